@@ -1,0 +1,35 @@
+#ifndef PHX_CORE_CLOSE_HPP
+#define PHX_CORE_CLOSE_HPP
+// The words of RFC 6455 that phx speaks: kinds of message, and why a connection closes (protocol 12).
+
+#include <phx/core/error.hpp>
+
+#include <chrono>
+
+namespace phx::inline PHX_BUILD {
+
+/// Time is an argument everywhere: the host reads its steady clock, or a test moves one by hand.
+using time_point = std::chrono::steady_clock::time_point;
+using duration = std::chrono::steady_clock::duration;
+
+enum class opcode : std::uint8_t { text = 1, binary = 2, ping = 9, pong = 10 };
+
+/// Codes phx closes with. It never begins a close with 1000: phoenix.js from 1.7 on takes that as final.
+enum class close_code : std::uint16_t {
+  going_away = 1001,      ///< a `disconnect`, or nothing was received for limits::idle
+  protocol_error = 1002,  ///< for hosts: a broken frame (the socket is told by `gone`)
+  invalid_text = 1007,
+  policy = 1008,     ///< more bytes waiting than limits::outbound
+  too_large = 1009,
+  internal = 1011,   ///< a malformed message, no memory
+  restart = 1012,    ///< drained
+};
+
+struct close_frame {
+  close_code code = close_code::internal;
+  std::string_view reason{};  ///< static text, at most 123 bytes
+};
+
+}  // namespace phx::inline PHX_BUILD
+
+#endif

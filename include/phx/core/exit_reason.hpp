@@ -1,0 +1,46 @@
+#ifndef PHX_CORE_EXIT_REASON_HPP
+#define PHX_CORE_EXIT_REASON_HPP
+// Why a channel ended, and what its client is told (protocol 6.6).
+
+#include <phx/core/error.hpp>
+
+namespace phx::inline PHX_BUILD {
+
+/// Why a channel ended. The first group is *declared*: the client gets `phx_close` and does not come back. All others are
+/// `phx_error`, because clients treat close as final and error as "rejoin". Of connection ends the client hears nothing.
+class exit_reason {
+ public:
+  enum kind : std::uint8_t {
+    normal,          ///< the handler stopped
+    shutdown,        ///< the handler stopped; a refused join; Phoenix's `shutdown` and `{shutdown, detail}`
+    left,            ///< the client left: `{shutdown, left}`
+    replaced,        ///< a second join took its place (Phoenix kills the old channel)
+    error,           ///< a handler threw, or stopped with an error
+    killed,          ///< from outside
+    closed,          ///< the connection ended: `{shutdown, closed}`
+    draining,        ///< `{shutdown, draining}`
+    connection_error ///< the connection itself crashed: a malformed message
+  };
+
+  constexpr exit_reason(kind k) noexcept : kind_(k) {}
+  /// @param detail static text: `{shutdown, detail}`, or the name of an error.
+  template <std::size_t N>
+  consteval exit_reason(kind k, char const (&detail)[N]) : kind_(k), detail_(detail, N - 1) {}
+
+  [[nodiscard]] constexpr kind what() const noexcept { return kind_; }
+  /// Static text, may be empty.
+  [[nodiscard]] constexpr std::string_view detail() const noexcept { return detail_; }
+  /// phx_close, where phx_error is the other answer: normal, shutdown and {shutdown, _}.
+  [[nodiscard]] constexpr bool graceful() const noexcept {
+    return kind_ != error && kind_ != killed && kind_ != connection_error;
+  }
+  [[nodiscard]] friend constexpr bool operator==(exit_reason a, kind k) noexcept { return a.kind_ == k; }
+
+ private:
+  kind kind_;
+  std::string_view detail_{};
+};
+
+}  // namespace phx::inline PHX_BUILD
+
+#endif
