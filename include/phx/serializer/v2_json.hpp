@@ -1,0 +1,193 @@
+#ifndef PHX_SERIALIZER_V2_JSON_HPP
+#define PHX_SERIALIZER_V2_JSON_HPP
+// Version 2: `[join_ref, ref, topic, event, payload]` in text frames, raw bytes in binary ones (protocol 3.3 to 3.6).
+
+#include <phx/serializer/detail/envelope.hpp>
+
+namespace phx::inline PHX_BUILD {
+
+/// What phoenix.js 1.3 and later speak.
+struct v2_json {
+  static constexpr std::string_view requirement = "~> 2.0.0";
+
+  [[nodiscard]] static errc decode(opcode op, std::string_view in, scratch& room, message& out) noexcept {
+    return op == opcode::binary ? decode_binary(in, room, out) : decode_text(in, room, out);
+  }
+
+  [[nodiscard]] static errc encode(frame_builder& out, reply const& r) noexcept {
+    if (!r.payload.valid()) return errc::invalid_payload;
+    if (r.payload.is_binary()) return encode_binary(out, r);
+    out.start(opcode::text, detail::room_for(r.join_ref) + detail::room_for(r.ref) + detail::room_for(r.topic) +
+                                r.status.text().size() + r.payload.raw().size() + 48);
+    out.append('[');
+    detail::write_token(out, r.join_ref);
+    out.append(',');
+    detail::write_token(out, r.ref);
+    out.append(',');
+    detail::write_name(out, r.topic);
+    out.append(R"(,"phx_reply",{"status":")");
+    out.append(r.status.text());
+    out.append(R"(","response":)");
+    out.append(r.payload.raw());
+    out.append("}]");
+    return errc::none;
+  }
+  [[nodiscard]] static errc encode(frame_builder& out, push const& p) noexcept {
+    if (errc const why = carried(p.payload); why != errc::none) return why;
+    if (p.payload.is_binary()) return encode_binary(out, p);
+    // Only phx_close and phx_error have a ref, and here it is the join_ref once more, null included (protocol 3.3, 5).
+    token const ref = p.ref.absent() ? token{} : p.join_ref;
+    encode_text(out, p.join_ref, ref, p.topic, p.event, p.payload);
+    return errc::none;
+  }
+  [[nodiscard]] static errc encode(frame_builder& out, broadcast const& b) noexcept {
+    if (errc const why = carried(b.payload); why != errc::none) return why;
+    if (b.payload.is_binary()) return encode_binary(out, b);
+    encode_text(out, {}, {}, {b.topic, b.topic_json}, {b.event, {}}, b.payload);
+    return errc::none;
+  }
+
+ private:
+  enum kind : std::uint8_t { push_kind, reply_kind, broadcast_kind };
+  static constexpr std::size_t longest_header = 255;
+
+  [[nodiscard]] static errc decode_text(std::string_view in, scratch& room, message& out) noexcept {
+    json::cursor c(in, room.json_depth);
+    std::string_view topic, event, payload;
+    bool plain_topic = true, plain_event = true;
+    bool whole = c.take('[') && c.value(out.join_ref.json) && c.take(',') && c.value(out.ref.json) && c.take(',') &&
+                 c.value(topic);
+    plain_topic = c.plain();
+    whole = whole && c.take(',') && c.value(event);
+    plain_event = c.plain();
+    whole = whole && c.take(',') && c.value(payload);
+    for (std::string_view extra; whole && c.take(',');) whole = c.value(extra);  // ignored, but it has to be JSON
+    whole = whole && c.take(']') && c.done();
+    if (!whole) return detail::unreadable(in, c.fault(), room);
+
+    if (!detail::ref_fits(out.join_ref.json, room) || !detail::ref_fits(out.ref.json, room)) return errc::name_too_long;
+    if (errc const why = detail::read_name(topic, plain_topic, room, out.topic_name); why != errc::none) return why;
+    if (errc const why = detail::read_name(event, plain_event, room, out.event_name); why != errc::none) return why;
+    out.topic = out.topic_name.text;
+    out.event = out.event_name.text;
+    out.payload = detail::payload_access::borrow(payload, false);
+    return errc::none;
+  }
+
+  /// 00, four sizes in bytes, join_ref ref topic event, then the payload to the end (protocol 3.4).
+  [[nodiscard]] static errc decode_binary(std::string_view in, scratch& room, message& out) noexcept {
+    if (in.empty()) return errc::truncated;
+    if (in.front() != push_kind) return errc::unknown_kind;
+    if (in.size() < 5) return errc::truncated;
+    std::size_t at = 5;
+    std::string_view part[4];
+    for (std::size_t i = 0; i < 4; ++i) {
+      std::size_t const size = static_cast<unsigned char>(in[1 + i]);
+      if (in.size() - at < size) return errc::truncated;
+      part[i] = in.substr(at, size);
+      at += size;
+    }
+    // Each on its own: a character must not be split between two of them.
+    for (std::string_view const text : part) {
+      if (!json::utf8(text)) return errc::invalid_utf8;
+      if (text.size() > room.name) return errc::name_too_long;
+    }
+    // An empty one is the empty string, not null: on a joined topic it is then stale (protocol 3.4).
+    if (!quote(part[0], room, out.join_ref) || !quote(part[1], room, out.ref)) return errc::no_memory;
+    out.topic = part[2];
+    out.event = part[3];
+    out.topic_name = {part[2], {}};
+    out.event_name = {part[3], {}};
+    out.payload = detail::payload_access::borrow(in.substr(at), true);
+    return errc::none;
+  }
+  [[nodiscard]] static bool quote(std::string_view text, scratch& room, token& out) noexcept {
+    std::size_t const size = json::quoted_size(text);
+    char* const at = room.room(size);
+    if (at == nullptr) return false;
+    json::quote(text, at);
+    out.json = {at, size};
+    return true;
+  }
+
+  /// Phoenix raises in whoever pushes or broadcasts anything but an object or bytes; a reply may be any JSON (protocol 3.5).
+  [[nodiscard]] static errc carried(payload const& p) noexcept {
+    if (!p.valid()) return errc::invalid_payload;
+    return p.is_binary() || p.is_object() ? errc::none : errc::not_an_object;
+  }
+
+  static void encode_text(frame_builder& out, token join_ref, token ref, name const& topic, name const& event,
+                          payload const& p) noexcept {
+    out.start(opcode::text, detail::room_for(join_ref) + detail::room_for(ref) + detail::room_for(topic) +
+                                detail::room_for(event) + p.raw().size() + 6);
+    out.append('[');
+    detail::write_token(out, join_ref);
+    out.append(',');
+    detail::write_token(out, ref);
+    out.append(',');
+    detail::write_name(out, topic);
+    out.append(',');
+    detail::write_name(out, event);
+    out.append(',');
+    out.append(p.raw());
+    out.append(']');
+  }
+
+  /// A header string of a binary frame: at most 255 bytes of text.
+  class header {
+   public:
+    explicit header(std::string_view text) noexcept : text_(text) {}
+    explicit header(name const& n) noexcept : text_(n.text), is_text_(n.is_string()) {}
+    explicit header(token t) noexcept {
+      if (t.null()) return;
+      is_text_ = json::is_string(t.json);
+      if (!is_text_) return;
+      text_ = t.json.substr(1, t.json.size() - 2);
+      if (json::plain(t.json) || text_.size() > sizeof(unescaped_)) return;  // no escape is longer than six for one byte
+      text_ = {unescaped_, json::unescape(t.json, unescaped_)};
+    }
+    header(header const&) = delete;
+    header& operator=(header const&) = delete;
+
+    [[nodiscard]] std::string_view text() const noexcept { return text_; }
+    [[nodiscard]] char size() const noexcept { return static_cast<char>(static_cast<unsigned char>(text_.size())); }
+    [[nodiscard]] errc carried() const noexcept {
+      if (!is_text_) return errc::header_not_text;
+      return text_.size() > longest_header ? errc::header_too_long : errc::none;
+    }
+
+   private:
+    std::string_view text_{};
+    bool is_text_ = true;
+    char unescaped_[6 * longest_header];
+  };
+
+  /// The kind, the sizes, the strings, the bytes: all three layouts differ only in which strings there are.
+  template <class... Headers>
+  [[nodiscard]] static errc encode_binary(frame_builder& out, kind k, payload const& p, Headers const&... strings) noexcept {
+    errc why = errc::none;
+    static_cast<void>((((why = strings.carried()) == errc::none) && ...));
+    if (why != errc::none) return why;
+    out.start(opcode::binary, 1 + (... + (1 + strings.text().size())) + p.raw().size());
+    out.append(static_cast<char>(k));
+    (out.append(strings.size()), ...);
+    (out.append(strings.text()), ...);
+    out.append(p.raw());
+    return errc::none;
+  }
+  [[nodiscard]] static errc encode_binary(frame_builder& out, reply const& r) noexcept {
+    return encode_binary(out, reply_kind, r.payload, header(r.join_ref), header(r.ref), header(r.topic),
+                         header(r.status.text()));
+  }
+  [[nodiscard]] static errc encode_binary(frame_builder& out, push const& p) noexcept {
+    return encode_binary(out, push_kind, p.payload, header(p.join_ref), header(p.topic), header(p.event));
+  }
+  [[nodiscard]] static errc encode_binary(frame_builder& out, broadcast const& b) noexcept {
+    return encode_binary(out, broadcast_kind, b.payload, header(b.topic), header(b.event));
+  }
+};
+static_assert(Serializer<v2_json>);
+
+}  // namespace phx::inline PHX_BUILD
+
+#endif
