@@ -4,6 +4,7 @@
 // what a client says, and the two control frames a host answers by itself. No I/O, no allocation.
 
 #include <phx/core/close.hpp>
+#include <phx/core/connect_info.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -35,25 +36,6 @@ inline void unmask(std::span<char> bytes, char const (&key)[4], std::size_t phas
     std::memcpy(at, &one, 8);
   }
   for (std::size_t i = 0; i < left; ++i) at[i] = static_cast<char>(at[i] ^ turned[i]);
-}
-
-/// For the reason in a close frame, at most 123 bytes: written to be short. The text of messages is the socket's to check.
-[[nodiscard]] inline bool is_utf8(std::string_view text) noexcept {
-  for (std::size_t i = 0; i < text.size();) {
-    unsigned const lead = static_cast<unsigned char>(text[i++]);
-    if (lead < 0x80) continue;
-    unsigned const more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-    if (lead < 0xc2 || lead > 0xf4 || text.size() - i < more) return false;
-    unsigned value = lead & (0x3fU >> more);
-    for (unsigned k = 0; k < more; ++k) {
-      unsigned const c = static_cast<unsigned char>(text[i++]);
-      if ((c & 0xc0) != 0x80) return false;
-      value = value << 6 | (c & 0x3f);
-    }
-    bool const shortest = value >= (more == 1 ? 0x80U : more == 2 ? 0x800U : 0x10000U);
-    if (!shortest || value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) return false;
-  }
-  return true;
 }
 
 /// What the next bytes of a client mean.
@@ -186,7 +168,7 @@ class frame_reader {
     if (op() == ping) return {frame_event::ping, opcode::ping, true, 0, all};
     if (op() == pong) return {frame_event::pong, opcode::pong, true, 0, all};
     ended_ = true;
-    if (all.size() == 1 || (all.size() > 2 && !is_utf8(all.substr(2)))) return broken(static_cast<std::uint16_t>(close_code::protocol_error));
+    if (all.size() == 1 || (all.size() > 2 && !well_formed(all.substr(2)))) return broken(static_cast<std::uint16_t>(close_code::protocol_error));
     return {frame_event::close, opcode::text, true, answer_to(all), all};
   }
   /// What Phoenix's server answers to a client's close (protocol 12).
