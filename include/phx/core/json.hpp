@@ -38,7 +38,8 @@ inline constexpr std::uint64_t every_byte = 0x0101010101010101;
 /// multi-byte character. The lowest bit set is exact; those above it may be carries.
 [[nodiscard]] constexpr std::uint64_t stops(std::uint64_t word) noexcept {
   return ((word - every_byte * 0x20) | ((word ^ every_byte * '"') - every_byte) | ((word ^ every_byte * '\\') - every_byte) |
-          word) & every_byte * 0x80;
+          word) &
+         every_byte * 0x80;
 }
 [[nodiscard]] constexpr bool stops(unsigned char c) noexcept { return c < 0x20 || c == '"' || c == '\\' || c >= 0x80; }
 

@@ -55,8 +55,8 @@ struct v2_json {
     json::cursor c(in, room.json_depth);
     std::string_view topic, event, payload;
     bool plain_topic = true, plain_event = true;
-    bool whole = c.take('[') && c.value(out.join_ref.json) && c.take(',') && c.value(out.ref.json) && c.take(',') &&
-                 c.value(topic);
+    bool whole =
+        c.take('[') && c.value(out.join_ref.json) && c.take(',') && c.value(out.ref.json) && c.take(',') && c.value(topic);
     plain_topic = c.plain();
     whole = whole && c.take(',') && c.value(event);
     plain_event = c.plain();

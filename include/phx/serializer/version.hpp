@@ -50,7 +50,8 @@ struct version_cut {
 
 /// Does `vsn` meet `requirement`? False for what is no full semantic version (`2`, `2.0`, `02.0.0`, `v2.0.0`, empty), and
 /// for a requirement that is not `~> MAJOR.MINOR` (same major, at least minor) or `~> MAJOR.MINOR.PATCH` (same minor, at
-/// least patch). A pre-release sorts below its version, build text is ignored: `2.0.0-rc.1` fails `~> 2.0.0`, `2.0.0+b1` meets it.
+/// least patch). A pre-release sorts below its version, build text is ignored: `2.0.0-rc.1` fails `~> 2.0.0`, `2.0.0+b1`
+/// meets it.
 [[nodiscard]] constexpr bool satisfies(std::string_view vsn, std::string_view requirement) noexcept {
   using namespace detail;
   version_cut const build = version_cut_at(vsn, '+');
@@ -68,10 +69,12 @@ struct version_cut {
   version_cut const asked_major = version_cut_at(requirement, '.');
   version_cut const asked_minor = version_cut_at(asked_major.behind, '.');
   std::string_view const asked_patch = asked_minor.found ? asked_minor.behind : std::string_view("0");
-  if (!version_number(asked_major.before) || !version_number(asked_minor.before) || !version_number(asked_patch)) return false;
+  if (!version_number(asked_major.before) || !version_number(asked_minor.before) || !version_number(asked_patch))
+    return false;
 
   if (major.before != asked_major.before) return false;
-  if (asked_minor.found ? minor.before != asked_minor.before : !version_at_least(minor.before, asked_minor.before)) return false;
+  if (asked_minor.found ? minor.before != asked_minor.before : !version_at_least(minor.before, asked_minor.before))
+    return false;
   // Exactly the version asked for, but before its release.
   if (pre.found && minor.before == asked_minor.before && patch == asked_patch) return false;
   return minor.before != asked_minor.before || version_at_least(patch, asked_patch);

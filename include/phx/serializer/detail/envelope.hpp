@@ -36,9 +36,7 @@ namespace phx::inline PHX_BUILD::detail {
   return raw.size() <= std::size_t{room.name} + 2;
 }
 
-inline void write_token(frame_builder& out, token t) noexcept {
-  out.append(t.absent() ? std::string_view("null") : t.json);
-}
+inline void write_token(frame_builder& out, token t) noexcept { out.append(t.absent() ? std::string_view("null") : t.json); }
 inline void write_name(frame_builder& out, name const& n) noexcept {
   if (n.json.empty())
     out.quoted(n.text);
@@ -47,7 +45,9 @@ inline void write_name(frame_builder& out, name const& n) noexcept {
 }
 /// Bytes that write_token and write_name need, when nothing has to be escaped.
 [[nodiscard]] inline std::size_t room_for(token t) noexcept { return t.absent() ? 4 : t.json.size(); }
-[[nodiscard]] inline std::size_t room_for(name const& n) noexcept { return n.json.empty() ? n.text.size() + 2 : n.json.size(); }
+[[nodiscard]] inline std::size_t room_for(name const& n) noexcept {
+  return n.json.empty() ? n.text.size() + 2 : n.json.size();
+}
 
 }  // namespace phx::inline PHX_BUILD::detail
 
