@@ -149,7 +149,7 @@ class frame_builder {
     append('"');
   }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// True when memory ran out, or nothing was started.
+  /// True when memory ran out.
   [[nodiscard]] bool failed() const noexcept { return failed_; }
   [[nodiscard]] bool started() const noexcept { return block_ != nullptr; }
   /// Forgets what was started: this generation stays silent.
@@ -236,7 +236,7 @@ class frame_builder {
   char* at_ = nullptr;
   std::size_t size_ = 0, room_ = 0;
   opcode op_ = opcode::text;
-  bool failed_ = true;
+  bool failed_ = false;
 };
 
 }  // namespace phx::inline PHX_BUILD

@@ -91,7 +91,7 @@ class owned_message {
     m.event = next(3);
     m.topic_name = {m.topic, next(4)};
     m.event_name = {m.event, next(5)};
-    m.payload = detail::payload_access::lend(payload_);
+    m.payload = payload_;
     return m;
   }
   [[nodiscard]] phx::payload const& payload() const noexcept { return payload_; }
@@ -117,7 +117,9 @@ struct reply {
   answer to = answer::message;
 };
 
-/// From a channel to its own client. `ref` is null but for phx_close and phx_error.
+/// From a channel to its own client. `ref` is absent but for phx_close and phx_error: there join_ref is the join's as it was
+/// sent (it may be null or absent) and ref the join's own ref, which generation 1.2 and before need (protocol 4.3); V2
+/// writes the join_ref twice.
 struct push {
   token join_ref{};
   token ref{};
@@ -146,13 +148,13 @@ inline payload const channel_crash = payload_access::borrow(R"({"reason":"channe
 }  // namespace detail
 
 /// The notice that a channel has ended gracefully: `phx_close` `{}` (protocol 4.4, the contract's chan_close_message).
-/// @param topic borrowed. @param join_ref of the channel's join; V2 stamps it twice (protocol 3.3).
-[[nodiscard]] inline push close_message(std::string_view topic, token join_ref = {}) noexcept {
-  return {join_ref, join_ref, {topic, {}}, {event::close, {}}, detail::empty_object};
+/// @param topic borrowed, as are the tokens of the channel's join.
+[[nodiscard]] inline push close_message(std::string_view topic, token join_ref = {}, token ref = {}) noexcept {
+  return {join_ref, ref, {topic, {}}, {event::close, {}}, detail::empty_object};
 }
 /// The notice that a channel has crashed: `phx_error` `{"reason":"channel_crash"}` (protocol 6.6; chan_error_message).
-[[nodiscard]] inline push error_message(std::string_view topic, token join_ref = {}) noexcept {
-  return {join_ref, join_ref, {topic, {}}, {event::error, {}}, detail::channel_crash};
+[[nodiscard]] inline push error_message(std::string_view topic, token join_ref = {}, token ref = {}) noexcept {
+  return {join_ref, ref, {topic, {}}, {event::error, {}}, detail::channel_crash};
 }
 
 }  // namespace phx::inline PHX_BUILD

@@ -133,6 +133,24 @@ struct payload_access {
     return q;
   }
   [[nodiscard]] static bool borrowed(payload const& p) noexcept { return p.borrowed_; }
+  /// Bytes put together from parts; !valid() without memory.
+  template <class... Part>
+  [[nodiscard]] static payload assembled(memory const& from, Part const&... parts) noexcept {
+    block* const owner = block::make(from, (std::size_t{0} + ... + parts.size()));
+    if (owner == nullptr) return payload::invalid();
+    payload p;
+    std::size_t at = 0;
+    auto const add = [&](std::string_view part) {
+      if (!part.empty()) std::memcpy(owner->bytes() + at, part.data(), part.size());
+      at += part.size();
+    };
+    (add(parts), ...);
+    p.data_ = owner->bytes();
+    p.owner_ = owner;
+    p.size_ = static_cast<std::uint32_t>(at);
+    p.shape_ = payload::shape::bytes;
+    return p;
+  }
   [[nodiscard]] static payload owned(payload const& p, memory const& from) noexcept {
     return p.borrowed_ ? payload::copied(p.raw(), p.shape_, from) : p;
   }

@@ -1,0 +1,260 @@
+#ifndef PHX_CHANNEL_ROUTER_HPP
+#define PHX_CHANNEL_ROUTER_HPP
+// The stock Dispatcher: topic patterns in declaration order, each with the channel type that serves it (protocol 5).
+
+#include <phx/channel/channel.hpp>
+
+#include <memory>
+#include <vector>
+
+namespace phx::inline PHX_BUILD {
+
+/// A topic, or a prefix that ends in one star: `lobby`, `room:*`, `*`. A bad literal does not compile.
+class topic_pattern {
+ public:
+  template <std::size_t N>
+  consteval topic_pattern(char const (&literal)[N]) : topic_pattern(std::string_view(literal, N - 1)) {
+    if (text_.find('*') != std::string_view::npos) a_star_may_only_end_a_pattern();
+  }
+  /// @param text outlives the pattern. A star elsewhere: errc::star_not_at_end with the entry.
+  [[nodiscard]] static result<topic_pattern> parse(std::string_view text) {
+    topic_pattern const p(text);
+    if (p.text_.find('*') != std::string_view::npos) return error{errc::star_not_at_end, std::string(text)};
+    return p;
+  }
+  /// The star may match nothing.
+  [[nodiscard]] static constexpr bool matches(std::string_view text, bool prefix, std::string_view topic) noexcept {
+    return prefix ? topic.starts_with(text) : topic == text;
+  }
+  [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
+  [[nodiscard]] constexpr bool prefix() const noexcept { return prefix_; }
+
+ private:
+  constexpr explicit topic_pattern(std::string_view text) noexcept
+      : text_(text.ends_with('*') ? text.substr(0, text.size() - 1) : text), prefix_(text.ends_with('*')) {}
+  static void a_star_may_only_end_a_pattern() {}
+  std::string_view text_;
+  bool prefix_;
+};
+
+/// A session for servers that keep nothing about their clients.
+struct anonymous {};
+
+/// Who may connect, and which channel serves a topic. Configured once, then shared by all loops: serving changes nothing in
+/// it; the functions given to it are called from every loop.
+/// @tparam Session what `connect` found out about a client (Phoenix's assigns): one per socket.
+template <class Session = anonymous>
+class router {
+ public:
+  using session_type = Session;
+  /// One channel of a client: two words, the channel itself stays where it was made.
+  class channel_type {
+   public:
+    channel_type(channel_type&& other) noexcept : ops_(other.ops_), held_(std::exchange(other.held_, nullptr)) {}
+    channel_type& operator=(channel_type&&) = delete;
+    ~channel_type() {
+      if (held_ != nullptr) ops_->destroy(held_);
+    }
+
+   private:
+    friend class router;
+    struct table {
+      join_result (*join)(void*, joining&, message const&);
+      outcome (*handle_in)(void*, context&, message const&);
+      outcome (*handle_out)(void*, context&, broadcast const&);
+      outcome (*handle_info)(void*, context&, message const&);
+      void (*terminate)(void*, context&, exit_reason) noexcept;
+      std::span<std::string_view const> (*intercepts)() noexcept;
+      void (*destroy)(void*) noexcept;
+    };
+    channel_type(table const* ops, void* held) noexcept : ops_(ops), held_(held) {}
+    table const* ops_;
+    void* held_;
+  };
+
+  router()
+    requires std::default_initializable<Session>
+  = default;
+  /// @param connect `connect_outcome<Session>(connect_info const&)`: who this is, or why not. May throw (answered 500).
+  template <class F>
+    requires std::is_invocable_r_v<connect_outcome<Session>, F&, connect_info const&>
+  explicit router(F connect) : connect_(std::make_unique<connector_of<F>>(std::move(connect))) {}
+
+  /// Serves topics of `pattern` with a C for each, made from the session if it can be (`C(Session const&)`).
+  /// Patterns are tried in this order, the first match wins.
+  template <class C>
+  router& channel(topic_pattern pattern) {
+    return channel(pattern, [](Session const& me) {
+      if constexpr (std::is_constructible_v<C, Session const&>) return C(me);
+      else return (void)me, C{};
+    });
+  }
+  /// The same with assigns of this pattern's own: `assign(Session&)` changes a copy of the session, from which C is made.
+  template <class C, class F>
+    requires std::is_void_v<std::invoke_result_t<F&, Session&>> && std::is_constructible_v<C, Session const&>
+  router& channel(topic_pattern pattern, F assign) {
+    return channel(pattern, [assign = std::move(assign)](Session const& me) mutable {
+      Session mine = me;
+      assign(mine);
+      return C(std::as_const(mine));
+    });
+  }
+  /// The same with a function that makes the channel: `make(Session const&)`. The channel may be immovable.
+  template <class F>
+    requires std::is_class_v<std::invoke_result_t<F&, Session const&>>
+  router& channel(topic_pattern pattern, F make) {
+    (void)detail::checked_channel<std::invoke_result_t<F&, Session const&>>{};
+    routes_.push_back({std::string(pattern.text()), pattern.prefix(), std::make_unique<maker_of<F>>(std::move(make))});
+    return *this;
+  }
+
+  // ---- Dispatcher
+  [[nodiscard]] connect_outcome<Session> connect(connect_info const& who) {
+    if (connect_ != nullptr) return connect_->call(who);
+    if constexpr (std::default_initializable<Session>) return connected<Session>{Session{}};
+    else return http_answer{};
+  }
+  [[nodiscard]] bool matches(std::string_view topic) noexcept { return find(topic) != nullptr; }
+  [[nodiscard]] join_outcome<channel_type> join(Session& me, joining& j, message const& in) {
+    channel_type made = find(in.topic)->make->call(me, j);
+    if (made.held_ == nullptr) return refused{payload::json(R"({"reason":"overloaded"})")};
+    join_result said = made.ops_->join(made.held_, j, in);
+    switch (said.what_) {
+      case join_result::kind::ok: return accepted<channel_type>{std::move(made), std::move(said.response_)};
+      case join_result::kind::later: return pending<channel_type>{std::move(made), said.deadline_};
+      case join_result::kind::error: break;
+    }
+    // A refused join is told `shutdown`, not joined: what it would push goes nowhere (6.6).
+    detail::as_refused(j, [&](context& here) { made.ops_->terminate(made.held_, here, exit_reason::shutdown); });
+    return refused{std::move(said.response_)};
+  }
+  [[nodiscard]] outcome handle_in(channel_type& c, context& here, message const& in) {
+    return c.ops_->handle_in(c.held_, here, in);
+  }
+  [[nodiscard]] outcome handle_out(channel_type& c, context& here, broadcast const& b) {
+    return c.ops_->handle_out(c.held_, here, b);
+  }
+  [[nodiscard]] outcome handle_info(channel_type& c, context& here, message const& in) {
+    return c.ops_->handle_info(c.held_, here, in);
+  }
+  [[nodiscard]] std::span<std::string_view const> intercepts(channel_type const& c) noexcept { return c.ops_->intercepts(); }
+  void terminate(channel_type& c, context& here, exit_reason why) noexcept {
+    // Phoenix kills a replaced channel: its terminate does not run (6.6).
+    if (why == exit_reason::replaced) return;
+    c.ops_->terminate(c.held_, here, why);
+  }
+
+ private:
+  struct connector {
+    virtual ~connector() = default;
+    virtual connect_outcome<Session> call(connect_info const&) = 0;
+  };
+  template <class F>
+  struct connector_of final : connector {
+    explicit connector_of(F f) : run(std::move(f)) {}
+    connect_outcome<Session> call(connect_info const& who) override { return run(who); }
+    F run;
+  };
+  struct maker {
+    virtual ~maker() = default;
+    /// An empty one without memory.
+    virtual channel_type call(Session const&, joining&) = 0;
+  };
+  template <class F>
+  struct maker_of final : maker {
+    using C = std::invoke_result_t<F&, Session const&>;
+    explicit maker_of(F f) : run(std::move(f)) {}
+    channel_type call(Session const& me, joining& j) override {
+      static_assert(alignof(cell<C>) <= alignof(std::max_align_t), "this channel is over-aligned");
+      memory const& from = detail::loop_access::from(j.here());
+      void* const at = from.allocate(sizeof(cell<C>));
+      if (at == nullptr) return {&table_of<C>, nullptr};
+      cell<C>* made = nullptr;
+      releaser guard{from, at, sizeof(cell<C>)};
+      made = new (at) cell<C>{from.release, run(me)};
+      guard.at = nullptr;
+      return {&table_of<C>, made};
+    }
+    F run;
+  };
+  /// The channel as it lies in hook memory. The maker's prvalue is built in its place, so C need not be movable.
+  template <class C>
+  struct cell {
+    void (*release)(void*, std::size_t) noexcept;
+    C channel;
+  };
+  struct releaser {
+    memory const& from;
+    void* at;
+    std::size_t size;
+    ~releaser() {
+      if (at != nullptr) from.release(at, size);
+    }
+  };
+  template <class C>
+  static C& the(void* held) noexcept {
+    return static_cast<cell<C>*>(held)->channel;
+  }
+  template <class C>
+  static join_result join_of(void* c, joining& j, message const& in) {
+    if constexpr (channel_joins<C>) return the<C>(c).join(j, in);
+    else return (void)c, (void)j, (void)in, join_result::ok();
+  }
+  template <class C>
+  static outcome out_of(void* c, context& here, broadcast const& b) {
+    if constexpr (channel_handles_out<C>) return the<C>(c).handle_out(here, b);
+    else return (void)c, (void)here, (void)b, outcome::noreply();
+  }
+  template <class C>
+  static outcome info_of(void* c, context& here, message const& in) {
+    if constexpr (channel_handles_info<C>) return the<C>(c).handle_info(here, in);
+    else return (void)c, (void)here, (void)in, outcome::noreply();
+  }
+  template <class C>
+  static void terminate_of(void* c, context& here, exit_reason why) noexcept {
+    if constexpr (channel_terminates<C>) the<C>(c).terminate(here, why);
+    else (void)c, (void)here, (void)why;
+  }
+  template <class C>
+  static std::span<std::string_view const> intercepts_of() noexcept {
+    if constexpr (channel_intercepts<C>) return C::intercepts;
+    else return {};
+  }
+  template <class C>
+  static void destroy_of(void* c) noexcept {
+    auto* const whole = static_cast<cell<C>*>(c);
+    auto const release = whole->release;
+    whole->~cell<C>();
+    release(whole, sizeof(cell<C>));
+  }
+  template <class C>
+  static constexpr typename channel_type::table table_of{
+      &join_of<C>,
+      [](void* c, context& here, message const& in) { return detail::call_in(the<C>(c), here, in); },
+      &out_of<C>,
+      &info_of<C>,
+      &terminate_of<C>,
+      &intercepts_of<C>,
+      &destroy_of<C>};
+
+  struct route {
+    std::string text;
+    bool prefix;
+    std::unique_ptr<maker> make;
+  };
+  [[nodiscard]] route const* find(std::string_view topic) const noexcept {
+    for (route const& r : routes_)
+      if (topic_pattern::matches(r.text, r.prefix, topic)) return &r;
+    return nullptr;
+  }
+
+  std::unique_ptr<connector> connect_;
+  std::vector<route> routes_;
+};
+
+template <class F>
+router(F) -> router<anonymous>;
+
+}  // namespace phx::inline PHX_BUILD
+
+#endif

@@ -1,0 +1,559 @@
+#ifndef PHX_PUBSUB_LOOP_HPP
+#define PHX_PUBSUB_LOOP_HPP
+// One event loop of the host: its topics, its sockets, its timers, and the mailbox through which everybody else speaks to it.
+//
+// A loop is mutual exclusion with happens-before, not a thread: one caller at a time, each seeing what the last one wrote.
+// Callbacks start from receive, run or gone and never inside one another; the run queue goes in rounds before the outermost
+// of these returns, and what a round adds waits for the next.
+
+#include <phx/core/notice.hpp>
+#include <phx/pubsub/endpoint.hpp>
+#include <phx/pubsub/hub.hpp>
+
+namespace phx::inline PHX_BUILD {
+
+/// All that is asked of an event loop: from any thread, have loop::run called soon, inside the loop. Must not throw.
+template <class W>
+concept Waker = requires(W& w) {
+  { w.wake() } noexcept;
+};
+
+class loop;
+namespace detail {
+struct loop_access;
+class inside;
+}
+
+/// Flushes wait for its end: hold one over many `receive`s, and each connection is written to once.
+class turn_guard {
+ public:
+  explicit turn_guard(loop& l) noexcept;
+  turn_guard(turn_guard const&) = delete;
+  turn_guard& operator=(turn_guard const&) = delete;
+  ~turn_guard();
+
+ private:
+  loop& loop_;
+};
+
+class loop {
+ public:
+  /// A loop of `everywhere`: what any loop publishes reaches the sockets of all. @param waker and @param everywhere outlive it.
+  template <Waker W>
+  loop(endpoint& everywhere, W& waker, limits const& bounds = {}) : loop(&everywhere, waker_of(waker), bounds) {}
+  /// A loop on its own.
+  template <Waker W>
+  explicit loop(W& waker, limits const& bounds = {}) : loop(nullptr, waker_of(waker), bounds) {}
+  loop(loop const&) = delete;
+  loop& operator=(loop const&) = delete;
+  /// @pre its sockets are gone.
+  ~loop();
+
+  /// The only pump (mailbox, timers, doomed sockets, flush): call it when woken, when the time it returned has come, or
+  /// every tick. If a later call brings that time nearer, phx calls wake(). time_point::max(): nothing is waiting.
+  time_point run(time_point now) noexcept;
+
+  /// Held over many receives, each connection is flushed once, at its end.
+  [[nodiscard]] turn_guard turn() noexcept { return turn_guard(*this); }
+
+  /// To all subscribers of `b.topic`: this loop's own at once, the other loops by one mail each. Inside the loop.
+  /// @return not none: a serializer of this loop's subscribers cannot carry it (3.5); nobody got anything.
+  errc publish(broadcast const& b) noexcept { return publish(b, nullptr); }
+  /// The same for this loop's subscribers only.
+  errc publish_local(broadcast const& b) noexcept { return serve(b, nullptr, true); }
+
+  /// Every socket, with channels or not, closes with 1012, in batches (protocol 12). New ones are closed at once.
+  /// Ends when sockets() is 0. Inside the loop; endpoint::drain from any thread.
+  void drain(drain_options const& how, time_point now) noexcept;
+  [[nodiscard]] bool draining() const noexcept { return drain_.on; }
+
+  /// `o` outlives the loop, or another call; null takes it off.
+  template <Observer O>
+  void observe(O& o) noexcept {
+    observer_ = detail::observer_ref::of(o);
+  }
+
+  [[nodiscard]] std::uint32_t sockets() const noexcept { return live_; }
+  [[nodiscard]] std::uint32_t topics() const noexcept { return hub_.topics(); }
+  /// Calls `each(socket_id)` for every socket. Inside the loop; `each` must not open or close one.
+  template <class F>
+  void for_each_socket(F&& each) const {
+    for (slot const& s : slots_)
+      if (s.who != nullptr) each(s.who->id);
+  }
+  /// Calls `each(std::string_view topic, channel_state)` for every channel of that socket.
+  template <class F>
+  void for_each_channel(socket_id of, F&& each) const {
+    detail::client const* const c = find(of);
+    if (c == nullptr) return;
+    c->list(&each, [](void* with, std::string_view topic, channel_state state) { (*static_cast<F*>(with))(topic, state); });
+  }
+  /// Mails that limits::mailbox refused so far.
+  [[nodiscard]] std::uint64_t dropped() const noexcept { return box_->dropped(); }
+  /// The time that came with the call being served. Inside a callback only.
+  [[nodiscard]] time_point now() const noexcept { return now_; }
+
+ private:
+  friend struct detail::loop_access;
+  friend class detail::inside;
+  friend class turn_guard;
+
+  struct slot {
+    detail::client* who;
+    std::uint32_t generation, next_free;
+  };
+  struct timer {
+    time_point at;
+    std::uint64_t order;
+    detail::mail* what;  // null: ask the socket whether it has been quiet too long
+    std::uint32_t slot, generation;
+    [[nodiscard]] friend bool operator<(timer const& a, timer const& b) noexcept {
+      return a.at != b.at ? a.at < b.at : a.order < b.order;
+    }
+  };
+
+  template <class W>
+  [[nodiscard]] static detail::mailbox::waker_ref waker_of(W& w) noexcept {
+    return {&w, [](void* host) noexcept { static_cast<W*>(host)->wake(); }};
+  }
+  loop(endpoint* everywhere, detail::mailbox::waker_ref waker, limits const& bounds);
+
+  [[nodiscard]] detail::client* find(socket_id of) const noexcept {
+    return of.slot < slots_.size() && slots_[of.slot].generation == of.generation ? slots_[of.slot].who : nullptr;
+  }
+  [[nodiscard]] bool add(detail::client& c) noexcept;
+  void remove(detail::client& c) noexcept;
+
+  errc publish(broadcast const& b, detail::member const* except) noexcept;
+  errc serve(broadcast const& b, detail::member const* except, bool judged) noexcept;
+  void queue_intercepted(broadcast const& b, detail::member const& who) noexcept;
+
+  [[nodiscard]] bool set_timer(time_point at, detail::mail* what, socket_id of) noexcept;
+  void run_timers() noexcept;
+  void sift_up(std::uint32_t i) noexcept;
+  void pop_timer() noexcept;
+
+  void enter(time_point now) noexcept;
+  void leave() noexcept;
+  void nudge() noexcept;
+  void run_queue() noexcept;
+  void close_doomed() noexcept;
+  void flush_all() noexcept;
+  void handle(detail::mail* m) noexcept;
+  void doom(detail::client& c) noexcept {
+    c.next_doomed = doomed_;
+    doomed_ = &c;
+  }
+  void mark_dirty(detail::client& c) noexcept {
+    if (c.dirty) return;
+    c.dirty = true;
+    c.next_dirty = dirty_;
+    dirty_ = &c;
+  }
+  void drain_batch() noexcept;
+  [[nodiscard]] time_point next_time() const noexcept;
+
+  limits bounds_;
+  detail::hub hub_;
+  frame_pool pool_;
+  phx::scratch scratch_;
+  detail::mailbox_ref box_;
+  endpoint* everywhere_;
+  detail::peer_list peers_{};
+  detail::observer_ref observer_{};
+
+  detail::mail_queue queue_;   // waits for the next round
+  detail::mail_queue inbox_;   // taken from the mailbox
+  detail::array<timer> timers_;  // a binary heap
+  std::uint64_t timer_order_ = 0;
+  detail::array<slot> slots_;
+  std::uint32_t free_slot_ = none, live_ = 0;
+  static constexpr std::uint32_t none = UINT32_MAX;
+
+  detail::client* doomed_ = nullptr;  // closing; their channels are to be ended
+  detail::client* ended_ = nullptr;   // then their transports are to be closed
+  detail::client* dirty_ = nullptr;
+  detail::member* orphans_ = nullptr;  // channels of sockets that a callback destroyed: `terminate` takes its turn
+  std::uint32_t depth_ = 0;  // of receive, run and gone
+  std::uint32_t turns_ = 0;
+  bool in_round_ = false;    // the run queue or the doomed list is being served
+  bool in_run_ = false;
+  time_point now_{};
+  time_point promised_ = time_point::min();  // what run returned last
+  struct {
+    bool on = false;
+    drain_options how{};
+    std::uint32_t next = 0, total = 0;
+    time_point next_batch{}, hard{};
+  } drain_{};
+};
+
+namespace detail {
+
+/// What the socket room may do with a loop, and nobody else.
+struct loop_access {
+  static hub& topics(loop& l) noexcept { return l.hub_; }
+  static frame_pool& pool(loop& l) noexcept { return l.pool_; }
+  static phx::scratch& scratch(loop& l) noexcept { return l.scratch_; }
+  static memory const& from(loop& l) noexcept { return l.bounds_.memory; }
+  static mailbox_ref const& box(loop& l) noexcept { return l.box_; }
+  static observer_ref const& observer(loop& l) noexcept { return l.observer_; }
+  static bool add(loop& l, client& c) noexcept { return l.add(c); }
+  static void remove(loop& l, client& c) noexcept { l.remove(c); }
+  static errc publish(loop& l, broadcast const& b, member const* except) noexcept { return l.publish(b, except); }
+  static void later(loop& l, mail* m) noexcept { l.queue_.push(m); }
+  static bool timer(loop& l, time_point at, mail* m, socket_id of) noexcept { return l.set_timer(at, m, of); }
+  static void doom(loop& l, client& c) noexcept { l.doom(c); }
+  static void mark_dirty(loop& l, client& c) noexcept { l.mark_dirty(c); }
+  static void nudge(loop& l) noexcept { l.nudge(); }
+  static void tick(loop& l, time_point now) noexcept {
+    if (l.depth_ == 0 && now > l.now_) l.now_ = now;
+  }
+  static void orphan(loop& l, member& m) noexcept { m.next = std::exchange(l.orphans_, &m); }
+  static bool busy(loop& l) noexcept { return l.depth_ != 0; }
+};
+
+/// The span of one receive, run or gone.
+class inside {
+ public:
+  inside(loop& l, time_point now) noexcept : loop_(l) { loop_.enter(now); }
+  inside(inside const&) = delete;
+  inside& operator=(inside const&) = delete;
+  ~inside() { loop_.leave(); }
+
+ private:
+  loop& loop_;
+};
+
+}  // namespace detail
+
+inline turn_guard::turn_guard(loop& l) noexcept : loop_(l) { ++loop_.turns_; }
+inline turn_guard::~turn_guard() {
+  if (--loop_.turns_ == 0 && loop_.depth_ == 0) loop_.flush_all();
+}
+
+inline loop::loop(endpoint* everywhere, detail::mailbox::waker_ref waker, limits const& bounds)
+    : bounds_(bounds),
+      hub_(bounds.memory),
+      pool_(bounds.memory, bounds.frames_kept),
+      scratch_(bounds.memory),
+      box_(detail::mailbox_ref::adopt(detail::make<detail::mailbox>(bounds.memory, bounds.memory, bounds.mailbox, waker))),
+      everywhere_(everywhere) {
+  if (!box_) detail::no_value("phx::loop: no memory");
+  if (everywhere_ != nullptr) everywhere_->add(box_);
+}
+
+inline loop::~loop() {
+  run_queue();  // the last orphans are told
+  if (everywhere_ != nullptr) everywhere_->remove(box_);
+  box_->close();
+  queue_.clear();
+  for (timer const& t : timers_)
+    if (t.what != nullptr) detail::mail::free(t.what);
+  timers_.free(bounds_.memory);
+  slots_.free(bounds_.memory);
+}
+
+inline time_point loop::run(time_point now) noexcept {
+  in_run_ = true;
+  enter(now);
+  box_->take(inbox_);
+  while (detail::mail* const m = inbox_.pop()) handle(m);
+  run_timers();
+  if (drain_.on && now_ >= drain_.next_batch) drain_batch();
+  leave();
+  in_run_ = false;
+  promised_ = next_time();
+  return promised_;
+}
+
+inline time_point loop::next_time() const noexcept {
+  if (!queue_.empty() || doomed_ != nullptr || orphans_ != nullptr) return now_;
+  time_point next = timers_.empty() ? time_point::max() : timers_[0].at;
+  if (drain_.on && live_ != 0 && drain_.next_batch < next) next = drain_.next_batch;
+  return next;
+}
+
+inline void loop::enter(time_point now) noexcept {
+  if (depth_++ != 0) return;
+  if (now > now_) now_ = now;
+  // Every entry first runs what the last one left.
+  run_queue();
+}
+
+inline void loop::leave() noexcept {
+  if (depth_ == 1) {
+    run_queue();
+    close_doomed();
+    if (turns_ == 0) flush_all();
+    if (!in_run_) nudge();
+  }
+  --depth_;
+}
+
+inline void loop::nudge() noexcept {
+  if (next_time() >= promised_) return;
+  promised_ = next_time();
+  box_->wake();
+}
+
+inline void loop::run_queue() noexcept {
+  if (in_round_) return;
+  in_round_ = true;
+  for (detail::member* m = std::exchange(orphans_, nullptr); m != nullptr;) {
+    detail::member* const next = m->next;
+    m->end(*this, *m);
+    m = next;
+  }
+  detail::mail_queue round;
+  round.swap(queue_);
+  while (detail::mail* const m = round.pop()) handle(m);
+  in_round_ = false;
+}
+
+inline void loop::close_doomed() noexcept {
+  // Ending channels runs `terminate`, which may doom others: they are served here too, each socket once.
+  while (doomed_ != nullptr) {
+    detail::client* const c = std::exchange(doomed_, doomed_->next_doomed);
+    c->next_doomed = ended_;
+    ended_ = c;
+    c->end_channels();
+  }
+  while (ended_ != nullptr) {
+    detail::client* const c = std::exchange(ended_, ended_->next_doomed);
+    c->close();  // may destroy c
+  }
+}
+
+inline void loop::flush_all() noexcept {
+  while (dirty_ != nullptr) {
+    detail::client* const c = std::exchange(dirty_, dirty_->next_dirty);
+    c->dirty = false;
+    c->flush();
+  }
+}
+
+inline bool loop::add(detail::client& c) noexcept {
+  std::uint32_t at = free_slot_;
+  if (at == none) {
+    at = slots_.size();
+    if (!slots_.push(bounds_.memory, {nullptr, 1, none})) return false;
+  } else {
+    free_slot_ = slots_[at].next_free;
+  }
+  slots_[at].who = &c;
+  c.id = {at, slots_[at].generation};
+  ++live_;
+  box_->live.store(live_, std::memory_order_relaxed);
+  return true;
+}
+
+inline void loop::remove(detail::client& c) noexcept {
+  auto const unlink = [&c](detail::client*& list, detail::client* detail::client::*next) noexcept {
+    for (detail::client** link = &list; *link != nullptr; link = &((*link)->*next))
+      if (*link == &c) {
+        *link = c.*next;
+        return;
+      }
+  };
+  if (c.dirty) unlink(dirty_, &detail::client::next_dirty);
+  if (c.closing) {
+    unlink(doomed_, &detail::client::next_doomed);
+    unlink(ended_, &detail::client::next_doomed);
+  }
+  slot& s = slots_[c.id.slot];
+  s.who = nullptr;
+  ++s.generation;
+  s.next_free = free_slot_;
+  free_slot_ = c.id.slot;
+  --live_;
+  box_->live.store(live_, std::memory_order_relaxed);
+}
+
+inline errc loop::publish(broadcast const& b, detail::member const* except) noexcept {
+  if (!b.payload.valid()) return errc::invalid_payload;
+  if (!b.payload.is_object() && !b.payload.is_binary()) return errc::not_an_object;
+  errc const judged = serve(b, except, true);
+  if (judged != errc::none || everywhere_ == nullptr) return judged;
+  everywhere_->refresh(peers_);
+  for (detail::mailbox* const other : peers_)
+    if (other != box_.get()) (void)endpoint::post(*other, b);
+  return errc::none;
+}
+
+inline errc loop::serve(broadcast const& b, detail::member const* except, bool judged) noexcept {
+  detail::topic* const t = hub_.find(b.topic);
+  if (t == nullptr) return errc::none;
+  // Encoded once per serializer in use on the topic, all of them before anybody is served: a broadcast that one of them
+  // cannot carry fails in its caller (protocol 7: "validate once before the loop").
+  broadcast const as_written{b.topic, b.event, detail::payload_access::lend(b.payload), t->json()};
+  struct encoded {
+    serializer_ref wire;
+    frame bytes;
+  };
+  constexpr std::size_t most = 8;
+  encoded frames[most];
+  std::size_t count = 0;
+  frame_builder out(pool_);
+  for (detail::topic::used_wire const& w : t->wires) {
+    if (count == most) return errc::limit_reached;
+    out.discard();
+    errc const fault = w.wire.encode(out, as_written);
+    if (fault != errc::none || out.failed()) {
+      errc const why = fault != errc::none ? fault : errc::no_memory;
+      if (judged) return why;
+      observer_({.what = noted::broadcast_skipped, .topic = b.topic, .event = b.event, .error = why, .count = w.count});
+      continue;
+    }
+    frames[count++] = {w.wire, out.finish()};
+  }
+  if (count == 1 && t->wires.size() == 1) {
+    frame const& only = frames[0].bytes;
+    if (!only.empty())
+      for (detail::subscription const& s : t->plain)
+        if (s.who != except) s.to->deliver(only);
+  } else {
+    for (detail::subscription const& s : t->plain) {
+      if (s.who == except) continue;
+      for (std::size_t i = 0; i < count; ++i)
+        if (frames[i].wire == s.to->wire) {
+          if (!frames[i].bytes.empty()) s.to->deliver(frames[i].bytes);
+          break;
+        }
+    }
+  }
+  for (std::uint32_t i = 0; i < t->others.size(); ++i) {
+    detail::subscription const s = t->others[i];
+    if (s.who == except) continue;
+    if (s.who->number == 0) {
+      // The id topic (protocol 8.1): `disconnect` ends the connection, other events are ignored.
+      if (b.event == event::disconnect) s.to->doom({close_code::going_away, "disconnect"}, exit_reason::closed);
+      continue;
+    }
+    bool asked = false;
+    for (std::string_view const e : s.who->intercepts) asked = asked || e == b.event;
+    if (asked) {
+      queue_intercepted(b, *s.who);
+      continue;
+    }
+    // A channel that intercepts other events: this one it gets like everybody else.
+    out.discard();
+    errc const fault = s.to->wire.encode(out, as_written);
+    frame const f = fault == errc::none ? out.finish() : frame{};
+    if (!f.empty()) s.to->deliver(f);
+    else if (fault != errc::none)
+      observer_({.what = noted::broadcast_skipped, .topic = b.topic, .event = b.event, .error = fault, .count = 1});
+  }
+  return errc::none;
+}
+
+inline void loop::queue_intercepted(broadcast const& b, detail::member const& who) noexcept {
+  detail::mail* const m = detail::mail::make(bounds_.memory, detail::mail_kind::out, b.topic, b.event);
+  if (m == nullptr) {
+    observer_({.what = noted::no_memory, .topic = b.topic, .event = b.event});
+    return;
+  }
+  m->slot = who.owner->id.slot;
+  m->generation = who.owner->id.generation;
+  m->number = who.number;
+  m->payload = detail::payload_access::owned(b.payload, bounds_.memory);
+  queue_.push(m);
+}
+
+inline void loop::handle(detail::mail* m) noexcept {
+  switch (m->kind) {
+    case detail::mail_kind::broadcast:
+      // Judged in its own loop: here a subscriber that cannot take it is skipped and counted.
+      (void)serve({m->text(0), m->text(1), detail::payload_access::lend(m->payload), {}}, nullptr, false);
+      break;
+    case detail::mail_kind::drain:
+      drain({static_cast<std::uint32_t>(m->numbers[0]), duration(m->numbers[1]), duration(m->numbers[2])}, now_);
+      break;
+    default:
+      if (detail::client* const c = find({m->slot, m->generation})) {
+        c->take(m);
+        return;
+      }
+      break;  // its socket is gone, and with it everything that was for it (protocol 6.3)
+  }
+  detail::mail::free(m);
+}
+
+// ---- timers: a binary heap, first by time, then in the order they were set
+
+inline bool loop::set_timer(time_point at, detail::mail* what, socket_id of) noexcept {
+  if ((what != nullptr && what->kind == detail::mail_kind::info && timers_.size() >= bounds_.timers + live_) ||
+      !timers_.push(bounds_.memory, {at, timer_order_, what, of.slot, of.generation}))
+    return false;
+  ++timer_order_;
+  sift_up(timers_.size() - 1);
+  return true;
+}
+inline void loop::sift_up(std::uint32_t i) noexcept {
+  while (i != 0) {
+    std::uint32_t const parent = (i - 1) / 2;
+    if (!(timers_[i] < timers_[parent])) return;
+    std::swap(timers_[i], timers_[parent]);
+    i = parent;
+  }
+}
+inline void loop::pop_timer() noexcept {
+  timers_[0] = timers_.back();
+  timers_.pop();
+  std::uint32_t i = 0;
+  for (;;) {
+    std::uint32_t least = i;
+    for (std::uint32_t const child : {2 * i + 1, 2 * i + 2})
+      if (child < timers_.size() && timers_[child] < timers_[least]) least = child;
+    if (least == i) return;
+    std::swap(timers_[i], timers_[least]);
+    i = least;
+  }
+}
+inline void loop::run_timers() noexcept {
+  while (!timers_.empty() && timers_[0].at <= now_) {
+    timer const due = timers_[0];
+    if (due.what != nullptr) {
+      pop_timer();
+      handle(due.what);
+      continue;
+    }
+    detail::client* const c = find({due.slot, due.generation});
+    time_point const again = c == nullptr ? time_point::max() : c->quiet(now_);
+    pop_timer();
+    // The place that was just freed takes it: this cannot fail.
+    if (again != time_point::max()) (void)set_timer(again, nullptr, {due.slot, due.generation});
+  }
+}
+
+// ---- drain (protocol 12)
+
+inline void loop::drain(drain_options const& how, time_point now) noexcept {
+  if (drain_.on) return;
+  if (now > now_) now_ = now;
+  drain_.on = true;
+  drain_.how = how;
+  drain_.next = 0;
+  drain_.total = live_;
+  drain_.next_batch = now_;
+  drain_.hard = now_ + how.limit;
+  if (depth_ == 0) box_->wake();
+  else drain_batch();
+}
+inline void loop::drain_batch() noexcept {
+  std::uint32_t closed = 0;
+  bool const all = now_ >= drain_.hard;
+  while (drain_.next < slots_.size() && (all || closed < drain_.how.batch)) {
+    detail::client* const c = slots_[drain_.next++].who;
+    if (c == nullptr || c->closing) continue;
+    c->doom({close_code::restart, "draining"}, exit_reason::draining);
+    ++closed;
+  }
+  if (closed != 0) observer_({.what = noted::draining, .count = closed, .total = drain_.total});
+  drain_.next_batch = drain_.next == slots_.size() ? time_point::max() : now_ + drain_.how.interval;
+  if (drain_.hard < drain_.next_batch && drain_.next != slots_.size()) drain_.next_batch = drain_.hard;
+}
+
+}  // namespace phx::inline PHX_BUILD
+
+#endif

@@ -1,0 +1,268 @@
+#ifndef PHX_SOCKET_CONTEXT_HPP
+#define PHX_SOCKET_CONTEXT_HPP
+// What a channel holds in its hands: its address, its answer, its context.
+
+#include <phx/pubsub/loop.hpp>
+
+#include <optional>
+#include <variant>
+
+namespace phx::inline PHX_BUILD {
+
+class context;
+class joining;
+
+namespace detail {
+class socket_core;
+struct seat;
+struct refused_context;
+}  // namespace detail
+
+/// A channel's address, what Elixir calls its pid: a value, for any thread, that may outlive channel, socket and loop.
+/// What is sent to a channel life that is over is dropped. Every member answers `ok` when the mail was taken, `dropped` when
+/// limits::mailbox was reached, `closed` when the loop is gone; exits and verdicts always get in.
+class channel_id {
+ public:
+  channel_id() = default;
+
+  /// To its client. One that the serializer cannot carry ends the channel with phx_error.
+  send_status push(std::string_view event, payload const& what) const noexcept {
+    return post(detail::mail_kind::push, event, what, false);
+  }
+  /// To all subscribers of its topic, as if the channel had broadcast it: before what is posted after it.
+  send_status broadcast(std::string_view event, payload const& what) const noexcept {
+    return post(detail::mail_kind::cast, event, what, false);
+  }
+  /// The same, but for the channel itself.
+  send_status broadcast_from(std::string_view event, payload const& what) const noexcept {
+    return post(detail::mail_kind::cast, event, what, true);
+  }
+  /// To the channel: arrives as handle_info.
+  send_status send(std::string_view event, payload const& what = {}) const noexcept {
+    return post(detail::mail_kind::info, event, what, false);
+  }
+  /// The verdict on a pending join: yes. A late one, or one after the join was cancelled, is ignored.
+  send_status joined(payload const& response = {}) const noexcept {
+    return post(detail::mail_kind::verdict, {}, response, true);
+  }
+  /// The verdict: no.
+  send_status refused(payload const& response = {}) const noexcept {
+    return post(detail::mail_kind::verdict, {}, response, false);
+  }
+  /// Ends the channel: `phx_close` for a graceful reason, else `phx_error` (protocol 6.6).
+  send_status exit(exit_reason why) const noexcept {
+    detail::mail* const m = make(detail::mail_kind::exit, {});
+    if (m == nullptr) return send_status::dropped;
+    m->reason = why;
+    return box_->post(m, false);
+  }
+
+  [[nodiscard]] socket_id socket() const noexcept { return socket_; }
+  [[nodiscard]] friend bool operator==(channel_id const& a, channel_id const& b) noexcept {
+    return a.box_.get() == b.box_.get() && a.socket_ == b.socket_ && a.number_ == b.number_;
+  }
+
+ private:
+  friend class context;
+  friend class joining;
+  channel_id(detail::mailbox_ref box, socket_id socket, std::uint32_t number) noexcept
+      : box_(std::move(box)), socket_(socket), number_(number) {}
+
+  [[nodiscard]] detail::mail* make(detail::mail_kind kind, std::string_view event) const noexcept {
+    if (!box_) return nullptr;
+    detail::mail* const m = detail::mail::make(box_->from(), kind, event);
+    if (m == nullptr) return nullptr;
+    m->slot = socket_.slot;
+    m->generation = socket_.generation;
+    m->number = number_;
+    return m;
+  }
+  send_status post(detail::mail_kind kind, std::string_view event, payload const& what, bool granted) const noexcept {
+    detail::mail* const m = make(kind, event);
+    if (m == nullptr) return box_ ? send_status::dropped : send_status::closed;
+    m->payload = detail::payload_access::owned(what, box_->from());
+    m->granted = granted;
+    return box_->post(m, kind != detail::mail_kind::verdict);
+  }
+
+  detail::mailbox_ref box_;
+  socket_id socket_;
+  std::uint32_t number_ = 0;
+};
+
+/// An answer to be given later, from any thread, any number of times. It goes out as long as the *socket* lives, even if the
+/// channel has left, crashed or been replaced meanwhile (protocol 6.3).
+class reply_to {
+ public:
+  reply_to() = default;
+  send_status operator()(phx::status s, payload const& response = {}) const noexcept {
+    if (!box_) return send_status::closed;
+    std::string_view const all = text_.raw();
+    detail::mail* const m =
+        detail::mail::make(box_->from(), detail::mail_kind::reply, all.substr(0, topic_), all.substr(topic_, ref_),
+                           all.substr(topic_ + ref_));
+    if (m == nullptr) return send_status::dropped;
+    m->slot = socket_.slot;
+    m->generation = socket_.generation;
+    m->status = s;
+    m->payload = detail::payload_access::owned(response, box_->from());
+    return box_->post(m, true);
+  }
+  send_status operator()(payload const& response = {}) const noexcept { return (*this)(phx::status::ok, response); }
+  /// False when the client sent a null ref: it will not know what this answers. (Phoenix's socket_ref raises there.)
+  [[nodiscard]] bool has_ref() const noexcept { return ref_ != 0 && text_.raw().substr(topic_, ref_) != "null"; }
+
+ private:
+  friend class context;
+  detail::mailbox_ref box_;
+  socket_id socket_;
+  payload text_;  // topic, ref and join_ref in one counted piece
+  std::size_t topic_ = 0, ref_ = 0;
+};
+
+/// What a handler answers (protocol 6.2).
+class outcome {
+ public:
+  [[nodiscard]] static outcome noreply() noexcept { return {}; }
+  /// `{"status":"ok","response":...}`. A message's own payload is relayed without a copy.
+  [[nodiscard]] static outcome reply(payload const& response = {}) noexcept { return reply(phx::status::ok, response); }
+  [[nodiscard]] static outcome reply(phx::status s, payload const& response = {}) noexcept {
+    outcome o;
+    o.answers_ = true;
+    o.status_ = s;
+    o.keep(response);
+    return o;
+  }
+  /// The channel ends: `phx_close` for normal and shutdown, else `phx_error`.
+  [[nodiscard]] static outcome stop(exit_reason why = exit_reason::normal) noexcept {
+    outcome o;
+    o.stops_ = true;
+    o.why_ = why;
+    return o;
+  }
+  /// The reply first, then the end.
+  [[nodiscard]] static outcome stop(exit_reason why, phx::status s, payload const& response = {}) noexcept {
+    outcome o = reply(s, response);
+    o.stops_ = true;
+    o.why_ = why;
+    return o;
+  }
+
+  outcome() = default;
+  outcome(outcome const&) = delete;
+  outcome& operator=(outcome const&) = delete;
+  outcome(outcome&&) = default;
+  outcome& operator=(outcome&&) = default;
+
+ private:
+  friend class detail::socket_core;
+  void keep(payload const& p) noexcept {
+    // A borrowed payload is the message's in hand: it lives until this outcome has been carried out.
+    response_ = detail::payload_access::borrowed(p) ? detail::payload_access::lend(p) : p;
+  }
+  bool answers_ = false, stops_ = false;
+  phx::status status_ = phx::status::ok;
+  exit_reason why_ = exit_reason::normal;
+  payload response_{};
+};
+
+/// What became of a push or broadcast. Looking at it (`if (!here.push(...))`, or error()) takes charge of a failure; a
+/// failure nobody looked at ends the channel with phx_error, as the exception would in Phoenix (protocol 3.5).
+class sent {
+ public:
+  [[nodiscard]] explicit operator bool() const noexcept { return error() == errc::none; }
+  [[nodiscard]] errc error() const noexcept {
+    if (why_ != errc::none && *unhandled_ == why_) *unhandled_ = errc::none;
+    return why_;
+  }
+
+ private:
+  friend class context;
+  sent(errc why, errc& unhandled) noexcept : why_(why), unhandled_(&unhandled) {
+    if (why_ != errc::none) unhandled = why_;
+  }
+  errc why_;
+  errc* unhandled_;
+};
+
+/// For `join`: everything but pushing, so that nothing can overtake the join's reply (protocol 6.1).
+class joining {
+ public:
+  joining(joining const&) = delete;
+  joining& operator=(joining const&) = delete;
+
+  [[nodiscard]] std::string_view topic() const noexcept;
+  [[nodiscard]] channel_id id() const noexcept;
+  [[nodiscard]] socket_id socket() const noexcept;
+  [[nodiscard]] time_point now() const noexcept;
+  [[nodiscard]] loop& here() const noexcept;
+  /// A message to the channel itself: handle_info gets it once the join has been answered ok.
+  send_status send(std::string_view event, payload const& what = {}) noexcept;
+  send_status send_after(duration delay, std::string_view event, payload const& what = {}) noexcept;
+
+ private:
+  friend class detail::socket_core;
+  friend struct detail::refused_context;
+  joining(detail::socket_core& who, detail::seat& channel) noexcept : who_(who), channel_(channel) {}
+  detail::socket_core& who_;
+  detail::seat& channel_;
+};
+
+/// For every other callback. Lives as long as the callback.
+class context {
+ public:
+  context(context const&) = delete;
+  context& operator=(context const&) = delete;
+
+  /// To this channel's client. In `terminate` of a connection that has ended it goes nowhere.
+  sent push(std::string_view event, payload const& what) noexcept;
+  /// To all subscribers of the topic in every loop, this channel's client included. Judged against the serializers of this
+  /// loop's subscribers before anybody gets it.
+  sent broadcast(std::string_view event, payload const& what) noexcept;
+  /// To all but this channel: other channels of the same connection get it.
+  sent broadcast_from(std::string_view event, payload const& what) noexcept;
+  /// To all subscribers of another topic.
+  sent publish(std::string_view topic, std::string_view event, payload const& what) noexcept;
+  /// Ends every socket with this id in every loop: close 1001 (protocol 8.1).
+  sent disconnect(std::string_view id) noexcept { return publish(id, event::disconnect, payload{}); }
+  /// A message to the channel itself: handle_info, after this callback.
+  send_status send(std::string_view event, payload const& what = {}) noexcept;
+  /// The same after `delay`; dropped when the channel ends before. `dropped` beyond limits::timers.
+  send_status send_after(duration delay, std::string_view event, payload const& what = {}) noexcept;
+  /// The answer to the message in hand, for later. In handle_in only.
+  [[nodiscard]] reply_to reply() const noexcept;
+
+  [[nodiscard]] std::string_view topic() const noexcept;
+  [[nodiscard]] channel_id id() const noexcept;
+  [[nodiscard]] socket_id socket() const noexcept;
+  [[nodiscard]] time_point now() const noexcept;
+  [[nodiscard]] loop& here() const noexcept { return loop_; }
+
+ private:
+  friend class detail::socket_core;
+  friend struct detail::refused_context;
+  context(loop& here, detail::socket_core* who, detail::seat& channel, message const* in) noexcept
+      : loop_(here), who_(who), channel_(channel), in_(in) {}
+  loop& loop_;
+  detail::socket_core* who_;  // null when the socket was destroyed
+  detail::seat& channel_;
+  message const* in_;
+  errc unhandled_ = errc::none;
+};
+
+namespace detail {
+/// A channel that was never joined has no one to push to.
+struct refused_context {
+  context here;
+  explicit refused_context(joining& j) noexcept : here(j.here(), nullptr, j.channel_, nullptr) {}
+};
+template <class F>
+void as_refused(joining& j, F&& body) {
+  refused_context last(j);
+  body(last.here);
+}
+}  // namespace detail
+
+}  // namespace phx::inline PHX_BUILD
+
+#endif

@@ -1,0 +1,794 @@
+#ifndef PHX_SOCKET_DETAIL_SOCKET_CORE_HPP
+#define PHX_SOCKET_DETAIL_SOCKET_CORE_HPP
+// The state machine of one connection (protocol 5 and 6), compiled once for all transports and dispatchers.
+//
+//   state \ event | bytes            | a mail for it      | doom             | gone
+//   open          | row of section 5 | done               | -> closing       | channels end, detached
+//   closing       | ignored          | dropped            | ignored          | channels end, detached
+//   detached      | (not called)     | (not found)        | (not found)      | ignored
+//
+//   a seat (one topic): joining -> pending -> joined -> ended, or joining -> joined, or joining -> refused.
+
+#include <phx/socket/dispatcher.hpp>
+
+namespace phx::inline PHX_BUILD::detail {
+
+/// The Dispatcher of a socket, erased by table.
+struct dispatch_table {
+  struct verdict {
+    enum : std::uint8_t { crashed, accepted, pending, refused } what = crashed;
+    payload response{};
+    time_point deadline{};
+  };
+  std::size_t channel_size;
+  bool (*matches)(void* d, std::string_view) noexcept;
+  verdict (*join)(void* d, void* session, void* channel, joining&, message const&);
+  outcome (*handle_in)(void* d, void* channel, context&, message const&);
+  outcome (*handle_out)(void* d, void* channel, context&, broadcast const&);
+  outcome (*handle_info)(void* d, void* channel, context&, message const&);
+  void (*terminate)(void* d, void* channel, context&, exit_reason) noexcept;
+  std::span<std::string_view const> (*intercepts)(void* d, void const* channel) noexcept;
+  void (*destroy)(void* channel) noexcept;
+};
+
+/// One joined or joining topic of a socket. Behind it, in one piece: the dispatcher's channel, and the join's two refs.
+struct alignas(std::max_align_t) seat : member {
+  dispatch_table const* ops = nullptr;
+  void* dispatcher = nullptr;
+  token join_ref{}, ref{};  // of the join, as they were sent
+  channel_state state = channel_state::joining;
+  bool handed_over = false;
+  std::size_t size = 0;
+  exit_reason why = exit_reason::normal;
+  std::uint32_t held = 0;
+  std::size_t held_bytes = 0;
+  mail_queue waiting{};
+
+  [[nodiscard]] void* channel() noexcept { return this + 1; }
+  /// What stamps this channel's pushes and replies: the join's ref where the join_ref was null (protocol 5, notes).
+  [[nodiscard]] token stamp() const noexcept { return join_ref.null() ? ref : join_ref; }
+};
+
+class socket_core : public client {
+ public:
+  socket_core(loop& here, void* dispatcher, dispatch_table const& ops, void* session, limits const& bounds,
+              time_point now) noexcept
+      : loop_(&here), ops_(&ops), dispatcher_(dispatcher), session_(session), bounds_(&bounds), heard_(now) {}
+
+  void open(serializer_ref chosen, std::string_view id_topic, time_point now) noexcept {
+    wire = chosen;
+    if (!loop_access::add(*loop_, *this)) {
+      detached_ = stillborn_ = true;
+      return;
+    }
+    loop_access::tick(*loop_, now);
+    if (!id_topic.empty() && !listen(id_topic)) doom({close_code::internal, "no memory"}, exit_reason::closed);
+    if (loop_->draining()) doom({close_code::restart, "draining"}, exit_reason::draining);
+    if (bounds_->idle != duration::zero() && !loop_access::timer(*loop_, now + bounds_->idle, nullptr, id))
+      doom({close_code::internal, "no memory"}, exit_reason::closed);
+    tell({.what = noted::socket_connected, .text = id_topic});
+    // A host is still building its connection here: what has to be closed is closed by the next receive or run.
+    loop_access::nudge(*loop_);
+  }
+
+  [[nodiscard]] bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept {
+    if (detached_) {
+      if (std::exchange(stillborn_, false)) close_transport({close_code::internal, "no memory"});
+      return false;
+    }
+    bool alive = true;
+    alive_ = &alive;
+    {
+      inside here(*loop_, now);
+      heard_ = loop_->now();
+      if (!closing && (op == opcode::text || op == opcode::binary)) take_part(op, part, last);
+    }
+    if (alive) alive_ = nullptr;
+    return alive;
+  }
+
+  void gone(exit_reason why) noexcept {
+    if (detached_) return;
+    tell({.what = noted::socket_closed, .text = "the other end left", .exit = why});
+    bool const was_doomed = std::exchange(closing, true);
+    if (!was_doomed) exit_ = why;
+    if (loop_access::busy(*loop_)) {
+      // A callback destroys another connection: its channels are told when it is their turn.
+      while (!seats_.empty()) {
+        seat* const s = unseat(seats_.size() - 1);
+        s->why = exit_;
+        s->owner = nullptr;
+        loop_access::orphan(*loop_, *s);
+      }
+      detach();
+    } else {
+      inside here(*loop_, loop_->now());
+      end_channels();
+      detach();
+    }
+  }
+
+  // ---- client
+  void take(mail* m) noexcept override {
+    if (!closing && !wait_for_verdict(m)) work(*m);
+    if (m != nullptr) mail::free(m);
+  }
+  time_point quiet(time_point now) noexcept override {
+    if (closing) return time_point::max();
+    if (heard_ + bounds_->idle > now) return heard_ + bounds_->idle;
+    tell({.what = noted::idle});
+    doom({close_code::going_away, "idle"}, exit_reason::closed);
+    return time_point::max();
+  }
+  void doom(close_frame how, exit_reason why) noexcept override {
+    if (closing) return;
+    closing = true;
+    how_ = how;
+    exit_ = why;
+    loop_access::doom(*loop_, *this);
+  }
+  void end_channels() noexcept override {
+    while (!seats_.empty()) end_now(unseat(seats_.size() - 1), exit_);
+  }
+  void close() noexcept override {
+    tell({.what = noted::socket_closed, .text = how_.reason, .exit = exit_, .code = static_cast<std::uint16_t>(how_.code)});
+    detach();
+    close_transport(how_);  // may destroy *this
+  }
+  void list(void* with, void (*each)(void*, std::string_view, channel_state)) const noexcept override {
+    for (place const& p : seats_) each(with, p.on->text(), p.who->state);
+  }
+
+  // ---- for channels
+  errc send_push(seat& s, std::string_view name, payload const& what) noexcept {
+    if (closing) return errc::none;
+    frame_builder out(loop_access::pool(*loop_));
+    return send(out, wire.encode(out, push{s.stamp(), {}, s.on->name(), {name, {}}, what}));
+  }
+  [[nodiscard]] loop& here() const noexcept { return *loop_; }
+  void tell(notice n) const noexcept {
+    observer_ref const& to = loop_access::observer(*loop_);
+    if (!to) return;
+    n.slot = id.slot;
+    n.generation = id.generation;
+    to(n);
+  }
+
+ protected:
+  ~socket_core() = default;
+  virtual void close_transport(close_frame) noexcept = 0;
+
+  /// The transport did not simply take a frame.
+  void pressed(send_status answer, std::size_t bytes, std::size_t waiting) noexcept {
+    if (answer == send_status::closed) return;  // the host will say `gone`
+    if (answer == send_status::congested && waiting <= bounds_->outbound) return;
+    if (answer == send_status::dropped) tell({.what = noted::frame_dropped, .count = bytes});
+    if (bounds_->pressure == pressure_policy::close) {
+      tell({.what = noted::pressure, .count = waiting});
+      doom({close_code::policy, "too much waiting"}, exit_reason::closed);
+    } else if (bounds_->pressure == pressure_policy::drop_newest) {
+      full_ = waiting > bounds_->outbound;
+    }
+  }
+  /// With pressure_policy::drop_newest, until the transport has written what waits.
+  [[nodiscard]] bool refuse_newest(std::size_t bytes, std::size_t waiting) noexcept {
+    full_ = waiting > bounds_->outbound;
+    if (full_) tell({.what = noted::frame_dropped, .count = bytes});
+    return full_;
+  }
+  void dirty_now() noexcept { loop_access::mark_dirty(*loop_, *this); }
+  bool full_ = false;
+  bool detached_ = false;   // not in the loop any more: nothing of the Transport is called
+  bool stillborn_ = false;  // there was no memory for a place in the loop
+
+ private:
+  struct place {
+    topic* on;
+    seat* who;
+  };
+
+  // ---- bytes in
+
+  void take_part(opcode op, std::string_view part, bool last) noexcept {
+    if (part.size() + parts_.size() > bounds_->frame) {
+      tell({.what = noted::too_large, .count = part.size() + parts_.size()});
+      doom({close_code::too_large, "message too large"}, exit_reason::closed);
+      return;
+    }
+    if (parts_.empty() && last) return decode(op, part);
+    if (!parts_.reserve(loop_access::from(*loop_), parts_.size() + part.size())) {
+      doom({close_code::internal, "no memory"}, exit_reason::closed);
+      return;
+    }
+    for (char const c : part) (void)parts_.push(loop_access::from(*loop_), c);
+    if (!last) return;
+    array<char> whole;
+    whole.swap(parts_);
+    decode(op, {whole.begin(), whole.size()});
+    whole.free(loop_access::from(*loop_));
+  }
+
+  void decode(opcode op, std::string_view whole) noexcept {
+    phx::scratch& room = loop_access::scratch(*loop_);
+    room.name = bounds_->name;
+    room.json_depth = bounds_->json_depth;
+    {
+      message in;
+      errc const fault = wire.decode(op, whole, room, in);
+      if (fault == errc::none) {
+        dispatch(in);
+      } else {
+        // Decoding errors are not answered: the connection dies, and its channels with it, abnormally (protocol 3.6).
+        tell({.what = noted::malformed, .error = fault, .count = whole.size()});
+        bool const text = fault == errc::invalid_utf8 && op == opcode::text;
+        doom({text ? close_code::invalid_text : close_code::internal, to_string(fault)}, exit_reason::connection_error);
+      }
+    }
+    room.reset();
+  }
+
+  // ---- dispatch: the rows of section 5, in their order
+
+  void dispatch(message const& m) noexcept {
+    if (m.topic == "phoenix" && m.event == event::heartbeat) {  // row 1
+      answer_with({}, m, status::ok, {}, answer::heartbeat);
+      return;
+    }
+    std::uint32_t const at = find(m);
+    if (m.event == event::join) {
+      if (at == none)
+        join(m, nullptr);
+      else
+        rejoin(m, at);
+      return;
+    }
+    if (at != none) {
+      seat& s = *seats_[at].who;
+      if (!m.join_ref.null() && !(m.join_ref == s.join_ref)) {  // rows 7, 9: of another life
+        tell({.what = noted::stale_message, .topic = m.topic, .event = m.event, .ref = m.ref});
+        return;
+      }
+      if (m.event == event::leave)
+        leave(m, at);  // row 6
+      else if (s.state == channel_state::joining)
+        hold(m, at);
+      else
+        hand_in(m, s);  // row 8
+      return;
+    }
+    if (m.event == event::leave && wire.rules().leave_of_unjoined_answered) {  // row 10
+      answer_with(m.join_ref, m, status::ok, {}, answer::leave);
+      return;
+    }
+    unmatched(m);  // row 11
+  }
+
+  void unmatched(message const& m) noexcept {
+    tell({.what = noted::unmatched_topic, .topic = m.topic, .event = m.event, .ref = m.ref});
+    static_answer({}, m, R"({"reason":"unmatched topic"})", answer::unmatched);
+  }
+
+  void rejoin(message const& m, std::uint32_t at) noexcept {  // row 5
+    if (wire.rules().duplicate_join_refused) {  // 1.0 and 1.1 (protocol 4.1)
+      static_answer(m.join_ref, m, R"({"reason":"already joined"})", answer::refused_join);
+      return;
+    }
+    tell({.what = noted::duplicate_join, .topic = m.topic, .ref = m.ref});
+    join(m, unseat(at));
+  }
+
+  /// @param replaced the channel whose place this takes: it is told before, and its phx_close follows the join's reply,
+  /// which overtakes it in Phoenix.
+  void join(message const& m, seat* replaced) noexcept {
+    if (replaced != nullptr) told(*replaced, exit_reason::replaced);
+    join_new(m);
+    if (replaced == nullptr) return;
+    if (replaced->state == channel_state::joined) notify(*replaced, true);
+    give_back(replaced);
+  }
+
+  void join_new(message const& m) noexcept {
+    if (!m.topic_name.is_string() || !ops_->matches(dispatcher_, m.topic)) return unmatched(m);  // row 2
+    if (seats_.size() >= bounds_->channels) {                                                     // row 3
+      tell({.what = noted::too_many_channels, .topic = m.topic, .ref = m.ref});
+      return static_answer(m.join_ref, m, R"({"reason":"too many channels joined"})", answer::refused_join);
+    }
+    seat* const s = make_seat(m);
+    if (s == nullptr) {
+      tell({.what = noted::no_memory, .topic = m.topic, .ref = m.ref});
+      return static_answer(m.join_ref, m, R"({"reason":"overloaded"})", answer::refused_join);
+    }
+    dispatch_table::verdict said;
+    bool const ran = guarded(
+        [&] {
+          joining j(*this, *s);
+          said = ops_->join(dispatcher_, session_, s->channel(), j, m);
+        },
+        [&](char const* what) { tell({.what = noted::join_crashed, .topic = m.topic, .ref = m.ref, .text = what}); });
+    if (!ran || said.what == dispatch_table::verdict::crashed) {
+      give_back(s);
+      return static_answer(m.join_ref, m, R"({"reason":"join crashed"})", answer::refused_join);
+    }
+    if (said.what == dispatch_table::verdict::refused) {
+      give_back(s);
+      tell({.what = noted::channel_refused, .topic = m.topic, .ref = m.ref, .payload = &m.payload});
+      if (errc const fault = answer_with(m.join_ref, m, status::error, said.response, answer::refused_join);
+          fault != errc::none)
+        static_answer(m.join_ref, m, R"({"reason":"join crashed"})", answer::refused_join);
+      return;
+    }
+    s->handed_over = true;
+    if (!seats_.push(loop_access::from(*loop_), {s->on, s})) return overloaded(s);
+    if (said.what == dispatch_table::verdict::accepted) {
+      granted(*s, said.response, &m.payload);
+      return;
+    }
+    time_point const last = loop_->now() + bounds_->join;
+    mail* const bell = mail::make(loop_access::from(*loop_), mail_kind::deadline);
+    if (bell != nullptr) {
+      bell->slot = id.slot;
+      bell->generation = id.generation;
+      bell->number = s->number;
+      if (loop_access::timer(*loop_, said.deadline < last ? said.deadline : last, bell, id)) return;
+      mail::free(bell);
+    }
+    overloaded(unseat(seats_.size() - 1));
+  }
+
+  void overloaded(seat* s) noexcept {
+    join_answer(*s, status::error, payload_access::borrow(R"({"reason":"overloaded"})", false), answer::refused_join);
+    end_now(s, exit_reason::killed);
+  }
+
+  /// The join of `s`, which has its place, is answered ok.
+  void granted(seat& s, payload const& response, payload const* asked) noexcept {
+    s.intercepts = ops_->intercepts(dispatcher_, s.channel());
+    s.intercepting = !s.intercepts.empty();
+    if (!loop_access::topics(*loop_).subscribe(s)) return overloaded(unseat(find(s)));
+    s.state = channel_state::joined;
+    errc const fault = join_answer(s, status::ok, response, answer::join);
+    if (fault != errc::none) {
+      // A response that this serializer cannot carry: to the client this is a join that crashed.
+      tell({.what = noted::not_encoded, .topic = s.on->text(), .error = fault});
+      join_answer(s, status::error, payload_access::borrow(R"({"reason":"join crashed"})", false), answer::refused_join);
+      end_now(unseat(find(s)), exit_reason::error);
+      return;
+    }
+    tell({.what = noted::channel_joined, .topic = s.on->text(), .ref = s.ref, .payload = asked});
+  }
+
+  void leave(message const& m, std::uint32_t at) noexcept {
+    seat* const s = unseat(at);
+    // Reply first, close second; user code is not asked (6.5). A pending join is cancelled: there is nothing to close.
+    answer_with(s->state == channel_state::joined ? s->stamp() : m.join_ref, m, status::ok, {}, answer::leave);
+    told(*s, exit_reason::left);
+    if (s->state == channel_state::joined) notify(*s, true);
+    give_back(s);
+  }
+
+  void hold(message const& m, std::uint32_t at) noexcept {
+    seat& s = *seats_[at].who;
+    std::size_t const bytes = m.payload.raw().size() + m.event.size();
+    mail* const kept =
+        s.held >= bounds_->held_pushes || s.held_bytes + bytes > bounds_->held_bytes
+            ? nullptr
+            : mail::make(loop_access::from(*loop_), mail_kind::inbound, m.join_ref.json, m.ref.json, m.topic, m.event,
+                         m.topic_name.json, m.event_name.json);
+    if (kept == nullptr) {
+      tell({.what = noted::held_too_much, .topic = m.topic, .event = m.event, .count = s.held});
+      join_answer(s, status::error, payload_access::borrow(R"({"reason":"join crashed"})", false), answer::refused_join);
+      end_now(unseat(at), exit_reason::killed);
+      return;
+    }
+    kept->payload = payload_access::owned(m.payload, loop_access::from(*loop_));
+    s.waiting.push(kept);
+    ++s.held;
+    s.held_bytes += bytes;
+  }
+
+  void hand_in(message const& m, seat& s) noexcept {
+    outcome said;
+    bool const lives = call(s, m.event, &m, [&](context& here) { said = ops_->handle_in(dispatcher_, s.channel(), here, m); });
+    if (!lives) return;
+    tell({.what = noted::handled_in, .topic = m.topic, .event = m.event, .ref = m.ref, .payload = &m.payload});
+    if (said.answers_) {
+      errc const fault = answer_with(s.stamp(), m, said.status_, said.response_, answer::message);
+      if (fault != errc::none) return crash(s, m.event, fault);
+    }
+    if (said.stops_) finish(s, said.why_);
+  }
+
+  // ---- mails
+
+  /// What is for a channel whose join is pending waits with the messages of its client; `m` is null then.
+  [[nodiscard]] bool wait_for_verdict(mail*& m) noexcept {
+    if (m->kind != mail_kind::push && m->kind != mail_kind::cast && m->kind != mail_kind::info) return false;
+    std::uint32_t const at = find(m->number);
+    if (at == none || seats_[at].who->state != channel_state::joining) return false;
+    seat& s = *seats_[at].who;
+    if (s.held < bounds_->held_pushes) {
+      ++s.held;
+      s.waiting.push(std::exchange(m, nullptr));
+    }
+    return true;
+  }
+
+  void work(mail& m) noexcept {
+    if (m.kind == mail_kind::reply) {  // goes out whatever has become of its channel (6.3)
+      frame_builder out(loop_access::pool(*loop_));
+      errc const fault =
+          send(out, wire.encode(out, reply{{m.text(2)}, {m.text(1)}, {m.text(0), {}}, m.status, m.payload, answer::message}));
+      if (fault != errc::none) tell({.what = noted::not_encoded, .topic = m.text(0), .error = fault});
+      return;
+    }
+    std::uint32_t const at = find(m.number);
+    if (at == none) return;  // that life is over
+    seat& s = *seats_[at].who;
+    bool const pending = s.state == channel_state::joining;
+    switch (m.kind) {
+      case mail_kind::push:
+        if (errc const fault = send_push(s, m.text(0), m.payload); fault != errc::none) crash(s, m.text(0), fault);
+        break;
+      case mail_kind::cast:
+        if (errc const fault = loop_access::publish(
+                *loop_, broadcast{s.on->text(), m.text(0), payload_access::lend(m.payload), {}}, m.granted ? &s : nullptr);
+            fault != errc::none)
+          crash(s, m.text(0), fault);
+        break;
+      case mail_kind::info: {
+        message in;
+        in.topic = s.on->text();
+        in.topic_name = s.on->name();
+        in.event = m.text(0);
+        in.event_name = {in.event, {}};
+        in.payload = payload_access::lend(m.payload);
+        outcome said;
+        if (call(s, in.event, nullptr, [&](context& here) { said = ops_->handle_info(dispatcher_, s.channel(), here, in); }) &&
+            said.stops_)
+          finish(s, said.why_);
+        break;
+      }
+      case mail_kind::out: {
+        broadcast const b{m.text(0), m.text(1), payload_access::lend(m.payload), {}};
+        outcome said;
+        if (call(s, b.event, nullptr, [&](context& here) { said = ops_->handle_out(dispatcher_, s.channel(), here, b); }) &&
+            said.stops_)
+          finish(s, said.why_);
+        break;
+      }
+      case mail_kind::verdict:
+        if (pending) decided(s, m.granted, m.payload);
+        break;
+      case mail_kind::exit:
+        if (pending)
+          decided(s, false, payload_access::borrow(R"({"reason":"join crashed"})", false));
+        else
+          finish(s, m.reason);
+        break;
+      case mail_kind::deadline:
+        if (pending) {
+          tell({.what = noted::join_timed_out, .topic = s.on->text(), .ref = s.ref});
+          decided(s, false, payload_access::borrow(R"({"reason":"timeout"})", false));
+        }
+        break;
+      default: break;
+    }
+  }
+
+  void decided(seat& s, bool yes, payload const& response) noexcept {
+    mail_queue held;
+    held.swap(s.waiting);
+    if (yes) {
+      granted(s, response, nullptr);
+    } else {
+      errc const fault = join_answer(s, status::error, response, answer::refused_join);
+      if (fault != errc::none)
+        join_answer(s, status::error, payload_access::borrow(R"({"reason":"join crashed"})", false), answer::refused_join);
+      tell({.what = noted::channel_refused, .topic = s.on->text(), .ref = s.ref});
+      end_now(unseat(find(s)), exit_reason::shutdown);
+    }
+    // What waited goes its way in order, as if it came now.
+    while (mail* const m = held.pop()) {
+      if (closing) {
+        // nothing more
+      } else if (m->kind != mail_kind::inbound) {
+        work(*m);
+      } else {
+        message in;
+        in.join_ref = {m->text(0)};
+        in.ref = {m->text(1)};
+        in.topic = m->text(2);
+        in.event = m->text(3);
+        in.topic_name = {in.topic, m->text(4)};
+        in.event_name = {in.event, m->text(5)};
+        in.payload = payload_access::lend(m->payload);
+        dispatch(in);
+      }
+      mail::free(m);
+    }
+  }
+
+  // ---- calling user code, and what follows
+
+  /// Runs a callback of `s`. False when the channel ended by it: it threw, or something could not be encoded.
+  template <class F>
+  [[nodiscard]] bool call(seat& s, std::string_view name, message const* in, F&& body) noexcept {
+    context here(*loop_, this, s, in);
+    bool const ran = guarded([&] { body(here); }, [&](char const* what) {
+      tell({.what = noted::handler_crashed, .topic = s.on->text(), .event = name, .text = what});
+    });
+    if (!ran) {
+      finish(s, exit_reason::error);
+      return false;
+    }
+    if (here.unhandled_ != errc::none) {
+      crash(s, name, here.unhandled_);
+      return false;
+    }
+    return true;
+  }
+  void crash(seat& s, std::string_view name, errc why) noexcept {
+    tell({.what = noted::not_encoded, .topic = s.on->text(), .event = name, .error = why});
+    tell({.what = noted::handler_crashed, .topic = s.on->text(), .event = name, .text = to_string(why), .error = why});
+    finish(s, exit_reason::error);
+  }
+  /// Ends a joined channel and tells its client (6.6).
+  void finish(seat& s, exit_reason why) noexcept {
+    seat* const over = unseat(find(s));
+    told(*over, why);
+    notify(*over, why.graceful());
+    give_back(over);
+  }
+  void notify(seat const& s, bool graceful) noexcept {
+    frame_builder out(loop_access::pool(*loop_));
+    push last = graceful ? close_message(s.on->text(), s.join_ref, s.ref) : error_message(s.on->text(), s.join_ref, s.ref);
+    last.topic = s.on->name();
+    (void)send(out, wire.encode(out, last));
+  }
+  /// The dispatcher's only notice.
+  void told(seat& s, exit_reason why) noexcept {
+    s.waiting.clear();
+    tell({.what = noted::channel_ended, .topic = s.on->text(), .exit = why});
+    if (!s.handed_over) return;
+    context here(*loop_, this, s, nullptr);
+    ops_->terminate(dispatcher_, s.channel(), here, why);
+  }
+  void end_now(seat* s, exit_reason why) noexcept {
+    told(*s, why);
+    give_back(s);
+  }
+  /// A channel whose socket was destroyed by a callback (client.hpp: member::end).
+  static void end_orphan(loop& l, member& m) noexcept {
+    seat& s = static_cast<seat&>(m);
+    s.waiting.clear();
+    if (s.handed_over) {
+      context here(l, nullptr, s, nullptr);
+      s.ops->terminate(s.dispatcher, s.channel(), here, s.why);
+    }
+    give_back(l, &s);
+  }
+
+  // ---- seats
+
+  [[nodiscard]] std::uint32_t find(message const& m) const noexcept {
+    if (!m.topic_name.is_string()) return none;
+    if (seats_.size() <= 4) {
+      for (std::uint32_t i = 0; i < seats_.size(); ++i)
+        if (seats_[i].on->text() == m.topic) return i;
+      return none;
+    }
+    topic const* const t = loop_access::topics(*loop_).find(m.topic);
+    for (std::uint32_t i = 0; t != nullptr && i < seats_.size(); ++i)
+      if (seats_[i].on == t) return i;
+    return none;
+  }
+  [[nodiscard]] std::uint32_t find(std::uint32_t number) const noexcept {
+    for (std::uint32_t i = 0; i < seats_.size(); ++i)
+      if (seats_[i].who->number == number) return i;
+    return none;
+  }
+  [[nodiscard]] std::uint32_t find(seat const& s) const noexcept { return find(s.number); }
+
+  [[nodiscard]] seat* make_seat(message const& m) noexcept {
+    memory const& from = loop_access::from(*loop_);
+    std::size_t const refs = m.join_ref.json.size() + m.ref.json.size();
+    std::size_t const size = sizeof(seat) + ops_->channel_size + refs;
+    void* const at = from.allocate(size);
+    if (at == nullptr) return nullptr;
+    topic* const on = loop_access::topics(*loop_).use(m.topic, canonical(m.topic_name));
+    if (on == nullptr) {
+      from.release(at, size);
+      return nullptr;
+    }
+    seat* const s = new (at) seat;
+    s->owner = this;
+    s->on = on;
+    s->number = ++numbers_;
+    s->end = &end_orphan;
+    s->ops = ops_;
+    s->dispatcher = dispatcher_;
+    s->size = size;
+    char* const text = static_cast<char*>(s->channel()) + ops_->channel_size;
+    if (!m.join_ref.json.empty()) std::memcpy(text, m.join_ref.json.data(), m.join_ref.json.size());
+    if (!m.ref.json.empty()) std::memcpy(text + m.join_ref.json.size(), m.ref.json.data(), m.ref.json.size());
+    s->join_ref = {{text, m.join_ref.json.size()}};
+    s->ref = {{text + m.join_ref.json.size(), m.ref.json.size()}};
+    return s;
+  }
+  /// The topic quoted with no needless escapes, whatever the client needed to write it.
+  [[nodiscard]] std::string_view canonical(name const& topic) noexcept {
+    if (topic.json.find('\\') == std::string_view::npos) return topic.json;
+    frame_builder text(loop_access::pool(*loop_));
+    text.start(opcode::text, topic.json.size());
+    text.quoted(topic.text);
+    frame const done = text.finish();
+    // Never longer than what came: every escape it keeps was one already.
+    char* const at = done.empty() ? nullptr : loop_access::scratch(*loop_).room(done.data().size());
+    if (at == nullptr) return topic.json;
+    std::memcpy(at, done.data().data(), done.data().size());
+    return {at, done.data().size()};
+  }
+  [[nodiscard]] seat* unseat(std::uint32_t at) noexcept {
+    seat* const s = seats_[at].who;
+    loop_access::topics(*loop_).unsubscribe(*s);
+    seats_[at] = seats_.back();
+    seats_.pop();
+    return s;
+  }
+  void give_back(seat* s) noexcept { give_back(*loop_, s); }
+  static void give_back(loop& l, seat* s) noexcept {
+    loop_access::topics(l).unuse(s->on);
+    if (s->handed_over) s->ops->destroy(s->channel());
+    std::size_t const size = s->size;
+    s->~seat();
+    loop_access::from(l).release(s, size);
+  }
+
+  [[nodiscard]] bool listen(std::string_view on_id) noexcept {
+    topic* const t = loop_access::topics(*loop_).use(on_id, {});
+    if (t == nullptr) return false;
+    id_ = make<member>(loop_access::from(*loop_));
+    if (id_ == nullptr) {
+      loop_access::topics(*loop_).unuse(t);
+      return false;
+    }
+    id_->owner = this;
+    id_->on = t;
+    if (loop_access::topics(*loop_).subscribe_id(*id_)) return true;
+    destroy(loop_access::from(*loop_), std::exchange(id_, nullptr));
+    loop_access::topics(*loop_).unuse(t);
+    return false;
+  }
+  void detach() noexcept {
+    if (std::exchange(detached_, true)) return;
+    if (alive_ != nullptr) *alive_ = false;
+    closing = true;
+    if (id_ != nullptr) {
+      loop_access::topics(*loop_).unsubscribe(*id_);
+      loop_access::topics(*loop_).unuse(id_->on);
+      destroy(loop_access::from(*loop_), id_);
+    }
+    loop_access::remove(*loop_, *this);
+    parts_.free(loop_access::from(*loop_));
+    seats_.free(loop_access::from(*loop_));
+  }
+
+  // ---- frames out
+
+  errc answer_with(token join_ref, message const& m, phx::status s, payload const& response, answer to) noexcept {
+    frame_builder out(loop_access::pool(*loop_));
+    return send(out, wire.encode(out, reply{join_ref, m.ref, m.topic_name, s, response, to}));
+  }
+  void static_answer(token join_ref, message const& m, std::string_view response, answer to) noexcept {
+    (void)answer_with(join_ref, m, status::error, payload_access::borrow(response, false), to);
+  }
+  errc join_answer(seat const& s, phx::status st, payload const& response, answer to) noexcept {
+    frame_builder out(loop_access::pool(*loop_));
+    return send(out, wire.encode(out, reply{s.join_ref, s.ref, s.on->name(), st, response, to}));
+  }
+  /// What was encoded goes to the client, whole or not at all.
+  errc send(frame_builder& out, errc fault) noexcept {
+    if (fault != errc::none) return fault;
+    if (!out.started()) return out.failed() ? errc::no_memory : errc::none;  // none: this generation is silent
+    frame const f = out.finish();
+    if (f.empty()) return errc::no_memory;
+    if (!closing) deliver(f);
+    return errc::none;
+  }
+
+  static constexpr std::uint32_t none = UINT32_MAX;
+
+  loop* loop_;
+  dispatch_table const* ops_;
+  void* dispatcher_;
+  void* session_;
+  limits const* bounds_;
+  bool* alive_ = nullptr;  // receive is on the stack and wants to know
+  time_point heard_;
+  array<place> seats_;
+  array<char> parts_;      // of a fragmented message
+  member* id_ = nullptr;   // on the id topic
+  std::uint32_t numbers_ = 0;
+  close_frame how_{};
+  exit_reason exit_ = exit_reason::closed;
+};
+
+}  // namespace phx::inline PHX_BUILD::detail
+
+namespace phx::inline PHX_BUILD {
+
+inline std::string_view joining::topic() const noexcept { return channel_.on->text(); }
+inline socket_id joining::socket() const noexcept { return who_.id; }
+inline loop& joining::here() const noexcept { return who_.here(); }
+inline time_point joining::now() const noexcept { return here().now(); }
+inline channel_id joining::id() const noexcept {
+  return {detail::loop_access::box(here()), who_.id, channel_.number};
+}
+
+namespace detail {
+/// A message of a channel to itself, now or after a while.
+inline send_status self_send(loop& here, socket_id socket, std::uint32_t number, duration delay, std::string_view event,
+                             payload const& what) noexcept {
+  mail* const m = mail::make(loop_access::from(here), mail_kind::info, event);
+  if (m == nullptr) return send_status::dropped;
+  m->slot = socket.slot;
+  m->generation = socket.generation;
+  m->number = number;
+  m->payload = payload_access::owned(what, loop_access::from(here));
+  if (delay <= duration::zero()) {
+    loop_access::later(here, m);
+  } else if (!loop_access::timer(here, here.now() + delay, m, socket)) {
+    mail::free(m);
+    return send_status::dropped;
+  }
+  return send_status::ok;
+}
+}  // namespace detail
+
+inline send_status joining::send(std::string_view event, payload const& what) noexcept {
+  return send_after(duration::zero(), event, what);
+}
+inline send_status joining::send_after(duration delay, std::string_view event, payload const& what) noexcept {
+  return detail::self_send(here(), who_.id, channel_.number, delay, event, what);
+}
+
+inline std::string_view context::topic() const noexcept { return channel_.on->text(); }
+inline socket_id context::socket() const noexcept { return who_ == nullptr ? socket_id{} : who_->id; }
+inline time_point context::now() const noexcept { return loop_.now(); }
+inline channel_id context::id() const noexcept {
+  return {detail::loop_access::box(loop_), socket(), channel_.number};
+}
+inline sent context::push(std::string_view event, payload const& what) noexcept {
+  return {who_ == nullptr ? errc::none : who_->send_push(channel_, event, what), unhandled_};
+}
+inline sent context::broadcast(std::string_view event, payload const& what) noexcept {
+  return {detail::loop_access::publish(loop_, {topic(), event, detail::payload_access::lend(what), {}}, nullptr), unhandled_};
+}
+inline sent context::broadcast_from(std::string_view event, payload const& what) noexcept {
+  return {detail::loop_access::publish(loop_, {topic(), event, detail::payload_access::lend(what), {}}, &channel_),
+          unhandled_};
+}
+inline sent context::publish(std::string_view topic, std::string_view event, payload const& what) noexcept {
+  return {detail::loop_access::publish(loop_, {topic, event, detail::payload_access::lend(what), {}}, nullptr), unhandled_};
+}
+inline send_status context::send(std::string_view event, payload const& what) noexcept {
+  return send_after(duration::zero(), event, what);
+}
+inline send_status context::send_after(duration delay, std::string_view event, payload const& what) noexcept {
+  return detail::self_send(loop_, socket(), channel_.number, delay, event, what);
+}
+inline reply_to context::reply() const noexcept {
+  reply_to r;
+  if (in_ == nullptr || who_ == nullptr) return r;
+  r.box_ = detail::loop_access::box(loop_);
+  r.socket_ = who_->id;
+  std::string_view const ref = in_->ref.json;
+  r.text_ = detail::payload_access::assembled(detail::loop_access::from(loop_), topic(), ref, channel_.stamp().json);
+  r.topic_ = topic().size();
+  r.ref_ = ref.size();
+  return r;
+}
+
+}  // namespace phx::inline PHX_BUILD
+
+#endif

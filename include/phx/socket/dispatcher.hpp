@@ -1,0 +1,100 @@
+#ifndef PHX_SOCKET_DISPATCHER_HPP
+#define PHX_SOCKET_DISPATCHER_HPP
+// Who answers: the Dispatcher. `router` is ours; a channel may as well be a thread, an actor or a row in a game's tables.
+
+#include <phx/core/connect_info.hpp>
+#include <phx/socket/context.hpp>
+
+namespace phx::inline PHX_BUILD {
+
+/// id: the topic on which `disconnect` ends this socket (protocol 8.1).
+template <class S>
+struct connected {
+  S session;
+  std::optional<std::string> id{};
+};
+/// http_answer{}: 403 with an empty body.
+template <class S>
+using connect_outcome = std::variant<connected<S>, http_answer>;
+
+/// The join is answered `ok` with `response`, `{}` without one.
+template <class C>
+struct accepted {
+  C channel;
+  std::optional<payload> response{};
+};
+/// The channel now, the verdict later: channel_id::joined or refused, by `deadline` (at most limits::join from now).
+/// Until then messages for the topic wait in order (limits::held_pushes).
+template <class C>
+struct pending {
+  C channel;
+  time_point deadline;
+};
+/// The join is answered `error` with `response`.
+struct refused {
+  payload response{};
+};
+template <class C>
+using join_outcome = std::variant<accepted<C>, pending<C>, refused>;
+
+template <class D>
+concept has_session = std::move_constructible<typename D::session_type>;
+template <class D>
+concept has_channel = std::is_nothrow_move_constructible_v<typename D::channel_type>;
+template <class D>
+concept connects = requires(D& d, connect_info const& who) {
+  { d.connect(who) } -> std::same_as<connect_outcome<typename D::session_type>>;
+};
+template <class D>
+concept matches_topics = requires(D& d, std::string_view topic) {
+  { d.matches(topic) } noexcept -> std::same_as<bool>;
+};
+template <class D>
+concept joins = requires(D& d, typename D::session_type& me, joining& j, message const& in) {
+  { d.join(me, j, in) } -> std::same_as<join_outcome<typename D::channel_type>>;
+};
+template <class D>
+concept handles_in = requires(D& d, typename D::channel_type& ch, context& here, message const& in) {
+  { d.handle_in(ch, here, in) } -> std::same_as<outcome>;
+};
+template <class D>
+concept terminates_channels = requires(D& d, typename D::channel_type& ch, context& here, exit_reason why) {
+  { d.terminate(ch, here, why) } noexcept;
+};
+
+// Optional ones: named but of another signature, they are an error, never skipped.
+template <class D> concept names_intercepts = requires { &D::intercepts; };
+template <class D> concept names_handle_out = requires { &D::handle_out; };
+template <class D> concept names_handle_info = requires { &D::handle_info; };
+template <class D>
+concept intercepts_events = requires(D& d, typename D::channel_type const& ch) {
+  { d.intercepts(ch) } noexcept -> std::same_as<std::span<std::string_view const>>;
+};
+template <class D>
+concept handles_out = requires(D& d, typename D::channel_type& ch, context& here, broadcast const& b) {
+  { d.handle_out(ch, here, b) } -> std::same_as<outcome>;
+};
+template <class D>
+concept handles_info = requires(D& d, typename D::channel_type& ch, context& here, message const& in) {
+  { d.handle_info(ch, here, in) } -> std::same_as<outcome>;
+};
+
+/// Who may connect, and which channel serves a topic: Phoenix's UserSocket.
+/// connect: asked by `handshake`, once the origin, the vsn and the subprotocol have been found good.
+/// matches: asked before the cap on channels (protocol 5, rows 2, 3).
+/// join: nothing can be pushed yet. It may throw: the join is answered `join crashed` (6.1).
+/// handle_in: may throw: the channel then ends with phx_error, the connection lives.
+/// terminate: exactly once for every channel that join handed over, pending and replaced ones too: it is the only notice.
+///   What it pushes goes out before the close or error notice.
+/// Optional:
+///   intercepts(channel const&) noexcept -> std::span<std::string_view const>, asked once, when the join is accepted; the
+///     names outlive the channel;
+///   handle_out(channel&, context&, broadcast const&) -> outcome, for events it named;
+///   handle_info(channel&, context&, message const&) -> outcome, for what the channel or others sent it.
+template <class D>
+concept Dispatcher = has_session<D> && has_channel<D> && connects<D> && matches_topics<D> && joins<D> && handles_in<D> &&
+                     terminates_channels<D>;
+
+}  // namespace phx::inline PHX_BUILD
+
+#endif

@@ -1,0 +1,157 @@
+#ifndef PHX_SOCKET_SOCKET_HPP
+#define PHX_SOCKET_SOCKET_HPP
+// One client: what the host feeds bytes into, and what speaks through the host's Transport.
+
+#include <phx/socket/detail/socket_core.hpp>
+#include <phx/socket/handshake.hpp>
+#include <phx/socket/transport.hpp>
+
+namespace phx::inline PHX_BUILD {
+
+/// How the other end left.
+enum class lost : std::uint8_t {
+  normal,  ///< a close handshake, or a close the host began (1002, 1009): channels end with {shutdown, closed}
+  error,   ///< it just went away: the same, `detail()` says "lost"
+};
+
+namespace detail {
+
+/// The table of a Dispatcher.
+template <class D>
+struct dispatch_of {
+  using channel = typename D::channel_type;
+  using session = typename D::session_type;
+  static_assert(connects<D>, "your dispatcher needs: connect_outcome<session_type> connect(connect_info const&)");
+  static_assert(matches_topics<D>, "your dispatcher needs: bool matches(std::string_view topic) noexcept");
+  static_assert(joins<D>, "your dispatcher needs: join_outcome<channel_type> join(session_type&, joining&, message const&)");
+  static_assert(handles_in<D>, "your dispatcher needs: outcome handle_in(channel_type&, context&, message const&)");
+  static_assert(terminates_channels<D>, "your dispatcher needs: void terminate(channel_type&, context&, exit_reason) noexcept");
+  static_assert(intercepts_events<D> || !names_intercepts<D>,
+                "intercepts must be: std::span<std::string_view const> intercepts(channel_type const&) noexcept");
+  static_assert(handles_out<D> || !names_handle_out<D>,
+                "handle_out must be: outcome handle_out(channel_type&, context&, broadcast const&)");
+  static_assert(handles_info<D> || !names_handle_info<D>,
+                "handle_info must be: outcome handle_info(channel_type&, context&, message const&)");
+  static_assert(alignof(channel) <= alignof(std::max_align_t), "your channel_type is over-aligned");
+
+  static D& the(void* d) noexcept { return *static_cast<D*>(d); }
+  static channel& ch(void* c) noexcept { return *static_cast<channel*>(c); }
+
+  static dispatch_table::verdict join(void* d, void* me, void* place, joining& j, message const& in) {
+    join_outcome<channel> said = the(d).join(*static_cast<session*>(me), j, in);
+    dispatch_table::verdict v;
+    if (auto* const yes = std::get_if<accepted<channel>>(&said)) {
+      new (place) channel(std::move(yes->channel));
+      v.what = dispatch_table::verdict::accepted;
+      if (yes->response) v.response = std::move(*yes->response);
+    } else if (auto* const later = std::get_if<pending<channel>>(&said)) {
+      new (place) channel(std::move(later->channel));
+      v.what = dispatch_table::verdict::pending;
+      v.deadline = later->deadline;
+    } else if (auto* const no = std::get_if<refused>(&said)) {
+      v.what = dispatch_table::verdict::refused;
+      v.response = std::move(no->response);
+    }
+    return v;
+  }
+  static outcome handle_out(void* d, void* c, context& here, broadcast const& b) {
+    if constexpr (handles_out<D>) return the(d).handle_out(ch(c), here, b);
+    else return (void)d, (void)c, (void)here, (void)b, outcome::noreply();
+  }
+  static outcome handle_info(void* d, void* c, context& here, message const& in) {
+    if constexpr (handles_info<D>) return the(d).handle_info(ch(c), here, in);
+    else return (void)d, (void)c, (void)here, (void)in, outcome::noreply();
+  }
+  static std::span<std::string_view const> intercepts(void* d, void const* c) noexcept {
+    if constexpr (intercepts_events<D>) return the(d).intercepts(*static_cast<channel const*>(c));
+    else return (void)d, (void)c, std::span<std::string_view const>{};
+  }
+
+  static constexpr dispatch_table table{
+      sizeof(channel),
+      [](void* d, std::string_view topic) noexcept { return the(d).matches(topic); },
+      &join,
+      [](void* d, void* c, context& here, message const& in) { return the(d).handle_in(ch(c), here, in); },
+      &handle_out,
+      &handle_info,
+      [](void* d, void* c, context& here, exit_reason why) noexcept { the(d).terminate(ch(c), here, why); },
+      &intercepts,
+      [](void* c) noexcept { ch(c).~channel(); }};
+};
+
+}  // namespace detail
+
+/// One client; neither copied nor moved. Everything but construction happens inside its loop. A connection holds its socket by
+/// value; the Transport in there points back at the connection.
+template <class T, class D>
+class socket final : public detail::socket_core {
+  static_assert(FrameSink<T>, "your transport needs: phx::send_status send(phx::frame const&) noexcept");
+  static_assert(closes<T>, "your transport needs: void close(phx::close_frame) noexcept");
+  static_assert(counts_buffered<T>, "your transport needs: std::size_t buffered() const noexcept");
+  static_assert(flushes<T> || !names_flush<T>, "flush must be: void flush() noexcept");
+  static_assert(std::move_constructible<T>, "your transport must be movable: a small handle, not the connection");
+
+ public:
+  using session_type = typename D::session_type;
+
+  /// @pre `who.session` is filled in: by `handshake`, or by a host that called `admit`.
+  /// @param dispatcher shared by all sockets; outlives them and the loop. The mount that admitted it outlives the socket.
+  /// Without memory, and while the loop drains, the socket is born closing: the next receive or run closes it.
+  socket(loop& here, D& dispatcher, admission<session_type> who, T transport, time_point now) noexcept
+      : socket_core(here, &dispatcher, detail::dispatch_of<D>::table, &session_, *who.bounds, now),
+        transport_(std::move(transport)),
+        session_(std::move(*who.session)) {
+    open(who.serializer, who.id ? std::string_view(*who.id) : std::string_view{}, now);
+  }
+  /// gone(lost::error), if nobody said it before.
+  ~socket() { gone(lost::error); }
+
+  /// One part of a message; `last` completes it. Pings and pongs are signs of life too: pass them.
+  /// @param part borrowed until return. Text need not have been checked to be UTF-8.
+  /// @param now must not go backwards on one loop.
+  /// @return false if phx closed this socket: it may be destroyed, touch nothing.
+  /// @par Errors: none; a malformed message closes with 1011, text that is not UTF-8 with 1007, more than limits::frame
+  ///   bytes with 1009 (protocol 3.6). @par Cost: echo and broadcast allocate nothing once warm.
+  [[nodiscard]] bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept {
+    return socket_core::receive(op, part, last, now);
+  }
+  /// The other end has left: its channels end. The Transport is not called any more.
+  void gone(lost how) noexcept {
+    socket_core::gone(how == lost::normal ? exit_reason(exit_reason::closed) : exit_reason(exit_reason::closed, "lost"));
+  }
+  /// The host wants it closed: its channels end with {shutdown, closed}, then Transport::close is called, by the next
+  /// receive or run, or before this callback's outermost call returns.
+  void disconnect(close_frame why = {close_code::going_away, "disconnect"}) noexcept {
+    doom(why, exit_reason::closed);
+    if (!detail::loop_access::busy(here())) detail::loop_access::nudge(here());
+  }
+
+  [[nodiscard]] socket_id name() const noexcept { return this->id; }
+  [[nodiscard]] session_type& session() noexcept { return session_; }
+  [[nodiscard]] session_type const& session() const noexcept { return session_; }
+  [[nodiscard]] T& transport() noexcept { return transport_; }
+
+ private:
+  void deliver(frame const& f) noexcept override {
+    if (this->closing) return;
+    if (full_ && refuse_newest(f.data().size(), transport_.buffered())) return;
+    send_status const answer = transport_.send(f);
+    if constexpr (flushes<T>) dirty_now();
+    if (answer != send_status::ok) pressed(answer, f.data().size(), transport_.buffered());
+  }
+  void flush() noexcept override {
+    if constexpr (flushes<T>)
+      if (!detached_) transport_.flush();
+  }
+  void close_transport(close_frame why) noexcept override {
+    if constexpr (flushes<T>) transport_.flush();
+    transport_.close(why);
+  }
+
+  T transport_;
+  session_type session_;
+};
+
+}  // namespace phx::inline PHX_BUILD
+
+#endif

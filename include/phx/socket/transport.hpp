@@ -1,0 +1,44 @@
+#ifndef PHX_SOCKET_TRANSPORT_HPP
+#define PHX_SOCKET_TRANSPORT_HPP
+// What phx asks of a host's connection.
+
+#include <phx/pubsub/loop.hpp>
+
+namespace phx::inline PHX_BUILD {
+
+/// Somewhere to put whole encoded messages for one client.
+/// send: queues or copies `f`, keeps order, never blocks, never calls back into phx. A WebSocket host writes f.websocket(),
+///   or hands f.data() and f.op() to its own framing. A transport that keeps `f` copies the handle.
+///   `congested`: taken, but more waits than it likes; phx then compares buffered() with limits::outbound.
+///   `dropped`: not taken; out of memory in your queue is this, never a throw. `closed`: the peer is gone.
+template <class T>
+concept FrameSink = requires(T& t, frame const& f) {
+  { t.send(f) } noexcept -> std::same_as<send_status>;
+};
+template <class T>
+concept closes = requires(T& t, close_frame why) {
+  { t.close(why) } noexcept;
+};
+template <class T>
+concept counts_buffered = requires(T const& t) {
+  { t.buffered() } noexcept -> std::convertible_to<std::size_t>;
+};
+template <class T>
+concept flushes = requires(T& t) {
+  { t.flush() } noexcept;
+};
+template <class T>
+concept names_flush = requires { &T::flush; };
+
+/// A small handle (a reference to the connection will do), not the connection.
+/// close: at most once, as the last act of an outermost receive, run or gone; it may destroy the socket. After it, after
+///   `gone` and in ~socket no member of the Transport is called.
+/// buffered: bytes taken and not yet handed to the kernel.
+/// flush() noexcept, optional: write what `send` queued. Called once for each socket that was sent to, as the outermost
+///   receive, run or turn ends, and before close: one write per connection and turn of the loop.
+template <class T>
+concept Transport = std::move_constructible<T> && FrameSink<T> && closes<T> && counts_buffered<T>;
+
+}  // namespace phx::inline PHX_BUILD
+
+#endif
