@@ -1,0 +1,297 @@
+// Real Phoenix clients, as npm publishes them, against a server with the lab server's channels.
+//   node clients/run.mjs --server PROGRAM [--only 1.8] [--basic] [-- ARGUMENTS]
+//   node clients/run.mjs --url http://127.0.0.1:PORT [--only 1.8] [--basic]
+// --basic: only what needs no more than `room:*` with echo, shout and crash: for small servers of the tests' own.
+// The restart is left out with --url.
+import { createRequire } from 'node:module';
+import WebSocket from 'ws';
+import { Server, freePort, options, sleep } from '../server.mjs';
+
+// What a browser has and the older clients take from the window.
+globalThis.window ??= globalThis;
+globalThis.WebSocket = WebSocket;
+
+const require = createRequire(import.meta.url);
+const o = options({ basic: { type: 'boolean', default: false }, patience: { type: 'string', default: '5000' } });
+const patience = Number(o.patience);
+let passed = 0, failed = 0;
+
+const within = (what, promise, ms = patience) => Promise.race([
+  promise, sleep(ms).then(() => { throw new Error(`${what}: nothing came within ${ms} ms`); })]);
+const same = (what, got, want) => {
+  const [a, b] = [JSON.stringify(got), JSON.stringify(want)];
+  if (a !== b) throw new Error(`${what}: expected ${b}, got ${a}`);
+};
+const until = async (what, holds) => {
+  for (const end = Date.now() + patience; !holds(); await sleep(5))
+    if (Date.now() > end) throw new Error(`${what}: not within ${patience} ms`);
+};
+const bytes = (...b) => new Uint8Array(b).buffer;
+const list = (buffer) => [...new Uint8Array(buffer)];
+
+// the answer to a push or join as [status, response]
+const answer = (push) => within('an answer', new Promise((r) => {
+  for (const status of ['ok', 'error', 'timeout']) push.receive(status, (response) => r([status, response]));
+}));
+const event = (channel, name) => within(`event ${name}`, new Promise((r) => { channel.on(name, r); }));
+
+class Client {
+  static sockets = 0;
+  constructor(version, url) {
+    this.version = version;
+    this.minor = Number(version.split('.')[1]);
+    this.patch = require(`phoenix-${version}/package.json`).version;
+    this.phoenix = require(`phoenix-${version}`);
+    this.url = url.replace(/^http/, 'ws') + (this.minor <= 2 ? '/legacy' : '/socket');
+    this.open = [];
+  }
+  // a connected socket that comes back at once and notes what closed it
+  async socket(given = {}) {
+    const s = new this.phoenix.Socket(this.url, {
+      reconnectAfterMs: () => 50, rejoinAfterMs: () => 50, heartbeatIntervalMs: 30000, timeout: patience, ...given,
+    });
+    s.opens = 0;
+    s.codes = [];
+    s.onOpen(() => { s.opens++; });
+    s.onClose((e) => { s.codes.push(e?.code); });
+    this.open.push(s);
+    s.connect();
+    await until('the socket opens', () => s.opens > 0);
+    return s;
+  }
+  async joined(socket, topic, params = {}) {
+    const channel = socket.channel(topic, params);
+    same('join', await answer(this.join(channel)), ['ok', {}]);
+    return channel;
+  }
+  // joins is how often the server took it, errors how often onError fired: a client that comes back by itself joins again
+  join(channel) {
+    Object.assign(channel, { joins: 0, errors: 0, closes: 0 });
+    channel.onError(() => { channel.errors++; });
+    channel.onClose(() => { channel.closes++; });
+    return channel.join().receive('ok', () => { channel.joins++; });
+  }
+  done() { for (const s of this.open) s.disconnect(); this.open = []; }
+}
+
+// Each is a named line of the report. `from`: the first minor version that has it; `basic`: needs no more than a small server.
+const checks = [
+  { name: 'connects and joins', basic: true, run: async (c, topic) => {
+    await c.joined(await c.socket(), topic);
+  } },
+  { name: 'a join is answered with the server\'s response', run: async (c, topic) => {
+    const channel = (await c.socket()).channel(topic, { reply: { motd: 'hi', n: 1 } });
+    same('join', await answer(channel.join()), ['ok', { motd: 'hi', n: 1 }]);
+  } },
+  { name: 'a refused join tells why', run: async (c, topic) => {
+    const channel = (await c.socket()).channel(topic, { deny: 'not today' });
+    same('join', await answer(channel.join()), ['error', { reason: 'not today' }]);
+    channel.leave();
+  } },
+  { name: 'a topic nobody serves is refused', run: async (c) => {
+    const channel = (await c.socket()).channel('nowhere:1', {});
+    same('join', await answer(channel.join()), ['error', { reason: 'unmatched topic' }]);
+    channel.leave();
+  } },
+  { name: 'a refused connect does not open', run: async (c) => {
+    const s = new c.phoenix.Socket(c.url, { params: { reject: '1' }, reconnectAfterMs: () => 60000 });
+    c.open.push(s);
+    let opened = false;
+    s.onOpen(() => { opened = true; });
+    const refused = new Promise((r) => { s.onError(r); });
+    s.connect();
+    await within('the refusal', refused);
+    if (opened) throw new Error('it opened');
+  } },
+  { name: 'a push is answered ok, the payload intact', basic: true, run: async (c, topic) => {
+    const channel = await c.joined(await c.socket(), topic);
+    const payload = { text: 'žluťoučký 🐎 "quoted"', n: 9007199254740991, list: [1, null, true, { deep: {} }] };
+    same('echo', await answer(channel.push('echo', payload)), ['ok', payload]);
+  } },
+  { name: 'a push is answered error', run: async (c, topic) => {
+    const channel = await c.joined(await c.socket(), topic);
+    same('echo_error', await answer(channel.push('echo_error', { why: 'no' })), ['error', { why: 'no' }]);
+  } },
+  { name: 'answers find their pushes, also when they come out of order', run: async (c, topic) => {
+    const channel = await c.joined(await c.socket(), topic);
+    const slow = answer(channel.push('async', { ms: 60, who: 'slow' }));
+    same('fast', await answer(channel.push('echo', { who: 'fast' })), ['ok', { who: 'fast' }]);
+    same('slow', await slow, ['ok', { ms: 60, who: 'slow' }]);
+  } },
+  { name: 'a push nobody answers times out at the client', run: async (c, topic) => {
+    const channel = await c.joined(await c.socket(), topic);
+    const [status] = await answer(channel.push('silent', {}, 150));
+    same('status', status, 'timeout');
+    same('afterwards', await answer(channel.push('echo', { still: 'here' })), ['ok', { still: 'here' }]);
+  } },
+  { name: 'the server pushes on its own', run: async (c, topic) => {
+    const channel = await c.joined(await c.socket(), topic);
+    const later = event(channel, 'later');
+    channel.push('later', { ms: 20, n: 1 });
+    same('later', await later, { ms: 20, n: 1 });
+  } },
+  { name: 'a broadcast is heard by two sockets', basic: true, run: async (c, topic) => {
+    const a = await c.joined(await c.socket(), topic), b = await c.joined(await c.socket(), topic);
+    const heard = Promise.all([event(a, 'shout'), event(b, 'shout')]);
+    a.push('shout', { hello: 'all' });
+    same('both', await heard, [{ hello: 'all' }, { hello: 'all' }]);
+  } },
+  { name: 'a broadcast from one is not heard by itself', run: async (c, topic) => {
+    const a = await c.joined(await c.socket(), topic), b = await c.joined(await c.socket(), topic);
+    let own = 0;
+    a.on('whisper', () => { own++; });
+    const heard = event(b, 'whisper');
+    same('whisper', await answer(a.push('whisper', { psst: 1 })), ['ok', {}]);
+    same('the other', await heard, { psst: 1 });
+    same('a later push', await answer(a.push('echo', {})), ['ok', {}]);
+    same('heard by the sender', own, 0);
+  } },
+  { name: 'a crash fires onError and the client rejoins by itself', basic: true, run: async (c, topic) => {
+    const s = await c.socket();
+    const channel = await c.joined(s, topic);
+    channel.push('crash', {});
+    await until('onError', () => channel.errors === 1);
+    await until('the rejoin', () => channel.joins === 2);
+    same('connections', s.opens, 1);
+    same('afterwards', await answer(channel.push('echo', { back: true })), ['ok', { back: true }]);
+  } },
+  { name: 'one channel\'s crash is not another\'s', run: async (c, topic) => {
+    const s = await c.socket();
+    const a = await c.joined(s, topic), b = await c.joined(s, `${topic}-b`);
+    a.push('crash', {});
+    await until('onError', () => a.errors === 1);
+    same('the other', await answer(b.push('echo', { calm: 1 })), ['ok', { calm: 1 }]);
+    same('errors of the other', b.errors, 0);
+  } },
+  { name: 'a channel that stops is closed, not rejoined', run: async (c, topic) => {
+    const channel = await c.joined(await c.socket(), topic);
+    channel.push('stop', { reason: 'normal' });
+    await until('onClose', () => channel.closes === 1);
+    await sleep(150);
+    same('joins and errors', [channel.joins, channel.errors], [1, 0]);
+  } },
+  { name: 'leave fires onClose and the channel ends at the server', run: async (c, topic) => {
+    const audit = await c.joined(await c.socket(), `audit:${topic}`);
+    const ended = event(audit, 'terminated');
+    const channel = await c.joined(await c.socket(), topic);
+    const [status] = await answer(channel.leave());
+    same('leave', status, 'ok');
+    await until('onClose', () => channel.closes === 1);
+    same('the server\'s side', await ended, { topic, reason: 'left' });
+  } },
+  { name: 'a topic left can be joined again', basic: true, run: async (c, topic) => {
+    const s = await c.socket();
+    const first = await c.joined(s, topic);
+    await answer(first.leave());
+    const second = await c.joined(s, topic);
+    same('echo', await answer(second.push('echo', { n: 2 })), ['ok', { n: 2 }]);
+  } },
+  { name: 'heartbeats are answered and keep the socket open', basic: true, run: async (c, topic) => {
+    const s = await c.socket({ heartbeatIntervalMs: 60 });
+    let beats = 0;
+    s.onMessage((m) => { if (m.topic === 'phoenix' && m.event === 'phx_reply' && m.payload.status === 'ok') beats++; });
+    await until('four answers', () => beats >= 4);
+    same('opened and closed', [s.opens, s.codes], [1, []]);
+    await c.joined(s, topic);
+  } },
+  { name: 'disconnected by the server with 1001, it comes back and rejoins', run: async (c, topic) => {
+    const user_id = `u-${topic}`;
+    const s = await c.socket({ params: { user_id } });
+    const channel = await c.joined(s, topic);
+    const other = await c.joined(await c.socket(), `${topic}-other`);
+    same('disconnect', await answer(other.push('disconnect', { user_id })), ['ok', {}]);
+    await until('the close', () => s.codes.length === 1);
+    same('code', s.codes, [1001]);
+    await until('the rejoin', () => s.opens === 2 && channel.joins === 2);
+    same('afterwards', await answer(channel.push('echo', { back: 1 })), ['ok', { back: 1 }]);
+  } },
+  { name: 'cut off without a close frame, it comes back and rejoins', run: async (c, topic) => {
+    const s = await c.socket();
+    const channel = await c.joined(s, topic);
+    s.conn.terminate();
+    await until('the rejoin', () => s.opens === 2 && channel.joins === 2);
+    same('code', s.codes, [1006]);
+  } },
+  { name: 'binary: a push and its answer', from: 5, run: async (c, topic) => {
+    const channel = await c.joined(await c.socket(), topic);
+    const [status, response] = await answer(channel.push('bin', bytes(0, 1, 254, 255)));
+    same('bin', [status, list(response)], ['ok', [0, 1, 254, 255]]);
+  } },
+  { name: 'binary: a push from the server', from: 5, run: async (c, topic) => {
+    const channel = await c.joined(await c.socket(), topic);
+    const pushed = event(channel, 'bin_pushed');
+    channel.push('bin_push', bytes(1, 2, 3));
+    same('bin_pushed', list(await pushed), [1, 2, 3]);
+  } },
+  { name: 'binary: a broadcast heard by two sockets', from: 5, run: async (c, topic) => {
+    const a = await c.joined(await c.socket(), topic), b = await c.joined(await c.socket(), topic);
+    const heard = Promise.all([event(a, 'bin_shout'), event(b, 'bin_shout')]);
+    a.push('bin_shout', bytes(7, 0, 7));
+    same('both', (await heard).map(list), [[7, 0, 7], [7, 0, 7]]);
+  } },
+  { name: 'a second channel object on the topic takes over', from: 5, basic: true, run: async (c, topic) => {
+    const s = await c.socket();
+    const first = await c.joined(s, topic), second = await c.joined(s, topic);
+    await until('the first is closed', () => first.closes === 1);
+    same('echo', await answer(second.push('echo', { mine: 1 })), ['ok', { mine: 1 }]);
+    same('joins', [first.joins, second.joins], [1, 1]);
+  } },
+  { name: 'ping measures a round trip', from: 7, basic: true, run: async (c) => {
+    const s = await c.socket();
+    const ms = await within('ping', new Promise((r) => { if (!s.ping(r)) r('not sent'); }));
+    if (typeof ms !== 'number') throw new Error(ms);
+  } },
+];
+
+async function check(label, c, run) {
+  try {
+    await run();
+    passed++;
+    console.log(`ok   ${label}`);
+  } catch (e) {
+    failed++;
+    console.log(`FAIL ${label}\n  ${e.stack}`);
+  } finally { c.done(); }
+}
+
+async function all(version, url) {
+  const c = new Client(version, url);
+  for (const [n, { name, from = 0, basic = false, run }] of checks.entries()) {
+    if (c.minor < from || (o.basic && !basic)) continue;
+    await check(`phoenix ${c.patch}: ${name}`, c, () => run(c, `room:client-${version}-${n}`));
+  }
+}
+
+// The server goes away with SIGTERM and is back on its port; nobody at the client does anything.
+async function restart(version) {
+  const port = await freePort();
+  let server = await Server.start(o.program, { port });
+  const c = new Client(version, server.url);
+  await check(`phoenix ${c.patch}: SIGTERM closes with 1012; the server is back, so are both channels`, c, async () => {
+    const s = await c.socket();
+    const a = await c.joined(s, 'room:restart-a'), b = await c.joined(s, 'room:restart-b');
+    const wrong = await server.stop();
+    if (wrong) throw new Error(wrong);
+    await until('the close', () => s.codes.length > 0);
+    same('the first close', s.codes[0], 1012);
+    await sleep(300);
+    same('while it is away', [a.joins, b.joins, s.isConnected()], [1, 1, false]);
+    server = await Server.start(o.program, { port });
+    await until('both rejoin', () => a.joins === 2 && b.joins === 2);
+    same('echo a', await answer(a.push('echo', { n: 1 })), ['ok', { n: 1 }]);
+    same('echo b', await answer(b.push('echo', { n: 2 })), ['ok', { n: 2 }]);
+  });
+  await server.stop();
+}
+
+const versions = ['1.2', '1.3', '1.4', '1.5', '1.6', '1.7', '1.8'].filter((v) => !o.only || v === o.only)
+  .filter((v) => !o.basic || v !== '1.2');
+const server = o.program && await Server.start(o.program);
+await Promise.all(versions.map((v) => all(v, o.url ?? server.url)));
+if (server) {
+  const wrong = await server.stop();
+  if (wrong) { failed++; console.log(`FAIL ${wrong}`); }
+  await Promise.all(versions.map(restart));
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed || !passed ? 1 : 0);

@@ -1,0 +1,15 @@
+#if __has_include(<phx/adapter/beast.hpp>)
+#include <phx/adapter/beast.hpp>
+#endif
+#if __has_include(<phx/adapter/nlohmann.hpp>)
+#include <phx/adapter/nlohmann.hpp>
+#endif
+#include <phx/phx.hpp>
+
+#include <boost/version.hpp>
+#include <nlohmann/json.hpp>
+
+int main() {
+  phx::payload const p = phx::payload::json(R"({"n":1})");
+  return BOOST_VERSION >= 107400 && nlohmann::json::parse(p.raw()).at("n") == 1 ? 0 : 1;
+}

@@ -1,0 +1,6 @@
+// With two.cpp: two units that include everything link, so nothing in a header is defined twice.
+#include <phx/phx.hpp>
+
+bool the_other_unit_is_there() noexcept;
+
+int main() { return the_other_unit_is_there() ? 0 : 1; }

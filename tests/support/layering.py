@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""Keeps the house in order: who may include what, and what a program that uses phx may not need.
+
+usage: layering.py [ROOT]        the tree is in order, or every breach is printed
+       layering.py --self-test   trees with one breach each are refused, a good one is not
+"""
+import pathlib
+import re
+import sys
+import tempfile
+
+# A header includes only its own room and those to its left; rooms of one rank do not see each other.
+RANK = {"core": 0, "serializer": 1, "pubsub": 2, "socket": 3, "channel": 4, "presence": 5, "longpoll": 5, "adapter": 6, "testing": 6}
+STANDARD = set(
+    "algorithm any array atomic barrier bit bitset cassert cctype cerrno charconv chrono cinttypes climits cmath compare "
+    "concepts condition_variable coroutine cstddef cstdint cstdio cstdlib cstring ctime deque exception execution filesystem "
+    "format forward_list fstream functional future initializer_list iomanip ios iosfwd iostream istream iterator latch limits "
+    "list locale map memory memory_resource mutex new numbers numeric optional ostream queue random ranges ratio regex "
+    "scoped_allocator semaphore set shared_mutex source_location span sstream stack stdexcept stop_token streambuf string "
+    "string_view strstream syncstream system_error thread tuple type_traits typeindex typeinfo unordered_map unordered_set "
+    "utility valarray variant vector version".split())
+SLOW_TO_INCLUDE = {"functional", "iostream", "regex"}
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
+
+
+def without_comments(text):
+    """Comments blanked, strings and line numbers kept."""
+    token = re.compile(r'R"([^()\\\s]{0,16})\(.*?\)\1"|//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
+    return token.sub(lambda m: re.sub(r"[^\n]", " ", m[0]) if m[0][:2] in ("//", "/*") else m[0], text)
+
+
+def without_strings(text):
+    token = re.compile(r'R"([^()\\\s]{0,16})\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'', re.S)
+    return token.sub(lambda m: '""' + "\n" * m[0].count("\n"), text)
+
+
+def strings_of(text):
+    token = re.compile(r'R"([^()\\\s]{0,16})\((.*?)\)\1"|"((?:\\.|[^"\\\n])*)"', re.S)
+    for m in token.finditer(text):
+        yield m.start(), m[2] if m[2] is not None else m[3].replace('\\"', '"')
+
+
+def namespace_scope(text):
+    """The text with every body that is not a namespace's blanked out."""
+    out, outer, head = [], [], ""
+    for c in text:
+        if c == "{":
+            outer.append(all(outer) and bool(re.search(r'(\bnamespace\b[^;{}()]*|extern\s*"")\s*$', head)))
+            out.append(c if all(outer) else " ")
+            head = ""
+        elif c == "}":
+            out.append(c if all(outer) else " ")
+            if outer:
+                outer.pop()
+            head = ""
+        else:
+            out.append(c if all(outer) or c == "\n" else " ")
+            head = "" if c == ";" else head + c
+    return "".join(out)
+
+
+class Tree:
+    def __init__(self, root):
+        self.root = root
+        self.breaches = []
+        self.files = 0
+
+    def breach(self, path, text, at, why):
+        line = text.count("\n", 0, at) + 1
+        self.breaches.append(f"{path.relative_to(self.root)}:{line}: {why}")
+
+    def header(self, path):
+        self.files += 1
+        inside = path.relative_to(self.root / "include/phx")
+        room = inside.parts[0] if len(inside.parts) > 1 else None  # phx.hpp and fwd.hpp stand before the rooms
+        raw = path.read_text()
+        text = without_comments(raw)
+        if room is not None and room not in RANK:
+            self.breach(path, text, 0, f"'{room}' is no room of the house")
+            return
+
+        for m in INCLUDE.finditer(text):
+            self.include(path, inside, room, text, m)
+        code = without_strings(text)
+        for word in re.finditer(r"\bthread_local\b", code):
+            self.breach(path, code, word.start(), "thread_local: a loop is no thread")
+        for m in re.finditer(r"\b__COUNTER__\b|\bnamespace\s*\{", code):
+            self.breach(path, code, m.start(), "no unnamed namespace and no __COUNTER__ in a header")
+        for m in re.finditer(r"^[ \t]*static\b(?!_)", namespace_scope(re.sub(r"(?m)^[ \t]*#.*$", "", code)), re.M):
+            self.breach(path, code, m.start(), "no static at namespace scope: each unit would have its own")
+        self.macros(path, inside, code)
+
+    def include(self, path, inside, room, text, m):
+        what = m[2]
+        if what.startswith("phx/"):
+            parts = what.split("/")[1:]
+            if len(parts) == 1:
+                if parts[0] != "fwd.hpp" and room is not None:
+                    self.breach(path, text, m.start(), f"{what}: a room's header includes what it needs, not everything")
+                elif parts[0] == "phx.hpp":
+                    self.breach(path, text, m.start(), "phx.hpp includes the others, not they it")
+                return
+            there = parts[0]
+            if "detail" in parts[1:-1] and there != room:
+                self.breach(path, text, m.start(), f"{what}: detail/ is private to its room")
+            elif there not in RANK:
+                self.breach(path, text, m.start(), f"{what}: no such room")
+            elif room is None:
+                rightmost = RANK["core"] if inside.name == "fwd.hpp" else RANK["longpoll"]
+                if RANK[there] > rightmost:
+                    self.breach(path, text, m.start(), f"{what}: not for {inside.name}")
+            elif there != room and RANK[there] >= RANK[room]:
+                self.breach(path, text, m.start(), f"{what}: {room} may not see {there}")
+        elif m[1] == '"':
+            self.breach(path, text, m.start(), f"\"{what}\": headers are included as <phx/...>")
+        elif room != "adapter":
+            if what not in STANDARD:
+                self.breach(path, text, m.start(), f"<{what}>: only adapter/ includes what is not the standard library's")
+            elif what in SLOW_TO_INCLUDE:
+                self.breach(path, text, m.start(), f"<{what}>: slow to include, keep it out of public headers")
+
+    def macros(self, path, inside, code):
+        guard = "PHX_" + re.sub(r"[^A-Z0-9]", "_", str(inside).upper())
+        if not re.search(rf"^#ifndef {guard}\n#define {guard}$", code, re.M):
+            self.breach(path, code, 0, f"the include guard must be {guard}")
+        for m in re.finditer(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", code, re.M):
+            if m[1] != guard and not (m[1] == "PHX_BUILD" and str(inside) == "core/detail/guard.hpp"):
+                self.breach(path, code, m.start(), f"macro {m[1]}: none but the include guard")
+
+    def program(self, path):
+        self.files += 1
+        text = without_comments(path.read_text())
+        for m in INCLUDE.finditer(text):
+            if m[2].startswith("phx/") and "/detail/" in m[2]:
+                self.breach(path, text, m.start(), f"{m[2]}: programs use the public API")
+        code = without_strings(text)
+        for m in re.finditer(r"\bdetail\s*::", code):
+            self.breach(path, code, m.start(), "detail:: : programs use the public API")
+        for at, value in strings_of(text):
+            if re.match(r"phx_(?!tests)", value) or '"phx_' in value:
+                self.breach(path, text, at, f"the event {value[:40]!r}: programs do not write the protocol")
+            elif re.search(r'\[\s*(null|"[^"]*")\s*,\s*(null|"[^"]*")\s*,\s*"[^"]*"\s*,\s*"[^"]*"\s*,', value) or re.search(
+                    r'"topic"\s*:.*"event"\s*:|"event"\s*:.*"topic"\s*:', value, re.S):
+                self.breach(path, text, at, "a frame's JSON: programs do not write the protocol")
+
+    def check(self):
+        for path in sorted((self.root / "include/phx").rglob("*.hpp")):
+            self.header(path)
+        for kind in ("*.cpp", "*.hpp"):
+            for path in sorted((self.root / "examples").rglob(kind)):
+                if "node_modules" not in path.parts:
+                    self.program(path)
+        return self.breaches
+
+
+def guarded(inside, body):
+    guard = "PHX_" + re.sub(r"[^A-Z0-9]", "_", inside.upper())
+    return f"#ifndef {guard}\n#define {guard}\n{body}\n#endif\n"
+
+
+GOOD = {
+    "include/phx/core/detail/guard.hpp": "#define PHX_BUILD with_exceptions",
+    "include/phx/core/frame.hpp": "#include <phx/core/detail/guard.hpp>\n#include <vector>\n"
+                                  "// static, thread_local, #include <regex> and namespace {} in a comment are nothing\n"
+                                  "namespace phx::inline PHX_BUILD {\nstruct frame { static int count(); };\n"
+                                  "inline int f() {\n  static constexpr int seven = 7;\n  return seven;\n}\n}",
+    "include/phx/pubsub/hub.hpp": "#include <phx/core/frame.hpp>\n#include <phx/fwd.hpp>",
+    "include/phx/fwd.hpp": "#include <phx/core/frame.hpp>",
+    "include/phx/phx.hpp": "#include <phx/pubsub/hub.hpp>",
+    "include/phx/adapter/beast.hpp": "#include <boost/asio.hpp>\n#include <functional>\n#include <phx/pubsub/hub.hpp>",
+    "examples/01_echo.cpp": '#include <phx/phx.hpp>\n#include <iostream>\nint main() { auto a = R"({"tick":1})"; }',
+}
+BAD = {
+    "a room to the right": ("include/phx/core/a.hpp", "#include <phx/pubsub/hub.hpp>"),
+    "a room of the same rank": ("include/phx/testing/a.hpp", "#include <phx/adapter/beast.hpp>"),
+    "no such room": ("include/phx/client/a.hpp", ""),
+    "another room's detail": ("include/phx/pubsub/a.hpp", "#include <phx/core/detail/guard.hpp>"),
+    "everything": ("include/phx/socket/a.hpp", "#include <phx/phx.hpp>"),
+    "an adapter in phx.hpp": ("include/phx/phx.hpp", "#include <phx/adapter/beast.hpp>"),
+    "a room in fwd.hpp": ("include/phx/fwd.hpp", "#include <phx/pubsub/hub.hpp>"),
+    "a third party": ("include/phx/core/a.hpp", "#include <nlohmann/json.hpp>"),
+    "an operating system": ("include/phx/core/a.hpp", "#include <sys/socket.h>"),
+    "a quoted include": ("include/phx/core/a.hpp", '#include "frame.hpp"'),
+    "<iostream>": ("include/phx/core/a.hpp", "#include <iostream>"),
+    "<functional>": ("include/phx/testing/a.hpp", "#  include <functional>"),
+    "<regex>": ("include/phx/channel/a.hpp", "#include <regex>"),
+    "thread_local": ("include/phx/core/a.hpp", "inline thread_local int x;"),
+    "an unnamed namespace": ("include/phx/core/a.hpp", "namespace phx { namespace\n{ int x; } }"),
+    "static at namespace scope": ("include/phx/core/a.hpp", "namespace phx {\nstruct s { int x{}; };\nstatic int x;\n}"),
+    "__COUNTER__": ("include/phx/core/a.hpp", "inline int x = __COUNTER__;"),
+    "a macro": ("include/phx/core/a.hpp", "#define PHX_ASSERT(x)"),
+    "PHX_BUILD made elsewhere": ("include/phx/core/a.hpp", "#define PHX_BUILD mine"),
+    "a program with detail": ("examples/02.cpp", "#include <phx/core/detail/guard.hpp>"),
+    "a program with detail::": ("examples/02.cpp", "auto x = phx::detail::f();"),
+    "a program with an event of the protocol": ("examples/lab_server/02.cpp", 'auto x = "phx_join";'),
+    "a program with such an event in JSON": ("examples/02.cpp", 'auto x = "{\\"event\\":\\"phx_close\\"}";'),
+    "a program with a V2 frame": ("examples/02.cpp", 'auto x = R"([null,"1","room:a","echo",{}])";'),
+    "a program with a V1 frame": ("examples/02.cpp", 'auto x = R"({"topic":"room:a","event":"echo","payload":{}})";'),
+}
+
+
+def self_test():
+    wrong = 0
+
+    def breaches(files):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            for name, body in files.items():
+                path = root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(guarded(name.removeprefix("include/phx/"), body) if name.startswith("include/") else body)
+            return Tree(root).check()
+
+    said = breaches(GOOD)
+    if said:
+        wrong += 1
+        print("FAIL a good tree is refused:\n  " + "\n  ".join(said))
+    for name, (path, body) in BAD.items():
+        said = breaches(GOOD | {path: body})
+        if len(said) != 1 or not said[0].startswith(path):
+            wrong += 1
+            print(f"FAIL {name}: expected one breach in {path}, got {said}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "include/phx/core/a.hpp"
+        path.parent.mkdir(parents=True)
+        path.write_text("#pragma once\n")
+        if not Tree(pathlib.Path(folder)).check():
+            wrong += 1
+            print("FAIL a header without a guard named by its path is not refused")
+    total = len(BAD) + 2
+    print(f"layering, its own test: {total - wrong} passed, {wrong} failed")
+    return 1 if wrong else 0
+
+
+def main():
+    if sys.argv[1:] == ["--self-test"]:
+        return self_test()
+    tree = Tree(pathlib.Path(sys.argv[1]).resolve() if sys.argv[1:] else pathlib.Path(__file__).resolve().parents[2])
+    for breach in tree.check():
+        print(f"FAIL {breach}")
+    print(f"layering: {tree.files} files, {len(tree.breaches)} breaches")
+    return 1 if tree.breaches or not tree.files else 0
+
+
+sys.exit(main())

@@ -1,0 +1,186 @@
+#ifndef PHX_TESTS_SUPPORT_RAW_CLIENT_HPP
+#define PHX_TESTS_SUPPORT_RAW_CLIENT_HPP
+// A WebSocket client that does what it is told, right or wrong: bytes out, frames in. POSIX sockets, no phx inside, so that
+// the two cannot agree on a mistake.
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace phx_tests {
+
+class raw_client {
+ public:
+  struct message {
+    unsigned first = 0;  ///< the frame's first byte; 0: nothing came, the connection ended (`ended`) or time ran out
+    std::string data{};
+    bool ended = false;
+
+    /// The code of a close frame, 1005 without one; 1006: ended without a close frame; 0: none of these.
+    [[nodiscard]] unsigned closed() const {
+      if (ended) return 1006;
+      if (first != 0x88) return 0;
+      if (data.size() < 2) return 1005;
+      return static_cast<unsigned>(static_cast<unsigned char>(data[0])) << 8 | static_cast<unsigned char>(data[1]);
+    }
+  };
+  using milliseconds = std::chrono::milliseconds;
+  static constexpr milliseconds patience{5000};
+
+  /// @param receive_buffer bytes of the kernel's, set before connecting; 0: its default.
+  explicit raw_client(std::uint16_t port, int receive_buffer = 0) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    if (receive_buffer != 0) (void)::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected_ = ::connect(fd_, reinterpret_cast<sockaddr const*>(&to), sizeof to) == 0;
+  }
+  raw_client(raw_client&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)), connected_(other.connected_), in_(std::move(other.in_)) {}
+  raw_client& operator=(raw_client&&) = delete;
+  ~raw_client() { drop(); }
+
+  [[nodiscard]] bool connected() const { return connected_; }
+  /// Ends the connection without a word.
+  void drop() {
+    if (fd_ >= 0) (void)::close(std::exchange(fd_, -1));
+  }
+  /// Says that nothing more will come; reading goes on.
+  void end_sending() { (void)::shutdown(fd_, SHUT_WR); }
+
+  /// False when the other end does not take them (any more).
+  bool send(std::string_view bytes) {
+    while (!bytes.empty()) {
+      ssize_t const n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n <= 0) return false;
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return true;
+  }
+  /// As `send`, but gives up when the kernel has taken nothing for so long.
+  bool send_within(std::string_view bytes, milliseconds most) {
+    while (!bytes.empty()) {
+      pollfd p{fd_, POLLOUT, 0};
+      if (::poll(&p, 1, static_cast<int>(most.count())) != 1) return false;
+      ssize_t const n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (n <= 0) return false;
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return true;
+  }
+
+  [[nodiscard]] static std::string upgrade_request(std::string_view target, std::string_view more = {}) {
+    return "GET " + std::string(target) +
+           " HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+           "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n" +
+           std::string(more) + "\r\n";
+  }
+  /// Sends an upgrade and reads the head of the answer. Gives its status, 0 when none came.
+  unsigned open(std::string_view target = "/socket/websocket?vsn=2.0.0", std::string_view more_headers = {}) {
+    return send(upgrade_request(target, more_headers)) ? read_head() : 0;
+  }
+  unsigned read_head() {
+    auto const until = now() + patience;
+    std::size_t end = std::string::npos;
+    while ((end = in_.find("\r\n\r\n")) == std::string::npos)
+      if (!more(until)) return 0;
+    head_ = in_.substr(0, end + 4);
+    in_.erase(0, end + 4);
+    return head_.starts_with("HTTP/1.1 ") ? static_cast<unsigned>(std::atoi(head_.c_str() + 9)) : 0;
+  }
+  [[nodiscard]] std::string const& head() const { return head_; }
+  /// All that comes until the other end closes.
+  std::string read_all(milliseconds most = patience) {
+    auto const until = now() + most;
+    while (more(until)) {
+    }
+    return std::exchange(in_, {});
+  }
+
+  /// A frame as a client sends it: masked, the length in its shortest form.
+  [[nodiscard]] static std::string frame(unsigned first, std::string_view body, std::uint32_t mask = 0x12345678) {
+    std::string out{static_cast<char>(first)};
+    auto const wide = [&](unsigned mark, unsigned bytes) {
+      out += static_cast<char>(0x80 | mark);
+      for (unsigned i = bytes; i-- > 0;) out += static_cast<char>(std::uint64_t{body.size()} >> (8 * i));
+    };
+    if (body.size() > 65535) wide(127, 8);
+    else if (body.size() > 125) wide(126, 2);
+    else out += static_cast<char>(0x80 | body.size());
+    char key[4];
+    for (unsigned i = 0; i < 4; ++i) key[i] = static_cast<char>(mask >> (24 - 8 * i));
+    out.append(key, 4);
+    for (std::size_t i = 0; i < body.size(); ++i) out += static_cast<char>(body[i] ^ key[i & 3]);
+    return out;
+  }
+  bool text(std::string_view body) { return send(frame(0x81, body)); }
+  bool close(unsigned code) {
+    char const body[2] = {static_cast<char>(code >> 8), static_cast<char>(code & 0xff)};
+    return send(frame(0x88, {body, 2}));
+  }
+
+  /// The next frame.
+  message read(milliseconds most = patience) {
+    auto const until = now() + most;
+    for (;;) {
+      if (in_.size() >= 2) {
+        std::uint64_t size = static_cast<unsigned char>(in_[1]) & 0x7f;
+        unsigned const wide = size == 126 ? 2 : size == 127 ? 8 : 0;
+        if (in_.size() >= 2 + wide) {
+          if (wide != 0) size = 0;
+          for (unsigned i = 0; i < wide; ++i) size = size << 8 | static_cast<unsigned char>(in_[2 + i]);
+          if (in_.size() >= 2 + wide + size) {
+            message m{static_cast<unsigned char>(in_[0]), in_.substr(2 + wide, static_cast<std::size_t>(size))};
+            in_.erase(0, 2 + wide + static_cast<std::size_t>(size));
+            return m;
+          }
+        }
+      }
+      if (!more(until)) return {0, {}, ended_};
+    }
+  }
+  /// Reads on to the end; the code it ended with, as message::closed. 0: it did not end.
+  unsigned read_close(milliseconds most = patience) {
+    for (;;) {
+      message const m = read(most);
+      if (m.closed() != 0 || m.first == 0) return m.closed();
+    }
+  }
+  /// True when the other end closes the connection within `most`, frames or not.
+  bool read_end(milliseconds most = patience) {
+    (void)read_all(most);
+    return ended_;
+  }
+
+ private:
+  using clock = std::chrono::steady_clock;
+  [[nodiscard]] static clock::time_point now() { return clock::now(); }
+  bool more(clock::time_point until) {
+    auto const left = std::chrono::duration_cast<milliseconds>(until - now()).count();
+    pollfd p{fd_, POLLIN, 0};
+    if (ended_ || left <= 0 || ::poll(&p, 1, static_cast<int>(left)) != 1) return false;
+    char bytes[16 * 1024];
+    ssize_t const n = ::recv(fd_, bytes, sizeof bytes, 0);
+    ended_ = n <= 0;
+    if (n > 0) in_.append(bytes, static_cast<std::size_t>(n));
+    return n > 0;
+  }
+
+  int fd_;
+  bool connected_ = false, ended_ = false;
+  std::string in_, head_;
+};
+
+}  // namespace phx_tests
+
+#endif
