@@ -21,6 +21,7 @@ inline constexpr std::uint32_t deepest = 16'384;
 namespace detail {
 
 inline constexpr std::uint64_t every_byte = 0x0101010101010101;
+inline constexpr std::uint64_t high_bits = every_byte * 0x80;
 
 /// Eight bytes, the first of them lowest.
 [[nodiscard]] inline std::uint64_t eight(char const* at) noexcept {
@@ -34,13 +35,14 @@ inline constexpr std::uint64_t every_byte = 0x0101010101010101;
   return word;
 }
 
-/// The high bit of each byte that a string scan must stop at: a quote, a backslash, a control character, the first of a
-/// multi-byte character. The lowest bit set is exact; those above it may be carries.
-[[nodiscard]] constexpr std::uint64_t stops(std::uint64_t word) noexcept {
-  return ((word - every_byte * 0x20) | ((word ^ every_byte * '"') - every_byte) | ((word ^ every_byte * '\\') - every_byte) |
-          word) &
-         every_byte * 0x80;
+/// The high bit of each byte that is a quote, a backslash or a control character; those of multi-byte characters are noise.
+/// The lowest is exact, those above it may be carries.
+[[nodiscard]] constexpr std::uint64_t ascii_stops(std::uint64_t word) noexcept {
+  return (word - every_byte * 0x20) | ((word ^ every_byte * '"') - every_byte) | ((word ^ every_byte * '\\') - every_byte);
 }
+/// The high bit of each byte that a string scan must stop at: a quote, a backslash, a control character, the first of a
+/// multi-byte character; exact as above.
+[[nodiscard]] constexpr std::uint64_t stops(std::uint64_t word) noexcept { return (ascii_stops(word) | word) & high_bits; }
 [[nodiscard]] constexpr bool stops(unsigned char c) noexcept { return c < 0x20 || c == '"' || c == '\\' || c >= 0x80; }
 
 [[nodiscard]] constexpr bool digit(char c) noexcept { return static_cast<unsigned char>(c - '0') < 10; }
@@ -48,10 +50,12 @@ inline constexpr std::uint64_t every_byte = 0x0101010101010101;
 
 [[nodiscard]] inline char peek(char const* at, char const* end) noexcept { return at != end ? *at : '\0'; }
 
-[[nodiscard]] inline char const* skip_space(char const* at, char const* end) noexcept {
-  if (at != end && static_cast<unsigned char>(*at) > ' ') return at;
+/// What stands at `at` once the spaces there are skipped; NUL, which stands nowhere in JSON, at the end.
+[[nodiscard]] inline char skip_space(char const*& at, char const* end) noexcept {
+  char next = peek(at, end);
+  if (static_cast<unsigned char>(next) > ' ') return next;
   while (at != end && space(*at)) ++at;
-  return at;
+  return peek(at, end);
 }
 
 /// Bytes of the multi-byte character at `at`, 0 if that is none: no overlong form, no surrogate, nothing above U+10FFFF.
@@ -67,6 +71,31 @@ inline constexpr std::uint64_t every_byte = 0x0101010101010101;
   }
   if (lead > 0xf4 || room < 4 || !follows(1) || !follows(2) || !follows(3)) return 0;
   return (lead == 0xf0 && byte(1) < 0x90) || (lead == 0xf4 && byte(1) > 0x8f) ? 0 : 4;
+}
+
+/// Goes on from a character boundary over text with multi-byte characters, eight bytes at a time, as long as they are
+/// plainly UTF-8 and hold nothing that ends a run of characters in a string. Stops on a boundary. Leads whose next byte has
+/// a range of its own (E0, ED, F0 and above), and the two that are never right, are left to multibyte().
+[[nodiscard]] inline char const* skip_multibyte(char const* at, char const* end) noexcept {
+  constexpr auto has = [](std::uint64_t word, std::uint64_t byte) {
+    std::uint64_t const zero = word ^ every_byte * byte;
+    return (zero - every_byte) & ~zero & high_bits;
+  };
+  std::uint64_t due = 0;  // the bytes of the next word that have to be continuations
+  while (end - at >= 8) {
+    std::uint64_t const word = eight(at);
+    std::uint64_t const wide = word & high_bits;
+    std::uint64_t const lead = wide & word << 1, lead3 = lead & word << 2, lead4 = lead3 & word << 3;
+    std::uint64_t const odd = lead4 | has(word, 0xe0) | has(word, 0xed) | has(word & every_byte * 0xfe, 0xc0);
+    if ((ascii_stops(word) & ~word & high_bits) != 0 || odd != 0 || wide == 0) break;
+    if ((wide & ~lead) != (due | lead << 8 | lead3 << 16)) break;
+    due = lead >> 56 | lead3 >> 48;
+    at += 8;
+  }
+  if (due != 0)
+    while ((static_cast<unsigned char>(*--at) & 0xc0) == 0x80) {
+    }
+  return at;
 }
 
 /// The UTF-16 unit of four hex digits, or more than 0xffff.
@@ -219,17 +248,17 @@ class scanner {
         continue;
       }
       if (static_cast<unsigned char>(*at) < 0x20) return refuse(errc::not_json);
-      do {
+      at = skip_multibyte(at, end_);
+      while (at != end_ && static_cast<unsigned char>(*at) >= 0x80) {
         std::size_t const length = multibyte(at, end_);
         if (length == 0) return refuse(errc::invalid_utf8);
         at += length;
-      } while (at != end_ && static_cast<unsigned char>(*at) >= 0x80);
+      }
     }
   }
 
-  /// @param at where the value begins, spaces skipped.
-  [[nodiscard]] char const* value(char const* at) noexcept {
-    char const first = peek(at, end_);
+  /// @param at where the value begins, spaces skipped. @param first what stands there.
+  [[nodiscard]] char const* value(char const* at, char first) noexcept {
     if (first == '"') return string(at + 1);
     return first == '{' || first == '[' ? container(at) : scalar(at, first);
   }
@@ -246,7 +275,7 @@ class scanner {
     std::uint64_t open = 0;
     std::uint32_t level = 0;
     for (;;) {
-      char const first = peek(at, end_);
+      char const first = skip_space(at, end_);
       if (first == '"') {
         at = string(at + 1);
         if (at == nullptr) return nullptr;
@@ -255,8 +284,7 @@ class scanner {
         if (level != 0 && level % 64 == 0) spilt[level / 64 - 1] = open;
         open = open << 1 | (first == '{');
         ++level;
-        at = skip_space(at + 1, end_);
-        if (peek(at, end_) != first + 2) {  // in ASCII a container's end is two behind its beginning
+        if (skip_space(++at, end_) != first + 2) {  // in ASCII a container's end is two behind its beginning
           if (first == '{' && (at = key(at)) == nullptr) return nullptr;
           continue;
         }
@@ -265,11 +293,10 @@ class scanner {
         if (at == nullptr) return nullptr;
       }
       for (;;) {  // behind a value: a comma and the next one, or the end of what holds it
-        at = skip_space(at, end_);
-        char const next = peek(at, end_);
+        char const next = skip_space(at, end_);
         bool const object = (open & 1) != 0;
         if (next == ',') {
-          at = skip_space(at + 1, end_);
+          ++at;
           if (object && (at = key(at)) == nullptr) return nullptr;
           break;
         }
@@ -281,14 +308,13 @@ class scanner {
     }
   }
 
-  /// A key, its colon, and the spaces around.
+  /// A key and its colon.
   [[nodiscard]] char const* key(char const* at) noexcept {
-    if (peek(at, end_) != '"') return refuse(errc::not_json);
+    if (skip_space(at, end_) != '"') return refuse(errc::not_json);
     at = string(at + 1);
     if (at == nullptr) return nullptr;
-    at = skip_space(at, end_);
-    if (peek(at, end_) != ':') return refuse(errc::not_json);
-    return skip_space(at + 1, end_);
+    if (skip_space(at, end_) != ':') return refuse(errc::not_json);
+    return at + 1;
   }
 
   [[nodiscard]] char const* scalar(char const* at, char first) noexcept {
@@ -368,7 +394,7 @@ class unescaped {
   char const* at = text.data();
   char const* const end = at + text.size();
   while (at != end) {
-    if (end - at >= 8 && (detail::eight(at) & detail::every_byte * 0x80) == 0) {
+    if (end - at >= 8 && (detail::eight(at) & detail::high_bits) == 0) {
       at += 8;
     } else if (static_cast<unsigned char>(*at) < 0x80) {
       ++at;
@@ -395,24 +421,23 @@ class cursor {
 
   /// Takes `c` if it is what comes next behind spaces.
   [[nodiscard]] bool take(char c) noexcept {
-    at_ = detail::skip_space(at_, end_);
-    if (detail::peek(at_, end_) != c || at_ == end_) return false;
+    if (detail::skip_space(at_, end_) != c || at_ == end_) return false;
     ++at_;
     return true;
   }
   /// Takes one whole value, `raw` its text without the spaces around. False if there is none: fault() says why.
   [[nodiscard]] bool value(std::string_view& raw) noexcept {
-    char const* const first = at_ = detail::skip_space(at_, end_);
+    char const first = detail::skip_space(at_, end_);
     scan_.escaped = false;
-    char const* const behind = scan_.value(first);
+    char const* const behind = scan_.value(at_, first);
     if (behind == nullptr) return false;
-    raw = {first, static_cast<std::size_t>(behind - first)};
+    raw = {at_, static_cast<std::size_t>(behind - at_)};
     at_ = behind;
     return true;
   }
   /// Nothing but spaces is left.
   [[nodiscard]] bool done() noexcept {
-    at_ = detail::skip_space(at_, end_);
+    static_cast<void>(detail::skip_space(at_, end_));
     return at_ == end_;
   }
   /// Had the last value no escape anywhere? A string token then stands for its own bytes.

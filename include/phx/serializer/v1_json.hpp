@@ -57,7 +57,7 @@ struct v1_json_of {
     }
     whole = whole && c.done();
     whole = whole && !found[topic].empty() && !found[event_].empty() && !found[payload_].empty();
-    if (!whole || (W.ref_required && found[ref].empty())) return detail::unreadable(in, c.fault(), room);
+    if (!whole || (W.ref_required && found[ref].empty())) return detail::unreadable(in, room);
 
     if (!detail::ref_fits(found[join_ref], room) || !detail::ref_fits(found[ref], room)) return errc::name_too_long;
     if (errc const why = detail::read_name(found[topic], plain[topic], room, out.topic_name); why != errc::none) return why;
@@ -103,11 +103,11 @@ struct v1_json_of {
   }
 
   [[nodiscard]] static errc encode(frame_builder& out, push const& p) noexcept {
-    bool const ends = p.event.text == event::close || p.event.text == event::error;
+    bool const ends = detail::ends_a_channel(p);
     if (W.ends == v1_wire::end_ref::no_ends && ends) return errc::none;
     if (errc const why = carried(p.payload); why != errc::none) return why;
     token shown{};
-    if (!p.ref.absent()) {  // phx_close and phx_error alone have one
+    if (ends) {
       if constexpr (W.ends == v1_wire::end_ref::join_ref) shown = p.join_ref;
       if constexpr (W.ends == v1_wire::end_ref::join) shown = p.join_ref.null() ? p.ref : p.join_ref;
     }

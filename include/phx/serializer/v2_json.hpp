@@ -35,9 +35,8 @@ struct v2_json {
   [[nodiscard]] static errc encode(frame_builder& out, push const& p) noexcept {
     if (errc const why = carried(p.payload); why != errc::none) return why;
     if (p.payload.is_binary()) return encode_binary(out, p);
-    // Only phx_close and phx_error have a ref, and here it is the join_ref once more, null included (protocol 3.3, 5).
-    token const ref = p.ref.absent() ? token{} : p.join_ref;
-    encode_text(out, p.join_ref, ref, p.topic, p.event, p.payload);
+    // An end has the join_ref twice, null or not (protocol 3.3, 5).
+    encode_text(out, p.join_ref, detail::ends_a_channel(p) ? p.join_ref : token{}, p.topic, p.event, p.payload);
     return errc::none;
   }
   [[nodiscard]] static errc encode(frame_builder& out, broadcast const& b) noexcept {
@@ -63,7 +62,7 @@ struct v2_json {
     whole = whole && c.take(',') && c.value(payload);
     for (std::string_view extra; whole && c.take(',');) whole = c.value(extra);  // ignored, but it has to be JSON
     whole = whole && c.take(']') && c.done();
-    if (!whole) return detail::unreadable(in, c.fault(), room);
+    if (!whole) return detail::unreadable(in, room);
 
     if (!detail::ref_fits(out.join_ref.json, room) || !detail::ref_fits(out.ref.json, room)) return errc::name_too_long;
     if (errc const why = detail::read_name(topic, plain_topic, room, out.topic_name); why != errc::none) return why;

@@ -6,11 +6,10 @@
 
 namespace phx::inline PHX_BUILD::detail {
 
-/// Why `in` could not be read. Only now is the rest looked at: invalid UTF-8 anywhere outranks the rest, because it closes a
-/// text frame with 1007 (protocol 3.6), and JSON of another shape is told from what is no JSON.
-[[nodiscard]] inline errc unreadable(std::string_view in, errc why, scratch const& room) noexcept {
+/// Why `in` could not be read as a message. Only now is all of it looked at: invalid UTF-8 anywhere outranks the rest,
+/// because it closes a text frame with 1007 (protocol 3.6), and JSON of another shape is told from what is no JSON.
+[[nodiscard]] inline errc unreadable(std::string_view in, scratch const& room) noexcept {
   if (!json::utf8(in)) return errc::invalid_utf8;
-  if (why != errc::none) return why;
   errc const broken = json::check(in, room.json_depth + 1);
   return broken == errc::none ? errc::wrong_shape : broken;
 }
@@ -34,6 +33,11 @@ namespace phx::inline PHX_BUILD::detail {
 /// A ref comes back as it came, so its bytes count as they came, but for the quotes.
 [[nodiscard]] inline bool ref_fits(std::string_view raw, scratch const& room) noexcept {
   return raw.size() <= std::size_t{room.name} + 2;
+}
+
+/// phx_close and phx_error, the only pushes with a ref. By name, as clients tell them.
+[[nodiscard]] inline bool ends_a_channel(push const& p) noexcept {
+  return p.event.text == event::close || p.event.text == event::error;
 }
 
 inline void write_token(frame_builder& out, token t) noexcept { out.append(t.absent() ? std::string_view("null") : t.json); }

@@ -1,0 +1,42 @@
+#ifndef PHX_TESTS_FUZZ_JUDGE_HPP
+#define PHX_TESTS_FUZZ_JUDGE_HPP
+// nlohmann's `accept` as the judge of what is JSON, with its two differences from what Phoenix reads, and a NUL.
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace judge {
+
+/// Difference 1: nlohmann skips a byte order mark, Phoenix refuses it. Difference 2: a number beyond a double is refused, as
+/// nlohmann's parser happens to do since 3.x; it is asked for again in tests/core/json.cpp. And nlohmann takes a NUL between
+/// tokens for the end of its input, whatever follows.
+inline bool accepts(std::string_view text) {
+  if (text.starts_with("\xef\xbb\xbf")) return false;
+  if (text.find('\0') != std::string_view::npos) return false;
+  return nlohmann::json::accept(text);
+}
+
+/// The keys of the outermost object, as often as they come.
+inline std::vector<std::string> keys(std::string_view text) {
+  std::vector<std::string> found;
+  static_cast<void>(nlohmann::json::parse(text, [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& value) {
+    if (depth == 1 && event == nlohmann::json::parse_event_t::key) found.push_back(value.get<std::string>());
+    return true;
+  }));
+  return found;
+}
+
+inline void must(bool holds, char const* what) {
+  if (holds) return;
+  std::fprintf(stderr, "does not hold: %s\n", what);
+  std::abort();
+}
+
+}  // namespace judge
+
+#endif
