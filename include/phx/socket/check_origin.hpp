@@ -142,7 +142,8 @@ class check_origin {
   check_origin(B on) noexcept : how_(on ? rule::same_host : rule::any) {}
   check_origin(std::initializer_list<origin_pattern> list) : how_(rule::list) {
     for (origin_pattern const& p : list) {
-      // Clang 14 runs a consteval constructor at run time when it stands in a braced list; such an entry then matches nothing
+      // Clang 14 runs a consteval constructor at run time where braces initialise a variable or member (it checks the
+      // arguments of a call, such as list's); an entry that got through so matches nothing
       assert(origin::parse(p.text()).host && "an allowed origin needs a host");
       list_.emplace_back(p.text());
     }
@@ -166,6 +167,8 @@ class check_origin {
     if (callback_ != nullptr && callback_->count.fetch_sub(1, std::memory_order_acq_rel) == 1) callback_->destroy(callback_);
   }
 
+  /// The same as braces, as a call: what even Clang 14 checks.
+  [[nodiscard]] static check_origin list(std::initializer_list<origin_pattern> list) { return check_origin(list); }
   /// A list that is known at run time. @return errc::origin_without_host and the entry, if one has none (`other.com`).
   template <class List = std::initializer_list<std::string_view>>
   [[nodiscard]] static result<check_origin> parse(List const& entries) {
@@ -230,7 +233,9 @@ class check_origin {
         break;
       }
       case rule::conn:
-        d.allowed = o.host == asked.host && o.scheme && detail::same_but_for_case(*o.scheme, asked.scheme) && o.port == asked.port;
+        // a request without a Host header has no origin of its own that a page could share
+        d.allowed = o.host == asked.host && !asked.host.empty() && o.scheme &&
+                    detail::same_but_for_case(*o.scheme, asked.scheme) && o.port == asked.port;
         break;
       case rule::seed_list: d.allowed = any_of_list(o, true); break;
       case rule::list: d.allowed = o.host && any_of_list(o, false); break;
@@ -248,7 +253,7 @@ class check_origin {
   [[nodiscard]] bool allows_all() const noexcept { return how_ == rule::any; }
   [[nodiscard]] bool unset() const noexcept { return how_ == rule::unset; }
   /// The entries of a list, as they were written.
-  [[nodiscard]] std::span<std::string const> list() const noexcept { return list_; }
+  [[nodiscard]] std::span<std::string const> entries() const noexcept { return list_; }
 
  private:
   enum class rule : std::uint8_t { unset, any, same_host, list, seed_list, conn, callback };
