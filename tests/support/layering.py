@@ -96,10 +96,12 @@ class Tree:
         if what.startswith("phx/"):
             parts = what.split("/")[1:]
             if len(parts) == 1:
-                if parts[0] != "fwd.hpp" and room is not None:
-                    self.breach(path, text, m.start(), f"{what}: a room's header includes what it needs, not everything")
-                elif parts[0] == "phx.hpp":
+                if parts[0] == "phx.hpp" and room is None:
                     self.breach(path, text, m.start(), "phx.hpp includes the others, not they it")
+                elif parts[0] == "phx.hpp" and RANK[room] < RANK["adapter"]:
+                    self.breach(path, text, m.start(), f"{what}: {room} includes what it needs, not everything")
+                elif parts[0] not in ("phx.hpp", "fwd.hpp"):
+                    self.breach(path, text, m.start(), f"{what}: no such header")
                 return
             there = parts[0]
             if "detail" in parts[1:-1] and there != room:
@@ -168,7 +170,7 @@ GOOD = {
     "include/phx/pubsub/hub.hpp": "#include <phx/core/frame.hpp>\n#include <phx/fwd.hpp>",
     "include/phx/fwd.hpp": "#include <phx/core/frame.hpp>",
     "include/phx/phx.hpp": "#include <phx/pubsub/hub.hpp>",
-    "include/phx/adapter/beast.hpp": "#include <boost/asio.hpp>\n#include <functional>\n#include <phx/pubsub/hub.hpp>",
+    "include/phx/adapter/beast.hpp": "#include <boost/asio.hpp>\n#include <functional>\n#include <phx/phx.hpp>",
     "examples/01_echo.cpp": '#include <phx/phx.hpp>\n#include <iostream>\nint main() { auto a = R"({"tick":1})"; }',
 }
 BAD = {

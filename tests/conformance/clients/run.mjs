@@ -3,6 +3,7 @@
 //   node clients/run.mjs --url http://127.0.0.1:PORT [--only 1.8] [--basic]
 // --basic: only what needs no more than `room:*` with echo, shout and crash: for small servers of the tests' own.
 // The restart is left out with --url.
+import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import WebSocket from 'ws';
 import { Server, freePort, options, sleep } from '../server.mjs';
@@ -40,7 +41,8 @@ class Client {
   constructor(version, url) {
     this.version = version;
     this.minor = Number(version.split('.')[1]);
-    this.patch = require(`phoenix-${version}/package.json`).version;
+    const manifest = new URL(`../node_modules/phoenix-${version}/package.json`, import.meta.url);
+    this.patch = JSON.parse(fs.readFileSync(manifest)).version;
     this.phoenix = require(`phoenix-${version}`);
     this.url = url.replace(/^http/, 'ws') + (this.minor <= 2 ? '/legacy' : '/socket');
     this.open = [];
