@@ -1,0 +1,442 @@
+#include <phx/core/json.hpp>
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace json = phx::json;
+using phx::errc;
+using namespace std::literals;
+
+std::string in_quotes(std::string_view text) {
+  std::string out(json::quoted_size(text), '?');
+  json::quote(text, out.data());
+  return out;
+}
+std::string unescaped(std::string_view token) {
+  std::string out(token.size(), '?');
+  out.resize(json::unescape(token, out.data()));
+  return out;
+}
+std::string nested(std::size_t depth, std::string_view open, std::string_view close, std::string_view inner = "") {
+  std::string text;
+  for (std::size_t i = 0; i < depth; ++i) text += open;
+  text += inner;
+  for (std::size_t i = 0; i < depth; ++i) text += close;
+  return text;
+}
+
+/// Each piece behind every offset into a word, so that it meets the eight-byte steps at every phase.
+template <class F>
+void at_every_phase(std::string_view piece, F&& f) {
+  for (std::size_t before = 0; before < 17; ++before)
+    for (std::size_t after : {0u, 1u, 5u, 9u, 20u})
+      f("\"" + std::string(before, 'a') + std::string(piece) + std::string(after, 'b') + "\"");
+}
+
+}  // namespace
+
+TEST_CASE("json: what RFC 8259 calls a value is valid") {
+  for (std::string_view const text : {"null",
+                                      "true",
+                                      "false",
+                                      "0",
+                                      "-0",
+                                      "1",
+                                      "-1",
+                                      "10",
+                                      "1.5",
+                                      "-0.25",
+                                      "1e3",
+                                      "1E+3",
+                                      "1e-3",
+                                      "0e0",
+                                      "\"\"",
+                                      "\"a\"",
+                                      "[]",
+                                      "{}",
+                                      "[[]]",
+                                      "[1,2,3]",
+                                      "[null,true,false]",
+                                      R"({"a":1})",
+                                      R"({"":{"a":[]}})",
+                                      " \r\n\t[ 1 , 2 ] \n",
+                                      R"({ "a" : 1 , "b" : [ ] })",
+                                      R"({"a":1,"a":2})",
+                                      R"("\"\\\/\b\f\n\r\t\u0000\u00e9\uFFFF\ud83d\ude00")",
+                                      "\"\x7f\"",
+                                      "9007199254740993",
+                                      "123456789012345678901234567890",
+                                      "5e-324",
+                                      "1e-400",
+                                      "1.7976931348623157e308"}) {
+    CAPTURE(text);
+    CHECK(json::valid(text));
+    CHECK(nlohmann::json::accept(text));
+  }
+}
+
+TEST_CASE("json: what is not a value is refused") {
+  for (std::string_view const text : std::vector<std::string_view>{"",
+                                                                   " ",
+                                                                   "nul",
+                                                                   "nulL",
+                                                                   "nullx",
+                                                                   "tru",
+                                                                   "True",
+                                                                   "fals",
+                                                                   "hello",
+                                                                   "01",
+                                                                   "-",
+                                                                   "+1",
+                                                                   "1.",
+                                                                   ".5",
+                                                                   "1.e3",
+                                                                   "1e",
+                                                                   "1e+",
+                                                                   "-01",
+                                                                   "00",
+                                                                   "0x1",
+                                                                   "NaN",
+                                                                   "Infinity",
+                                                                   "-Infinity",
+                                                                   "1 2",
+                                                                   "[",
+                                                                   "]",
+                                                                   "{",
+                                                                   "}",
+                                                                   "[1",
+                                                                   "[1,",
+                                                                   "[1,]",
+                                                                   "[,1]",
+                                                                   "[,]",
+                                                                   "[1 2]",
+                                                                   "[1]]",
+                                                                   "[1}",
+                                                                   "{]",
+                                                                   "{1:2}",
+                                                                   R"({"a"})",
+                                                                   R"({"a":})",
+                                                                   R"({"a":1,})",
+                                                                   R"({,"a":1})",
+                                                                   R"({"a":1 "b":2})",
+                                                                   R"({"a" 1})",
+                                                                   R"({"a":1]})",
+                                                                   R"({"a"::1})",
+                                                                   R"({a:1})",
+                                                                   "'a'",
+                                                                   "\"",
+                                                                   "\"a",
+                                                                   R"("\")",
+                                                                   R"("\a")",
+                                                                   R"("\u")",
+                                                                   R"("\u12")",
+                                                                   R"("\u123g")",
+                                                                   R"("\U0041")",
+                                                                   R"("\x41")",
+                                                                   "[1]x",
+                                                                   "[] []",
+                                                                   "//\n1",
+                                                                   "[1/**/]",
+                                                                   "\"a\nb\"",
+                                                                   "\"\t\"",
+                                                                   "\"\x1f\"",
+                                                                   "\"\0\""sv,
+                                                                   "[]\0"sv,
+                                                                   "\0"sv,
+                                                                   "\v1",
+                                                                   "\xc2\xa0"}) {
+    CAPTURE(text);
+    CHECK(json::check(text) != errc::none);
+    if (text.find('\0') == std::string_view::npos) CHECK_FALSE(nlohmann::json::accept(text));
+  }
+}
+
+TEST_CASE("json: a byte order mark is refused, where nlohmann skips it") {
+  CHECK_FALSE(json::valid("\xef\xbb\xbf{}"));
+  CHECK(nlohmann::json::accept("\xef\xbb\xbf{}"));
+  CHECK(json::valid("\"\xef\xbb\xbf\""));
+}
+
+TEST_CASE("json: a number that a double cannot hold is refused") {
+  for (std::string const& text :
+       {"1e309"s, "1e400"s, "-1e309"s, "[1e400]"s, "10e308"s, "0.1e310"s, "1.8e308"s, "-1.7976931348623159e308"s,
+        "1e99999999999999999999"s, std::string(400, '9'), "1" + std::string(309, '0'), "1" + std::string(320, '0') + ".5",
+        "0." + std::string(50, '0') + "1e400", "17976931348623159e292"s, "1.79769313486231581e308"s}) {
+    CAPTURE(text);
+    CHECK(json::check(text) == errc::not_json);
+    CHECK_FALSE(nlohmann::json::accept(text));
+  }
+  for (std::string const& text :
+       {"1e308"s, "1.7976931348623157e308"s, "1.7976931348623158e308"s, "17976931348623157e292"s, "0e999999999999999999999"s,
+        "0.0e400"s, "1e-99999999999999999999"s, "-0e400"s, std::string(308, '9'), "1" + std::string(308, '0'),
+        "0." + std::string(400, '0') + "1", "0." + std::string(100, '0') + "1e400", std::string(400, '9') + "e-100",
+        "1.797693134862315807e308"s, "179769313486231570.0e291"s}) {
+    CAPTURE(text);
+    CHECK(json::valid(text));
+    CHECK(nlohmann::json::accept(text));
+  }
+}
+
+TEST_CASE("json: the last number that rounds to a double and the first that does not") {
+  // 2^1024 - 2^970, half way between the largest double and the next power of two
+  std::string const half =
+      "179769313486231580793728971405303415079934132710037826936173778980444968292764750946649017977587207096330286416692887"
+      "910946555547851940402630657488671505820681908902000708383676273854845817711531764475730270069855571366959622842914819"
+      "860834936475292719074168444365510704342711559699508093042880177904174497792";
+  std::string below = half;
+  below.back() = '1';
+  CHECK(half.size() == 309);
+  CHECK_FALSE(json::valid(half));
+  CHECK_FALSE(json::valid(half + ".0"));
+  CHECK_FALSE(json::valid(half.substr(0, 1) + "." + half.substr(1) + "e308"));
+  CHECK_FALSE(json::valid("-0.00" + half + "e311"));
+  CHECK(json::valid(below));
+  CHECK(json::valid(below + ".99999"));
+  CHECK(json::valid(below.substr(0, 1) + "." + below.substr(1) + "e308"));
+  for (std::string const& text : {half, below, half + ".0", below + ".99999"})
+    CHECK(json::valid(text) == nlohmann::json::accept(text));
+}
+
+TEST_CASE("json: strings are read alike wherever they fall into a word") {
+  for (std::string_view const good : std::vector<std::string_view>{"",
+                                                                   "\\n",
+                                                                   "\\\\",
+                                                                   "\\\"",
+                                                                   "\\u00e9",
+                                                                   "\\ud83d\\ude00",
+                                                                   "é",
+                                                                   "€",
+                                                                   "😀",
+                                                                   "éé",
+                                                                   "привет мир",
+                                                                   "日本語のテキスト",
+                                                                   "한글",
+                                                                   "ไทย",
+                                                                   "ሀ",
+                                                                   "a😀b€céd",
+                                                                   "\x7f",
+                                                                   "\xed\x9f\xbf",
+                                                                   "\xee\x80\x80",
+                                                                   "\xf4\x8f\xbf\xbf",
+                                                                   "\xe0\xa0\x80",
+                                                                   "\xf0\x90\x80\x80",
+                                                                   "\xc2\x80",
+                                                                   "\xdf\xbf"})
+    at_every_phase(good, [&](std::string const& text) {
+      CAPTURE(text);
+      CHECK(json::valid(text));
+      CHECK(nlohmann::json::accept(text));
+      CHECK(unescaped(text) == nlohmann::json::parse(text).get<std::string>());
+    });
+  for (std::string_view const bad :
+       std::vector<std::string_view>{"\n", "\x1f", "\0"sv, "\"", "\\", "\\x", "\\u12", "\\ud800", "\\udc00", "\\ud800x",
+                                     "\\ud800\\n", "\\ud800\\u0041", "\\ude00\\ud83d", "\\ud800\\ud800"})
+    at_every_phase(bad, [&](std::string const& text) {
+      CAPTURE(text);
+      // One backslash before what follows may make an escape of it; the judge says which.
+      CHECK(json::valid(text) == (text.find('\0') == std::string::npos && nlohmann::json::accept(text)));
+      CHECK(json::check(text) != errc::invalid_utf8);
+    });
+}
+
+TEST_CASE("json: text that is not UTF-8 is told from text that is not JSON") {
+  for (std::string_view const bad : {"\x80",
+                                     "\xbf",
+                                     "\xc0\x80",
+                                     "\xc1\xbf",
+                                     "\xc2",
+                                     "\xc2\x41",
+                                     "\xe0\x80\x80",
+                                     "\xe0\x9f\xbf",
+                                     "\xed\xa0\x80",
+                                     "\xed\xbf\xbf",
+                                     "\xe2\x82",
+                                     "\xe2\x28\xa1",
+                                     "\xe2\x82\x28",
+                                     "\xf0\x80\x80\x80",
+                                     "\xf0\x8f\xbf\xbf",
+                                     "\xf4\x90\x80\x80",
+                                     "\xf5\x80\x80\x80",
+                                     "\xf0\x9f\x98",
+                                     "\xf0\x28\x8c\xbc",
+                                     "\xf0\x9f\x28\xbc",
+                                     "\xf0\x9f\x98\x28",
+                                     "\xff",
+                                     "\xfe",
+                                     "\xc3\xa9\xa9",
+                                     "\xd0\xbf\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1"})
+    for (std::string_view const around : {"", "привет", "日本語"})
+      at_every_phase(std::string(around) + std::string(bad), [&](std::string const& text) {
+        CAPTURE(text);
+        CHECK(json::check(text) == errc::invalid_utf8);
+        CHECK_FALSE(json::utf8(text));
+        CHECK_FALSE(nlohmann::json::accept(text));
+      });
+  CHECK(json::check("[\xc3\x28]") == errc::not_json);  // outside strings no byte beyond ASCII is JSON at all
+  CHECK(json::check("{\"\xc3(\"}") == errc::invalid_utf8);
+  CHECK(json::utf8(""));
+  CHECK(json::utf8("plain ASCII, longer than a word"));
+  CHECK(json::utf8("ASCII, dann Grüße, ₤, 😀 und mehr"));
+}
+
+TEST_CASE("json: nesting is bounded, by arrays and objects alike") {
+  for (std::uint32_t const depth : {1u, 2u, 63u, 64u, 65u, 127u, 128u, 129u, 1024u}) {
+    CAPTURE(depth);
+    for (auto const& [open, close] :
+         std::vector<std::pair<std::string_view, std::string_view>>{{"[", "]"}, {"{\"a\":", "}"}, {"[ {\"k\" : ", " } ]"}}) {
+      std::size_t const step = open.front() == '[' && open.size() > 1 ? 2 : 1;
+      if (depth % step != 0) continue;
+      CHECK(json::check(nested(depth / step, open, close, "1"), depth) == errc::none);
+      CHECK(json::check(nested(depth / step + 1, open, close, "1"), depth) == errc::too_deep);
+    }
+  }
+  CHECK(json::check("1", 0) == errc::none);
+  CHECK(json::check("[]", 0) == errc::too_deep);
+  CHECK(json::valid(nested(1024, "[", "]")));
+  CHECK_FALSE(json::valid(nested(1025, "[", "]")));
+  CHECK(json::check(nested(json::deepest, "[", "]"), 1'000'000) == errc::none);
+  CHECK(json::check(nested(json::deepest + 1, "[", "]"), 1'000'000) == errc::too_deep);
+}
+
+TEST_CASE("json: what closes a container must match what opened it, at every depth") {
+  for (std::size_t const depth : {1u, 2u, 63u, 64u, 65u, 66u, 128u, 129u, 200u}) {
+    CAPTURE(depth);
+    // Arrays and objects in an irregular order, so that a lost bit shows.
+    std::string open, close;
+    for (std::size_t i = 0; i < depth; ++i) {
+      bool const object = (i * i + i / 3) % 3 == 0;
+      open += object ? "{\"k\":" : "[";
+      close.insert(close.begin(), object ? '}' : ']');
+    }
+    CHECK(json::valid(open + "0" + close));
+    CHECK_FALSE(json::valid(open + "0" + close.substr(1)));
+    for (std::size_t i = 0; i < depth; ++i) {
+      std::string wrong = close;
+      wrong[i] = wrong[i] == '}' ? ']' : '}';
+      CHECK_FALSE(json::valid(open + "0" + wrong));
+    }
+  }
+}
+
+TEST_CASE("json: a text cut short anywhere is refused, and never read behind its end") {
+  std::string const text = R"({"list":[1,-2.5e10,"a\u00e9\ud83d\ude00",null,true,false,{"k":"привет 日本語 😀"}],"x":[[]]})";
+  REQUIRE(json::valid(text));
+  for (std::size_t n = 0; n < text.size(); ++n) {
+    std::vector<char> const exact(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(n));  // a sanitizer sees its end
+    CHECK_FALSE(json::valid({exact.data(), exact.size()}));
+  }
+}
+
+TEST_CASE("json: changing one byte changes the verdict as it does for nlohmann") {
+  std::string const text = R"( {"list":[1,-2.5e10,"a\u00e9\ud83d\ude00",null,true,{"k":"при日😀"}],"x":[[],{}]} )";
+  for (std::size_t i = 0; i < text.size(); ++i)
+    for (int c = 1; c < 256; ++c) {
+      std::string changed = text;
+      changed[i] = static_cast<char>(c);
+      if (json::valid(changed) == nlohmann::json::accept(changed)) continue;
+      CAPTURE(changed);
+      FAIL_CHECK("nlohmann says otherwise");
+    }
+}
+
+TEST_CASE("json: a cursor cuts values out of an envelope without the spaces around them") {
+  json::cursor c(" [ \"1\" , null,{\"a\" : [ 1 ]} ,\"e\\n\" ] \n", 8);
+  std::string_view raw;
+  CHECK(c.take('['));
+  CHECK(c.value(raw));
+  CHECK(raw == "\"1\"");
+  CHECK(c.plain());
+  CHECK_FALSE(c.take(']'));
+  CHECK(c.take(','));
+  CHECK(c.value(raw));
+  CHECK(raw == "null");
+  CHECK(c.take(','));
+  CHECK(c.value(raw));
+  CHECK(raw == "{\"a\" : [ 1 ]}");
+  CHECK(c.take(','));
+  CHECK(c.value(raw));
+  CHECK(raw == "\"e\\n\"");
+  CHECK_FALSE(c.plain());
+  CHECK_FALSE(c.done());
+  CHECK(c.take(']'));
+  CHECK(c.done());
+  CHECK(c.fault() == errc::none);
+  CHECK_FALSE(c.value(raw));
+  CHECK(c.fault() == errc::not_json);
+  CHECK_FALSE(json::cursor("", 1).take('\0'));
+}
+
+TEST_CASE("json: each value of a cursor may nest as deep as it says") {
+  json::cursor c("[[1]] [[[1]]]", 2);
+  std::string_view raw;
+  CHECK(c.value(raw));
+  CHECK(raw == "[[1]]");
+  CHECK_FALSE(c.value(raw));
+  CHECK(c.fault() == errc::too_deep);
+}
+
+TEST_CASE("json: same_string compares what strings stand for") {
+  CHECK(json::same_string(R"("1")", R"("\u0031")"));
+  CHECK(json::same_string(R"("\u0031")", R"("1")"));
+  CHECK(json::same_string(R"("\u00e9")", "\"é\""));
+  CHECK(json::same_string(R"("\ud83d\ude00")", "\"😀\""));
+  CHECK(json::same_string(R"("\ud83d\ude00x")", R"("\uD83D\uDE00\u0078")"));
+  CHECK(json::same_string(R"("\/")", R"("/")"));
+  CHECK(json::same_string(R"("\n\t\"\\")", R"("\u000a\u0009\u0022\u005c")"));
+  CHECK(json::same_string(R"("")", R"("")"));
+  CHECK_FALSE(json::same_string(R"("1")", R"("2")"));
+  CHECK_FALSE(json::same_string(R"("1")", R"("\u00311")"));
+  CHECK_FALSE(json::same_string(R"("\u00e9")", R"("\u00e8")"));
+  CHECK_FALSE(json::same_string(R"("")", R"("\u0000")"));
+  CHECK_FALSE(json::same_string(R"("1")", "1"));
+  CHECK_FALSE(json::same_string("1", "1"));
+  CHECK_FALSE(json::same_string("null", "null"));
+  CHECK_FALSE(json::same_string("", ""));
+  CHECK_FALSE(json::same_string("\"", "\""));
+}
+
+TEST_CASE("json: a plain token is a string that stands for its own bytes") {
+  CHECK(json::plain(R"("abc")"));
+  CHECK(json::plain("\"é\""));
+  CHECK(json::plain(R"("")"));
+  CHECK_FALSE(json::plain(R"("a\nb")"));
+  CHECK_FALSE(json::plain("1"));
+  CHECK_FALSE(json::plain("[\"a\"]"));
+  CHECK_FALSE(json::plain(""));
+  CHECK(json::is_string(R"("a\"")"));
+  CHECK_FALSE(json::is_string("{}"));
+}
+
+TEST_CASE("json: quote escapes what must be escaped and nothing else") {
+  CHECK(in_quotes("") == R"("")");
+  CHECK(in_quotes("room:a/b é 😀 \x7f") == "\"room:a/b é 😀 \x7f\"");
+  CHECK(in_quotes("a\"b\\c") == R"("a\"b\\c")");
+  CHECK(in_quotes("\n\r\t\b\f") == R"("\n\r\t\b\f")");
+  CHECK(in_quotes("\0\x01\x1f"sv) == R"("\u0000\u0001\u001f")");
+  std::string all;
+  for (int c = 0; c < 128; ++c) all += static_cast<char>(c);
+  CHECK(json::valid(in_quotes(all)));
+  CHECK(unescaped(in_quotes(all)) == all);
+  CHECK(nlohmann::json::parse(in_quotes(all)).get<std::string>() == all);
+}
+
+TEST_CASE("json: every UTF-16 unit is unescaped as nlohmann does, or refused") {
+  for (unsigned unit = 0; unit < 0x10000; ++unit) {
+    char token[16];
+    std::snprintf(token, sizeof(token), "\"\\u%04x\"", unit);
+    bool const surrogate = unit >= 0xd800 && unit < 0xe000;
+    if (json::valid(token) == surrogate ||
+        (!surrogate && unescaped(token) != nlohmann::json::parse(token).get<std::string>())) {
+      CAPTURE(token);
+      FAIL_CHECK("nlohmann says otherwise");
+    }
+  }
+  CHECK(unescaped(R"("\ud800\udc00")") == "\xf0\x90\x80\x80");
+  CHECK(unescaped(R"("\udbff\udfff")") == "\xf4\x8f\xbf\xbf");
+}
