@@ -1,0 +1,480 @@
+// The chat example in a real Chromium, at a desk's size and a phone's.
+//
+//   node chat.mjs --server PATH_TO_CHAT [--shots DIR] [--chromium PATH] [-- more arguments for the server]
+//
+// The console must stay silent. One line is allowed, and only between the server's stop and the moment both tabs are back:
+// the network error that Chromium itself writes for each WebSocket handshake that finds nobody at the port
+//   WebSocket connection to 'ws://127.0.0.1:PORT/socket/websocket?vsn=2.0.0' failed: ...
+// No page can catch that one; it is how a browser reports that a server is not there.
+
+import {spawn} from "node:child_process";
+import {mkdirSync} from "node:fs";
+import {createServer} from "node:net";
+import path from "node:path";
+import {chromium} from "playwright-core";
+
+const cut = process.argv.indexOf("--");
+const own = cut < 0 ? process.argv : process.argv.slice(0, cut);
+const forServer = cut < 0 ? [] : process.argv.slice(cut + 1);
+const option = (name, otherwise) => (own.includes(name) ? own[own.indexOf(name) + 1] : otherwise);
+const binary = option("--server");
+const shots = option("--shots");
+if (!binary) {
+  console.error(
+    "usage: node chat.mjs --server PATH_TO_CHAT [--shots DIR] [--chromium PATH] [-- more arguments for the server]"
+  );
+  process.exit(2);
+}
+if (shots) mkdirSync(shots, {recursive: true});
+
+const SIZES = [
+  {width: 1280, height: 800},
+  {width: 390, height: 844}
+];
+const WITHIN = 15000; // for what has no limit of its own: this machine may be busy
+
+// ---- counting ----------------------------------------------------------------------------------------------------------
+
+let passed = 0,
+  failed = 0;
+function check(name, good, detail = "") {
+  if (good) ++passed;
+  else ++failed;
+  console.log(`${good ? "ok  " : "FAIL"} ${name}${detail ? `  (${detail})` : ""}`);
+}
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// ---- the server --------------------------------------------------------------------------------------------------------
+
+const running = new Set();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
+
+function freePort() {
+  return new Promise((done) => {
+    const probe = createServer();
+    probe.listen(0, "127.0.0.1", () => {
+      const {port} = probe.address();
+      probe.close(() => done(port));
+    });
+  });
+}
+
+function start(port) {
+  return new Promise((done, fail) => {
+    const child = spawn(binary, ["--port", String(port), ...forServer], {stdio: ["ignore", "pipe", "pipe"]});
+    running.add(child);
+    child.gone = new Promise((gone) =>
+      child.on("exit", (code, signal) => {
+        running.delete(child);
+        gone(code ?? signal);
+      })
+    );
+    let said = "";
+    const late = setTimeout(() => fail(new Error(`no line from the server within 10 s; it said: ${said}`)), 10000);
+    const heard = (chunk) => {
+      said += chunk;
+      if (!said.includes(`listening on 127.0.0.1:${port}`) && !said.includes(`open http://127.0.0.1:${port}/`)) return;
+      clearTimeout(late);
+      done(child);
+    };
+    child.stdout.on("data", heard);
+    child.stderr.on("data", heard);
+    child.on("error", fail);
+    child.gone.then((code) => {
+      clearTimeout(late);
+      fail(new Error(`the server ended (${code}) before it listened: ${said}`));
+    });
+  });
+}
+
+async function stop(child) {
+  child.kill("SIGTERM");
+  return Promise.race([child.gone, sleep(10000).then(() => "still running after 10 s")]);
+}
+
+// ---- one tab -----------------------------------------------------------------------------------------------------------
+
+class Tab {
+  constructor(page, name) {
+    this.page = page;
+    this.name = name;
+  }
+  link() {
+    return this.page.evaluate(() => document.documentElement.dataset.connection);
+  }
+  async linked(state) {
+    await this.page.waitForFunction((s) => document.documentElement.dataset.connection === s, state, {timeout: WITHIN});
+  }
+  async roomState(state) {
+    await this.page.waitForFunction((s) => document.getElementById("room-state").dataset.state === s, state, {
+      timeout: WITHIN
+    });
+  }
+  async view(name) {
+    const tab = this.page.locator(`.tabs [data-show="${name}"]`);
+    if (await tab.isVisible()) await tab.click();
+  }
+  async say(text) {
+    await this.page.fill("#text", text);
+    await this.page.press("#text", "Enter");
+  }
+  line(text) {
+    return this.page.locator(".log:not([hidden]) .said:not(.waiting):not(.failed) .text", {hasText: text});
+  }
+  note(text) {
+    return this.page.locator(".log:not([hidden]) .note", {hasText: text});
+  }
+  async sees(locator, timeout = WITHIN) {
+    try {
+      await locator.last().waitFor({state: "visible", timeout});
+      return true;
+    } catch {
+      return false;
+    }
+  }
+  async enter(name) {
+    await this.page.fill("#hello-name", name);
+    await this.page.press("#hello-name", "Enter");
+    await this.roomState("joined");
+  }
+  async people() {
+    await this.view("rooms");
+    const names = await this.page.locator("#people .who").allTextContents();
+    await this.view("chat");
+    return names.sort().join(", ");
+  }
+  async peopleAre(expected) {
+    for (const end = Date.now() + 5000; Date.now() < end; await sleep(50))
+      if ((await this.people()) === expected) return true;
+    return false;
+  }
+  async fits() {
+    const views = [];
+    for (const name of ["rooms", "beneath", "chat"]) {
+      await this.view(name);
+      views.push(await this.fitsNow());
+    }
+    return views.every(Boolean);
+  }
+  fitsNow() {
+    // no element may be wider than the window either: one that is cut off does not make the document scroll
+    return this.page.evaluate(
+      () =>
+        document.documentElement.scrollWidth <= innerWidth &&
+        document.documentElement.scrollHeight <= innerHeight &&
+        [...document.querySelectorAll("body *:not(.hidden, .skip)")].every(
+          (element) => element.getBoundingClientRect().right <= innerWidth + 0.5
+        )
+    );
+  }
+}
+
+/** How long `to` needs to show what `from` says, in ms from the key press. */
+async function travel(from, to, text) {
+  await from.page.fill("#text", text);
+  const began = performance.now();
+  const there = to.sees(to.line(text), 5000);
+  await from.page.press("#text", "Enter");
+  return (await there) ? Math.round(performance.now() - began) : Infinity;
+}
+
+async function both(tabs, act) {
+  return Promise.all(tabs.map(act));
+}
+
+async function shoot(tab, size, scene) {
+  if (!shots) return;
+  for (const colorScheme of ["light", "dark"]) {
+    await tab.page.emulateMedia({colorScheme});
+    await sleep(300);
+    await tab.page.screenshot({
+      path: path.join(shots, `${size.width}x${size.height}-${scene}-${colorScheme}.png`),
+      animations: "disabled"
+    });
+  }
+  await tab.page.emulateMedia({colorScheme: null});
+}
+
+// ---- the story ---------------------------------------------------------------------------------------------------------
+
+async function play(browser, size) {
+  const at = `${size.width}x${size.height}`;
+  const port = await freePort();
+  const origin = `http://127.0.0.1:${port}`;
+  let server = await start(port);
+  let down = false;
+  const complaints = [],
+    strangers = [];
+  let allowed = 0;
+  const refusedHandshake = `WebSocket connection to 'ws://127.0.0.1:${port}/socket/websocket?vsn=2.0.0' failed: `;
+
+  const context = await browser.newContext({viewport: size});
+  const tabs = [];
+  for (const name of ["Ann", "Bo"]) {
+    const page = await context.newPage();
+    page.setDefaultTimeout(WITHIN);
+    page.on("console", (message) => {
+      if (down && message.type() === "error" && message.text().startsWith(refusedHandshake)) {
+        ++allowed;
+        return;
+      }
+      complaints.push(`${name}: ${message.type()}: ${message.text()}`);
+    });
+    page.on("pageerror", (error) => complaints.push(`${name}: ${error}`));
+    page.on("request", (request) => {
+      if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith("data:")) strangers.push(request.url());
+    });
+    page.on("response", (answer) => {
+      if (answer.status() >= 400) complaints.push(`${name}: ${answer.status()} ${answer.url()}`);
+    });
+    await page.goto(`${origin}/`);
+    await page.evaluate(() => {
+      window.sameDocument = true;
+    });
+    tabs.push(new Tab(page, name));
+  }
+  const [ann, bo] = tabs;
+
+  // names
+  await shoot(ann, size, "hello");
+  await ann.page.fill("#hello-name", "x".repeat(200));
+  await ann.page.press("#hello-name", "Enter");
+  const wrong = ann.page.locator("#hello-error", {hasText: "too long"});
+  check(
+    `${at}: a name that is too long is refused, with the server's reason`,
+    await ann.sees(wrong),
+    await ann.page.textContent("#hello-error")
+  );
+  await ann.page.fill("#hello-name", "   ");
+  await ann.page.press("#hello-name", "Enter");
+  check(
+    `${at}: an empty name is refused, with the server's reason`,
+    await ann.sees(ann.page.locator("#hello-error", {hasText: "empty"})),
+    await ann.page.textContent("#hello-error")
+  );
+  for (const tab of tabs) await tab.enter(tab.name);
+  check(
+    `${at}: both tabs are open`,
+    (await both(tabs, (tab) => tab.link())).every((state) => state === "open")
+  );
+  check(`${at}: both tabs list who is in the room`, (await both(tabs, (tab) => tab.peopleAre("Ann, Bo"))).every(Boolean));
+  check(`${at}: the first is told that the second joined`, await ann.sees(ann.note("Bo joined")));
+
+  // messages
+  let ms = await travel(ann, bo, "Good morning. Is the kettle on?");
+  check(`${at}: a message is seen in the other tab within a second`, ms < 1000, `${ms} ms`);
+  ms = await travel(bo, ann, "It has been for an hour.");
+  check(`${at}: and one the other way`, ms < 1000, `${ms} ms`);
+  const markup = "<img src=nowhere onerror=alert(1)> & <b>bold</b>";
+  await bo.say(markup);
+  check(
+    `${at}: markup arrives as the text it is`,
+    (await ann.sees(ann.line(markup))) && (await ann.page.locator("#logs img, #logs .text b").count()) === 0
+  );
+  await bo.page.focus("#text");
+  await bo.page.keyboard.type("two lines,");
+  await bo.page.keyboard.press("Shift+Enter");
+  await bo.page.keyboard.type("one message: na\u00efve caf\u00e9");
+  await bo.page.keyboard.press("Enter");
+  check(
+    `${at}: a message of two lines arrives as one`,
+    await ann.sees(ann.page.getByText("two lines,\none message: na\u00efve caf\u00e9"))
+  );
+  check(
+    `${at}: a name has the same colour everywhere`,
+    new Set(
+      await both(tabs, (tab) =>
+        tab.page
+          .locator(".log:not([hidden]) .said[data-from=Bo]")
+          .first()
+          .evaluate((line) => line.style.getPropertyValue("--hue"))
+      )
+    ).size === 1
+  );
+
+  // rooms
+  await ann.view("rooms");
+  await ann.page.fill("#new-room-name", "Tea Room");
+  await ann.page.press("#new-room-name", "Enter");
+  await ann.roomState("joined");
+  await bo.view("rooms");
+  const teaRoom = bo.page.locator("#rooms [data-room=tea-room]");
+  check(`${at}: a room made in one tab appears in the other`, await bo.sees(teaRoom));
+  await teaRoom.click();
+  await bo.roomState("joined");
+  ms = await travel(bo, ann, "A room of our own.");
+  check(`${at}: a message in the new room is seen within a second`, ms < 1000, `${ms} ms`);
+  await ann.page.focus("#text");
+  await ann.page.keyboard.press("Alt+ArrowDown");
+  check(`${at}: the keyboard changes rooms`, (await ann.page.textContent("#room-title")) === "lobby");
+  check(`${at}: the message stayed in its room`, (await ann.line("A room of our own.").count()) === 0);
+  await bo.say("Are you still here?");
+  check(
+    `${at}: what is said in another room is counted as unread`,
+    (await ann.page
+      .waitForFunction(() => document.title.startsWith("(1) "), null, {timeout: 5000})
+      .then(
+        () => true,
+        () => false
+      )) && (await ann.page.locator("#rooms [data-room=tea-room] .badge").textContent()) === "1"
+  );
+  await bo.page.keyboard.press("Alt+ArrowDown");
+  await both(tabs, (tab) => tab.roomState("joined"));
+
+  // what phx does beneath
+  await ann.page
+    .waitForFunction(() => document.getElementById("channels").textContent === "6", null, {timeout: 5000})
+    .catch(() => {});
+  await ann.view("beneath");
+  const counted = await ann.page.evaluate(() =>
+    ["clients", "channels", "rate-out"].map((id) => Number(document.getElementById(id).textContent))
+  );
+  check(
+    `${at}: two clients, their six channels and their frames are counted`,
+    counted[0] === 2 && counted[1] === 6 && counted[2] > 0,
+    counted.join(" ")
+  );
+  const drawing = () =>
+    ann.page.evaluate(() => {
+      const canvas = document.getElementById("frames-chart");
+      // read from a copy: reading the page's own canvas twice makes the browser complain on the console
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
+      copy.drawImage(canvas, 0, 0);
+      return [...copy.getImageData(0, 0, canvas.width, canvas.height).data].filter((_, index) => index % 4 === 3);
+    });
+  await sleep(300);
+  const first = await drawing();
+  await sleep(700);
+  const second = await drawing();
+  check(
+    `${at}: the drawing is there, and moves`,
+    first.some(Boolean) && second.some((alpha, index) => alpha !== first[index])
+  );
+  check(`${at}: this tab's frames are listed`, (await ann.page.locator("#wire li").count()) > 5);
+  for (const line of ["Anyway.", "Earl Grey, or the green one?", "The green one is new.", "It came in the blue tin."]) {
+    await bo.say(line);
+    await sleep(300);
+  }
+  await shoot(ann, size, "beneath");
+
+  // a channel crashes
+  await ann.page.click("#crash");
+  await ann.view("chat");
+  check(`${at}: a crash of the channel is told`, await ann.sees(ann.note("Your channel crashed")));
+  check(
+    `${at}: the tab is back in the room by itself`,
+    (await ann.sees(ann.note("Back in the room"))) && (await ann.roomState("joined"), true)
+  );
+  check(`${at}: the other tab saw it go and come back`, await bo.sees(bo.note("Ann left and came back")));
+  ms = await travel(ann, bo, "That was refreshing.");
+  check(`${at}: messages flow after the crash`, ms < 1000, `${ms} ms`);
+  check(
+    `${at}: and nothing is on the page twice`,
+    (await bo.line("That was refreshing.").count()) === 1 && (await ann.line("It has been for an hour.").count()) === 1
+  );
+  check(`${at}: nothing sticks out of the window`, (await both(tabs, (tab) => tab.fits())).every(Boolean));
+  await shoot(ann, size, "chat");
+  await ann.view("rooms");
+  await shoot(ann, size, "rooms");
+  await ann.view("chat");
+
+  // the user goes and comes back
+  await bo.view("rooms");
+  await bo.page.click("#link-switch");
+  await bo.linked("closed");
+  check(
+    `${at}: a tab that disconnects says closed`,
+    (await bo.page.textContent("#link-state")) === "closed" && (await ann.peopleAre("Ann"))
+  );
+  await bo.page.click("#link-switch");
+  await bo.linked("open");
+  await bo.view("chat");
+  await bo.roomState("joined");
+  check(`${at}: connected again, it is back in the room`, await ann.peopleAre("Ann, Bo"));
+
+  // the server goes and comes back
+  down = true;
+  const code = await stop(server);
+  check(`${at}: the server ends with 0 on SIGTERM`, code === 0, String(code));
+  await both(tabs, (tab) => tab.linked("reconnecting"));
+  check(
+    `${at}: both tabs say that the server is not answering`,
+    (await both(tabs, (tab) => tab.sees(tab.page.locator("#notice-title", {hasText: "not answering"})))).every(Boolean)
+  );
+  check(
+    `${at}: and when they try again`,
+    await ann.sees(ann.page.locator("#notice-text", {hasText: /Trying again in \d+ s/})),
+    await ann.page.textContent("#notice-text")
+  );
+  await ann.say("Written while nobody listened.");
+  check(
+    `${at}: what is written meanwhile waits`,
+    await ann.sees(ann.page.locator(".said.waiting", {hasText: "nobody listened"}))
+  );
+  await sleep(2500);
+  await shoot(ann, size, "down");
+  server = await start(port);
+  const back = performance.now();
+  await both(tabs, async (tab) => {
+    await tab.linked("open");
+    await tab.roomState("joined");
+  });
+  down = false;
+  const took = Math.round(performance.now() - back);
+  check(`${at}: both tabs come back and rejoin by themselves`, took < 8000, `${took} ms after the server`);
+  check(
+    `${at}: without a reload`,
+    (await both(tabs, (tab) => tab.page.evaluate(() => window.sameDocument === true))).every(Boolean)
+  );
+  check(`${at}: the notice is gone`, (await both(tabs, (tab) => tab.page.isHidden("#notice"))).every(Boolean));
+  check(
+    `${at}: what waited has arrived, once`,
+    (await bo.sees(bo.line("nobody listened"))) && (await bo.line("nobody listened").count()) === 1
+  );
+  check(`${at}: both list each other again`, (await both(tabs, (tab) => tab.peopleAre("Ann, Bo"))).every(Boolean));
+  ms = await travel(bo, ann, "There you are.");
+  check(`${at}: messages flow again`, ms < 1000, `${ms} ms`);
+  await ann.page.keyboard.press("Alt+ArrowUp");
+  await ann.roomState("joined");
+  check(`${at}: the other room is joined again as well`, await ann.peopleAre("Ann, Bo"));
+  await ann.page.keyboard.press("Alt+ArrowDown");
+  await shoot(ann, size, "back");
+
+  check(`${at}: nothing is asked of another host`, strangers.length === 0, strangers.join(" "));
+  check(
+    `${at}: the console is silent`,
+    complaints.length === 0,
+    complaints.length ? complaints.join(" | ") : `${allowed} handshakes with nobody`
+  );
+  await context.close();
+  await stop(server);
+}
+
+const began = performance.now();
+const browser = await chromium.launch({
+  executablePath: option("--chromium", "/usr/bin/chromium"),
+  args: [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync"
+  ]
+});
+for (const size of SIZES) {
+  try {
+    await play(browser, size);
+  } catch (error) {
+    check(`${size.width}x${size.height}: the story was played to its end`, false, error.message);
+  }
+}
+await browser.close();
+console.log(`${((performance.now() - began) / 1000).toFixed(1)} s`);
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed || !passed ? 1 : 0);
