@@ -252,8 +252,17 @@ class router {
   std::vector<route> routes_;
 };
 
+namespace detail {
+template <class Outcome>
+struct session_of;
+template <class Session>
+struct session_of<connect_outcome<Session>> {
+  using type = Session;
+};
+}  // namespace detail
+/// `phx::router app(who_is);` takes its Session from what `who_is` answers.
 template <class F>
-router(F) -> router<anonymous>;
+router(F) -> router<typename detail::session_of<std::invoke_result_t<F&, connect_info const&>>::type>;
 
 }  // namespace phx::inline PHX_BUILD
 

@@ -1,0 +1,28 @@
+// The smallest server: one channel that answers what it is told.
+#include <phx/adapter/blocking.hpp>
+#include <phx/phx.hpp>
+
+#include <cstdio>
+
+struct echo {
+  phx::join_result join(phx::joining&, phx::message const&) { return phx::join_result::ok(); }
+
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "echo") return phx::outcome::reply(in.payload);
+    if (in.event == "shout") {
+      here.broadcast("shout", in.payload);  // to everybody on the topic
+      return phx::outcome::reply();
+    }
+    return phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"what?"})"));
+  }
+};
+
+int main(int argc, char** argv) {
+  phx::router app;
+  app.channel<echo>("room:*");
+  int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
+  phx::blocking::server server(app, {.port = static_cast<std::uint16_t>(port)});
+  std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
+  std::fflush(stdout);
+  server.run();
+}

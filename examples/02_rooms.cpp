@@ -1,0 +1,60 @@
+// A channel with a memory and a clock: who came, who went, a greeting after the join, a timer, an intercepted event.
+#include <phx/adapter/blocking.hpp>
+#include <phx/phx.hpp>
+
+#include <array>
+#include <cstdio>
+
+namespace {
+
+struct room {
+  int said = 0;
+
+  phx::join_result join(phx::joining& j, phx::message const&) {
+    j.send("after_join");  // nothing can be pushed before the join is answered: a message to itself can
+    return phx::join_result::ok();
+  }
+
+  phx::outcome handle_info(phx::context& here, phx::message const& in) {
+    if (in.event == "after_join") {
+      here.broadcast_from("came", {});
+      here.push("welcome", phx::payload::json(R"({"say":"hello"})"));
+      here.send_after(std::chrono::seconds(30), "tick");
+    } else if (in.event == "tick") {
+      here.push("tick", phx::payload::json("{\"said\":" + std::to_string(said) + "}"));
+      here.send_after(std::chrono::seconds(30), "tick");
+    }
+    return phx::outcome::noreply();
+  }
+
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "bye") return phx::outcome::stop();
+    if (in.event != "say") return phx::outcome::stop(phx::exit_reason::error);  // as an unhandled event does
+    ++said;
+    // A payload no client could read is an error value here, not a broken connection: whoever looks at it, handles it.
+    if (auto const sent = here.broadcast("said", in.payload); !sent)
+      return phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"say an object"})"));
+    return phx::outcome::reply();
+  }
+
+  // Every client on the topic has a channel of its own, and each decides what its client gets to see.
+  static constexpr std::array<std::string_view, 1> intercepts{"whispered"};
+  phx::outcome handle_out(phx::context& here, phx::broadcast const& b) {
+    if (said > 0) here.push(b.event, b.payload);  // only to those who speak
+    return phx::outcome::noreply();
+  }
+
+  void terminate(phx::context& here, phx::exit_reason) noexcept { here.broadcast_from("left", {}); }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  phx::router app;
+  app.channel<room>("room:*");
+  int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
+  phx::blocking::server server(app, {.port = static_cast<std::uint16_t>(port)});
+  std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
+  std::fflush(stdout);
+  server.run();
+}

@@ -1,0 +1,51 @@
+// Answers that take a while: a join decided elsewhere, a reply from another thread. Other topics go on meanwhile.
+#include <phx/adapter/blocking.hpp>
+#include <phx/phx.hpp>
+
+#include <cstdio>
+#include <thread>
+
+namespace {
+
+/// A slow thing with threads of its own. What it is given are values: they may outlive the channel, the socket, the loop.
+struct database {
+  void may_join(phx::channel_id who) {
+    std::thread([who] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      who.joined(phx::payload::json(R"({"rows":3})"));
+      who.push("snapshot", phx::payload::json(R"({"row":[1,2,3]})"));
+    }).detach();
+  }
+  void query(phx::reply_to answer, phx::payload what) {
+    std::thread([answer = std::move(answer), what = std::move(what)] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      answer(what);  // goes out even if the channel has left by then, as in Phoenix
+    }).detach();
+  }
+};
+
+struct table {
+  database& db;
+
+  phx::join_result join(phx::joining& j, phx::message const&) {
+    db.may_join(j.id());
+    return phx::join_result::later(j.now() + std::chrono::seconds(5));  // no verdict by then: error, "timeout"
+  }
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    db.query(here.reply(), in.payload);
+    return phx::outcome::noreply();
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  database db;
+  phx::router app;
+  app.channel("table:*", [&db](phx::anonymous const&) { return table{db}; });
+  int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
+  phx::blocking::server server(app, {.port = static_cast<std::uint16_t>(port)});
+  std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
+  std::fflush(stdout);
+  server.run();
+}
