@@ -3,10 +3,9 @@
 #include <phx/phx.hpp>
 
 #include <cstdio>
+#include <cstdlib>
 
 struct echo {
-  phx::join_result join(phx::joining&, phx::message const&) { return phx::join_result::ok(); }
-
   phx::outcome handle_in(phx::context& here, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
     if (in.event == "shout") {
@@ -20,8 +19,10 @@ struct echo {
 int main(int argc, char** argv) {
   phx::router app;
   app.channel<echo>("room:*");
-  int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
-  phx::blocking::server server(app, {.port = static_cast<std::uint16_t>(port)});
+
+  phx::blocking::options how;
+  if (argc == 3) how.port = static_cast<std::uint16_t>(std::atoi(argv[2]));  // --port P
+  phx::blocking::server server(app, how);
   std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
   std::fflush(stdout);
   server.run();

@@ -75,10 +75,10 @@ class router {
   router()
     requires std::default_initializable<Session>
   = default;
-  /// @param connect `connect_outcome<Session>(connect_info const&)`: who this is, or why not. May throw (answered 500).
+  /// @param who_is `connect_outcome<Session>(connect_info const&)`: who this is, or why not. May throw (answered 500).
   template <class F>
     requires std::is_invocable_r_v<connect_outcome<Session>, F&, connect_info const&>
-  explicit router(F connect) : connect_(std::make_unique<connector_of<F>>(std::move(connect))) {}
+  explicit router(F who_is) : connect_(std::make_unique<connector_of<F>>(std::move(who_is))) {}
 
   /// Serves topics of `pattern` with a C for each, made from the session if it can be (`C(Session const&)`).
   /// Patterns are tried in this order, the first match wins.
