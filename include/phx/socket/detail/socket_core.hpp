@@ -390,7 +390,8 @@ class socket_core : public client {
     outcome said;
     bool const lives = call(s, m.event, &m, [&](context& here) { said = ops_->handle_in(dispatcher_, s.channel(), here, m); });
     if (!lives) return;
-    tell({.what = noted::handled_in, .topic = m.topic, .event = m.event, .ref = m.ref, .payload = &m.payload});
+    if (loop_access::observer(*loop_))  // a notice takes longer to fill in than a small message to handle
+      tell({.what = noted::handled_in, .topic = m.topic, .event = m.event, .ref = m.ref, .payload = &m.payload});
     if (said.answers_) {
       errc const fault = answer_with(s.stamp(), m, said.status_, said.response_, answer::message);
       if (fault != errc::none) return crash(s, m.event, fault);
@@ -409,6 +410,8 @@ class socket_core : public client {
     if (s.held < bounds_->held_pushes) {
       ++s.held;
       s.waiting.push(std::exchange(m, nullptr));
+    } else {
+      tell({.what = noted::held_too_much, .topic = s.on->text(), .event = m->text(0), .count = s.held});
     }
     return true;
   }
