@@ -19,6 +19,11 @@ concept Waker = requires(W& w) {
 };
 
 class loop;
+/// What went through a loop since it was made: messages, and their bytes without WebSocket framing.
+struct traffic {
+  std::uint64_t messages_in = 0, bytes_in = 0;
+  std::uint64_t messages_out = 0, bytes_out = 0;  ///< given to transports, whatever became of them
+};
 namespace detail {
 struct loop_access;
 class inside;
@@ -75,6 +80,9 @@ class loop {
 
   [[nodiscard]] std::uint32_t sockets() const noexcept { return live_; }
   [[nodiscard]] std::uint32_t topics() const noexcept { return hub_.topics(); }
+  /// Joined channels and pending joins.
+  [[nodiscard]] std::uint32_t channels() const noexcept { return channels_; }
+  [[nodiscard]] phx::traffic const& traffic() const noexcept { return traffic_; }
   /// Calls `each(socket_id)` for every socket. Inside the loop; `each` must not open or close one.
   template <class F>
   void for_each_socket(F&& each) const {
@@ -167,7 +175,8 @@ class loop {
   detail::array<timer> timers_;  // a binary heap
   std::uint64_t timer_order_ = 0;
   detail::array<slot> slots_;
-  std::uint32_t free_slot_ = none, live_ = 0;
+  std::uint32_t free_slot_ = none, live_ = 0, channels_ = 0;
+  phx::traffic traffic_{};
   static constexpr std::uint32_t none = UINT32_MAX;
 
   detail::client* doomed_ = nullptr;  // closing; their channels are to be ended
@@ -210,6 +219,8 @@ struct loop_access {
     if (l.depth_ == 0 && now > l.now_) l.now_ = now;
   }
   static void orphan(loop& l, member& m) noexcept { m.next = std::exchange(l.orphans_, &m); }
+  static std::uint32_t& channels(loop& l) noexcept { return l.channels_; }
+  static phx::traffic& traffic(loop& l) noexcept { return l.traffic_; }
   static bool busy(loop& l) noexcept { return l.depth_ != 0; }
 };
 

@@ -1,7 +1,7 @@
 #ifndef PHX_SOCKET_CHECK_ORIGIN_HPP
 #define PHX_SOCKET_CHECK_ORIGIN_HPP
-// Which web pages may connect (protocol 9). A browser sends cookies along with a WebSocket whatever page opened it; the Origin
-// header is all a server has against that.
+// Which web pages may connect (protocol 9). A browser sends cookies along with a WebSocket whatever page opened it; the
+// Origin header is all a server has against that.
 
 #include <phx/core/connect_info.hpp>
 
@@ -71,7 +71,7 @@ struct origin {
       std::string_view scheme;
       std::uint32_t port;
     };
-    constexpr known all[] = {{"http", 80}, {"https", 443}, {"ws", 80}, {"wss", 443},
+    constexpr known all[] = {{"http", 80}, {"https", 443}, {"ws", 80},   {"wss", 443},
                              {"ftp", 21},  {"sftp", 22},   {"tftp", 69}, {"ldap", 389}};
     for (known const& k : all)
       if (detail::same_but_for_case(k.scheme, scheme)) return k.port;
@@ -180,8 +180,8 @@ class check_origin {
     }
     return c;
   }
-  /// The `origins` of Phoenix 0.11 to 0.15 (protocol 9.3): a part that is null on *either* side matches, so `Origin: null` is
-  /// allowed by every list; no wildcards. For a mount that must answer as those did.
+  /// The `origins` of Phoenix 0.11 to 0.15 (protocol 9.3): a part that is null on *either* side matches, so `Origin: null`
+  /// is allowed by every list; no wildcards. For a mount that must answer as those did.
   [[nodiscard]] static check_origin seed(std::initializer_list<origin_pattern> list) {
     check_origin c(list);
     c.how_ = rule::seed_list;
@@ -193,10 +193,11 @@ class check_origin {
     c.how_ = rule::conn;
     return c;
   }
-  /// @param asked any callable `bool(origin const&)`, copied or moved in; called from whichever thread does the handshake, for
+  /// @param asked any callable `bool(origin const&)`, copied or moved in; called from whichever thread does the handshake,
+  /// for
   ///   every origin, one without host too. If it throws, the request is refused (500).
   template <class F>
-    requires std::is_invocable_r_v<bool, F&, origin const&>
+  requires std::is_invocable_r_v<bool, F&, origin const&>
   [[nodiscard]] static check_origin callback(F asked) {
     struct holder : detail::origin_callback {
       explicit holder(F&& g) : f(std::move(g)) {}
@@ -237,11 +238,18 @@ class check_origin {
         d.allowed = o.host == asked.host && !asked.host.empty() && o.scheme &&
                     detail::same_but_for_case(*o.scheme, asked.scheme) && o.port == asked.port;
         break;
-      case rule::seed_list: d.allowed = any_of_list(o, true); break;
-      case rule::list: d.allowed = o.host && any_of_list(o, false); break;
-      case rule::same_host: d.allowed = o.host && (!url_host || o.host == url_host); break;
+      case rule::seed_list:
+        d.allowed = any_of_list(o, true);
+        break;
+      case rule::list:
+        d.allowed = o.host && any_of_list(o, false);
+        break;
+      case rule::same_host:
+        d.allowed = o.host && (!url_host || o.host == url_host);
+        break;
       case rule::any:
-      case rule::unset: break;
+      case rule::unset:
+        break;
     }
     if (!d.allowed)
       d.detail = "origin " + detail::for_a_log(*header) + " refused by " + text(how, asked, url_host) +
@@ -266,7 +274,8 @@ class check_origin {
   [[nodiscard]] std::string text(rule how, request const& asked, std::optional<std::string_view> url_host) const {
     std::string out;
     switch (how) {
-      case rule::callback: return "a callback";
+      case rule::callback:
+        return "a callback";
       case rule::conn:
         return out.append("conn, ").append(asked.scheme).append("://").append(detail::for_a_log(asked.host)).append(":") +
                std::to_string(asked.port);
@@ -277,7 +286,8 @@ class check_origin {
         return out + "]";
       case rule::same_host:
       case rule::any:
-      case rule::unset: break;
+      case rule::unset:
+        break;
     }
     return url_host ? out.append("true, the host ").append(*url_host) : out + "true: it has no host";
   }

@@ -23,34 +23,50 @@ enum class refusal : std::uint8_t {
 };
 [[nodiscard]] constexpr std::string_view to_string(refusal why) noexcept {
   switch (why) {
-    case refusal::path: return "path";
-    case refusal::method: return "method";
-    case refusal::params: return "params";
-    case refusal::origin: return "origin";
-    case refusal::origin_threw: return "origin_threw";
-    case refusal::subprotocol: return "subprotocol";
-    case refusal::vsn: return "vsn";
-    case refusal::connect: return "connect";
-    case refusal::connect_threw: return "connect_threw";
-    case refusal::upgrade: return "upgrade";
-    case refusal::draining: return "draining";
+    case refusal::path:
+      return "path";
+    case refusal::method:
+      return "method";
+    case refusal::params:
+      return "params";
+    case refusal::origin:
+      return "origin";
+    case refusal::origin_threw:
+      return "origin_threw";
+    case refusal::subprotocol:
+      return "subprotocol";
+    case refusal::vsn:
+      return "vsn";
+    case refusal::connect:
+      return "connect";
+    case refusal::connect_threw:
+      return "connect_threw";
+    case refusal::upgrade:
+      return "upgrade";
+    case refusal::draining:
+      return "draining";
   }
   return "unknown";
 }
 /// The HTTP status a refusal has unless something better is known.
 [[nodiscard]] constexpr std::uint16_t status_of(refusal why) noexcept {
   switch (why) {
-    case refusal::path: return 404;
+    case refusal::path:
+      return 404;
     case refusal::method:
     case refusal::params:
-    case refusal::upgrade: return 400;
+    case refusal::upgrade:
+      return 400;
     case refusal::origin_threw:
-    case refusal::connect_threw: return 500;
-    case refusal::draining: return 503;
+    case refusal::connect_threw:
+      return 500;
+    case refusal::draining:
+      return 503;
     case refusal::origin:
     case refusal::subprotocol:
     case refusal::vsn:
-    case refusal::connect: return 403;
+    case refusal::connect:
+      return 403;
   }
   return 403;
 }
@@ -70,22 +86,23 @@ namespace detail {
 inline constexpr limits default_limits{};
 }
 
-/// What a socket is made of. A plain aggregate: a host that authenticates asynchronously calls admit, fills in session and id
-/// later, then upgrades.
+/// What a socket is made of. A plain aggregate: a host that authenticates asynchronously calls admit, fills in session and
+/// id later, then upgrades.
 template <class S>
 struct admission {
   serializer_ref serializer;
   std::string subprotocol{};  ///< not empty: answer it as `Sec-WebSocket-Protocol`
   std::optional<S> session{};
-  std::optional<std::string> id{};  ///< the topic on which a `disconnect` ends the socket
+  std::optional<std::string> id{};                 ///< the topic on which a `disconnect` ends the socket
   limits const* bounds = &detail::default_limits;  ///< the mount's
-  phx::params params{};  ///< of the query and the path
+  phx::params params{};                            ///< of the query and the path
 };
 template <class S>
 using admitted = std::variant<admission<S>, refused_request>;
 
 /// Everything that is judged before user code is asked, in Phoenix's order: path, method, query, origin, subprotocol, vsn.
-/// @param from only read; nothing of it is kept. @param via a long-poll skips the method and the subprotocol; its refusals are
+/// @param from only read; nothing of it is kept. @param via a long-poll skips the method and the subprotocol; its refusals
+/// are
 ///   written differently too (protocol 10.2).
 /// @par Errors: std::bad_alloc, here and in handshake only. @par Cost: parses the query, allocates.
 ///
@@ -104,7 +121,8 @@ using admitted = std::variant<admission<S>, refused_request>;
 template <class S>
 [[nodiscard]] admitted<S> admit(mount const& m, request const& from, transport_kind via = transport_kind::websocket) {
   if (m.route(from.path) != via) return refuse(refusal::path, detail::for_a_log(from.path));
-  if (via == transport_kind::websocket && from.method != "GET") return refuse(refusal::method, detail::for_a_log(from.method));
+  if (via == transport_kind::websocket && from.method != "GET")
+    return refuse(refusal::method, detail::for_a_log(from.method));
 
   admission<S> in{};
   result<params> query = params::parse(from.query, m.query);
@@ -144,7 +162,7 @@ template <class S>
 /// A `connect` that throws is answered 500, as Phoenix answers a raise; `detail` then says what it threw.
 /// Of a Dispatcher it asks the part that connects, no more.
 template <class D>
-  requires has_session<D> && connects<D>
+requires has_session<D> && connects<D>
 [[nodiscard]] admitted<typename D::session_type> handshake(mount const& m, D& d, request const& from,
                                                            transport_kind via = transport_kind::websocket) {
   using session_type = typename D::session_type;
@@ -195,7 +213,8 @@ template <class D>
   };
   if (from.method != "GET") return no("HTTP method " + detail::for_a_log(from.method) + " unsupported");
   if (from.header("host").value_or("").empty()) return no("'host' header is absent");
-  if (!contains("connection", "upgrade")) return no("'connection' header must contain 'upgrade', got " + values("connection"));
+  if (!contains("connection", "upgrade"))
+    return no("'connection' header must contain 'upgrade', got " + values("connection"));
   if (!contains("upgrade", "websocket")) return no("'upgrade' header must contain 'websocket', got " + values("upgrade"));
   if (from.header("sec-websocket-key").value_or("").empty()) return no("'sec-websocket-key' header is absent");
   if (from.header("sec-websocket-version") != std::optional<std::string_view>("13"))

@@ -7,16 +7,17 @@
 
 namespace phx::inline PHX_BUILD {
 
-/// A plain aggregate, to be written with designated initialisers. Sockets point at their mount's limits: it must outlive them,
-/// and stay as it is.
+/// A plain aggregate, to be written with designated initialisers. Sockets point at their mount's limits: it must outlive
+/// them, and stay as it is.
 ///
 ///     phx::mount const m{.path = "/socket", .origins = {"//localhost", "https://*.example.com"}, .longpoll = true};
 struct mount {
-  /// Segments; one that reads `:name` takes what the client has there, as it was sent, and it becomes the param `name`, whatever
-  /// the query says of that name. One like `:_name` takes anything and tells nobody.
+  /// Segments; one that reads `:name` takes what the client has there, as it was sent, and it becomes the param `name`,
+  /// whatever the query says of that name. One like `:_name` takes anything and tells nobody.
   std::string path = "/socket";
-  /// Which Phoenix this is on the wire. Says which serializers are offered, which paths are served, and what `origins` are if
-  /// they are not set: before 0.16 all (protocol 9.3). A set policy is today's in every generation, but for check_origin::seed.
+  /// Which Phoenix this is on the wire. Says which serializers are offered, which paths are served, and what `origins` are
+  /// if they are not set: before 0.16 all (protocol 9.3). A set policy is today's in every generation, but for
+  /// check_origin::seed.
   phx::generation generation = phx::generation::today;
   std::vector<serializer_ref> serializers{};  ///< in the order of choice; empty: those of `generation`
   check_origin origins{};
@@ -54,7 +55,8 @@ struct mount {
     }
   }
 
-  /// The origin policy's word on a request (protocol 9). For WebSockets admit asks it; a long-poll is checked at every request.
+  /// The origin policy's word on a request (protocol 9). For WebSockets admit asks it; a long-poll is checked at every
+  /// request.
   [[nodiscard]] origin_decision origin(request const& asked) const {
     // v0_15 stands for 0.15 to 0.17, of which only the first allowed all: the stricter of the two
     return origins.decide(asked, url_host ? std::optional<std::string_view>(*url_host) : std::nullopt,

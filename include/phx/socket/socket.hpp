@@ -136,6 +136,7 @@ class socket final : public detail::socket_core {
     if (this->closing) return;
     if (full_ && refuse_newest(f.data().size(), transport_.buffered())) return;
     send_status const answer = transport_.send(f);
+    sending(f.data().size());
     if constexpr (flushes<T>) dirty_now();
     if (answer != send_status::ok) pressed(answer, f.data().size(), transport_.buffered());
   }

@@ -176,6 +176,11 @@ class socket_core : public client {
     if (full_) tell({.what = noted::frame_dropped, .count = bytes});
     return full_;
   }
+  void sending(std::size_t bytes) noexcept {
+    phx::traffic& seen = loop_access::traffic(*loop_);
+    ++seen.messages_out;
+    seen.bytes_out += bytes;
+  }
   void dirty_now() noexcept { loop_access::mark_dirty(*loop_, *this); }
   bool full_ = false;
   bool detached_ = false;   // not in the loop any more: nothing of the Transport is called
@@ -209,6 +214,9 @@ class socket_core : public client {
   }
 
   void decode(opcode op, std::string_view whole) noexcept {
+    phx::traffic& seen = loop_access::traffic(*loop_);
+    ++seen.messages_in;
+    seen.bytes_in += whole.size();
     phx::scratch& room = loop_access::scratch(*loop_);
     room.name = bounds_->name;
     room.json_depth = bounds_->json_depth;
@@ -319,6 +327,7 @@ class socket_core : public client {
     }
     s->handed_over = true;
     if (!seats_.push(loop_access::from(*loop_), {s->on, s})) return overloaded(s);
+    ++loop_access::channels(*loop_);
     if (said.what == dispatch_table::verdict::accepted) {
       granted(*s, said.response, &m.payload);
       return;
@@ -636,6 +645,7 @@ class socket_core : public client {
     loop_access::topics(*loop_).unsubscribe(*s);
     seats_[at] = seats_.back();
     seats_.pop();
+    --loop_access::channels(*loop_);
     return s;
   }
   void give_back(seat* s) noexcept { give_back(*loop_, s); }
