@@ -443,6 +443,18 @@ async function play(browser, size) {
   await ann.page.keyboard.press("Alt+ArrowDown");
   await shoot(ann, size, "back");
 
+  await bo.view("rooms");
+  await bo.page.fill("#new-room-name", "r".repeat(200));
+  await bo.page.press("#new-room-name", "Enter");
+  check(
+    `${at}: a room whose name is too long is refused, and the tab stays who it is`,
+    (await bo.sees(bo.note("Not let in"))) && !(await bo.page.isVisible("#hello"))
+  );
+  await bo.page.keyboard.press("Alt+ArrowDown");
+  await bo.roomState("joined");
+  ms = await travel(bo, ann, "Back where it is cosy.");
+  check(`${at}: and chats on in the others`, ms < 1000, `${ms} ms`);
+
   check(`${at}: nothing is asked of another host`, strangers.length === 0, strangers.join(" "));
   check(
     `${at}: the console is silent`,

@@ -275,9 +275,9 @@ function enter(room) {
       if (!mine()) return;
       // the client would try again with the same name; a refusal is for the user to settle
       abandon(room, "refused");
-      if (room.name !== current) return;
-      note(room, `Not let in: ${reason}`, "bad");
-      askName(`The server says: ${reason}.`);
+      // a name that another room has taken is not what is wrong
+      if ([...rooms.values()].some((other) => other.state === "joined")) note(room, `Not let in: ${reason}`, "bad");
+      else if (room.name === current) askName(`The server says: ${reason}.`);
     })
     .receive("timeout", () => {
       if (mine()) note(room, "No answer to the join; trying again", "bad");
