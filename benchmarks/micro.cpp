@@ -1,0 +1,127 @@
+// What phx costs in process, with a transport that does nothing. Questions, and the budget of each:
+//   decode      ns to read one frame, 94 bytes and 1 KiB                      within 2 x simdjson reading the document
+//   echo        ns from bytes in to frame out: decode, dispatch, handler, reply
+//   fan-out     ns for each recipient of one broadcast, 1 to 1,000,000        10 at 1,000, 30 at 1,000,000
+//   join        ns to join and leave a topic that has a million subscribers   independent of the million
+//   idle        bytes of one idle socket with one joined channel              1 KiB
+// Run: cmake --preset release -DPHX_BENCHMARKS=ON, then build/release/bin/phx_micro
+#include <phx/phx.hpp>
+
+#include <benchmark/benchmark.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace {
+
+struct null_transport {
+  std::uint64_t* bytes;
+  phx::send_status send(phx::frame const& f) noexcept {
+    *bytes += f.data().size();
+    return phx::send_status::ok;
+  }
+  void close(phx::close_frame) noexcept {}
+  std::size_t buffered() const noexcept { return 0; }
+};
+struct no_waker {
+  void wake() noexcept {}
+};
+struct bench_channel {
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "echo") return phx::outcome::reply(in.payload);
+    here.broadcast("shout", in.payload);
+    return phx::outcome::noreply();
+  }
+};
+using client = phx::socket<null_transport, phx::router<>>;
+
+struct world {
+  no_waker waker;
+  phx::limits bounds;
+  phx::loop loop{waker, bounds};
+  phx::router<> app;
+  phx::mount mount{};
+  std::uint64_t bytes = 0;
+  phx::time_point now{};
+  std::vector<std::unique_ptr<client>> clients;
+
+  explicit world(phx::limits const& l = {}) : bounds(l) { app.channel<bench_channel>("load:*"); }
+
+  client& connect() {
+    phx::request from;
+    from.method = "GET";
+    from.path = "/socket/websocket";
+    from.query = "vsn=2.0.0";
+    auto judged = phx::handshake(mount, app, from);
+    clients.push_back(std::make_unique<client>(loop, app, std::move(*std::get_if<0>(&judged)), null_transport{&bytes}, now));
+    return *clients.back();
+  }
+  void say(client& c, std::string_view text) { benchmark::DoNotOptimize(c.receive(phx::opcode::text, text, true, now)); }
+};
+
+std::string frame_of(std::size_t size) {
+  std::string text = R"(["1","12345","load:1","echo",{"c":17,"d":"","n":4711}])";
+  text.insert(text.find("\"d\":\"") + 5, size > text.size() ? size - text.size() : 0, 'x');
+  return text;
+}
+
+void decode(benchmark::State& state) {
+  std::string const text = frame_of(static_cast<std::size_t>(state.range(0)));
+  phx::scratch room(phx::memory{});
+  for (auto _ : state) {
+    phx::message m;
+    benchmark::DoNotOptimize(phx::v2_json::decode(phx::opcode::text, text, room, m));
+    benchmark::DoNotOptimize(m);
+    room.reset();
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(text.size()));
+}
+BENCHMARK(decode)->Arg(94)->Arg(1024);
+
+void echo(benchmark::State& state) {
+  world w;
+  client& c = w.connect();
+  w.say(c, R"(["1","1","load:1","phx_join",{}])");
+  std::string const text = frame_of(static_cast<std::size_t>(state.range(0)));
+  for (auto _ : state) w.say(c, text);
+}
+BENCHMARK(echo)->Arg(94)->Arg(1024);
+
+void heartbeat(benchmark::State& state) {
+  world w;
+  client& c = w.connect();
+  for (auto _ : state) w.say(c, R"([null,"5","phoenix","heartbeat",{}])");
+}
+BENCHMARK(heartbeat);
+
+void fan_out(benchmark::State& state) {
+  world w;
+  auto const n = static_cast<std::size_t>(state.range(0));
+  w.clients.reserve(n);
+  for (std::size_t i = 0; i < n; ++i) w.say(w.connect(), R"(["1","1","load:1","phx_join",{}])");
+  std::string text = frame_of(128);
+  text.replace(text.find("\"echo\""), 6, "\"shout\"");
+  for (auto _ : state) w.say(*w.clients[0], text);
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(n));
+  state.counters["ns/recipient"] =
+      benchmark::Counter(static_cast<double>(n) * static_cast<double>(state.iterations()) / 1e9,
+                         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+}
+BENCHMARK(fan_out)->Arg(1)->Arg(10)->Arg(1000)->Arg(100'000)->Arg(1'000'000);
+
+void join_and_leave(benchmark::State& state) {
+  world w;
+  auto const n = static_cast<std::size_t>(state.range(0));
+  for (std::size_t i = 0; i < n; ++i) w.say(w.connect(), R"(["1","1","load:1","phx_join",{}])");
+  client& c = w.connect();
+  for (auto _ : state) {
+    w.say(c, R"(["1","1","load:1","phx_join",{}])");
+    w.say(c, R"(["1","2","load:1","phx_leave",{}])");
+  }
+}
+BENCHMARK(join_and_leave)->Arg(10)->Arg(1'000'000);
+
+}  // namespace
+
+BENCHMARK_MAIN();
