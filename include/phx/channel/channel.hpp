@@ -26,10 +26,15 @@ class join_result {
   /// By channel_id::joined or refused until `deadline`, which answers `{"reason":"timeout"}`.
   [[nodiscard]] static join_result later(time_point deadline) noexcept { return {kind::later, {}, deadline}; }
 
+  // For a Dispatcher that carries it out.
+  enum class kind : std::uint8_t { ok, error, later };
+  [[nodiscard]] kind what() const noexcept { return what_; }
+  [[nodiscard]] payload const& response() const noexcept { return response_; }
+  [[nodiscard]] time_point deadline() const noexcept { return deadline_; }
+
  private:
   template <class Session>
   friend class router;
-  enum class kind : std::uint8_t { ok, error, later };
   join_result(kind what, payload response, time_point deadline) noexcept
       : what_(what), response_(std::move(response)), deadline_(deadline) {}
   kind what_;

@@ -91,7 +91,8 @@ class channel_id {
 };
 
 /// An answer to be given later, from any thread, any number of times. It goes out as long as the *socket* lives, even if the
-/// channel has left, crashed or been replaced meanwhile (protocol 6.3).
+/// channel has left, crashed or been replaced meanwhile (protocol 6.3). One that the serializer cannot carry ends the channel,
+/// if it still lives: whoever encodes it in Phoenix, which is the channel or a task linked to it, crashes (3.5).
 class reply_to {
  public:
   reply_to() = default;
@@ -104,6 +105,7 @@ class reply_to {
     if (m == nullptr) return send_status::dropped;
     m->slot = socket_.slot;
     m->generation = socket_.generation;
+    m->number = number_;
     m->status = s;
     m->payload = detail::payload_access::owned(response, box_->from());
     return box_->post(m, true);
@@ -116,6 +118,7 @@ class reply_to {
   friend class context;
   detail::mailbox_ref box_;
   socket_id socket_;
+  std::uint32_t number_ = 0;
   payload text_;  // topic, ref and join_ref in one counted piece
   std::size_t topic_ = 0, ref_ = 0;
 };
@@ -153,6 +156,13 @@ class outcome {
   outcome& operator=(outcome const&) = delete;
   outcome(outcome&&) = default;
   outcome& operator=(outcome&&) = default;
+
+  // For a Dispatcher that carries it out itself, because the channel lives on another thread.
+  [[nodiscard]] bool replies() const noexcept { return answers_; }
+  [[nodiscard]] phx::status reply_status() const noexcept { return status_; }
+  [[nodiscard]] payload const& response() const noexcept { return response_; }
+  [[nodiscard]] bool stops() const noexcept { return stops_; }
+  [[nodiscard]] exit_reason why() const noexcept { return why_; }
 
  private:
   friend class detail::socket_core;

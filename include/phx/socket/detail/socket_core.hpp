@@ -430,7 +430,11 @@ class socket_core : public client {
       frame_builder out(loop_access::pool(*loop_));
       errc const fault =
           send(out, wire.encode(out, reply{{m.text(2)}, {m.text(1)}, {m.text(0), {}}, m.status, m.payload, answer::message}));
-      if (fault != errc::none) tell({.what = noted::not_encoded, .topic = m.text(0), .error = fault});
+      if (fault == errc::none) return;
+      if (std::uint32_t const at = find(m.number); at != none && seats_[at].who->state == channel_state::joined)
+        crash(*seats_[at].who, {}, fault);
+      else
+        tell({.what = noted::not_encoded, .topic = m.text(0), .error = fault});
       return;
     }
     std::uint32_t const at = find(m.number);
@@ -795,6 +799,7 @@ inline reply_to context::reply() const noexcept {
   if (in_ == nullptr || who_ == nullptr) return r;
   r.box_ = detail::loop_access::box(loop_);
   r.socket_ = who_->id;
+  r.number_ = channel_.number;
   std::string_view const ref = in_->ref.json;
   r.text_ = detail::payload_access::assembled(detail::loop_access::from(loop_), topic(), ref, channel_.stamp().json);
   r.topic_ = topic().size();
