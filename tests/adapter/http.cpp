@@ -23,7 +23,8 @@ int outcome(std::string const& bytes) {
   for (std::size_t step : {std::size_t{1}, std::size_t{5}}) {
     head_reader r;
     auto p = more;
-    for (std::size_t n = step; p == more && n < bytes.size() + step; n += step) p = r.read(bytes.substr(0, n));  // moves, too
+    for (std::size_t n = step; p == more && n < bytes.size() + step; n += step)
+      p = r.read(bytes.substr(0, n));  // moves, too
     CHECK(code(r, p) == at_once);
   }
   return at_once;
@@ -34,7 +35,8 @@ std::string get(std::string const& headers) { return "GET / HTTP/1.1\r\nhost: h\
 
 TEST_CASE("http: a head comes out as the request it is") {
   std::string const bytes =
-      "GET /socket/websocket?vsn=2.0.0&a=%20 HTTP/1.1\r\nHost: [::1]:4000\r\nX-Odd:\t  two words \t\r\nx-empty:\r\n\r\nframes";
+      "GET /socket/websocket?vsn=2.0.0&a=%20 HTTP/1.1\r\nHost: [::1]:4000\r\nX-Odd:\t  two words "
+      "\t\r\nx-empty:\r\n\r\nframes";
   head_reader r;
   REQUIRE(r.read(bytes) == done);
   CHECK(r.method() == "GET");
@@ -64,9 +66,9 @@ TEST_CASE("http: a head may come byte by byte, and its buffer may move meanwhile
 }
 
 TEST_CASE("http: request lines that are none are 400, other versions 505") {
-  for (char const* line : {"", "GET", "GET /", "GET  HTTP/1.1", " / HTTP/1.1", "G(T / HTTP/1.1", "GET /a b HTTP/1.1", "GET /a\tb HTTP/1.1",
-                           "GET /\x01 HTTP/1.1", "GET /\xc3\xa9 HTTP/1.1", "GET /\x7f HTTP/1.1", "GET /#x HTTP/1.1", "GET / http/1.1",
-                           "GET / "})
+  for (char const* line : {"", "GET", "GET /", "GET  HTTP/1.1", " / HTTP/1.1", "G(T / HTTP/1.1", "GET /a b HTTP/1.1",
+                           "GET /a\tb HTTP/1.1", "GET /\x01 HTTP/1.1", "GET /\xc3\xa9 HTTP/1.1", "GET /\x7f HTTP/1.1",
+                           "GET /#x HTTP/1.1", "GET / http/1.1", "GET / "})
     CHECK_MESSAGE(outcome(line + "\r\nhost: h\r\n\r\n"s) == 400, line);
   for (char const* version : {"HTTP/1.0", "HTTP/2.0", "HTTP/1.1 ", "HTTP/1.10", "HTTP/"})
     CHECK_MESSAGE(outcome("GET / "s + version + "\r\nhost: h\r\n\r\n") != 0, version);
@@ -78,9 +80,9 @@ TEST_CASE("http: request lines that are none are 400, other versions 505") {
 TEST_CASE("http: headers that another server might read differently are 400") {
   CHECK(outcome(get("a: 1\r\n")) == 0);
   CHECK(outcome(get("a: \xc3\xa9\t.\r\n")) == 0);  // obs-text and tabs in a value are allowed
-  for (char const* bad : {"a : 1\r\n", " a: 1\r\n", "a: 1\r\n folded\r\n", "a: 1\r\n\tfolded\r\n", "a\r\n", ": 1\r\n", "a b: 1\r\n",
-                          "a: 1\nb: 2\r\n", "a: 1\rb: 2\r\n", "a: \x01\r\n", "a: \x7f\r\n", "\xc3\xa9: 1\r\n", "host: twice\r\n",
-                          "HOST: h\r\n"})
+  for (char const* bad : {"a : 1\r\n", " a: 1\r\n", "a: 1\r\n folded\r\n", "a: 1\r\n\tfolded\r\n", "a\r\n", ": 1\r\n",
+                          "a b: 1\r\n", "a: 1\nb: 2\r\n", "a: 1\rb: 2\r\n", "a: \x01\r\n", "a: \x7f\r\n", "\xc3\xa9: 1\r\n",
+                          "host: twice\r\n", "HOST: h\r\n"})
     CHECK_MESSAGE(outcome(get(bad)) == 400, bad);
   CHECK(outcome(get("a: x\0y\r\n"s)) == 400);
   CHECK(outcome("GET / HTTP/1.1\nhost: h\n\n") == 400);
@@ -152,7 +154,9 @@ TEST_CASE("http: an answer ends the connection and cannot be made to say two thi
   CHECK(to_bytes({}) == "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
   CHECK(to_bytes({503, {{"retry-after", "1"}}, "later"}) ==
         "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 5\r\nretry-after: 1\r\n\r\nlater");
-  CHECK(to_bytes({403, {{"a", "b\r\nset-cookie: c"}, {"x\r\ny", "z"}, {"", "z"}, {"a b", "z"}, {"Content-Length", "9"}}, ""}) == to_bytes({}));
+  CHECK(to_bytes(
+            {403, {{"a", "b\r\nset-cookie: c"}, {"x\r\ny", "z"}, {"", "z"}, {"a b", "z"}, {"Content-Length", "9"}}, ""}) ==
+        to_bytes({}));
   CHECK(to_bytes({204, {}, "ignored"}) == "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
   CHECK(to_bytes({418, {}, ""}).starts_with("HTTP/1.1 418 \r\n"));
   CHECK(to_bytes({101, {}, ""}).starts_with("HTTP/1.1 500 "));

@@ -14,15 +14,19 @@ using namespace std::string_literals;
 namespace {
 
 /// A client's frame: masked, with the shortest length form unless told otherwise.
-std::string client(unsigned first, std::string const& body, std::string const& key = "\x01\x80\x7f\xfe"s, unsigned form = 0) {
+std::string client(unsigned first, std::string const& body, std::string const& key = "\x01\x80\x7f\xfe"s,
+                   unsigned form = 0) {
   std::string out{static_cast<char>(first)};
   auto const wide = [&](unsigned mark, int bytes) {
     out += static_cast<char>(0x80 | mark);
     for (int i = bytes - 1; i >= 0; --i) out += static_cast<char>(body.size() >> (8 * i));
   };
-  if (form == 127 || body.size() > 65535) wide(127, 8);
-  else if (form == 126 || body.size() > 125) wide(126, 2);
-  else out += static_cast<char>(0x80 | body.size());
+  if (form == 127 || body.size() > 65535)
+    wide(127, 8);
+  else if (form == 126 || body.size() > 125)
+    wide(126, 2);
+  else
+    out += static_cast<char>(0x80 | body.size());
   out += key;
   for (std::size_t i = 0; i < body.size(); ++i) out += static_cast<char>(body[i] ^ key[i & 3]);
   return out;
@@ -39,7 +43,8 @@ struct seen {
   std::string data;  // of the message under way
   void take(frame_event const& e) {
     switch (e.what) {
-      case frame_event::nothing: break;
+      case frame_event::nothing:
+        break;
       case frame_event::data:
         data += e.part;
         if (e.last) {
@@ -47,10 +52,18 @@ struct seen {
           data.clear();
         }
         break;
-      case frame_event::ping: events.push_back("ping " + std::string(e.part)); break;
-      case frame_event::pong: events.push_back("pong " + std::string(e.part)); break;
-      case frame_event::close: events.push_back("close " + std::to_string(e.code)); break;
-      case frame_event::broken: events.push_back("broken " + std::to_string(e.code)); break;
+      case frame_event::ping:
+        events.push_back("ping " + std::string(e.part));
+        break;
+      case frame_event::pong:
+        events.push_back("pong " + std::string(e.part));
+        break;
+      case frame_event::close:
+        events.push_back("close " + std::to_string(e.code));
+        break;
+      case frame_event::broken:
+        events.push_back("broken " + std::to_string(e.code));
+        break;
     }
   }
 };
@@ -88,7 +101,8 @@ TEST_CASE("rfc6455: a mask comes off at every length, phase and alignment") {
     for (std::size_t phase = 0; phase < 4; ++phase)
       for (std::size_t offset = 0; offset < 8; ++offset) {
         std::string bytes(offset + size + 1, 'x');
-        for (std::size_t i = 0; i < size; ++i) bytes[offset + i] = static_cast<char>(static_cast<char>(i) ^ key[(phase + i) & 3]);
+        for (std::size_t i = 0; i < size; ++i)
+          bytes[offset + i] = static_cast<char>(static_cast<char>(i) ^ key[(phase + i) & 3]);
         unmask(std::span<char>(bytes).subspan(offset, size), key, phase);
         bool same = bytes.back() == 'x';
         for (std::size_t i = 0; i < size; ++i) same = same && bytes[offset + i] == static_cast<char>(i);
@@ -97,7 +111,8 @@ TEST_CASE("rfc6455: a mask comes off at every length, phase and alignment") {
 }
 
 TEST_CASE("rfc6455: messages come out whole when they arrive whole, several from one write") {
-  CHECK(read(client(0x81, "a") + client(0x82, "\x00\xff"s) + client(0x81, "")) == list{"text a", "binary \x00\xff"s, "text "});
+  CHECK(read(client(0x81, "a") + client(0x82, "\x00\xff"s) + client(0x81, "")) ==
+        list{"text a", "binary \x00\xff"s, "text "});
   std::string wire = client(0x81, "hello");
   std::span<char> rest(wire);
   frame_reader r(100);
@@ -135,8 +150,7 @@ TEST_CASE("rfc6455: all three forms of a length are read, longer than needed one
 
 TEST_CASE("rfc6455: fragments make one message of the first one's kind, control frames may come between") {
   CHECK(read(client(0x01, "one ") + client(0x89, "?") + client(0x00, "") + client(0x00, "two ") + client(0x8a, "!") +
-             client(0x80, "three") + client(0x82, "next")) ==
-        list{"ping ?", "pong !", "text one two three", "binary next"});
+             client(0x80, "three") + client(0x82, "next")) == list{"ping ?", "pong !", "text one two three", "binary next"});
   CHECK(read(client(0x02, "") + client(0x80, "")) == list{"binary "});
 }
 
@@ -149,19 +163,19 @@ TEST_CASE("rfc6455: broken frames are 1002 and end the reading") {
   auto const broken = list{"broken 1002"};
   for (unsigned rsv : {0x40u, 0x20u, 0x10u, 0x70u}) CHECK(read(client(0x81 | rsv, "x") + after) == broken);
   for (unsigned op : {3u, 4u, 5u, 6u, 7u, 11u, 12u, 13u, 14u, 15u}) CHECK(read(client(0x80 | op, "") + after) == broken);
-  CHECK(read("\x81\x01x"s + after) == broken);                           // unmasked
-  CHECK(read("\x81\x00"s) == broken);                                    // told by its two bytes alone
+  CHECK(read("\x81\x01x"s + after) == broken);  // unmasked
+  CHECK(read("\x81\x00"s) == broken);           // told by its two bytes alone
   CHECK(read(client(0x80, "stray") + after) == broken);
   CHECK(read(client(0x00, "stray") + after) == broken);
   CHECK(read(client(0x01, "a") + client(0x81, "interleaved") + after) == broken);
   CHECK(read(client(0x01, "a") + client(0x02, "interleaved") + after) == broken);
   CHECK(read(client(0x81, "whole") + client(0x80, "stray")) == list{"text whole", "broken 1002"});
   for (unsigned op : {8u, 9u, 10u}) {
-    CHECK(read(client(op, "") + after) == broken);                       // in fragments
+    CHECK(read(client(op, "") + after) == broken);  // in fragments
     CHECK(read(client(0x80 | op, std::string(126, 'x')) + after) == broken);
     CHECK(read(client(0x80 | op, "x", "mask", 126) + after) == broken);  // never in a long form
   }
-  CHECK(read(client(0x88, "x") + after) == broken);                      // a close of one byte
+  CHECK(read(client(0x88, "x") + after) == broken);  // a close of one byte
 }
 
 TEST_CASE("rfc6455: a payload over the limit is 1009 before any of it was read") {
@@ -194,9 +208,13 @@ TEST_CASE("rfc6455: a client's close is answered 1000, or 1002 where its code ma
 
 TEST_CASE("rfc6455: a server's control frames") {
   CHECK(control_frame::pong("").bytes() == "\x8a\x00"s);
-  CHECK(control_frame::pong("abc").bytes() == "\x8a\x03" "abc"s);
+  CHECK(control_frame::pong("abc").bytes() ==
+        "\x8a\x03"
+        "abc"s);
   CHECK(control_frame::pong(std::string(200, 'x')).bytes() == "\x8a\x7d"s + std::string(125, 'x'));
   CHECK(control_frame::close(1012).bytes() == "\x88\x02\x03\xf4"s);
-  CHECK(control_frame::close(1000, "bye").bytes() == "\x88\x05\x03\xe8" "bye"s);
+  CHECK(control_frame::close(1000, "bye").bytes() ==
+        "\x88\x05\x03\xe8"
+        "bye"s);
   CHECK(control_frame::close(1000, std::string(200, 'x')).bytes() == "\x88\x7d\x03\xe8"s + std::string(123, 'x'));
 }

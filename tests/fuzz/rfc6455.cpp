@@ -1,5 +1,5 @@
-// Whatever a client sends and however TCP cuts it: the reader says the same things, stays within its limit, reads every byte,
-// and says nothing after the end.
+// Whatever a client sends and however TCP cuts it: the reader says the same things, stays within its limit, reads every
+// byte, and says nothing after the end.
 #include <phx/adapter/detail/rfc6455.hpp>
 
 #include <cstdlib>

@@ -114,9 +114,12 @@ class raw_client {
       out += static_cast<char>(0x80 | mark);
       for (unsigned i = bytes; i-- > 0;) out += static_cast<char>(std::uint64_t{body.size()} >> (8 * i));
     };
-    if (body.size() > 65535) wide(127, 8);
-    else if (body.size() > 125) wide(126, 2);
-    else out += static_cast<char>(0x80 | body.size());
+    if (body.size() > 65535)
+      wide(127, 8);
+    else if (body.size() > 125)
+      wide(126, 2);
+    else
+      out += static_cast<char>(0x80 | body.size());
     char key[4];
     for (unsigned i = 0; i < 4; ++i) key[i] = static_cast<char>(mask >> (24 - 8 * i));
     out.append(key, 4);

@@ -75,7 +75,8 @@ class head_reader {
     std::string_view const target = line.substr(first + 1, last - first - 1), version = line.substr(last + 1);
     if (!is_token(line.substr(0, first)) || target.empty()) return refused_with(400);
     for (char const c : target)
-      if (static_cast<unsigned char>(c) <= ' ' || static_cast<unsigned char>(c) >= 0x7f || c == '#') return refused_with(400);
+      if (static_cast<unsigned char>(c) <= ' ' || static_cast<unsigned char>(c) >= 0x7f || c == '#')
+        return refused_with(400);
     if (version != "HTTP/1.1") return refused_with(version.starts_with("HTTP/") ? 505 : 400);
     method_size_ = first;
     target_size_ = target.size();
@@ -102,7 +103,8 @@ class head_reader {
     method_ = bytes.substr(0, method_size_);
     target_ = bytes.substr(method_size_ + 1, target_size_);
     for (std::size_t i = 0; i < count_; ++i)
-      headers_[i] = {bytes.substr(places_[i].name, places_[i].name_size), bytes.substr(places_[i].value, places_[i].value_size)};
+      headers_[i] = {bytes.substr(places_[i].name, places_[i].name_size),
+                     bytes.substr(places_[i].value, places_[i].value_size)};
     return progress::done;
   }
 
@@ -126,7 +128,8 @@ class head_reader {
     if (from < text.size()) std::memcpy(block, text.data() + from, text.size() - from < 64 ? text.size() - from : 64);
     if (text.size() >= from && text.size() < from + 64) block[text.size() - from] = 0x80;
     if (b + 1 == blocks)
-      for (unsigned i = 0; i < 8; ++i) block[56 + i] = static_cast<unsigned char>(std::uint64_t{text.size()} * 8 >> (56 - 8 * i));
+      for (unsigned i = 0; i < 8; ++i)
+        block[56 + i] = static_cast<unsigned char>(std::uint64_t{text.size()} * 8 >> (56 - 8 * i));
 
     std::uint32_t w[80];
     for (std::size_t i = 0; i < 16; ++i)
@@ -173,14 +176,15 @@ class head_reader {
 
 /// @param subprotocol answered when not empty. @param key of a request that an upgrade check has found good.
 [[nodiscard]] inline std::string switching_protocols(std::string_view key, std::string_view subprotocol = {}) {
-  std::string out = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ";
+  std::string out =
+      "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ";
   out += accept_key(key);
   if (!subprotocol.empty()) out.append("\r\nsec-websocket-protocol: ").append(subprotocol);
   return out += "\r\n\r\n";
 }
 
-/// The answer as bytes; the connection ends after it. A header that would break out of its line, or that speaks of the length
-/// or the connection, is left out: those two are said here.
+/// The answer as bytes; the connection ends after it. A header that would break out of its line, or that speaks of the
+/// length or the connection, is left out: those two are said here.
 [[nodiscard]] inline std::string to_bytes(http_answer const& answer) {
   auto const phrase = [](std::uint16_t status) noexcept -> std::string_view {
     switch (status) {

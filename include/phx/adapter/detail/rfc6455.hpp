@@ -1,7 +1,7 @@
 #ifndef PHX_ADAPTER_DETAIL_RFC6455_HPP
 #define PHX_ADAPTER_DETAIL_RFC6455_HPP
-// The server's half of RFC 6455 for hosts that read and write raw bytes. What a server says is in `frame::websocket()`; here is
-// what a client says, and the two control frames a host answers by itself. No I/O, no allocation.
+// The server's half of RFC 6455 for hosts that read and write raw bytes. What a server says is in `frame::websocket()`;
+// here is what a client says, and the two control frames a host answers by itself. No I/O, no allocation.
 
 #include <phx/core/close.hpp>
 #include <phx/core/connect_info.hpp>
@@ -45,8 +45,8 @@ struct frame_event {
     data,     ///< `part` of a message, unmasked; `last` completes it
     ping,     ///< answer with control_frame::pong(part)
     pong,
-    close,    ///< the client said goodbye; answer with control_frame::close(code). Nothing follows
-    broken,   ///< the client broke the protocol: close with `code`, 1002 or 1009. Nothing follows
+    close,   ///< the client said goodbye; answer with control_frame::close(code). Nothing follows
+    broken,  ///< the client broke the protocol: close with `code`, 1002 or 1009. Nothing follows
   };
   kind what = nothing;
   opcode op = opcode::text;  ///< of the message, also for its later fragments
@@ -74,8 +74,8 @@ class frame_reader {
   /// @param most bytes of one message; limits::frame.
   explicit frame_reader(std::size_t most) noexcept : most_(most) {}
 
-  /// Takes the front of `bytes` (writes there, too) and says what it means. Call until it says `nothing`, or until `bytes` is
-  /// not worth looking at after `close` and `broken`.
+  /// Takes the front of `bytes` (writes there, too) and says what it means. Call until it says `nothing`, or until `bytes`
+  /// is not worth looking at after `close` and `broken`.
   [[nodiscard]] frame_event next(std::span<char>& bytes) noexcept {
     if (ended_) bytes = {};
     if (!in_payload_) {
@@ -168,13 +168,15 @@ class frame_reader {
     if (op() == ping) return {frame_event::ping, opcode::ping, true, 0, all};
     if (op() == pong) return {frame_event::pong, opcode::pong, true, 0, all};
     ended_ = true;
-    if (all.size() == 1 || (all.size() > 2 && !well_formed(all.substr(2)))) return broken(static_cast<std::uint16_t>(close_code::protocol_error));
+    if (all.size() == 1 || (all.size() > 2 && !well_formed(all.substr(2))))
+      return broken(static_cast<std::uint16_t>(close_code::protocol_error));
     return {frame_event::close, opcode::text, true, answer_to(all), all};
   }
   /// What Phoenix's server answers to a client's close (protocol 12).
   [[nodiscard]] static std::uint16_t answer_to(std::string_view said) noexcept {
     if (said.empty()) return 1000;
-    unsigned const code = static_cast<unsigned>(static_cast<unsigned char>(said[0])) << 8 | static_cast<unsigned char>(said[1]);
+    unsigned const code =
+        static_cast<unsigned>(static_cast<unsigned char>(said[0])) << 8 | static_cast<unsigned char>(said[1]);
     bool const fit = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1011) || code >= 3000;
     return fit ? std::uint16_t{1000} : static_cast<std::uint16_t>(close_code::protocol_error);
   }

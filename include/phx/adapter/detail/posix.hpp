@@ -1,0 +1,174 @@
+#ifndef PHX_ADAPTER_DETAIL_POSIX_HPP
+#define PHX_ADAPTER_DETAIL_POSIX_HPP
+// What the blocking host asks of POSIX, without phx in it.
+
+#include <phx/core/close.hpp>
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <string>
+#include <thread>
+
+namespace phx::inline PHX_BUILD::detail {
+
+/// Only adapters read a clock; phx gets the time as an argument.
+[[nodiscard]] inline time_point clock_now() noexcept { return std::chrono::steady_clock::now(); }
+
+/// For poll: -1 is for ever. Rounded up, or its caller would spin through the last millisecond.
+[[nodiscard]] inline int milliseconds_until(time_point when) noexcept {
+  if (when == time_point::max()) return -1;
+  time_point const now = clock_now();
+  if (when <= now) return 0;
+  auto const left = std::chrono::ceil<std::chrono::milliseconds>(when - now).count();
+  return static_cast<int>(std::min<decltype(left)>(left, 3'600'000));
+}
+[[nodiscard]] inline bool readable_before(int fd, time_point deadline) noexcept {
+  for (;;) {
+    int const left = milliseconds_until(deadline);
+    pollfd on{fd, POLLIN, 0};
+    int const n = left == 0 ? 0 : ::poll(&on, 1, left);
+    if (n >= 0 || errno != EINTR) return n > 0;
+  }
+}
+/// As recv: 0 at the end, below 0 for an error.
+[[nodiscard]] inline ssize_t receive_some(int fd, std::span<char> into) noexcept {
+  for (;;) {
+    ssize_t const n = ::recv(fd, into.data(), into.size(), 0);
+    if (n >= 0 || errno != EINTR) return n;
+  }
+}
+[[nodiscard]] inline bool send_all(int fd, std::string_view bytes) noexcept {
+  while (!bytes.empty()) {
+    ssize_t const n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n <= 0 && errno != EINTR) return false;
+    if (n > 0) bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return true;
+}
+
+/// A byte in here gets a thread out of poll.
+class self_pipe {
+ public:
+  self_pipe() noexcept {
+    if (::pipe(ends_) != 0) return;
+    for (int const end : ends_) {
+      (void)::fcntl(end, F_SETFL, O_NONBLOCK);
+      (void)::fcntl(end, F_SETFD, FD_CLOEXEC);
+    }
+  }
+  self_pipe(self_pipe const&) = delete;
+  self_pipe& operator=(self_pipe const&) = delete;
+  ~self_pipe() {
+    for (int const end : ends_)
+      if (end >= 0) (void)::close(end);
+  }
+  /// Async-signal-safe. A full pipe is as good as a byte in it.
+  void write() noexcept {
+    int const before = errno;
+    [[maybe_unused]] ssize_t const n = ::write(ends_[1], "", 1);
+    errno = before;
+  }
+  [[nodiscard]] int readable() const noexcept { return ends_[0]; }
+  void drain() noexcept {
+    char bytes[64];
+    while (::read(ends_[0], bytes, sizeof bytes) > 0) {
+    }
+  }
+
+ private:
+  int ends_[2] = {-1, -1};
+};
+
+/// A listening socket, or fd < 0 and an errno.
+struct listener {
+  int fd = -1;
+  int error = 0;
+  std::uint16_t port = 0;  ///< the one it got
+
+  listener(std::string const& address, std::uint16_t wanted) noexcept {
+    char service[8] = {};
+    std::uint16_t rest = wanted;
+    std::size_t digits = 0;
+    do service[digits++] = static_cast<char>('0' + rest % 10);
+    while ((rest = static_cast<std::uint16_t>(rest / 10)) != 0);
+    std::reverse(service, service + digits);
+
+    addrinfo hints{};
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
+    addrinfo* at = nullptr;
+    if (::getaddrinfo(address.c_str(), service, &hints, &at) != 0) {
+      error = EINVAL;
+      return;
+    }
+    int const on = 1;
+    sockaddr_storage bound{};
+    socklen_t size = sizeof bound;
+    fd = ::socket(at->ai_family, SOCK_STREAM, 0);
+    bool const good = fd >= 0 && ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                      ::fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && ::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 &&
+                      ::bind(fd, at->ai_addr, at->ai_addrlen) == 0 && ::listen(fd, SOMAXCONN) == 0 &&
+                      ::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size) == 0;
+    if (!good) error = errno;
+    ::freeaddrinfo(at);
+    if (good)
+      port = ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6 const&>(bound).sin6_port
+                                               : reinterpret_cast<sockaddr_in const&>(bound).sin_port);
+    else
+      close();
+  }
+  listener(listener const&) = delete;
+  listener& operator=(listener const&) = delete;
+  ~listener() { close(); }
+  void close() noexcept {
+    if (fd >= 0) (void)::close(std::exchange(fd, -1));
+  }
+};
+
+struct accepted_socket {
+  int fd = -1;
+  char host[64] = {};
+  std::uint16_t port = 0;
+};
+/// A blocking socket whose send gives up, with EAGAIN, when the other end has taken nothing for `patience`.
+/// fd < 0: none came.
+[[nodiscard]] inline accepted_socket accept_from(int listening, duration patience) noexcept {
+  accepted_socket s;
+  sockaddr_storage from{};
+  socklen_t size = sizeof from;
+  s.fd = ::accept(listening, reinterpret_cast<sockaddr*>(&from), &size);
+  if (s.fd < 0) {
+    // Out of descriptors: the listener stays readable, so do not spin.
+    if (errno == EMFILE || errno == ENFILE) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return s;
+  }
+  auto const micro = std::chrono::ceil<std::chrono::microseconds>(patience).count();
+  timeval const limit{static_cast<time_t>(micro / 1'000'000), static_cast<suseconds_t>(micro % 1'000'000)};
+  int const on = 1;
+  (void)::fcntl(s.fd, F_SETFL, 0);
+  (void)::fcntl(s.fd, F_SETFD, FD_CLOEXEC);
+  (void)::setsockopt(s.fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  // phx says when a turn ends; Nagle would wait for more.
+  (void)::setsockopt(s.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  char service[8] = {};
+  (void)::getnameinfo(reinterpret_cast<sockaddr const*>(&from), size, s.host, sizeof s.host, service, sizeof service,
+                      NI_NUMERICHOST | NI_NUMERICSERV);
+  s.port = static_cast<std::uint16_t>(std::strtoul(service, nullptr, 10));
+  return s;
+}
+
+}  // namespace phx::inline PHX_BUILD::detail
+
+#endif

@@ -1,0 +1,390 @@
+#include <phx/adapter/blocking.hpp>
+
+#include <doctest/doctest.h>
+
+#include <csignal>
+#include <future>
+
+#include "support/raw_client.hpp"
+
+using namespace std::chrono_literals;
+using phx_tests::raw_client;
+
+namespace {
+
+struct room {
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "echo") return phx::outcome::reply(phx::status::ok, in.payload);
+    if (in.event == "flood") {
+      // More than kernels buffer on loopback, in pieces of 64 KiB.
+      auto const large = phx::payload::json("{\"fill\":\"" + std::string(65536, 'x') + "\"}");
+      for (int i = 0; i < 1000; ++i) (void)here.push("flood", large);
+      return phx::outcome::noreply();
+    }
+    if (in.event == "shout") {
+      (void)here.broadcast("shout", in.payload);
+      return phx::outcome::noreply();
+    }
+    if (in.event == "later") {
+      (void)here.send_after(30ms, "due", in.payload);
+      return phx::outcome::noreply();
+    }
+    return phx::outcome::stop(phx::exit_reason::error);
+  }
+  phx::outcome handle_info(phx::context& here, phx::message const& in) {
+    (void)here.push("due", in.payload);
+    return phx::outcome::noreply();
+  }
+};
+
+/// What the observer was told, for tests that have stopped the server.
+struct log {
+  std::vector<std::string> lines{};
+  std::atomic<int> closed{0};
+  void on(phx::notice const& n) noexcept {
+    if (n.what == phx::noted::socket_closed) ++closed;
+    lines.push_back(std::string(to_string(n.what)) + " " + std::string(n.text));
+  }
+  [[nodiscard]] bool has(std::string_view what) const {
+    for (std::string const& l : lines)
+      if (l.starts_with(what)) return true;
+    return false;
+  }
+};
+
+phx::blocking::options quick(phx::mount m = {}) {
+  phx::blocking::options o{.port = 0, .mount = std::move(m)};
+  o.goodbye = 500ms;
+  return o;
+}
+
+/// A server that runs on a thread of its own until the end of the scope.
+struct running {
+  explicit running(phx::blocking::options o = quick()) : server(app, std::move(o)) {
+    app.channel<room>("room:*");
+    server.observe(seen);
+    thread = std::thread([this] { server.run(); });
+  }
+  ~running() { stop(); }
+  void stop() {
+    server.stop();
+    if (thread.joinable()) thread.join();
+  }
+  raw_client client() const { return raw_client(server.port()); }
+  raw_client joined(std::string const& topic = "room:a") const {
+    raw_client c = client();
+    REQUIRE(c.open() == 101);
+    REQUIRE(c.text("[\"1\",\"1\",\"" + topic + "\",\"phx_join\",{}]"));
+    REQUIRE(c.read().data == "[\"1\",\"1\",\"" + topic + "\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]");
+    return c;
+  }
+  phx::router<> app{};
+  log seen{};
+  phx::blocking::server<phx::router<>> server;
+  std::thread thread;
+};
+
+}  // namespace
+
+TEST_CASE("blocking: a client upgrades, joins, and is echoed") {
+  running r;
+  raw_client c = r.joined();
+  CHECK(c.head().find("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") != std::string::npos);
+  CHECK(c.text(R"(["1","2","room:a","echo",{"n":1}])"));
+  raw_client::message const m = c.read();
+  CHECK(m.first == 0x81);
+  CHECK(m.data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{"n":1}}])");
+  CHECK(c.close(1000));
+  CHECK(c.read().closed() == 1000);
+  CHECK(c.read().ended);
+}
+
+TEST_CASE("blocking: frames sent with the request are not lost") {
+  running r;
+  raw_client c = r.client();
+  CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
+               raw_client::frame(0x81, R"([null,"1","phoenix","heartbeat",{}])") +
+               raw_client::frame(0x81, R"([null,"2","phoenix","heartbeat",{}])")));
+  CHECK(c.read_head() == 101);
+  CHECK(c.read().data == R"([null,"1","phoenix","phx_reply",{"status":"ok","response":{}}])");
+  CHECK(c.read().data == R"([null,"2","phoenix","phx_reply",{"status":"ok","response":{}}])");
+}
+
+TEST_CASE("blocking: a request may come byte by byte") {
+  running r;
+  raw_client c = r.client();
+  for (char const byte : raw_client::upgrade_request("/socket/websocket?vsn=2.0.0")) CHECK(c.send({&byte, 1}));
+  CHECK(c.read_head() == 101);
+}
+
+TEST_CASE("blocking: a request that is no upgrade of the mount is answered and the connection ends") {
+  running r;
+  auto const asks = [&](std::string const& bytes) {
+    raw_client c = r.client();
+    CHECK(c.send(bytes));
+    unsigned const status = c.read_head();
+    CHECK(c.read_end());
+    return status;
+  };
+  CHECK(asks("GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nhost: h\r\n\r\n") == 400);
+  CHECK(asks("POST /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n{}") == 400);
+  CHECK(asks(raw_client::upgrade_request("/other")) == 404);
+  CHECK(asks(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")) == 403);
+  CHECK(asks(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0", "origin: http://evil.example\r\n")) == 403);
+  CHECK(asks(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0", "content-length: 9\r\n")) == 400);
+  CHECK(asks("nonsense\r\n\r\n") == 400);
+  CHECK(asks("GET / HTTP/1.0\r\nhost: h\r\n\r\n") == 505);
+  CHECK(asks(raw_client::upgrade_request("/", "x: " + std::string(20'000, 'x') + "\r\n")) == 431);
+  r.stop();
+  CHECK(r.seen.has("connect_refused path: /other"));
+  CHECK(r.seen.has("connect_refused origin: "));
+}
+
+TEST_CASE("blocking: whoever takes too long over a request is sent away") {
+  auto o = quick();
+  o.handshake = 100ms;
+  running r(o);
+  raw_client c = r.client();
+  CHECK(c.send("GET /socket/websocket HTTP/1.1\r\n"));
+  CHECK(c.read_head() == 408);
+  CHECK(c.read_end());
+}
+
+TEST_CASE("blocking: a ping is answered with its data, a pong is not") {
+  running r;
+  raw_client c = r.joined();
+  CHECK(c.send(raw_client::frame(0x8a, "unasked") + raw_client::frame(0x89, "are you there") + raw_client::frame(0x89, "")));
+  raw_client::message m = c.read();
+  CHECK(m.first == 0x8a);
+  CHECK(m.data == "are you there");
+  m = c.read();
+  CHECK(m.first == 0x8a);
+  CHECK(m.data.empty());
+}
+
+TEST_CASE("blocking: a client's close is answered as Phoenix's server does") {
+  running r;
+  for (auto const& [said, answer] :
+       {std::pair{1000u, 1000u}, {1001u, 1000u}, {3000u, 1000u}, {4999u, 1000u}, {1005u, 1002u}, {1012u, 1002u}}) {
+    raw_client c = r.joined();
+    CHECK(c.close(said));
+    CHECK(c.read().closed() == answer);
+    CHECK(c.read().ended);
+  }
+  raw_client c = r.joined();
+  CHECK(c.send(raw_client::frame(0x88, "")));
+  c.end_sending();  // its answer still comes
+  CHECK(c.read().closed() == 1000);
+}
+
+TEST_CASE("blocking: broken frames close with 1002, large ones with 1009, bad text with 1007, bad messages with 1011") {
+  phx::mount m;
+  m.bounds.frame = 1000;
+  running r(quick(m));
+  auto const ends = [&](std::string const& bytes) {
+    raw_client c = r.joined();
+    CHECK(c.send(bytes));
+    unsigned const code = c.read_close();
+    CHECK(c.read_end());
+    return code;
+  };
+  CHECK(ends("\x81\x02hi") == 1002);
+  CHECK(ends(raw_client::frame(0xc1, "[]")) == 1002);
+  CHECK(ends(raw_client::frame(0x80, "stray")) == 1002);
+  CHECK(ends(raw_client::frame(0x81, std::string(1001, 'x'))) == 1009);
+  CHECK(ends(raw_client::frame(0x01, std::string(600, 'x')) + raw_client::frame(0x80, std::string(600, 'x'))) == 1009);
+  CHECK(ends(raw_client::frame(0x81, "\xff")) == 1007);
+  CHECK(ends(raw_client::frame(0x81, "not json")) == 1011);
+}
+
+TEST_CASE("blocking: what is sent behind a broken frame is taken, so that the close is not lost to a reset") {
+  auto o = quick();
+  o.goodbye = 20s;
+  running r(o);
+  raw_client c = r.joined();
+  CHECK(c.send(raw_client::frame(0xc1, "[]") + std::string(32 << 20, 'x')));
+  CHECK(c.read_close() == 1002);
+}
+
+TEST_CASE("blocking: a message may come in fragments, bytes and both at once") {
+  running r;
+  raw_client c = r.joined();
+  std::string const message = R"(["1","2","room:a","echo",{"k":"é"}])";
+  std::string bytes;
+  for (std::size_t i = 0; i < message.size(); ++i)
+    bytes += raw_client::frame((i == 0 ? 1u : 0u) | (i + 1 == message.size() ? 0x80u : 0u), message.substr(i, 1)) +
+             (i + 1 == message.size() ? "" : raw_client::frame(0x8a, "alive"));
+  for (std::size_t at = 0; at < bytes.size(); at += 5) CHECK(c.send(std::string_view(bytes).substr(at, 5)));
+  CHECK(c.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{"k":"é"}}])");
+}
+
+TEST_CASE("blocking: a large message goes both ways") {
+  running r;
+  raw_client c = r.joined();
+  std::string const fill(3'000'000, 'x');
+  auto sent = std::async(std::launch::async, [&] { return c.text(R"(["1","2","room:a","echo",{"k":")" + fill + "\"}]"); });
+  CHECK(sent.get());
+  CHECK(c.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{"k":")" + fill + "\"}}]");
+}
+
+TEST_CASE("blocking: a broadcast reaches everyone, from any thread too") {
+  running r;
+  raw_client a = r.joined(), b = r.joined(), other = r.joined("room:b");
+  CHECK(a.text(R"(["1","2","room:a","shout",{"n":1}])"));
+  for (raw_client* c : {&a, &b}) CHECK(c->read().data == R"([null,null,"room:a","shout",{"n":1}])");
+  CHECK(r.server.endpoint().broadcast("room:a", "news", phx::payload::json(R"({"n":2})")) == phx::errc::none);
+  for (raw_client* c : {&a, &b}) CHECK(c->read().data == R"([null,null,"room:a","news",{"n":2}])");
+  CHECK(other.read(50ms).first == 0);
+}
+
+TEST_CASE("blocking: a channel's timer fires while nobody says anything") {
+  running r;
+  raw_client c = r.joined();
+  CHECK(c.text(R"(["1","2","room:a","later",{"n":1}])"));
+  CHECK(c.read().data == R"(["1",null,"room:a","due",{"n":1}])");
+}
+
+TEST_CASE("blocking: who says nothing for limits::idle is closed, who pings is not") {
+  phx::mount m;
+  m.bounds.idle = 600ms;
+  running r(quick(m));
+  raw_client quiet = r.joined(), pings = r.joined();
+  for (int i = 0; i < 10; ++i) {
+    std::this_thread::sleep_for(100ms);
+    CHECK(pings.send(raw_client::frame(0x89, "")));
+  }
+  CHECK(quiet.read_close(1000ms) == 1001);
+  CHECK(pings.read().first == 0x8a);
+  CHECK(pings.text(R"(["1","2","room:a","echo",{}])"));
+  CHECK(pings.read_close(50ms) == 0);
+}
+
+TEST_CASE("blocking: a client that stops reading is closed, and others do not wait for it") {
+  phx::mount m;
+  m.bounds.outbound = 1'000'000;
+  running r(quick(m));
+  raw_client deaf(r.server.port(), 4096);
+  REQUIRE(deaf.open() == 101);
+  CHECK(deaf.text(R"(["1","1","room:a","phx_join",{}])"));
+  CHECK(deaf.text(R"(["1","2","room:a","flood",{}])"));
+  raw_client other = r.joined("room:b");
+  CHECK(other.text(R"(["1","2","room:b","echo",{}])"));
+  CHECK(other.read().data == R"(["1","2","room:b","phx_reply",{"status":"ok","response":{}}])");
+  // It goes although it never reads: its own sending fails at last.
+  auto const until = std::chrono::steady_clock::now() + 10s;
+  while (deaf.send_within(raw_client::frame(0x89, ""), 100ms) && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(10ms);
+  CHECK(std::chrono::steady_clock::now() < until);
+  r.stop();
+  CHECK(r.seen.has("pressure"));
+}
+
+TEST_CASE("blocking: a client that reads again in time gets all that was taken, and 1008") {
+  phx::mount m;
+  m.bounds.outbound = 1'000'000;
+  auto o = quick(m);
+  o.goodbye = 10s;
+  running r(o);
+  raw_client c(r.server.port(), 4096);
+  REQUIRE(c.open() == 101);
+  CHECK(c.text(R"(["1","1","room:a","phx_join",{}])"));
+  CHECK(c.text(R"(["1","2","room:a","flood",{}])"));
+  std::this_thread::sleep_for(100ms);
+  CHECK(c.read().data.find("phx_reply") != std::string::npos);
+  CHECK(c.read().data.find("flood") != std::string::npos);
+  CHECK(c.read_close(10s) == 1008);
+}
+
+TEST_CASE("blocking: a client that vanishes leaves nothing behind") {
+  running r;
+  {
+    raw_client c = r.joined();
+    raw_client d = r.joined();
+    d.end_sending();
+    CHECK(d.read_end());
+  }
+  for (int i = 0; i < 500 && r.seen.closed != 2; ++i) std::this_thread::sleep_for(10ms);
+  CHECK(r.seen.closed == 2);
+  r.stop();
+  CHECK(r.seen.has("channel_ended"));
+}
+
+TEST_CASE("blocking: no more than max_connections at a time") {
+  auto o = quick();
+  o.max_connections = 2;
+  running r(o);
+  std::optional<raw_client> a(r.joined());
+  raw_client b = r.joined(), c = r.client();
+  CHECK(c.read_head() == 503);
+  CHECK(c.read_end());
+  a.reset();
+  unsigned status = 0;
+  for (int i = 0; i < 500 && status != 101; ++i) {
+    raw_client d = r.client();
+    status = d.open();
+    if (status != 101) std::this_thread::sleep_for(10ms);
+  }
+  CHECK(status == 101);
+}
+
+TEST_CASE("blocking: stop tells every client 1012 and returns when all have gone") {
+  running r;
+  raw_client a = r.joined(), b = r.client(), asking = r.client();
+  REQUIRE(b.open() == 101);  // without a channel
+  CHECK(asking.send("GET /socket"));
+  std::this_thread::sleep_for(20ms);
+  auto stopped = std::async(std::launch::async, [&] { r.stop(); });
+  for (raw_client* c : {&a, &b}) {
+    raw_client::message const m = c->read();
+    CHECK(m.closed() == 1012);  // the first that comes: no phx_error, no phx_close
+    CHECK(c->close(1012));
+    CHECK(c->read().ended);
+  }
+  CHECK(asking.read_end());
+  CHECK(stopped.wait_for(5s) == std::future_status::ready);
+  CHECK_FALSE(raw_client(r.server.port()).open() == 101);
+}
+
+TEST_CASE("blocking: stop does not wait for a client that never answers") {
+  running r;
+  raw_client c = r.joined();
+  auto const before = std::chrono::steady_clock::now();
+  r.stop();
+  CHECK(std::chrono::steady_clock::now() - before < 3s);
+  CHECK(c.read_close() == 1012);
+}
+
+namespace {
+phx::blocking::server<phx::router<>>* signalled = nullptr;
+}
+TEST_CASE("blocking: stop may be called in a signal handler, and before run") {
+  phx::router<> app;
+  phx::blocking::server server(app, quick());
+  signalled = &server;
+  auto const before = std::signal(SIGUSR1, [](int) { signalled->stop(); });
+  CHECK(std::raise(SIGUSR1) == 0);
+  (void)std::signal(SIGUSR1, before);
+  server.run();
+  CHECK_FALSE(raw_client(server.port()).connected());
+}
+
+#ifdef __cpp_exceptions
+TEST_CASE("blocking: a port that is taken and a mount that is wrong are said at construction") {
+  phx::router<> app;
+  phx::blocking::server const first(app, quick());
+  CHECK_THROWS_WITH_AS(phx::blocking::server(app, {.port = first.port()}), doctest::Contains("Address already in use"),
+                       std::runtime_error);
+  CHECK_THROWS_AS(phx::blocking::server(app, {.address = "no address"}), std::runtime_error);
+  CHECK_THROWS_AS(phx::blocking::server(app, {.port = 0, .mount = {.path = "socket"}}), std::runtime_error);
+}
+
+TEST_CASE("blocking: a connect that throws is answered 500") {
+  phx::router app([](phx::connect_info const&) -> phx::connect_outcome<phx::anonymous> { throw std::runtime_error("no"); });
+  phx::blocking::server server(app, quick());
+  std::thread thread([&] { server.run(); });
+  raw_client c(server.port());
+  CHECK(c.open() == 500);
+  server.stop();
+  thread.join();
+}
+#endif
