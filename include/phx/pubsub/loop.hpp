@@ -188,7 +188,7 @@ class loop {
   bool in_round_ = false;    // the run queue or the doomed list is being served
   bool in_run_ = false;
   time_point now_{};
-  time_point promised_ = time_point::min();  // what run returned last
+  time_point promised_ = time_point::max();  // what run returned last; a host that has not called it yet waits to be woken
   struct {
     bool on = false;
     drain_options how{};
