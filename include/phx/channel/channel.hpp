@@ -108,7 +108,9 @@ struct checked_channel {
   static_assert(channel_intercepts<C> || !names_intercepts_list<C>,
                 "intercepts must be: static constexpr std::array<std::string_view, N> intercepts");
   static_assert(channel_handles_out<C> || !channel_intercepts<C>, "a channel that intercepts needs handle_out");
-  static_assert(channel_handles_in<C> || names_events<C> || names_join<C> || names_handle_info<C> || names_terminate<C>,
+  // Asked in both ways: the address of a callback that is a template (`auto& here`) cannot be taken.
+  static_assert(channel_joins<C> || channel_handles_in<C> || channel_handles_info<C> || channel_terminates<C> ||
+                    names_events<C> || names_join<C> || names_handle_info<C> || names_terminate<C>,
                 "this type has none of a channel's callbacks: are they public?");
 };
 
