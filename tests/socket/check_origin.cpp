@@ -90,7 +90,8 @@ TEST_CASE("check_origin: the truth table of a list") {
         "wss://a.example.com", "https://A.EXAMPLE.COM", "https://evilexample.com", "http://localhost@evil.com",
         "http://evil.com#@localhost", "http://LOCALHOST", "HTTPS://WWW.EXAMPLE.COM", "http://evil.org",
         "https://localhost.evil.org", "http://127.0.0.2", "http://[::1]", "http://localhost.", "https://www.example.com.",
-        "https://example.com.evil.org", "https://www.example.com.evil.org", "https://.", "https://", "https://*", "http://"})
+        "https://example.com.evil.org", "https://www.example.com.evil.org", "https://.", "https://", "https://*",
+        "http://"})
     CHECK_MESSAGE(!allows(l, bad), bad);
   // the suffix is `.example.com`: an empty label before it is Phoenix's to allow
   CHECK(allows(l, "https://.example.com"));
@@ -215,12 +216,11 @@ TEST_CASE("check_origin: unset is true, and before 0.16 all are allowed") {
 TEST_CASE("check_origin: in the seed's list a null on either side matches and a star is no wildcard") {
   check_origin const l = check_origin::seed({"http://example.com", "//other.com:888", "//*.wild.com"});
   CHECK(allows_none(l));
-  for (std::string_view const good : {"http://example.com", "//example.com", "null", "foo", "", "//other.com", "x://other.com",
-                                      "http://other.com:888", "http://*.wild.com"})
+  for (std::string_view const good : {"http://example.com", "//example.com", "null", "foo", "", "//other.com",
+                                      "x://other.com", "http://other.com:888", "http://*.wild.com"})
     CHECK_MESSAGE(allows(l, good), good);
-  for (std::string_view const bad :
-       {"https://example.com", "http://example.com:81", "http://other.com", "http://a.wild.com", "http://wild.com",
-        "http://evil.org", "file://"})
+  for (std::string_view const bad : {"https://example.com", "http://example.com:81", "http://other.com", "http://a.wild.com",
+                                     "http://wild.com", "http://evil.org", "file://"})
     CHECK_MESSAGE(!allows(l, bad), bad);
 }
 
@@ -246,8 +246,10 @@ TEST_CASE("check_origin: a refusal names the origin and the list, on one line") 
   CHECK(asked(check_origin(true), "http://evil.org").detail == "origin http://evil.org refused by true, the host localhost");
   CHECK(asked(check_origin(true), "null", std::nullopt).detail == "origin null refused by true: it has no host");
   CHECK(asked(check_origin::conn(), "null").detail == "origin null refused by conn, http://h:4000");
-  CHECK(asked(check_origin::callback([](phx::origin const&) { return false; }), "x").detail == "origin x refused by a callback");
-  CHECK(asked(check_origin{"//localhost"}, "http://a\r\nb").detail == "origin http://a??b refused by the list [\"//localhost\"]");
+  CHECK(asked(check_origin::callback([](phx::origin const&) { return false; }), "x").detail ==
+        "origin x refused by a callback");
+  CHECK(asked(check_origin{"//localhost"}, "http://a\r\nb").detail ==
+        "origin http://a??b refused by the list [\"//localhost\"]");
   CHECK(asked(check_origin{"//localhost"}, std::string(5000, 'x')).detail.size() < 300);
   CHECK(asked(check_origin{"//localhost"}, "http://evil.org").header == "http://evil.org");
 }

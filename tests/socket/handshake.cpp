@@ -38,7 +38,8 @@ struct lab {
 static_assert(phx::connects<lab>);
 
 phx::mount const& lab_mount() {
-  static phx::mount const m{.path = "/socket", .origins = {"//localhost", "//127.0.0.1", "https://*.example.com"}, .longpoll = true};
+  static phx::mount const m{
+      .path = "/socket", .origins = {"//localhost", "//127.0.0.1", "https://*.example.com"}, .longpoll = true};
   return m;
 }
 
@@ -86,8 +87,8 @@ TEST_CASE("handshake: the vsn chooses the serializer") {
   CHECK(said("/socket/websocket?vsn=2.0.0%2Bbuild.7") == "ok ~> 2.0.0 nobody -");
   CHECK(said("/socket/websocket?vsn=9.9.9&vsn=2.0.0") == "ok ~> 2.0.0 nobody -");
   for (std::string_view const bad :
-       {"vsn=0.9.0", "vsn=1.1.0", "vsn=2.1.0", "vsn=3.0.0", "vsn=123.1.1", "vsn=", "vsn", "vsn=02.0.0", "vsn=2.0.0-rc.1", "vsn=2",
-        "vsn=2.0", "vsn=abc", "vsn[]=2.0.0", "vsn[a]=1", "vsn=2.0.0+b1", "vsn=2.0.0&vsn[]=2.0.0"}) {
+       {"vsn=0.9.0", "vsn=1.1.0", "vsn=2.1.0", "vsn=3.0.0", "vsn=123.1.1", "vsn=", "vsn", "vsn=02.0.0", "vsn=2.0.0-rc.1",
+        "vsn=2", "vsn=2.0", "vsn=abc", "vsn[]=2.0.0", "vsn[a]=1", "vsn=2.0.0+b1", "vsn=2.0.0&vsn[]=2.0.0"}) {
     asked const a = ask("/socket/websocket?" + std::string(bad));
     CHECK_MESSAGE(a.what == "403 vsn", bad);
     CHECK_MESSAGE(a.calls == 0, "user code is not asked");
@@ -206,8 +207,8 @@ TEST_CASE("handshake: connect sees the mount's constants, the path's params and 
 
 TEST_CASE("handshake: a long-poll may come with any method and skips the subprotocol") {
   phx::mount const m{.origins = {"//localhost"}, .subprotocols = std::vector<std::string>{"sip"}, .longpoll = true};
-  ask_with const poll{.mount = m, .method = "POST", .headers = {{"sec-websocket-protocol", "x"}},
-                      .via = phx::transport_kind::longpoll};
+  ask_with const poll{
+      .mount = m, .method = "POST", .headers = {{"sec-websocket-protocol", "x"}}, .via = phx::transport_kind::longpoll};
   CHECK(said("/socket/longpoll?vsn=2.0.0", poll) == "ok ~> 2.0.0 nobody -");
   CHECK(said("/socket/longpoll?vsn=4.0.0", poll) == "403 vsn");
   CHECK(said("/socket/websocket", poll) == "404 path");
@@ -257,7 +258,8 @@ TEST_CASE("upgrade_refusal: names what is missing, in Phoenix's words") {
                                       {"upgrade", "WebSocket"},
                                       {"sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="},
                                       {"sec-websocket-version", "13"}};
-  auto const without = [&](std::string_view name, std::vector<std::string_view> instead = {}, std::string_view method = "GET") {
+  auto const without = [&](std::string_view name, std::vector<std::string_view> instead = {},
+                           std::string_view method = "GET") {
     std::vector<phx::header> some;
     for (phx::header const& h : good)
       if (h.name != name) some.push_back(h);

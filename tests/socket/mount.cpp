@@ -12,7 +12,9 @@ std::string routed(phx::mount const& m, std::string_view path) {
 }
 struct v3 {
   static constexpr std::string_view requirement = "~> 3.0.0";
-  static phx::errc decode(phx::opcode, std::string_view, phx::scratch&, phx::message&) noexcept { return phx::errc::wrong_shape; }
+  static phx::errc decode(phx::opcode, std::string_view, phx::scratch&, phx::message&) noexcept {
+    return phx::errc::wrong_shape;
+  }
   static phx::errc encode(phx::frame_builder&, phx::reply const&) noexcept { return phx::errc::wrong_shape; }
   static phx::errc encode(phx::frame_builder&, phx::push const&) noexcept { return phx::errc::wrong_shape; }
   static phx::errc encode(phx::frame_builder&, phx::broadcast const&) noexcept { return phx::errc::wrong_shape; }
@@ -33,9 +35,9 @@ TEST_CASE("mount: today it serves its path's websocket and, if asked to, its lon
   phx::mount const m{.longpoll = true};
   CHECK(routed(m, "/socket/websocket") == "websocket");
   CHECK(routed(m, "/socket/longpoll") == "longpoll");
-  for (std::string_view const other : {"/socket", "/socket/", "/", "", "/socket/poll", "/websocket", "/socket/websocket/x",
-                                       "/x/socket/websocket", "/socket/Websocket", "/sockets/websocket", "/socket/web%73ocket",
-                                       "/socket/websocketx"})
+  for (std::string_view const other :
+       {"/socket", "/socket/", "/", "", "/socket/poll", "/websocket", "/socket/websocket/x", "/x/socket/websocket",
+        "/socket/Websocket", "/sockets/websocket", "/socket/web%73ocket", "/socket/websocketx"})
     CHECK_MESSAGE(routed(m, other) == "nowhere", other);
   phx::mount const plain{};
   CHECK(routed(plain, "/socket/websocket") == "websocket");

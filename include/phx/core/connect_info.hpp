@@ -78,7 +78,10 @@ namespace detail {
       ++i;
       continue;
     }
-    std::size_t const more = lead >= 0xC2 && lead <= 0xDF ? 1u : (lead & 0xF0u) == 0xE0 ? 2u : lead >= 0xF0 && lead <= 0xF4 ? 3u : 0u;
+    std::size_t const more = lead >= 0xC2 && lead <= 0xDF   ? 1u
+                             : (lead & 0xF0u) == 0xE0       ? 2u
+                             : lead >= 0xF0 && lead <= 0xF4 ? 3u
+                                                            : 0u;
     if (more == 0 || s.size() - i <= more) return false;
     unsigned const second = byte(i + 1);
     unsigned const least = lead == 0xE0 ? 0xA0u : lead == 0xF0 ? 0x90u : 0x80u;
@@ -111,8 +114,9 @@ namespace detail {
 /// What a host hands over. All views: they need to live until connect has returned, no longer.
 struct request {
   std::string_view method = "GET";
-  std::string_view scheme = "http";  ///< as the server sees it: behind a TLS proxy that is the proxy's, unless the host knows better
-  std::string_view host{};           ///< of the Host header, without port and brackets
+  /// As the server sees it: behind a TLS proxy that is the proxy's, unless the host knows better.
+  std::string_view scheme = "http";
+  std::string_view host{};  ///< of the Host header, without port and brackets
   std::uint16_t port = 80;
   std::string_view path = "/";  ///< as it was sent, percent escapes and all
   std::string_view query{};     ///< without the question mark
@@ -124,9 +128,8 @@ struct request {
   }
   /// For hosts whose HTTP library gives them a request line and headers: `target` is `/path?query` or `http://host/path`,
   /// host and port come from the Host header (port 0, which equals no origin's, where that is nonsense).
-  [[nodiscard]] static request of(std::string_view method, std::string_view target,
-                                  std::span<phx::header const> headers, peer_data peer = {},
-                                  std::string_view scheme = "http") noexcept {
+  [[nodiscard]] static request of(std::string_view method, std::string_view target, std::span<phx::header const> headers,
+                                  peer_data peer = {}, std::string_view scheme = "http") noexcept {
     request r;
     r.method = method;
     r.scheme = scheme;
@@ -242,8 +245,8 @@ class params {
     put(0, n, t);
   }
 
-  /// For a log: `a=1&list[]=x&token=[FILTERED]`, on one line. Whatever is under a name that contains a filter word is withheld
-  /// (protocol 17: `password`, and `token` since 1.8.7), here whatever its case, so that `accessToken` is withheld too.
+  /// For a log: `a=1&b[c]=2&token=[FILTERED]`, on one line. Whatever is under a name that contains a filter word is withheld
+  /// (protocol 17: `password`, `token` since 1.8.7), here whatever its case, or `accessToken` would be shown.
   [[nodiscard]] std::string filtered(std::span<std::string_view const> words = default_words()) const {
     std::string out;
     std::string prefix;
@@ -394,7 +397,8 @@ class params {
     while (from != none && nodes_[from].nameless != nodes_[in].is_list) from = nodes_[from].next;
     return from;
   }
-  void write_filtered(std::string& out, std::string& prefix, std::uint32_t in, std::span<std::string_view const> words) const {
+  void write_filtered(std::string& out, std::string& prefix, std::uint32_t in,
+                      std::span<std::string_view const> words) const {
     // recursion is as deep as bounds::depth lets names nest
     for (std::uint32_t i = shown(in, nodes_[in].first); i != none; i = shown(in, nodes_[i].next)) {
       std::string_view const name = view(nodes_[i].name);

@@ -194,10 +194,9 @@ class check_origin {
     return c;
   }
   /// @param asked any callable `bool(origin const&)`, copied or moved in; called from whichever thread does the handshake,
-  /// for
-  ///   every origin, one without host too. If it throws, the request is refused (500).
+  ///   for every origin, one without host too. If it throws, the request is refused (500).
   template <class F>
-  requires std::is_invocable_r_v<bool, F&, origin const&>
+    requires std::is_invocable_r_v<bool, F&, origin const&>
   [[nodiscard]] static check_origin callback(F asked) {
     struct holder : detail::origin_callback {
       explicit holder(F&& g) : f(std::move(g)) {}
@@ -238,18 +237,11 @@ class check_origin {
         d.allowed = o.host == asked.host && !asked.host.empty() && o.scheme &&
                     detail::same_but_for_case(*o.scheme, asked.scheme) && o.port == asked.port;
         break;
-      case rule::seed_list:
-        d.allowed = any_of_list(o, true);
-        break;
-      case rule::list:
-        d.allowed = o.host && any_of_list(o, false);
-        break;
-      case rule::same_host:
-        d.allowed = o.host && (!url_host || o.host == url_host);
-        break;
+      case rule::seed_list: d.allowed = any_of_list(o, true); break;
+      case rule::list: d.allowed = o.host && any_of_list(o, false); break;
+      case rule::same_host: d.allowed = o.host && (!url_host || o.host == url_host); break;
       case rule::any:
-      case rule::unset:
-        break;
+      case rule::unset: break;
     }
     if (!d.allowed)
       d.detail = "origin " + detail::for_a_log(*header) + " refused by " + text(how, asked, url_host) +
@@ -274,8 +266,7 @@ class check_origin {
   [[nodiscard]] std::string text(rule how, request const& asked, std::optional<std::string_view> url_host) const {
     std::string out;
     switch (how) {
-      case rule::callback:
-        return "a callback";
+      case rule::callback: return "a callback";
       case rule::conn:
         return out.append("conn, ").append(asked.scheme).append("://").append(detail::for_a_log(asked.host)).append(":") +
                std::to_string(asked.port);
@@ -286,8 +277,7 @@ class check_origin {
         return out + "]";
       case rule::same_host:
       case rule::any:
-      case rule::unset:
-        break;
+      case rule::unset: break;
     }
     return url_host ? out.append("true, the host ").append(*url_host) : out + "true: it has no host";
   }

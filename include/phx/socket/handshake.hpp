@@ -23,50 +23,34 @@ enum class refusal : std::uint8_t {
 };
 [[nodiscard]] constexpr std::string_view to_string(refusal why) noexcept {
   switch (why) {
-    case refusal::path:
-      return "path";
-    case refusal::method:
-      return "method";
-    case refusal::params:
-      return "params";
-    case refusal::origin:
-      return "origin";
-    case refusal::origin_threw:
-      return "origin_threw";
-    case refusal::subprotocol:
-      return "subprotocol";
-    case refusal::vsn:
-      return "vsn";
-    case refusal::connect:
-      return "connect";
-    case refusal::connect_threw:
-      return "connect_threw";
-    case refusal::upgrade:
-      return "upgrade";
-    case refusal::draining:
-      return "draining";
+    case refusal::path: return "path";
+    case refusal::method: return "method";
+    case refusal::params: return "params";
+    case refusal::origin: return "origin";
+    case refusal::origin_threw: return "origin_threw";
+    case refusal::subprotocol: return "subprotocol";
+    case refusal::vsn: return "vsn";
+    case refusal::connect: return "connect";
+    case refusal::connect_threw: return "connect_threw";
+    case refusal::upgrade: return "upgrade";
+    case refusal::draining: return "draining";
   }
   return "unknown";
 }
 /// The HTTP status a refusal has unless something better is known.
 [[nodiscard]] constexpr std::uint16_t status_of(refusal why) noexcept {
   switch (why) {
-    case refusal::path:
-      return 404;
+    case refusal::path: return 404;
     case refusal::method:
     case refusal::params:
-    case refusal::upgrade:
-      return 400;
+    case refusal::upgrade: return 400;
     case refusal::origin_threw:
-    case refusal::connect_threw:
-      return 500;
-    case refusal::draining:
-      return 503;
+    case refusal::connect_threw: return 500;
+    case refusal::draining: return 503;
     case refusal::origin:
     case refusal::subprotocol:
     case refusal::vsn:
-    case refusal::connect:
-      return 403;
+    case refusal::connect: return 403;
   }
   return 403;
 }
@@ -102,8 +86,7 @@ using admitted = std::variant<admission<S>, refused_request>;
 
 /// Everything that is judged before user code is asked, in Phoenix's order: path, method, query, origin, subprotocol, vsn.
 /// @param from only read; nothing of it is kept. @param via a long-poll skips the method and the subprotocol; its refusals
-/// are
-///   written differently too (protocol 10.2).
+///   are written differently too (protocol 10.2).
 /// @par Errors: std::bad_alloc, here and in handshake only. @par Cost: parses the query, allocates.
 ///
 /// With handshake, authentication is done when it returns. Where it takes a while (a token to be looked up elsewhere):
@@ -162,7 +145,7 @@ template <class S>
 /// A `connect` that throws is answered 500, as Phoenix answers a raise; `detail` then says what it threw.
 /// Of a Dispatcher it asks the part that connects, no more.
 template <class D>
-requires has_session<D> && connects<D>
+  requires has_session<D> && connects<D>
 [[nodiscard]] admitted<typename D::session_type> handshake(mount const& m, D& d, request const& from,
                                                            transport_kind via = transport_kind::websocket) {
   using session_type = typename D::session_type;
