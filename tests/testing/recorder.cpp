@@ -1,0 +1,57 @@
+#include <phx/testing/recorder.hpp>
+
+#include <doctest/doctest.h>
+
+namespace {
+
+phx::frame text_frame(std::string_view text) {
+  phx::frame_pool pool{{}};
+  phx::frame_builder out(pool);
+  out.start(phx::opcode::text, text.size());
+  out.append(text);
+  return out.finish();
+}
+
+}  // namespace
+
+static_assert(phx::Transport<phx::testing::recorder::transport_type>);
+static_assert(phx::flushes<phx::testing::recorder::transport_type>);
+
+TEST_CASE("recorder: out gives what was sent since the last time") {
+  phx::testing::recorder r;
+  auto t = r.transport();
+  CHECK(t.send(text_frame("a")) == phx::send_status::ok);
+  CHECK(t.send(text_frame("b")) == phx::send_status::ok);
+  CHECK(r.out() == std::vector<std::string>{"a", "b"});
+  CHECK(r.out().empty());
+  CHECK(r.sends == 2);
+}
+
+TEST_CASE("recorder: it fails from the send it was told to, and keeps nothing of what it dropped") {
+  phx::testing::recorder r;
+  r.answer = phx::send_status::dropped;
+  r.answer_from = 1;
+  auto t = r.transport();
+  CHECK(t.send(text_frame("a")) == phx::send_status::ok);
+  CHECK(t.send(text_frame("b")) == phx::send_status::dropped);
+  CHECK(r.out() == std::vector<std::string>{"a"});
+  r.answer = phx::send_status::congested;
+  CHECK(t.send(text_frame("c")) == phx::send_status::congested);
+  CHECK(r.out() == std::vector<std::string>{"c"});
+}
+
+TEST_CASE("recorder: it says what closed it, counts, and calls the host back") {
+  phx::testing::recorder r;
+  int called = 0;
+  r.on_close = [](void* with) noexcept { ++*static_cast<int*>(with); };
+  r.on_close_with = &called;
+  r.waiting = 7;
+  auto t = r.transport();
+  CHECK(t.buffered() == 7);
+  t.close({phx::close_code::restart, "draining"});
+  REQUIRE(r.closed.has_value());
+  CHECK(r.closed->code == phx::close_code::restart);
+  CHECK(called == 1);
+  (void)t.send(text_frame("late"));
+  CHECK(r.after_close == 1);
+}
