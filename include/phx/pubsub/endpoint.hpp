@@ -39,10 +39,9 @@ class endpoint {
 
   /// To all subscribers of `topic` in every loop. From any thread; arrives when the loops run next. A subscriber whose
   /// serializer cannot carry it is skipped and counted.
-  /// @return errc::not_an_object, invalid_payload: nothing was sent. errc::limit_reached: a mailbox was full.
+  /// @return errc::invalid_payload: nothing was sent. errc::limit_reached: a mailbox was full.
   errc broadcast(std::string_view topic, std::string_view event, payload const& what) noexcept {
     if (!what.valid()) return errc::invalid_payload;
-    if (!what.is_object() && !what.is_binary()) return errc::not_an_object;
     phx::broadcast const b{topic, event, detail::payload_access::lend(what), {}};
     errc outcome = errc::none;
     std::lock_guard const hold(mutex_);

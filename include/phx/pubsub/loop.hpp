@@ -383,7 +383,6 @@ inline void loop::remove(detail::client& c) noexcept {
 
 inline errc loop::publish(broadcast const& b, detail::member const* except) noexcept {
   if (!b.payload.valid()) return errc::invalid_payload;
-  if (!b.payload.is_object() && !b.payload.is_binary()) return errc::not_an_object;
   errc const judged = serve(b, except, true);
   if (judged != errc::none || everywhere_ == nullptr) return judged;
   everywhere_->refresh(peers_);
@@ -395,42 +394,59 @@ inline errc loop::publish(broadcast const& b, detail::member const* except) noex
 inline errc loop::serve(broadcast const& b, detail::member const* except, bool judged) noexcept {
   detail::topic* const t = hub_.find(b.topic);
   if (t == nullptr) return errc::none;
-  // Encoded once per serializer in use on the topic, all of them before anybody is served: a broadcast that one of them
-  // cannot carry fails in its caller (protocol 7: "validate once before the loop").
+  // Encoded once per serializer in use, all of them before anybody is served: a broadcast that one of them cannot carry fails
+  // in its caller (protocol 7: "validate once before the loop"). What is no object only version 2 refuses (3.5).
   broadcast const as_written{b.topic, b.event, detail::payload_access::lend(b.payload), t->json()};
   struct encoded {
     serializer_ref wire;
     frame bytes;
+    errc why;
   };
   constexpr std::size_t most = 8;
   encoded frames[most];
   std::size_t count = 0;
   frame_builder out(pool_);
-  for (detail::topic::used_wire const& w : t->wires) {
-    if (count == most) return errc::limit_reached;
+  auto const encode_for = [&](serializer_ref wire) -> encoded const* {
+    for (std::size_t i = 0; i < count; ++i)
+      if (frames[i].wire == wire) return &frames[i];
+    if (count == most) return nullptr;
     out.discard();
-    errc const fault = w.wire.encode(out, as_written);
-    if (fault != errc::none || out.failed()) {
-      errc const why = fault != errc::none ? fault : errc::no_memory;
-      if (judged) return why;
-      observer_({.what = noted::broadcast_skipped, .topic = b.topic, .event = b.event, .error = why, .count = w.count});
-      continue;
-    }
-    frames[count++] = {w.wire, out.finish()};
+    errc why = wire.encode(out, as_written);
+    if (why == errc::none && out.failed()) why = errc::no_memory;
+    frames[count] = {wire, why == errc::none ? out.finish() : frame{}, why};
+    return &frames[count++];
+  };
+  auto const intercepted = [&](detail::subscription const& s) {
+    for (std::string_view const e : s.who->intercepts)
+      if (e == b.event) return true;
+    return false;
+  };
+  for (detail::topic::used_wire const& w : t->wires) {
+    encoded const* const one = encode_for(w.wire);
+    if (one == nullptr) return errc::limit_reached;
+    if (one->why == errc::none) continue;
+    if (judged) return one->why;
+    observer_({.what = noted::broadcast_skipped, .topic = b.topic, .event = b.event, .error = one->why, .count = w.count});
   }
-  if (count == 1 && t->wires.size() == 1) {
-    frame const& only = frames[0].bytes;
+  // A channel that intercepts other events: this one it gets like everybody else.
+  for (detail::subscription const& s : t->others) {
+    if (s.who == except || s.who->number == 0 || intercepted(s)) continue;
+    encoded const* const one = encode_for(s.to->wire);
+    if (one == nullptr) return errc::limit_reached;
+    if (one->why == errc::none) continue;
+    if (judged) return one->why;
+    observer_({.what = noted::broadcast_skipped, .topic = b.topic, .event = b.event, .error = one->why, .count = 1});
+  }
+  if (t->wires.size() == 1) {
+    frame const& only = encode_for(t->wires[0].wire)->bytes;
     if (!only.empty())
       for (detail::subscription const& s : t->plain)
         if (s.who != except) s.to->deliver(only);
   } else {
     for (detail::subscription const& s : t->plain) {
       if (s.who == except) continue;
-      for (std::size_t i = 0; i < count; ++i)
-        if (frames[i].wire == s.to->wire) {
-          if (!frames[i].bytes.empty()) s.to->deliver(frames[i].bytes);
-          break;
-        }
+      frame const& bytes = encode_for(s.to->wire)->bytes;
+      if (!bytes.empty()) s.to->deliver(bytes);
     }
   }
   for (std::uint32_t i = 0; i < t->others.size(); ++i) {
@@ -439,21 +455,11 @@ inline errc loop::serve(broadcast const& b, detail::member const* except, bool j
     if (s.who->number == 0) {
       // The id topic (protocol 8.1): `disconnect` ends the connection, other events are ignored.
       if (b.event == event::disconnect) s.to->doom({close_code::going_away, "disconnect"}, exit_reason::closed);
-      continue;
-    }
-    bool asked = false;
-    for (std::string_view const e : s.who->intercepts) asked = asked || e == b.event;
-    if (asked) {
+    } else if (intercepted(s)) {
       queue_intercepted(b, *s.who);
-      continue;
+    } else if (frame const& bytes = encode_for(s.to->wire)->bytes; !bytes.empty()) {
+      s.to->deliver(bytes);
     }
-    // A channel that intercepts other events: this one it gets like everybody else.
-    out.discard();
-    errc const fault = s.to->wire.encode(out, as_written);
-    frame const f = fault == errc::none ? out.finish() : frame{};
-    if (!f.empty()) s.to->deliver(f);
-    else if (fault != errc::none)
-      observer_({.what = noted::broadcast_skipped, .topic = b.topic, .event = b.event, .error = fault, .count = 1});
   }
   return errc::none;
 }
