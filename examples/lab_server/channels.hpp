@@ -1,0 +1,403 @@
+#ifndef EXAMPLES_LAB_SERVER_CHANNELS_HPP
+#define EXAMPLES_LAB_SERVER_CHANNELS_HPP
+// The channels and mounts of two servers whose behaviour is fixed to the frame: the lab server, against which conversations
+// recorded from Phoenix are played, and what Phoenix's own integration tests ask of a server.
+//
+// Callbacks take `auto& here`: with the router that is a phx::context, with the other dispatcher (actors.hpp) its likeness on
+// another thread. A channel that knows where it runs just writes phx::context&.
+
+#include "alarms.hpp"
+
+#include <phx/adapter/nlohmann.hpp>
+#include <phx/phx.hpp>
+
+#include <array>
+#include <list>
+
+namespace lab {
+
+using json = nlohmann::json;
+
+/// What connect found out about a client.
+struct session {
+  std::optional<std::string> user_id{};
+  json info{};  ///< what a socket that knows about its connection was told of it, else null
+};
+
+[[nodiscard]] inline json or_null(std::optional<std::string> const& text) { return text ? json(*text) : json(); }
+
+/// A handler that raises. Built without exceptions a channel can only stop with an error, which its client cannot tell apart.
+[[nodiscard]] inline phx::outcome raise([[maybe_unused]] char const* what) {
+#ifdef __cpp_exceptions
+  throw std::runtime_error(what);
+#else
+  return phx::outcome::stop(phx::exit_reason::error);
+#endif
+}
+[[nodiscard]] inline phx::join_result raise_in_join() {
+#ifdef __cpp_exceptions
+  throw std::runtime_error("crash in join");
+#else
+  std::abort();  // nothing a join can return says that it has crashed
+#endif
+}
+
+/// The arguments in a payload. Of one that is no object there are none.
+class arguments {
+ public:
+  explicit arguments(phx::payload const& p) {
+    if (auto tree = phx::parse<json>(p); tree && tree->is_object()) all_ = *std::move(tree);
+  }
+  [[nodiscard]] json const* find(char const* name) const {
+    auto const at = all_.find(name);
+    return at == all_.end() ? nullptr : &*at;
+  }
+  [[nodiscard]] std::optional<std::string> text(char const* name) const {
+    json const* const v = find(name);
+    return v != nullptr && v->is_string() ? std::optional(v->template get<std::string>()) : std::nullopt;
+  }
+  [[nodiscard]] bool is_true(char const* name) const {
+    json const* const v = find(name);
+    return v != nullptr && v->is_boolean() && v->template get<bool>();
+  }
+  [[nodiscard]] std::optional<std::chrono::milliseconds> milliseconds(char const* name) const {
+    json const* const v = find(name);
+    if (v == nullptr || !v->is_number_unsigned()) return std::nullopt;
+    return std::chrono::milliseconds(std::min<std::uint64_t>(v->template get<std::uint64_t>(), 3'600'000));
+  }
+  /// Base64, decoded, as a payload of bytes.
+  [[nodiscard]] std::optional<phx::payload> bytes(char const* name) const {
+    std::optional<std::string> const coded = text(name);
+    if (!coded || coded->size() % 4 != 0) return std::nullopt;
+    constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string_view digits = *coded;
+    for (int i = 0; i < 2 && digits.ends_with('='); ++i) digits.remove_suffix(1);
+    std::string out;
+    std::uint32_t bits = 0;
+    int count = 0;
+    for (char const c : digits) {
+      std::size_t const value = letters.find(c);
+      if (value == std::string_view::npos) return std::nullopt;
+      bits = (bits << 6) | static_cast<std::uint32_t>(value);
+      count += 6;
+      if (count >= 8) out.push_back(static_cast<char>(bits >> (count -= 8)));
+    }
+    return phx::payload::binary(out);
+  }
+
+ private:
+  json all_ = json::object();
+};
+
+// ---- the lab server
+
+class room {
+ public:
+  static constexpr std::array<std::string_view, 2> intercepts{"masked", "muted"};
+
+  room(session const& me, alarms& later) : user_id_(me.user_id), later_(&later) {}
+
+  phx::join_result join(auto& here, phx::message const& in) {
+    arguments const asked(in.payload);
+    if (json const* const reason = asked.find("deny")) return phx::join_result::error(phx::to_payload(json{{"reason", *reason}}));
+    if (asked.is_true("crash")) return raise_in_join();
+    if (asked.is_true("greet")) (void)here.send("greet");
+    if (json const* const reply = asked.find("reply")) return phx::join_result::ok(phx::to_payload(*reply));
+    return phx::join_result::ok();
+  }
+
+  phx::outcome handle_in(auto& here, phx::message const& in) {
+    using phx::outcome;
+    std::string_view const event = in.event;
+    phx::payload const& payload = in.payload;
+
+    if (event == "echo") return outcome::reply(payload);
+    if (event == "echo_error") return outcome::reply(phx::status::error, payload);
+    if (event == "status_only") return outcome::reply();
+    if (event == "silent") return outcome::noreply();
+    if (event == "push") return here.push("pushed", payload), outcome::noreply();
+    if (event == "push_then_reply") return here.push("pushed", payload), outcome::reply();
+    if (event == "shout") return here.broadcast("shout", payload), outcome::noreply();
+    if (event == "shout_then_reply") return here.broadcast("shout", payload), outcome::reply();
+    if (event == "whisper") return here.broadcast_from("whisper", payload), outcome::reply();
+    if (event == "count") return outcome::reply(phx::to_payload(json{{"count", ++count_}}));
+    if (event == "masked" || event == "muted") return here.broadcast(event, payload), outcome::noreply();
+    if (event == "crash") return raise("crash");
+    if (payload.is_binary()) {
+      if (event == "bin") return outcome::reply(payload);
+      if (event == "bin_push") return here.push("bin_pushed", payload), outcome::noreply();
+      if (event == "bin_shout") return here.broadcast("bin_shout", payload), outcome::noreply();
+      return raise("no clause for this event");
+    }
+    arguments const with(payload);
+    if (auto const delay = with.milliseconds("ms")) {
+      if (event == "later") return (void)here.send_after(*delay, "later", payload), outcome::noreply();
+      if (event == "async") {
+        auto answer = here.reply();
+        if (!answer.has_ref()) return raise("nothing to reply to");
+        later_->after(*delay, [answer = std::move(answer), payload] { (void)answer(payload); });
+        return outcome::noreply();
+      }
+    }
+    if (auto const reason = why(with)) {
+      if (event == "stop") return outcome::stop(*reason);
+      if (event == "stop_reply") return outcome::stop(*reason, phx::status::ok, payload);
+    }
+    if (auto const user_id = with.text("user_id"))
+      if (event == "disconnect") return here.disconnect("user:" + *user_id), outcome::reply();
+    if (auto const bytes = with.bytes("b64")) {
+      if (event == "bin_reply") return outcome::reply(*bytes);
+      if (auto const as = with.text("event")) {
+        if (event == "bin_event") return here.push(*as, *bytes), outcome::noreply();
+        if (event == "bin_cast") return here.broadcast(*as, *bytes), outcome::noreply();
+      }
+    }
+    if (event == "relay") {
+      auto const topic = with.text("topic"), as = with.text("event");
+      json const* const what = with.find("payload");
+      if (topic && as && what != nullptr) return here.publish(*topic, *as, phx::to_payload(*what)), outcome::reply();
+    }
+    return raise("no clause for this event");
+  }
+
+  phx::outcome handle_out(auto& here, phx::broadcast const& b) {
+    if (b.event == "muted") return phx::outcome::noreply();
+    auto seen = phx::parse<json>(b.payload);
+    if (!seen || !seen->is_object()) return raise("only an object can be masked");
+    (*seen)["seen_by"] = or_null(user_id_);
+    return here.push(b.event, phx::to_payload(*seen)), phx::outcome::noreply();
+  }
+
+  phx::outcome handle_info(auto& here, phx::message const& in) {
+    if (in.event == "greet") here.push("greeting", phx::to_payload(json{{"topic", here.topic()}}));
+    if (in.event == "later") here.push("later", in.payload);
+    return phx::outcome::noreply();
+  }
+
+  void terminate(auto& here, phx::exit_reason why) noexcept {
+    std::string const topic(here.topic());
+    here.publish("audit:" + topic, "terminated", phx::to_payload(json{{"topic", topic}, {"reason", word(why)}}));
+  }
+
+ private:
+  [[nodiscard]] static std::optional<phx::exit_reason> why(arguments const& with) {
+    auto const reason = with.text("reason");
+    if (reason == "normal") return phx::exit_reason::normal;
+    if (reason == "shutdown") return phx::exit_reason::shutdown;
+    if (reason == "shutdown_tuple") return phx::exit_reason(phx::exit_reason::shutdown, "bye");
+    if (reason == "boom") return phx::exit_reason(phx::exit_reason::error, "boom");
+    return std::nullopt;
+  }
+  [[nodiscard]] static char const* word(phx::exit_reason why) noexcept {
+    switch (why.what()) {
+      case phx::exit_reason::left: return "left";
+      case phx::exit_reason::closed:
+      case phx::exit_reason::draining: return "closed";
+      case phx::exit_reason::normal: return "normal";
+      case phx::exit_reason::shutdown: return "shutdown";
+      case phx::exit_reason::replaced:
+      case phx::exit_reason::error:
+      case phx::exit_reason::killed:
+      case phx::exit_reason::connection_error: break;
+    }
+    return "error";
+  }
+
+  std::optional<std::string> user_id_;
+  alarms* later_;
+  int count_ = 0;
+};
+
+/// Nobody may join.
+struct guarded {
+  phx::join_result join(auto&, phx::message const&) {
+    return phx::join_result::error(phx::payload::json(R"({"reason":"unauthorized"})"));
+  }
+};
+
+/// Only listens: whatever is sent to it ends it.
+struct audit {
+  phx::join_result join(auto&, phx::message const&) { return phx::join_result::ok(); }
+};
+
+struct load {
+  phx::outcome handle_in(auto& here, phx::message const& in) {
+    if (in.event == "echo") return phx::outcome::reply(in.payload);
+    if (in.event == "shout") return here.broadcast("shout", in.payload), phx::outcome::noreply();
+    if (in.event == "whisper") return here.broadcast_from("whisper", in.payload), phx::outcome::reply();
+    return raise("no clause for this event");
+  }
+};
+
+[[nodiscard]] inline phx::connect_outcome<session> connect(phx::connect_info const& who) {
+  if (who.param("reject") == "1") return phx::http_answer{};
+  phx::connected<session> in{};
+  if (auto const user = who.param("user_id")) {
+    in.session.user_id = std::string(*user);
+    in.id = "user:" + std::string(*user);
+  }
+  return in;
+}
+
+}  // namespace lab
+
+// ---- what Phoenix's integration tests ask for
+
+namespace suite {
+
+using lab::json;
+using lab::session;
+
+class room {
+ public:
+  static constexpr std::array<std::string_view, 2> intercepts{"new_msg", "bin_ack"};
+
+  explicit room(session const& me) : assigns_{{"user_id", lab::or_null(me.user_id)}} {
+    if (!me.info.is_null()) assigns_["connect_info"] = me.info;
+  }
+  phx::join_result join(auto& here, phx::message const& in) {
+    json const* const user = lab::arguments(in.payload).find("user");
+    (void)here.send("after_join", phx::to_payload(json{{"user", user == nullptr ? json() : *user}}));
+    return phx::join_result::ok();
+  }
+  phx::outcome handle_in(auto& here, phx::message const& in) {
+    using phx::outcome;
+    if (in.event == "new_msg") return here.broadcast("new_msg", in.payload), outcome::reply();
+    if (in.event == "bin" && in.payload.is_binary()) return here.broadcast("bin_ack", {}), outcome::noreply();
+    if (in.event == "binary_event" && in.payload.is_binary()) {
+      here.push("binary_event", phx::payload::binary(std::string_view("\0\1", 2)));
+      return outcome::reply(phx::payload::binary(std::string(in.payload.raw()) + "\3\4"));
+    }
+    return lab::raise("boom");
+  }
+  phx::outcome handle_out(auto& here, phx::broadcast const& b) {
+    auto what = phx::parse<json>(b.payload);
+    if (!what || !what->is_object()) return lab::raise("an object was expected");
+    (*what)["transport"] = ":websocket";
+    return here.push(b.event, phx::to_payload(*what)), phx::outcome::noreply();
+  }
+  phx::outcome handle_info(auto& here, phx::message const& in) {
+    here.broadcast("user_entered", in.payload);
+    json joined = assigns_;
+    joined["status"] = "connected";
+    return here.push("joined", phx::to_payload(joined)), phx::outcome::noreply();
+  }
+  void terminate(auto& here, phx::exit_reason) noexcept {
+    here.push("you_left", phx::to_payload(json{{"message", "bye!"}}));
+  }
+
+ private:
+  json assigns_;
+};
+
+struct custom {
+  phx::join_result join(auto&, phx::message const& in) {
+    auto const action = lab::arguments(in.payload).text("action");
+    if (action == "ok") return phx::join_result::ok(phx::payload::json(R"({"action":"ok"})"));
+    if (action == "ignore") return phx::join_result::error(phx::payload::json(R"({"action":"ignore"})"));
+    return lab::raise_in_join();
+  }
+  phx::outcome handle_in(auto&, phx::message const& in) {
+    return in.event == "close" ? phx::outcome::stop() : lab::raise("no clause for this event");
+  }
+};
+
+[[nodiscard]] inline phx::connect_outcome<session> connect(phx::connect_info const& who) {
+  if (who.param("reject") == "true" || who.param("custom_error") == "true") return phx::http_answer{};
+  if (who.param("ratelimit") == "true") return phx::http_answer{429, {}, "Too many requests"};
+  phx::connected<session> in{};
+  if (auto const user = who.param("user_id")) {
+    in.session.user_id = std::string(*user);
+    in.id = "user_sockets:" + std::string(*user);
+  }
+  return in;
+}
+
+[[nodiscard]] inline json by_name(std::span<phx::header const> headers) {
+  json all = json::object();
+  for (phx::header const& h : headers) all[std::string(h.name)] = h.value;
+  return all;
+}
+
+/// The same, for the socket that knows about its connection.
+[[nodiscard]] inline phx::connect_outcome<session> connect_with_info(phx::connect_info const& who) {
+  phx::connect_outcome<session> said = connect(who);
+  if (auto* const in = std::get_if<phx::connected<session>>(&said)) {
+    phx::uri const uri = who.uri();
+    in->session.info = {
+        {"x_headers", by_name(who.x_headers())},
+        {"trace_context_headers", by_name(who.trace_context_headers())},
+        {"peer_data", {{"address", who.peer_data().address}, {"port", who.peer_data().port}, {"ssl_cert", nullptr}}},
+        {"uri", {{"scheme", uri.scheme}, {"host", uri.host}, {"port", uri.port}, {"path", uri.path}, {"query", uri.query}}}};
+    if (who.transport() == phx::transport_kind::websocket) {
+      in->session.info["user_agent"] = who.user_agent() ? json(*who.user_agent()) : json();
+      in->session.info["sec_websocket_headers"] = by_name(who.sec_websocket_headers());
+      in->session.info["signing_salt"] = who.custom("signing_salt").value_or("");
+    }
+  }
+  return said;
+}
+
+}  // namespace suite
+
+// ---- where all of that is mounted
+
+namespace lab {
+
+/// A mount and who answers there. Sockets point at both: a site does not move.
+template <class Dispatcher>
+struct site {
+  phx::mount at;
+  Dispatcher serves;
+};
+
+/// All of them. @param make `Dispatcher(connect_outcome<session> (*connect)(connect_info const&))`
+template <class Make>
+[[nodiscard]] auto sites(Make make, alarms& later) {
+  using dispatcher = decltype(make(&lab::connect));
+  std::list<site<dispatcher>> all;
+  auto const serve = [&](phx::mount at, auto connect) -> dispatcher& {
+    return all.emplace_back(phx::checked(std::move(at)).value(), make(connect)).serves;
+  };
+  auto const rooms = [&later](dispatcher& d) -> dispatcher& {
+    return d.channel("room:*", [&later](session const& me) { return room(me, later); })
+        .channel("lobby", [&later](session const& me) { return room(me, later); });
+  };
+  auto const whole_lab = [&rooms](dispatcher& d) {
+    rooms(d)
+        .template channel<guarded>("private:*")
+        .template channel<audit>("audit:*")
+        .template channel<load>("load:*");
+  };
+  using namespace std::chrono_literals;
+  phx::check_origin const lab_origins{"//localhost", "//127.0.0.1", "https://*.example.com"};
+  phx::limits of_lab;
+  of_lab.frame = 1'048'576;
+  phx::limits few = of_lab;
+  few.idle = 1'500ms;
+  few.channels = 2;
+  whole_lab(serve({.path = "/socket", .origins = lab_origins, .bounds = of_lab}, &lab::connect));
+  rooms(serve({.path = "/limited", .origins = lab_origins, .bounds = few}, &lab::connect));
+  whole_lab(serve({.path = "/legacy", .generation = phx::generation::legacy, .origins = lab_origins, .bounds = of_lab},
+                  &lab::connect));
+
+  phx::check_origin const suite_origins{"//example.com"};
+  phx::limits hasty;
+  hasty.idle = 200ms;
+  phx::limits single = hasty;
+  single.channels = 1;
+  for (char const* const path : {"/ws", "/ws/admin"})
+    serve({.path = path, .origins = suite_origins, .bounds = hasty}, &suite::connect)
+        .template channel<suite::room>("room:*")
+        .template channel<suite::custom>("custom:*");
+  serve({.path = "/ws/limited", .origins = suite_origins, .bounds = single}, &suite::connect)
+      .template channel<suite::room>("room:*");
+  serve({.path = "/ws/connect_info", .origins = suite_origins, .bounds = hasty, .custom = {{"signing_salt", "salt"}}},
+        &suite::connect_with_info)
+      .template channel<suite::room>("room:*");
+  return all;
+}
+
+}  // namespace lab
+
+#endif

@@ -1,0 +1,114 @@
+// The conversations recorded from Phoenix, straight into the core (README.md says which).
+
+#include "player.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+namespace {
+
+namespace cf = conformance;
+
+[[nodiscard]] std::string contents(std::filesystem::path const& of) {
+  std::ifstream in(of, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+[[nodiscard]] std::filesystem::path here() { return std::filesystem::path(__FILE__).parent_path(); }
+
+/// Whether it can be told without RFC 6455 and HTTP.
+[[nodiscard]] bool in_process(cf::value const& conversation) {
+  for (cf::value const& step : conversation.find("steps")->items) {
+    for (char const* const detail : {"http", "send_raw", "send_fragments", "ping", "pong"})
+      if (step.find(detail) != nullptr) return false;
+    if (cf::value const* const open = step.find("open"); open != nullptr && open->find("deflate") != nullptr) return false;
+  }
+  return true;
+}
+
+/// Without exceptions a handler that raises can stop with an error instead; a join that raises has no such way.
+[[nodiscard]] bool crashes_in_join(cf::value const& conversation) {
+  for (cf::value const& step : conversation.find("steps")->items)
+    if (cf::value const* const frame = step.find("send"); frame != nullptr && cf::text(*frame).find(R"({"crash":true})") != std::string::npos)
+      return true;
+  return false;
+}
+
+[[nodiscard]] std::vector<cf::value> const& conversations() {
+  static std::vector<cf::value> const all = [] {
+    std::vector<std::filesystem::path> paths;
+    for (auto const& entry : std::filesystem::directory_iterator(here() / "recorded")) paths.push_back(entry.path());
+    std::sort(paths.begin(), paths.end());
+    std::vector<cf::value> found;
+    for (auto const& path : paths) {
+      std::optional<cf::value> one = cf::reader(contents(path)).whole();
+      REQUIRE_MESSAGE(one, path.string());
+      if (in_process(*one)) found.push_back(*std::move(one));
+    }
+    return found;
+  }();
+  return all;
+}
+[[nodiscard]] std::size_t expected() {
+  std::string const counts = contents(here() / "expected_counts");
+  constexpr std::string_view label = "\nin_process ";
+  std::size_t const at = counts.find(label);
+  REQUIRE(at != std::string::npos);
+  return std::stoul(counts.substr(at + label.size()));
+}
+
+/// @param play (conversation, which of equal keys) -> what went wrong
+template <class Play>
+void play_all(char const* how, Play play) {
+  std::size_t played = 0, passed = 0, skipped = 0;
+  for (cf::value const& conversation : conversations()) {
+    std::string const name = conversation.find("name")->text;
+#ifndef __cpp_exceptions
+    if (crashes_in_join(conversation)) {
+      std::printf("in process, %s: %s needs a join that throws\n", how, name.c_str());
+      ++skipped;
+      continue;
+    }
+#else
+    (void)&crashes_in_join;
+#endif
+    ++played;
+    // The one difference: Phoenix makes a map of a payload and so answers with the first of two equal keys, phx relays both.
+    std::string const wrong =
+        play(conversation, name == "malformed/duplicate-keys" ? cf::of_equal_keys::first : cf::of_equal_keys::last);
+    if (wrong.empty()) ++passed;
+    else FAIL_CHECK(name << ": " << wrong);
+  }
+  std::printf("in process: %zu played, %zu passed (%s)\n", played, passed, how);
+  CHECK(played + skipped >= expected());
+  CHECK(passed == played);
+}
+
+template <class Dispatcher, class Make>
+std::string play_one(std::size_t loops, cf::value const& conversation, cf::of_equal_keys which, Make make) {
+  phx::endpoint endpoint;
+  cf::hand_moved alarms(cf::player<Dispatcher>::start);
+  cf::world<Dispatcher> server(loops, endpoint, alarms, make, [] {});
+  return cf::player<Dispatcher>(server, conversation, which).play();
+}
+
+using router = phx::router<lab::session>;
+constexpr auto make_router = [](auto connect) { return router(connect); };
+
+}  // namespace
+
+TEST_CASE("conversations: with the router, on one loop") {
+  play_all("router, one loop", [](cf::value const& conversation, cf::of_equal_keys which) {
+    return play_one<router>(1, conversation, which, make_router);
+  });
+}
+
+TEST_CASE("conversations: with the router, the clients spread over two loops") {
+  play_all("router, two loops", [](cf::value const& conversation, cf::of_equal_keys which) {
+    return play_one<router>(2, conversation, which, make_router);
+  });
+}
