@@ -189,7 +189,6 @@ class server {
   template <Observer O>
   void observe(O& o) noexcept {
     loop_.observe(o);
-    observer_ = detail::observer_ref::of(o);
   }
 
   /// Accepts connections and runs the loop, until stop(); then every client is told 1012, and all threads have ended when it
@@ -331,10 +330,7 @@ class server {
         if (!no && head.has_body()) no = refuse(refusal::upgrade, "a request with a body");
         if (!no) admitted = std::move(*std::get_if<admission<session_type>>(&judged));
       }
-      if (no) {
-        std::string const why = std::string(to_string(no->why)) + (no->detail.empty() ? "" : ": ") + no->detail;
-        observer_({.what = noted::connect_refused, .text = why, .code = no->answer.status});
-      }
+      if (no) note(loop_, *no);
       answer = no ? detail::to_bytes(no->answer)
                   : detail::switching_protocols(*from.header("sec-websocket-key"), admitted->subprotocol);
     };
@@ -390,7 +386,6 @@ class server {
   options const how_;
   std::atomic<bool> stopping_{false};
   static_assert(std::atomic<bool>::is_always_lock_free);  // stop() is called in signal handlers
-  detail::observer_ref observer_{};
 
   std::mutex mutex_;  // the loop: held around every call into phx
   waker waker_;

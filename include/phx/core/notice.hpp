@@ -24,7 +24,7 @@ enum class noted : std::uint8_t {
   handler_crashed,      ///< text: what it threw, or why its record could not be encoded; inside the catch
   join_timed_out,
   // refusals and drops
-  connect_refused,      ///< text: why, with the origin and the list where it is that
+  connect_refused,      ///< event: the refusal's name; text: why, with the origin and the list; code: the HTTP status
   unmatched_topic,
   too_many_channels,
   stale_message,        ///< join_ref of another life (protocol 5, rows 7 and 9)
@@ -95,6 +95,18 @@ struct observer_ref {
 };
 }  // namespace detail
 
+namespace detail {
+/// In any case: an `accessToken` is one. @param word in lower case.
+[[nodiscard]] inline bool contains_word(std::string_view text, std::string_view word) noexcept {
+  for (std::size_t at = 0; at + word.size() <= text.size(); ++at) {
+    std::size_t same = 0;
+    while (same < word.size() && (text[at + same] == word[same] || text[at + same] == word[same] - 'a' + 'A')) ++same;
+    if (same == word.size()) return true;
+  }
+  return false;
+}
+}  // namespace detail
+
 inline std::string filtered_json(std::string_view text) {
   // `text` is valid JSON: a walk over its strings is enough. A string is a key when a colon follows it.
   auto const string_end = [&](std::size_t from) {
@@ -133,7 +145,7 @@ inline std::string filtered_json(std::string_view text) {
     std::string_view const key = text.substr(i, end - i);
     std::size_t after = text.find_first_not_of(" \t\r\n", end);
     if (after != std::string_view::npos && text[after] == ':' &&
-        (key.find("password") != std::string_view::npos || key.find("token") != std::string_view::npos)) {
+        (detail::contains_word(key, "password") || detail::contains_word(key, "token"))) {
       after = text.find_first_not_of(" \t\r\n", after + 1);
       if (after == std::string_view::npos) break;
       out.append(text.substr(done, after - done)).append("\"[FILTERED]\"");

@@ -205,6 +205,12 @@ template <class D>
   return std::nullopt;
 }
 
+/// Tells the loop's observer of a refusal: `event` is the reason code's name, `text` the detail. Inside the loop; for hosts.
+inline void note(loop& here, refused_request const& no) noexcept {
+  detail::loop_access::observer(here)(
+      {.what = noted::connect_refused, .event = to_string(no.why), .text = no.detail, .code = no.answer.status});
+}
+
 }  // namespace phx::inline PHX_BUILD
 
 #endif

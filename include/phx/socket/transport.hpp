@@ -9,7 +9,8 @@ namespace phx::inline PHX_BUILD {
 /// Somewhere to put whole encoded messages for one client.
 /// send: queues or copies `f`, keeps order, never blocks, never calls back into phx. A WebSocket host writes f.websocket(),
 ///   or hands f.data() and f.op() to its own framing. A transport that keeps `f` copies the handle.
-///   `congested`: taken, but more waits than it likes; phx then compares buffered() with limits::outbound.
+///   `congested`: taken, but more waits than it likes: phx compares buffered() with limits::outbound only when it hears
+///   this, so answer it from some high water on, at the latest at that bound.
 ///   `dropped`: not taken; out of memory in your queue is this, never a throw. `closed`: the peer is gone.
 template <class T>
 concept FrameSink = requires(T& t, frame const& f) {
