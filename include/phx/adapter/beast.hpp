@@ -1,0 +1,125 @@
+#ifndef PHX_ADAPTER_BEAST_HPP
+#define PHX_ADAPTER_BEAST_HPP
+// WebSockets on Boost.Asio and Boost.Beast: one acceptor, several loops, as many threads as run the io_context.
+//
+//     boost::asio::io_context io;
+//     phx::router app;
+//     app.channel<room>("room:*");
+//     phx::beast::server server{io, {.port = 4000, .loops = 4}};
+//     server.serve(app, {.path = "/socket"});
+//     server.start();
+//     io.run();                                       // in as many threads as you like
+//
+// A loop is a strand; a connection is given one when it is accepted, the one with the fewest, and is read, spoken for and
+// written inside it alone.
+//
+// Beast reads the HTTP. The frames are read and written here, not by beast::websocket::stream, for three reasons. Its
+// async_write takes one message and wants no other begun before the first is done: the many messages of a turn would be many
+// system calls, where here they are one `send`, and a frame that phx has encoded once for a thousand clients would be framed a
+// thousand times. It keeps 4 KiB to write in and several buffers more for every connection, idle ones too; here an idle one has
+// none. And it answers a client's close with the client's own code, where Phoenix's server answers 1000 or 1002 (protocol 12).
+// What that costs: permessage-deflate, which Phoenix leaves off by default, is not offered. An offer is ignored, as there.
+//
+// TLS: none; put a proxy before it that speaks HTTP/1.1. (All reading and writing is by readiness of a TCP socket.)
+
+#include <phx/adapter/detail/beast_visitor.hpp>
+
+#include <thread>
+
+namespace phx::inline PHX_BUILD::beast {
+
+class server {
+ public:
+  /// @param io outlives the server. Its threads may be running.
+  explicit server(boost::asio::io_context& io, options how = {}) : core_(std::make_shared<detail::core>(io, std::move(how))) {
+    core_->prepare();
+  }
+  server(server const&) = delete;
+  server& operator=(server const&) = delete;
+  /// Ends every connection without a word: their channels end. @pre no thread runs the io_context.
+  ~server() {
+    for (auto const& l : core_->lanes) l->dismiss();
+    for (auto const& l : core_->lanes) l->end();
+  }
+
+  // ---- before start
+
+  /// Sockets of `app` at `where`. The first mount whose path fits has the request. @param app outlives the server.
+  /// @par Errors: a mount that is wrong: std::runtime_error.
+  template <class D>
+  void serve(D& app, mount where) {
+    if (error const wrong = where.check(); wrong.code != errc::none)
+      phx::detail::no_value((std::string(to_string(wrong.code)) + ": " + wrong.entry).c_str());
+    core_->mounts.push_back(std::make_unique<mounted_at<D>>(std::move(where), app));
+  }
+  /// The host's own requests, those of no mount: the first route with an answer has it; if none has, 404 with an empty body.
+  /// @param f std::optional<http_answer>(http_request const&), called inside the loops: by several threads at once.
+  template <class F>
+  void route(F f) {
+    core_->routes.emplace_back(std::move(f));
+  }
+  /// @param o told of everything, refused requests included, by several threads at once. Outlives the server.
+  template <Observer O>
+  void observe(O& o) noexcept {
+    core_->observer = phx::detail::observer_ref::of(o);
+    for (auto const& l : core_->lanes) l->loop().observe(o);
+  }
+  /// Accepts connections from now on. @par Errors: an address or a port that cannot be had: std::runtime_error.
+  void start() {
+    if (detail::error_code const ec = core_->listen())
+      phx::detail::no_value(("cannot listen on " + core_->how.address + " port " + std::to_string(core_->how.port) + ": " +
+                             ec.message()).c_str());
+  }
+
+  // ---- from any thread
+
+  [[nodiscard]] std::uint16_t port() const noexcept { return core_->port; }
+  /// Broadcasts and disconnects.
+  [[nodiscard]] phx::endpoint& endpoint() noexcept { return core_->everywhere; }
+  /// TCP connections, those included that speak HTTP or are on their way out.
+  [[nodiscard]] std::uint32_t connections() const noexcept { return core_->guests.load(); }
+  /// Calls `f(phx::loop&)` inside each loop, soon: to list sockets, say. @param f copied.
+  template <class F>
+  void in_loops(F f) {
+    core_->in_lanes([f = std::move(f)](detail::lane& l) mutable { f(l.loop()); });
+  }
+  /// Nobody is let in any more; all WebSockets close with 1012, in batches (protocol 12). `done` is called, on some thread of
+  /// the io_context, when the last connection is gone: at the latest options::goodbye after drain_options::limit. Then nothing
+  /// of the server's keeps the io_context running.
+  void drain(drain_options const& how = {}, std::function<void()> done = {}) { core_->drain(how, std::move(done)); }
+  /// The same at once and without a word. Whoever waits for a drain is told.
+  void stop() { core_->stop(); }
+
+ private:
+  template <class D>
+  class mounted_at final : public detail::mounted {
+   public:
+    mounted_at(mount m, D& app) : mounted(std::move(m)), app_(app) {}
+    [[nodiscard]] std::variant<std::unique_ptr<detail::opening>, refused_request> judge(phx::request const& from) override {
+      auto judged = phx::handshake(terms, app_, from);
+      if (auto* const no = std::get_if<refused_request>(&judged)) return std::move(*no);
+      return std::make_unique<opening_to>(app_, std::move(*std::get_if<admitted_as>(&judged)));
+    }
+
+   private:
+    using admitted_as = admission<typename D::session_type>;
+    class opening_to final : public detail::opening {
+     public:
+      opening_to(D& app, admitted_as&& who) : app_(app), who_(std::move(who)) { subprotocol = who_.subprotocol; }
+      void open(std::shared_ptr<detail::core> const& c, detail::lane& on, detail::tcp_socket&& s, std::span<char> early) override {
+        detail::connection_to<D>::open(c, on, std::move(s), app_, std::move(who_), early);
+      }
+
+     private:
+      D& app_;
+      admitted_as who_;
+    };
+    D& app_;
+  };
+
+  std::shared_ptr<detail::core> core_;
+};
+
+}  // namespace phx::inline PHX_BUILD::beast
+
+#endif

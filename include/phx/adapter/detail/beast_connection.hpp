@@ -1,0 +1,306 @@
+#ifndef PHX_ADAPTER_DETAIL_BEAST_CONNECTION_HPP
+#define PHX_ADAPTER_DETAIL_BEAST_CONNECTION_HPP
+// One WebSocket of the Beast host, after its handshake.
+//
+//   state \ event | phx closes           | client closes, breaks    | last byte written | EOF, error, deadline
+//   open          | -> leaving, close    | gone, -> leaving, close  |                   | gone, hang up
+//   leaving       | (not called)         | not looked at            | shut down         | hang up
+
+#include <phx/adapter/detail/beast_loop.hpp>
+
+namespace phx::inline PHX_BUILD::beast::detail {
+
+/// What is the same for all dispatchers: bytes in, frames out. An idle one owns no buffer: it waits for the socket to become
+/// readable, then reads into its loop's.
+class connection : public guest {
+ public:
+  connection(std::shared_ptr<core> const& c, lane& on, tcp_socket&& s, std::size_t most)
+      : guest(c, on, std::move(s)), frames_(most) {
+    on.keep(*this);
+  }
+
+  // ---- the Transport
+  send_status send(frame const& f) noexcept {
+    if (state_ != state::open || failed_) return send_status::closed;
+    if (!queue(f)) return send_status::dropped;
+    // A turn that says a lot need not wait for its end.
+    if (waiting_ >= lane::room && !blocked_) write();
+    return failed_ ? send_status::closed : waiting_ > all().how.high_water ? send_status::congested : send_status::ok;
+  }
+  void flush() noexcept {
+    if (!blocked_) write();
+  }
+  void close(close_frame why) noexcept { leave(static_cast<std::uint16_t>(why.code), why.reason); }
+  [[nodiscard]] std::size_t buffered() const noexcept { return waiting_; }
+
+  // ---- a guest
+  /// The client was told goodbye and does not hang up.
+  void expired() noexcept override { hang_up(); }
+  void asked_to_leave() noexcept override {}
+  void dismissed() noexcept override {
+    state_ = state::leaving;
+    forget();
+    hang_up();
+  }
+
+ protected:
+  ~connection() override { drop_queue(); }
+  [[nodiscard]] virtual bool receive(opcode, std::string_view part, bool last, time_point) noexcept = 0;
+  virtual void gone(lost) noexcept = 0;
+  /// Destroys the phx::socket.
+  virtual void forget() noexcept = 0;
+
+  void begin(std::span<char> early) noexcept {
+    if (!early.empty()) {
+      auto const turn = here().loop().turn();
+      feed(early, clock_now());
+    }
+    flush();
+    await_more();
+  }
+
+ private:
+  enum class state : std::uint8_t { open, leaving };
+
+  // ---- bytes in
+
+  void await_more() noexcept {
+    if (state_ == state::open && !failed_ && waiting_ > all().how.high_water) {
+      paused_ = true;  // on_writable goes on
+      return;
+    }
+    wait(net::socket_base::wait_read);
+  }
+  void wait(net::socket_base::wait_type what) noexcept {
+    bool const reading = what == net::socket_base::wait_read;
+    bool const begun = guarded(
+        [&] {
+          if (reading) socket_.async_wait(what, completion<connection, &connection::on_readable>{this, &read_room_, hold(*this)});
+          else socket_.async_wait(what, completion<connection, &connection::on_writable>{this, &write_room_, hold(*this)});
+        },
+        [](char const*) noexcept {});
+    if (!begun) hang_up();
+  }
+  /// As recv; would_block is 0 bytes and no error.
+  [[nodiscard]] std::size_t receive_some(std::span<char> into, error_code& ec) noexcept {
+    std::size_t const n = socket_.receive(net::buffer(into.data(), into.size()), 0, ec);
+    if (ec == net::error::would_block || ec == net::error::try_again || ec == net::error::interrupted) ec = {};
+    return n;
+  }
+  void on_readable(error_code ec) noexcept {
+    // One client with much to say must not keep the others of its loop waiting: so many buffers, then they have their turn.
+    if (!ec) {
+      auto const turn = here().loop().turn();
+      std::span<char> const into(here().in.get(), lane::room);
+      for (int rounds = 4; rounds != 0 && !ec; --rounds) {
+        std::size_t const n = receive_some(into, ec);
+        if (!ec && n != 0 && state_ == state::open) feed(into.first(n), clock_now());
+        if (n < into.size()) break;
+      }
+    }
+    if (!ec) {
+      flush();  // phx flushes its own; a pong is ours
+      return await_more();
+    }
+    if (state_ == state::open) {
+      state_ = state::leaving;
+      gone(lost::error);
+    }
+    drop_queue();
+    hang_up();
+  }
+  void feed(std::span<char> bytes, time_point now) noexcept {
+    using event = phx::detail::frame_event;
+    for (bool heard = false;; heard = true) {
+      event const e = frames_.next(bytes);
+      switch (e.what) {
+        case event::nothing:
+          // Half a header is a sign of life as well: Phoenix's idle timeout counts bytes (protocol 11).
+          if (!heard) (void)receive(opcode::pong, {}, true, now);
+          return;
+        case event::ping: pong(e.part); [[fallthrough]];
+        case event::pong:
+        case event::data:
+          if (!receive(e.op, e.part, e.last, now) || state_ != state::open) return;
+          break;
+        case event::close:
+        case event::broken: {
+          // What the turn said so far goes first; `gone` then says nothing more.
+          gone(lost::normal);
+          leave(e.code, {});
+          return;
+        }
+      }
+    }
+  }
+
+  // ---- bytes out
+
+  [[nodiscard]] bool queue(frame const& f) noexcept {
+    if (first_.empty()) {
+      first_ = f;
+    } else {
+      lane::place* const p = here().take_place();
+      if (p == nullptr) return false;
+      p->what = f;
+      (rest_ == nullptr ? rest_ : last_->next) = p;
+      last_ = p;
+    }
+    waiting_ += f.websocket().size();
+    return true;
+  }
+  void pop() noexcept {
+    first_ = frame();
+    written_ = 0;
+    if (rest_ == nullptr) return;
+    lane::place* const p = std::exchange(rest_, rest_->next);
+    first_ = std::move(p->what);
+    here().give_place(p);
+  }
+  void drop_queue() noexcept {
+    while (!first_.empty()) pop();
+    waiting_ = 0;
+  }
+  bool queue_control(opcode op, std::string_view data) noexcept {
+    frame_builder out(here().pool);
+    out.start(op, data.size());
+    out.append(data);
+    frame const f = out.finish();
+    return !f.empty() && queue(f);
+  }
+  /// Goes out with what the turn says.
+  void pong(std::string_view data) noexcept {
+    if (state_ != state::open || failed_) return;
+    (void)queue_control(opcode::pong, data);
+  }
+
+  /// Hands the kernel what it takes. One send for a turn: small frames are put together, which is cheaper than to name them.
+  void write() noexcept {
+    while (waiting_ != 0 && !failed_) {
+      std::string_view next = first_.websocket().substr(written_);
+      if (rest_ != nullptr && next.size() < lane::room / 2) next = together(next);
+      error_code ec;
+      std::size_t const n = socket_.send(net::buffer(next.data(), next.size()), 0, ec);
+      if (ec && ec != net::error::would_block && ec != net::error::try_again && ec != net::error::interrupted) return fail();
+      written(n);
+      if (n < next.size() && ec != net::error::interrupted) {
+        blocked_ = true;
+        wait(net::socket_base::wait_write);
+        return;
+      }
+    }
+    if (state_ == state::leaving) finish();
+  }
+  [[nodiscard]] std::string_view together(std::string_view next) noexcept {
+    char* const to = here().out.get();
+    std::memcpy(to, next.data(), next.size());
+    std::size_t have = next.size();
+    for (lane::place const* p = rest_; p != nullptr; p = p->next) {
+      std::string_view const more = p->what.websocket();
+      if (more.size() > lane::room - have) break;
+      std::memcpy(to + have, more.data(), more.size());
+      have += more.size();
+    }
+    return {to, have};
+  }
+  void written(std::size_t n) noexcept {
+    waiting_ -= n;
+    while (n != 0) {
+      std::size_t const left = first_.websocket().size() - written_;
+      if (n < left) {
+        written_ += n;
+        return;
+      }
+      n -= left;
+      pop();
+    }
+  }
+  void on_writable(error_code ec) noexcept {
+    blocked_ = false;
+    if (ec) return;  // closed
+    write();
+    if (paused_ && waiting_ <= all().how.high_water / 2) go_on();
+  }
+  void go_on() noexcept {
+    if (std::exchange(paused_, false)) wait(net::socket_base::wait_read);
+  }
+  /// The client is gone; the read that is under way, or the one begun here, will say so.
+  void fail() noexcept {
+    failed_ = true;
+    drop_queue();
+    error_code ignored;
+    socket_.shutdown(net::socket_base::shutdown_both, ignored);
+    go_on();
+  }
+
+  // ---- the end
+
+  void leave(std::uint16_t code, std::string_view reason) noexcept {
+    if (state_ == state::leaving) return;
+    char body[125] = {static_cast<char>(code >> 8), static_cast<char>(code & 0xff)};
+    std::size_t const n = std::min(reason.size(), sizeof body - 2);
+    if (n != 0) std::memcpy(body + 2, reason.data(), n);
+    (void)queue_control(static_cast<opcode>(8), {body, n + 2});
+    state_ = state::leaving;
+    here().part(*this);
+    // What the client still sends is read and dropped until it hangs up: with bytes unread the kernel would reset the
+    // connection, and the client might never see why it was closed.
+    go_on();
+    flush();
+  }
+  void finish() noexcept {
+    error_code ignored;
+    socket_.shutdown(net::socket_base::shutdown_send, ignored);
+  }
+
+  phx::detail::frame_reader frames_;
+  frame first_{};
+  lane::place* rest_ = nullptr;
+  lane::place* last_ = nullptr;
+  std::size_t written_ = 0;  // of first_
+  std::size_t waiting_ = 0;
+  state state_ = state::open;
+  bool blocked_ = false;  // the kernel is full: a wait is under way
+  bool paused_ = false;   // not read from until half of what waits is gone
+  bool failed_ = false;
+  op_room read_room_{}, write_room_{};
+};
+
+/// The Transport itself: a handle to the connection, as small as a reference.
+struct transport {
+  connection* to;
+  send_status send(frame const& f) noexcept { return to->send(f); }
+  void flush() noexcept { to->flush(); }
+  void close(close_frame why) noexcept { to->close(why); }
+  [[nodiscard]] std::size_t buffered() const noexcept { return to->buffered(); }
+};
+static_assert(Transport<transport>);
+
+template <class D>
+class connection_to final : public connection {
+ public:
+  using admitted_as = admission<typename D::session_type>;
+
+  static void open(std::shared_ptr<core> const& c, lane& on, tcp_socket&& s, D& app, admitted_as&& who, std::span<char> early) {
+    auto* const made = new connection_to(c, on, std::move(s), app, std::move(who));
+    hold const while_it_begins(*made);
+    made->begin(early);
+  }
+
+ private:
+  connection_to(std::shared_ptr<core> const& c, lane& on, tcp_socket&& s, D& app, admitted_as&& who)
+      : connection(c, on, std::move(s), who.bounds->frame) {
+    phoenix_.emplace(on.loop(), app, std::move(who), transport{this}, clock_now());
+  }
+  bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept override {
+    return phoenix_->receive(op, part, last, now);
+  }
+  void gone(lost how) noexcept override { phoenix_->gone(how); }
+  void forget() noexcept override { phoenix_.reset(); }
+
+  std::optional<phx::socket<transport, D>> phoenix_;
+};
+
+}  // namespace phx::inline PHX_BUILD::beast::detail
+
+#endif

@@ -1,0 +1,517 @@
+#ifndef PHX_ADAPTER_DETAIL_BEAST_LOOP_HPP
+#define PHX_ADAPTER_DETAIL_BEAST_LOOP_HPP
+// What the connections of the Beast host share: the server's inner part, and its loops, each of them a strand.
+
+#include <phx/adapter/detail/rfc6455.hpp>
+#include <phx/phx.hpp>
+
+#include <utility>  // before Asio: Boost 1.74 uses std::exchange and forgets this
+
+#include <boost/asio/basic_socket_acceptor.hpp>
+#include <boost/asio/basic_stream_socket.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace phx::inline PHX_BUILD::beast {
+
+struct options {
+  std::string address = "127.0.0.1";  ///< numeric, IPv4 or IPv6
+  std::uint16_t port = 4000;          ///< 0: any free one, server::port() tells
+  std::uint32_t loops = 1;            ///< strands; 2 to 4 for each thread that runs the io_context, 1 where that is one thread
+  phx::limits limits{};               ///< each loop's; what concerns a connection is its mount's
+  std::uint32_t max_connections = 1'000'000;          ///< of all loops, requests under way included; beyond: 503
+  std::uint32_t head_bytes = 16 * 1024;               ///< of a request's line and headers; beyond: 431
+  std::uint32_t body_bytes = 64 * 1024;               ///< of a request's body; beyond: 413
+  duration handshake = std::chrono::seconds(10);      ///< from accept, or the last answer, to the end of a request; beyond: 408
+  duration goodbye = std::chrono::seconds(5);         ///< after a close: to write what waits and to hear the client hang up
+  /// Bytes waiting for one client beyond which phx is told `congested` and the client is not read from until half is gone:
+  /// who does not listen cannot make us speak.
+  std::size_t high_water = 256 * 1024;
+};
+
+/// A request for the host's own routes. Views: they die when the route returns.
+struct http_request : phx::request {
+  std::string_view body{};
+};
+
+namespace detail {
+
+namespace net = boost::asio;
+using error_code = boost::system::error_code;
+using strand = net::strand<net::io_context::executor_type>;
+using tcp_socket = net::basic_stream_socket<net::ip::tcp, strand>;
+using tcp_acceptor = net::basic_socket_acceptor<net::ip::tcp, strand>;
+using strand_timer =
+    net::basic_waitable_timer<std::chrono::steady_clock, net::wait_traits<std::chrono::steady_clock>, strand>;
+using phx::detail::guarded;
+
+/// Only adapters read a clock; phx gets the time as an argument.
+[[nodiscard]] inline time_point clock_now() noexcept { return std::chrono::steady_clock::now(); }
+[[nodiscard]] constexpr time_point after(time_point now, duration d) noexcept {
+  return d > time_point::max() - now ? time_point::max() : now + d;
+}
+
+// ---- memory of asynchronous operations
+
+/// Room for the one operation of a kind that a connection has under way: steady states allocate nothing.
+struct op_room {
+  static constexpr std::size_t size = 160;
+  alignas(std::max_align_t) char bytes[size];
+  bool taken = false;
+};
+template <class T>
+class op_allocator {
+ public:
+  using value_type = T;
+  explicit op_allocator(op_room& room) noexcept : room_(&room) {}
+  template <class U>
+  op_allocator(op_allocator<U> const& other) noexcept : room_(other.room_) {}
+
+  [[nodiscard]] T* allocate(std::size_t n) {
+    if (room_->taken || n * sizeof(T) > op_room::size) return std::allocator<T>{}.allocate(n);
+    room_->taken = true;
+    return static_cast<T*>(static_cast<void*>(room_->bytes));
+  }
+  void deallocate(T* at, std::size_t n) noexcept {
+    if (static_cast<void*>(at) != room_->bytes) return std::allocator<T>{}.deallocate(at, n);
+    room_->taken = false;
+  }
+  template <class U>
+  [[nodiscard]] friend bool operator==(op_allocator const& a, op_allocator<U> const& b) noexcept {
+    return a.room_ == b.room_;
+  }
+  template <class U>
+  [[nodiscard]] friend bool operator!=(op_allocator const& a, op_allocator<U> const& b) noexcept {
+    return a.room_ != b.room_;
+  }
+
+ private:
+  template <class U>
+  friend class op_allocator;
+  op_room* room_;
+};
+
+// ---- whoever is connected
+
+class core;
+class lane;
+class guest;
+
+/// First in, first out; a guest is in one of them.
+struct guest_list {
+  guest* first = nullptr;
+  guest* last = nullptr;
+};
+
+/// A TCP connection and its place in a loop. It lives as long as one of its operations is under way: each holds it, from the
+/// inside of its strand or, when the io_context ends, alone. So the count needs no atomic.
+class guest {
+ public:
+  guest(std::shared_ptr<core> all, lane& on, tcp_socket&& s) noexcept;
+  guest(guest const&) = delete;
+  guest& operator=(guest const&) = delete;
+
+  class hold {
+   public:
+    explicit hold(guest& g) noexcept : guest_(&g) { ++g.holds_; }
+    hold(hold&& other) noexcept : guest_(std::exchange(other.guest_, nullptr)) {}
+    hold& operator=(hold&&) = delete;
+    ~hold() {
+      if (guest_ != nullptr && --guest_->holds_ == 0) delete guest_;
+    }
+
+   private:
+    guest* guest_;
+  };
+
+  /// The time it had is over.
+  virtual void expired() noexcept = 0;
+  /// The server stops: nothing of the host's is called after this.
+  virtual void dismissed() noexcept = 0;
+  /// The server drains: who has nothing under way goes.
+  virtual void asked_to_leave() noexcept = 0;
+
+ protected:
+  virtual ~guest();
+  void hang_up() noexcept {
+    error_code ignored;
+    socket_.close(ignored);
+  }
+  [[nodiscard]] lane& here() const noexcept { return *lane_; }
+  [[nodiscard]] core& all() const noexcept { return *all_; }
+  [[nodiscard]] std::shared_ptr<core> const& shared() const noexcept { return all_; }
+  tcp_socket socket_;
+
+ private:
+  friend class lane;
+  std::shared_ptr<core> all_;
+  lane* lane_;
+  guest_list* in_ = nullptr;
+  guest* before_ = nullptr;
+  guest* after_ = nullptr;
+  time_point deadline_ = time_point::max();
+  std::uint32_t holds_ = 0;
+};
+
+/// An operation's completion: a member function of a guest, run inside the guest's strand.
+template <class G, void (G::*Done)(error_code)>
+struct completion {
+  G* who;
+  op_room* room;
+  guest::hold held;
+  using allocator_type = op_allocator<char>;
+  [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*room); }
+  void operator()(error_code ec) { (who->*Done)(ec); }
+};
+
+// ---- a loop
+
+/// One loop: a strand, a phx::loop, and what the connections on it share.
+class lane {
+ public:
+  static constexpr std::size_t room = 64 * 1024;
+
+  lane(core& all, net::io_context& io);
+  lane(lane const&) = delete;
+  lane& operator=(lane const&) = delete;
+  ~lane() = default;
+
+  /// phx's Waker: from any thread.
+  void wake() noexcept;
+
+  // All below: inside the strand.
+  [[nodiscard]] phx::loop& loop() noexcept { return *loop_; }
+  [[nodiscard]] strand const& executor() const noexcept { return strand_; }
+  void run() noexcept;
+  /// No deadline.
+  void keep(guest& g) noexcept { move(g, &open_, time_point::max()); }
+  /// All who wait for a request, and all who leave, have the same time for it: so both lists are in order of time.
+  void greet(guest& g) noexcept;
+  void part(guest& g) noexcept;
+  void forget(guest& g) noexcept { move(g, nullptr, time_point::max()); }
+  void ask_to_leave() noexcept;
+  void dismiss() noexcept;
+  void stop_timer() noexcept {
+    error_code ignored;
+    timer_.cancel(ignored);
+    armed_ = false;
+  }
+  /// Destroys the phx::loop. @pre dismiss().
+  void end() noexcept { loop_.reset(); }
+
+  frame_pool pool;                 // of pongs and closes
+  std::unique_ptr<char[]> in;      // what was read last
+  std::unique_ptr<char[]> out;     // small frames, put together for one write
+  std::atomic<std::uint32_t> guests{0};
+
+  // Places in the queues of frames, kept for all connections of this loop.
+  struct place {
+    place* next = nullptr;
+    frame what{};
+  };
+  [[nodiscard]] place* take_place() noexcept {
+    if (free_places_ == nullptr) return new (std::nothrow) place;
+    --places_;
+    place* const p = std::exchange(free_places_, free_places_->next);
+    p->next = nullptr;
+    return p;
+  }
+  void give_place(place* p) noexcept {
+    p->what = frame();
+    if (places_ == most_places) return delete p;
+    ++places_;
+    p->next = std::exchange(free_places_, p);
+  }
+
+ private:
+  static constexpr std::uint32_t most_places = 64 * 1024;  // 1 MiB
+  struct places_owner {
+    lane& l;
+    ~places_owner() {
+      while (l.free_places_ != nullptr) delete std::exchange(l.free_places_, l.free_places_->next);
+    }
+  };
+
+  void move(guest& g, guest_list* to, time_point deadline) noexcept;
+  void arm(time_point when) noexcept;
+  template <class F>
+  static void each(guest_list& of, F&& f) noexcept {
+    for (guest* g = of.first; g != nullptr;) {
+      guest* const next = g->after_;
+      f(*g);
+      g = next;
+    }
+  }
+
+  core& all_;
+  strand strand_;
+  strand_timer timer_;
+  time_point armed_at_ = time_point::max();
+  bool armed_ = false;
+  std::atomic<bool> woken_{false};
+  guest_list greeting_{}, open_{}, leaving_{};
+  place* free_places_ = nullptr;
+  std::uint32_t places_ = 0;
+  places_owner owner_{*this};
+  std::optional<phx::loop> loop_;
+};
+static_assert(Waker<lane>);
+
+// ---- what the server consists of
+
+/// A mount and its dispatcher, erased.
+class opening {
+ public:
+  opening() = default;
+  opening(opening const&) = delete;
+  opening& operator=(opening const&) = delete;
+  virtual ~opening() = default;
+  /// @param early frames that came with the request.
+  virtual void open(std::shared_ptr<core> const&, lane&, tcp_socket&&, std::span<char> early) = 0;
+  std::string subprotocol{};
+};
+class mounted {
+ public:
+  explicit mounted(phx::mount m) : terms(std::move(m)) {}
+  mounted(mounted const&) = delete;
+  mounted& operator=(mounted const&) = delete;
+  virtual ~mounted() = default;
+  [[nodiscard]] virtual std::variant<std::unique_ptr<opening>, refused_request> judge(phx::request const&) = 0;
+  phx::mount const terms;
+};
+
+/// Everything that the operations under way may still need when the server is gone.
+class core : public std::enable_shared_from_this<core> {
+ public:
+  using route = std::function<std::optional<http_answer>(http_request const&)>;
+
+  core(net::io_context& io, options o) : how(std::move(o)), io_(io), door_(net::make_strand(io)), acceptor_(door_), pause_(door_) {}
+  core(core const&) = delete;
+  core& operator=(core const&) = delete;
+  ~core() = default;
+
+  void prepare() {
+    std::uint32_t const n = how.loops == 0 ? 1 : how.loops;
+    for (std::uint32_t i = 0; i < n; ++i) lanes.push_back(std::make_unique<lane>(*this, io_));
+  }
+  /// @par Errors: what the address or the port was refused for.
+  [[nodiscard]] error_code listen() {
+    error_code ec;
+    auto const address = net::ip::make_address(how.address, ec);
+    if (ec) return ec;
+    net::ip::tcp::endpoint const at(address, how.port);
+    acceptor_.open(at.protocol(), ec);
+    if (!ec) acceptor_.set_option(net::socket_base::reuse_address(true), ec);
+    if (!ec) acceptor_.bind(at, ec);
+    if (!ec) acceptor_.listen(net::socket_base::max_listen_connections, ec);
+    if (!ec) port = acceptor_.local_endpoint(ec).port();
+    if (!ec) net::post(door_, [self = shared_from_this()] { self->accept(); });
+    return ec;
+  }
+  /// No new connections; `done` once the last has gone. From any thread.
+  void drain(drain_options const& options, std::function<void()> done) {
+    net::post(door_, [self = shared_from_this(), options, done = std::move(done)]() mutable {
+      self->close_door();
+      if (done) self->done_.push_back(std::move(done));
+      self->draining.store(true);
+      self->everywhere.drain(options);
+      self->in_lanes([](lane& l) { l.ask_to_leave(); });
+      if (self->guests.load() == 0) self->empty();
+    });
+  }
+  void stop() {
+    net::post(door_, [self = shared_from_this()] {
+      self->close_door();
+      self->draining.store(true);
+      self->in_lanes([](lane& l) {
+        l.dismiss();
+        l.stop_timer();
+      });
+      if (self->guests.load() == 0) self->empty();
+    });
+  }
+  /// The last guest left a server that takes no more. From any thread.
+  void left() noexcept {
+    if (guests.fetch_sub(1) != 1 || !draining.load()) return;
+    (void)guarded([&] { net::post(door_, [self = shared_from_this()] { self->empty(); }); }, [](char const*) noexcept {});
+  }
+  /// `f(lane&)` inside each loop.
+  template <class F>
+  void in_lanes(F f) {
+    for (auto const& l : lanes) net::post(l->executor(), [self = shared_from_this(), at = l.get(), f]() mutable { f(*at); });
+  }
+  [[nodiscard]] mounted* find(std::string_view path) const noexcept {
+    for (auto const& m : mounts)
+      if (m->terms.route(path) == transport_kind::websocket) return m.get();
+    return nullptr;
+  }
+
+  options const how;
+  phx::endpoint everywhere;
+  std::vector<std::unique_ptr<mounted>> mounts;
+  std::vector<route> routes;
+  phx::detail::observer_ref observer{};
+  std::vector<std::unique_ptr<lane>> lanes;  // after `everywhere`, which their loops are in
+  std::uint16_t port = 0;
+  std::atomic<std::uint32_t> guests{0};
+  std::atomic<bool> draining{false};
+
+ private:
+  friend class lane;
+
+  void close_door() noexcept {
+    error_code ignored;
+    acceptor_.close(ignored);
+    pause_.cancel(ignored);
+  }
+  void accept() noexcept {
+    if (!acceptor_.is_open()) return;
+    lane* at = lanes.front().get();
+    for (auto const& l : lanes)
+      if (l->guests.load(std::memory_order_relaxed) < at->guests.load(std::memory_order_relaxed)) at = l.get();
+    auto const next = [&] {
+      acceptor_.async_accept(at->executor(), [self = shared_from_this(), at](error_code ec, tcp_socket s) {
+        self->accepted(ec, *at, std::move(s));
+      });
+    };
+    if (!guarded(next, [](char const*) noexcept {})) rest();
+  }
+  inline void accepted(error_code ec, lane& at, tcp_socket&& s) noexcept;
+  /// Out of descriptors or memory: the backlog keeps those who come meanwhile.
+  void rest() noexcept {
+    (void)guarded(
+        [&] {
+          pause_.expires_after(std::chrono::milliseconds(50));
+          pause_.async_wait([self = shared_from_this()](error_code ec) {
+            if (!ec) self->accept();
+          });
+        },
+        [](char const*) noexcept {});
+  }
+  void empty() noexcept {
+    (void)guarded([&] { in_lanes([](lane& l) { l.stop_timer(); }); }, [](char const*) noexcept {});
+    for (auto& done : std::exchange(done_, {})) (void)guarded([&] { done(); }, [](char const*) noexcept {});
+  }
+
+  net::io_context& io_;
+  strand door_;
+  tcp_acceptor acceptor_;
+  strand_timer pause_;
+  std::vector<std::function<void()>> done_;  // the door's
+};
+
+// ---- bodies
+
+inline guest::guest(std::shared_ptr<core> all, lane& on, tcp_socket&& s) noexcept
+    : socket_(std::move(s)), all_(std::move(all)), lane_(&on) {
+  all_->guests.fetch_add(1);
+  lane_->guests.fetch_add(1, std::memory_order_relaxed);
+}
+inline guest::~guest() {
+  lane_->forget(*this);
+  lane_->guests.fetch_sub(1, std::memory_order_relaxed);
+  all_->left();
+}
+
+inline lane::lane(core& all, net::io_context& io)
+    : pool(all.how.limits.memory, 8),
+      in(new char[room]),
+      out(new char[room]),
+      all_(all),
+      strand_(net::make_strand(io)),
+      timer_(strand_) {
+  loop_.emplace(all.everywhere, *this, all.how.limits);
+}
+
+inline void lane::wake() noexcept {
+  if (woken_.exchange(true, std::memory_order_acq_rel)) return;
+  bool const posted = guarded(
+      [&] { net::post(strand_, [self = all_.shared_from_this(), this] { run(); }); }, [](char const*) noexcept {});
+  if (!posted) woken_.store(false, std::memory_order_release);  // the timer runs the loop within a second
+}
+
+inline void lane::run() noexcept {
+  woken_.store(false, std::memory_order_release);
+  if (!loop_) return;
+  time_point const now = clock_now();
+  time_point next = loop_->run(now);
+  for (guest_list* const list : {&greeting_, &leaving_}) {
+    while (list->first != nullptr && list->first->deadline_ <= now) {
+      guest& late = *list->first;
+      keep(late);  // unless it finds itself another end
+      late.expired();
+    }
+    if (list->first != nullptr && list->first->deadline_ < next) next = list->first->deadline_;
+  }
+  // A wake that could not be posted is made up for within a second; nobody misses one where nobody is connected.
+  bool const deserted = guests.load(std::memory_order_relaxed) == 0;
+  if (!deserted) {
+    time_point const at_last = now + std::chrono::seconds(1);
+    if (at_last < next) next = at_last;
+  }
+  if (!deserted || !all_.draining.load()) arm(next);  // what a loop still waits for must not keep the io_context from its end
+}
+
+inline void lane::arm(time_point when) noexcept {
+  if (when == time_point::max() || (armed_ && armed_at_ <= when)) return;
+  armed_ = guarded(
+      [&] {
+        timer_.expires_at(when);
+        timer_.async_wait([self = all_.shared_from_this(), this](error_code ec) {
+          if (ec) return;  // set anew, or stopped
+          armed_ = false;
+          run();
+        });
+      },
+      [](char const*) noexcept {});
+  armed_at_ = when;
+}
+
+inline void lane::move(guest& g, guest_list* to, time_point deadline) noexcept {
+  if (g.in_ != nullptr) {
+    (g.before_ == nullptr ? g.in_->first : g.before_->after_) = g.after_;
+    (g.after_ == nullptr ? g.in_->last : g.after_->before_) = g.before_;
+  }
+  g.in_ = to;
+  g.deadline_ = deadline;
+  g.after_ = nullptr;
+  g.before_ = nullptr;
+  if (to == nullptr) return;
+  g.before_ = to->last;
+  (to->last == nullptr ? to->first : to->last->after_) = &g;
+  to->last = &g;
+}
+inline void lane::greet(guest& g) noexcept {
+  time_point const until = after(clock_now(), all_.how.handshake);
+  move(g, &greeting_, until);
+  arm(until);
+}
+inline void lane::part(guest& g) noexcept {
+  time_point const until = after(clock_now(), all_.how.goodbye);
+  move(g, &leaving_, until);
+  arm(until);
+}
+inline void lane::ask_to_leave() noexcept {
+  each(greeting_, [](guest& g) { g.asked_to_leave(); });
+}
+inline void lane::dismiss() noexcept {
+  for (guest_list* const list : {&greeting_, &open_, &leaving_}) each(*list, [](guest& g) { g.dismissed(); });
+}
+
+}  // namespace detail
+}  // namespace phx::inline PHX_BUILD::beast
+
+#endif
