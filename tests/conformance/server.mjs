@@ -36,11 +36,11 @@ export class Server {
     }
   }
   // null, or what was wrong with the way it ended
-  async stop(patience = 20000) {
+  async stop({ patience = 20000, also } = {}) {
     if (this.over) return `the server had ended by itself: ${await this.ended}\n${this.output}`;
     this.process.kill('SIGTERM');
     const how = await Promise.race([this.ended, sleep(patience).then(() => 'no end')]);
-    if (how === 0) return null;
+    if (how === 0 || how === also) return null;
     this.process.kill('SIGKILL');
     return `on SIGTERM the server should exit with 0: ${how}\n${this.output}`;
   }

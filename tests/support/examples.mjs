@@ -1,6 +1,5 @@
-// Starts every example with a port of its own, waits until it accepts, lets a real client in where tests/examples/NAME.mjs says
-// what it should find there, and ends it with SIGTERM.   node examples.mjs FOLDER-OF-PROGRAMS
-// tests/examples/NAME.mjs: export default async ({ url, ws, Socket }) => { throw, or not }
+// Starts every example with a port of its own, waits until it accepts, lets phoenix.js in to see what tests/examples/NAME.mjs says
+// is to be seen there, and ends it with SIGTERM.   node examples.mjs FOLDER-OF-PROGRAMS
 import fs from 'node:fs';
 import path from 'node:path';
 import { createRequire } from 'node:module';
@@ -12,22 +11,39 @@ const require = createRequire(path.join(here, '../conformance/'));
 globalThis.WebSocket = require('ws');
 const { Socket } = require('phoenix-1.8');
 
+// What a visit gets: sockets that are closed behind it, and promises where phoenix.js has callbacks.
+class Guest {
+  sockets = [];
+  constructor(url) { this.url = url; }
+  socket(params = {}, options = {}) {
+    const s = new Socket(`${this.url}/socket`, { params, rejoinAfterMs: () => 50, reconnectAfterMs: () => 50, ...options });
+    this.sockets.push(s);
+    s.connect();
+    return s;
+  }
+  answer(push) {
+    return new Promise((r) => { for (const status of ['ok', 'error', 'timeout']) push.receive(status, (v) => r([status, v])); });
+  }
+  event(channel, name) { return new Promise((r) => { channel.on(name, r); }); }
+  same(got, want) {
+    if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`expected ${JSON.stringify(want)}, got ${JSON.stringify(got)}`);
+  }
+  leave() { for (const s of this.sockets) s.disconnect(); }
+}
+
 const programs = process.argv[2];
-const names = fs.readdirSync(path.join(here, '../../examples'))
-  .filter((n) => n.endsWith('.cpp') || fs.existsSync(path.join(here, '../../examples', n, 'main.cpp')))
-  .map((n) => n.replace(/\.cpp$/, ''));
+const names = fs.readdirSync(path.join(here, '../../examples')).filter((n) => /^\d\d_/.test(n)).map((n) => n.replace(/\.cpp$/, ''));
 let passed = 0, failed = 0;
 for (const name of names) {
   let server;
   try {
     server = await Server.start([path.join(programs, name)]);
-    const visit = path.join(here, '../examples', `${name}.mjs`);
-    if (fs.existsSync(visit)) {
-      const { default: run } = await import(pathToFileURL(visit));
-      const ws = server.url.replace('http', 'ws');
-      await Promise.race([run({ url: server.url, ws, Socket }), sleep(10000).then(() => { throw new Error('not done in 10 s'); })]);
-    }
-    const wrong = await server.stop();
+    const { default: visit } = await import(pathToFileURL(path.join(here, '../examples', `${name}.mjs`)));
+    const guest = new Guest(server.url.replace('http', 'ws'));
+    await Promise.race([visit(guest), sleep(10000).then(() => { throw new Error('the visit took more than 10 s'); })])
+      .finally(() => guest.leave());
+    // An example that does not drain ends as SIGTERM ends a program.
+    const wrong = await server.stop({ also: 'SIGTERM' });
     if (wrong) throw new Error(wrong);
     passed++;
     console.log(`ok   ${name}`);
