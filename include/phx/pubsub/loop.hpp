@@ -94,7 +94,10 @@ class loop {
   void for_each_channel(socket_id of, F&& each) const {
     detail::client const* const c = find(of);
     if (c == nullptr) return;
-    c->list(&each, [](void* with, std::string_view topic, channel_state state) { (*static_cast<F*>(with))(topic, state); });
+    auto call = [&each](std::string_view topic, channel_state state) { each(topic, state); };
+    c->list(&call, [](void* with, std::string_view topic, channel_state state) {
+      (*static_cast<decltype(call)*>(with))(topic, state);
+    });
   }
   /// Mails that limits::mailbox refused so far.
   [[nodiscard]] std::uint64_t dropped() const noexcept { return box_->dropped(); }
