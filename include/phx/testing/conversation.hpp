@@ -73,7 +73,7 @@ class conversation {
 
   // ---- what it saw
   /// Every message since the last call.
-  [[nodiscard]] std::vector<std::string> out() { return wire_.out(); }
+  std::vector<std::string> out() { return wire_.out(); }
   [[nodiscard]] bool closed() const noexcept { return wire_.closed.has_value(); }
   /// 0 while it is open.
   [[nodiscard]] unsigned close_code() const noexcept {

@@ -30,7 +30,7 @@ class recorder {
   [[nodiscard]] transport_type transport() noexcept { return {this}; }
 
   /// The messages sent since the last call, as text, or as bytes where the frame is a binary one.
-  [[nodiscard]] std::vector<std::string> out() {
+  std::vector<std::string> out() {
     std::vector<std::string> texts;
     texts.reserve(frames.size());
     for (frame const& f : frames) texts.emplace_back(f.data());
