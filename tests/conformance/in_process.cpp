@@ -1,5 +1,6 @@
 // The conversations recorded from Phoenix, straight into the core (README.md says which).
 
+#include "../../examples/lab_server/actors.hpp"
 #include "player.hpp"
 
 #include <doctest/doctest.h>
@@ -88,27 +89,35 @@ void play_all(char const* how, Play play) {
   CHECK(passed == played);
 }
 
-template <class Dispatcher, class Make>
-std::string play_one(std::size_t loops, cf::value const& conversation, cf::of_equal_keys which, Make make) {
-  phx::endpoint endpoint;
-  cf::hand_moved alarms(cf::player<Dispatcher>::start);
-  cf::world<Dispatcher> server(loops, endpoint, alarms, make, [] {});
-  return cf::player<Dispatcher>(server, conversation, which).play();
+void play_all_in_loops(char const* how, std::size_t loops) {
+  using dispatcher = phx::router<lab::session>;
+  play_all(how, [loops](cf::value const& conversation, cf::of_equal_keys which) {
+    phx::endpoint endpoint;
+    cf::hand_moved alarms(cf::player<dispatcher>::start);
+    cf::world<dispatcher> server(loops, endpoint, alarms, [](auto connect) { return dispatcher(connect); }, [] {});
+    return cf::player<dispatcher>(server, conversation, which).play();
+  });
 }
-
-using router = phx::router<lab::session>;
-constexpr auto make_router = [](auto connect) { return router(connect); };
+void play_all_elsewhere(char const* how, std::size_t loops) {
+  using dispatcher = lab::actors<lab::session>;
+  play_all(how, [loops](cf::value const& conversation, cf::of_equal_keys which) {
+    phx::endpoint endpoint;
+    cf::hand_moved alarms(cf::player<dispatcher>::start);
+    lab::crew crew{endpoint, alarms};
+    cf::world<dispatcher> server(
+        loops, endpoint, alarms, [&](auto connect) { return dispatcher(crew, connect); }, [&] { crew.finish(); });
+    return cf::player<dispatcher>(server, conversation, which).play();
+  });
+}
 
 }  // namespace
 
-TEST_CASE("conversations: with the router, on one loop") {
-  play_all("router, one loop", [](cf::value const& conversation, cf::of_equal_keys which) {
-    return play_one<router>(1, conversation, which, make_router);
-  });
-}
+TEST_CASE("conversations: with the router, on one loop") { play_all_in_loops("router, one loop", 1); }
 
-TEST_CASE("conversations: with the router, the clients spread over two loops") {
-  play_all("router, two loops", [](cf::value const& conversation, cf::of_equal_keys which) {
-    return play_one<router>(2, conversation, which, make_router);
-  });
+TEST_CASE("conversations: with the router, the clients spread over two loops") { play_all_in_loops("router, two loops", 2); }
+
+TEST_CASE("conversations: with every channel on one of two other threads") { play_all_elsewhere("actors, one loop", 1); }
+
+TEST_CASE("conversations: with every channel on one of two other threads, the clients spread over two loops") {
+  play_all_elsewhere("actors, two loops", 2);
 }
