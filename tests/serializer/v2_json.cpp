@@ -208,6 +208,7 @@ TEST_CASE("v2_json: a payload may nest as deep as limits::json_depth") {
   CHECK(c.decode(with(deep(3))) == errc::none);
   CHECK(c.decode(with(deep(4))) == errc::too_deep);
   CHECK(c.decode("[" + deep(4) + ",1,1,1,1]") == errc::too_deep);
+  CHECK(c.decode("[" + deep(3) + ",1,1,1]") == errc::wrong_shape);
   CHECK(c.decode(with("{}").replace(1, 3, deep(3))) == errc::none);
 }
 

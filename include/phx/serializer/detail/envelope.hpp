@@ -10,7 +10,7 @@ namespace phx::inline PHX_BUILD::detail {
 /// because it closes a text frame with 1007 (protocol 3.6), and JSON of another shape is told from what is no JSON.
 [[nodiscard]] inline errc unreadable(std::string_view in, scratch const& room) noexcept {
   if (!json::utf8(in)) return errc::invalid_utf8;
-  errc const broken = json::check(in, room.json_depth + 1);
+  errc const broken = json::check(in, room.json_depth < json::deepest ? room.json_depth + 1 : json::deepest);
   return broken == errc::none ? errc::wrong_shape : broken;
 }
 
