@@ -90,8 +90,8 @@ class worker {
 
 /// The threads that the channels of all mounts share.
 struct crew {
-  phx::endpoint& everywhere;
   alarms& later;
+  phx::endpoint* everywhere = nullptr;  ///< set before the first channel joins
   std::array<worker, 2> workers{};
   std::atomic<std::uint64_t> numbers{0};
 
@@ -117,9 +117,9 @@ class elsewhere {
   void broadcast(std::string_view event, phx::payload const& what) { (void)id_.broadcast(event, what); }
   void broadcast_from(std::string_view event, phx::payload const& what) { (void)id_.broadcast_from(event, what); }
   void publish(std::string_view topic, std::string_view event, phx::payload const& what) {
-    (void)all_.everywhere.broadcast(topic, event, what);
+    (void)all_.everywhere->broadcast(topic, event, what);
   }
-  void disconnect(std::string_view user) { (void)all_.everywhere.disconnect(user); }
+  void disconnect(std::string_view user) { (void)all_.everywhere->disconnect(user); }
   phx::send_status send(std::string_view event, phx::payload const& what = {}) {
     on_.post({.what = order::info, .number = number_, .event = std::string(event), .payload = what});
     return phx::send_status::ok;

@@ -103,7 +103,7 @@ void play_all_elsewhere(char const* how, std::size_t loops) {
   play_all(how, [loops](cf::value const& conversation, cf::of_equal_keys which) {
     phx::endpoint endpoint;
     cf::hand_moved alarms(cf::player<dispatcher>::start);
-    lab::crew crew{endpoint, alarms};
+    lab::crew crew{alarms, &endpoint};
     cf::world<dispatcher> server(
         loops, endpoint, alarms, [&](auto connect) { return dispatcher(crew, connect); }, [&] { crew.finish(); });
     return cf::player<dispatcher>(server, conversation, which).play();

@@ -1,0 +1,109 @@
+// lab_server --port P [--threads N] [--dispatcher router|actors]
+//
+// The lab server on Boost.Beast. On SIGTERM or SIGINT every client is told to come back later (1012), then it exits with 0;
+// a second signal does not wait.
+
+#include "actors.hpp"
+#include "channels.hpp"
+
+#include <phx/adapter/beast.hpp>
+
+#include <boost/asio/signal_set.hpp>
+
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+
+namespace net = boost::asio;
+
+struct asked_for {
+  std::uint16_t port = 4000;
+  std::uint32_t threads = 1;
+  bool actors = false;
+};
+
+template <class Number>
+bool read(char const* text, Number& into) {
+  char const* const end = text + std::strlen(text);
+  auto const [stopped, wrong] = std::from_chars(text, end, into);
+  return wrong == std::errc{} && stopped == end;
+}
+std::optional<asked_for> read(int argc, char** argv) {
+  asked_for what;
+  for (int i = 1; i < argc; i += 2) {
+    std::string_view const name = argv[i];
+    if (i + 1 == argc) return std::nullopt;
+    if (name == "--port" && read(argv[i + 1], what.port)) continue;
+    if (name == "--threads" && read(argv[i + 1], what.threads) && what.threads != 0) continue;
+    what.actors = std::strcmp(argv[i + 1], "actors") == 0;
+    if (name != "--dispatcher" || (!what.actors && std::strcmp(argv[i + 1], "router") != 0)) return std::nullopt;
+  }
+  return what;
+}
+
+/// `POST /suite/broadcast?topic=T&event=E`, by which a test disconnects a user.
+std::optional<phx::http_answer> control(phx::endpoint& all, phx::request const& asked) {
+  if (asked.method != "POST" || asked.path != "/suite/broadcast") return std::nullopt;
+  auto const query = phx::params::parse(asked.query);
+  auto const topic = query ? query->get("topic") : std::nullopt;
+  auto const event = query ? query->get("event") : std::nullopt;
+  if (!topic || !event) return phx::http_answer{400, {}, {}};
+  (void)all.broadcast(*topic, *event, {});
+  return phx::http_answer{204, {}, {}};
+}
+
+/// Runs until a signal has come and all clients have gone.
+template <class Sites>
+void run(net::io_context& io, phx::beast::server& server, Sites& sites, std::uint32_t threads) {
+  for (auto& site : sites) server.serve(site.serves, site.at);
+  server.route([&all = server.endpoint()](auto const& asked) { return control(all, asked); });
+  server.start();
+
+  net::signal_set signals(net::make_strand(io), SIGINT, SIGTERM);
+  signals.async_wait([&](boost::system::error_code, int) {
+    signals.async_wait([&](boost::system::error_code cancelled, int) {
+      if (!cancelled) server.stop();
+    });
+    server.drain({}, [&] { net::post(signals.get_executor(), [&] { signals.cancel(); }); });
+  });
+
+  std::printf("listening on 127.0.0.1:%u\n", unsigned{server.port()});
+  std::fflush(stdout);
+  std::vector<std::thread> others;
+  for (std::uint32_t i = 1; i < threads; ++i) others.emplace_back([&io] { io.run(); });
+  io.run();
+  for (std::thread& t : others) t.join();
+}
+
+int main(int argc, char** argv) try {
+  std::optional<asked_for> const what = read(argc, argv);
+  if (!what) {
+    std::fprintf(stderr, "usage: %s --port P [--threads N] [--dispatcher router|actors]\n", argv[0]);
+    return 2;
+  }
+  phx::beast::options how;
+  how.port = what->port;
+  how.loops = what->threads == 1 ? 1 : 2 * what->threads;
+
+  // Who answers outlives the server.
+  lab::alarm_clock alarms;
+  if (what->actors) {
+    lab::crew crew{alarms};
+    auto sites = lab::sites([&](auto connect) { return lab::actors<lab::session>(crew, connect); }, alarms);
+    net::io_context io(static_cast<int>(what->threads));
+    phx::beast::server server(io, how);
+    crew.everywhere = &server.endpoint();
+    run(io, server, sites, what->threads);
+    crew.finish();  // the last words of the channels, to an endpoint that is still there
+  } else {
+    auto sites = lab::sites([](auto connect) { return phx::router<lab::session>(connect); }, alarms);
+    net::io_context io(static_cast<int>(what->threads));
+    phx::beast::server server(io, how);
+    run(io, server, sites, what->threads);
+  }
+  return 0;
+} catch (std::exception const& wrong) {
+  std::fprintf(stderr, "lab_server: %s\n", wrong.what());
+  return 1;
+}
