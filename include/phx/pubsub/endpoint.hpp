@@ -42,15 +42,12 @@ class endpoint {
   /// @return errc::invalid_payload: nothing was sent. errc::limit_reached: a mailbox was full.
   errc broadcast(std::string_view topic, std::string_view event, payload const& what) noexcept {
     if (!what.valid()) return errc::invalid_payload;
-    phx::broadcast const b{topic, event, detail::payload_access::lend(what), {}};
-    errc outcome = errc::none;
-    std::lock_guard const hold(mutex_);
-    for (detail::mailbox_ref const& box : boxes_)
-      if (post(*box.get(), b) == send_status::dropped) outcome = errc::limit_reached;
-    return outcome;
+    return post_all({topic, event, detail::payload_access::lend(what), {}}, true);
   }
-  /// Ends every socket with this id (protocol 8.1): close 1001, its clients come back.
-  errc disconnect(std::string_view id) noexcept { return broadcast(id, event::disconnect, payload{}); }
+  /// Ends every socket with this id (protocol 8.1): close 1001, its clients come back. It gets into a full mailbox too.
+  errc disconnect(std::string_view id) noexcept {
+    return post_all({id, event::disconnect, detail::empty_object, {}}, false);
+  }
 
   /// Drains every loop. From any thread; done when sockets() is 0.
   void drain(drain_options const& how = {}) noexcept {
@@ -93,12 +90,19 @@ class endpoint {
     seen.plain.clear();
     for (detail::mailbox_ref const& b : seen.boxes) seen.plain.push_back(b.get());
   }
+  errc post_all(phx::broadcast const& b, bool bounded) noexcept {
+    errc outcome = errc::none;
+    std::lock_guard const hold(mutex_);
+    for (detail::mailbox_ref const& box : boxes_)
+      if (post(*box.get(), b, bounded) == send_status::dropped) outcome = errc::limit_reached;
+    return outcome;
+  }
   /// The bytes are copied into the mail, so that no count is shared between two loops.
-  [[nodiscard]] static send_status post(detail::mailbox& box, phx::broadcast const& b) noexcept {
+  [[nodiscard]] static send_status post(detail::mailbox& box, phx::broadcast const& b, bool bounded) noexcept {
     detail::mail* const m = detail::mail::make(box.from(), detail::mail_kind::broadcast, b.topic, b.event, b.payload.raw());
     if (m == nullptr) return send_status::dropped;
     m->payload = detail::payload_access::borrow(m->text(2), b.payload.is_binary());
-    return box.post(m, true);
+    return box.post(m, bounded);
   }
 
   mutable std::mutex mutex_;

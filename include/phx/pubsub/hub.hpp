@@ -62,6 +62,7 @@ class client {
   client* next_dirty = nullptr;
   client* next_doomed = nullptr;
   bool dirty = false;
+  bool doomed = false;   // on one of the two lists that next_doomed links
   bool closing = false;
 
  protected:

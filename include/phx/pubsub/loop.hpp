@@ -63,9 +63,17 @@ class loop {
 
   /// To all subscribers of `b.topic`: this loop's own at once, the other loops by one mail each. Inside the loop.
   /// @return not none: a serializer of this loop's subscribers cannot carry it (3.5); nobody got anything.
-  errc publish(broadcast const& b) noexcept { return publish(b, nullptr); }
+  errc publish(broadcast const& b) noexcept {
+    errc const judged = publish(b, nullptr);
+    if (depth_ == 0) nudge();  // outside of a callback nothing ends here that would flush, or close whom it dooms
+    return judged;
+  }
   /// The same for this loop's subscribers only.
-  errc publish_local(broadcast const& b) noexcept { return serve(b, nullptr, true); }
+  errc publish_local(broadcast const& b) noexcept {
+    errc const judged = serve(b, nullptr, true);
+    if (depth_ == 0) nudge();
+    return judged;
+  }
 
   /// Every socket, with channels or not, closes with 1012, in batches (protocol 12). New ones are closed at once.
   /// Ends when sockets() is 0. Inside the loop; endpoint::drain from any thread.
@@ -135,7 +143,8 @@ class loop {
   [[nodiscard]] bool add(detail::client& c) noexcept;
   void remove(detail::client& c) noexcept;
 
-  errc publish(broadcast const& b, detail::member const* except) noexcept;
+  /// @param bounded false for a `disconnect`, which always gets into the other mailboxes.
+  errc publish(broadcast const& b, detail::member const* except, bool bounded = true) noexcept;
   errc serve(broadcast const& b, detail::member const* except, bool judged) noexcept;
   void queue_intercepted(broadcast const& b, detail::member const& who) noexcept;
 
@@ -152,6 +161,7 @@ class loop {
   void flush_all() noexcept;
   void handle(detail::mail* m) noexcept;
   void doom(detail::client& c) noexcept {
+    c.doomed = true;
     c.next_doomed = doomed_;
     doomed_ = &c;
   }
@@ -177,6 +187,7 @@ class loop {
   detail::mail_queue inbox_;   // taken from the mailbox
   detail::array<timer> timers_;  // a binary heap
   std::uint64_t timer_order_ = 0;
+  std::uint32_t timed_mails_ = 0;  // of them: the others ask a socket whether it has been quiet for too long
   detail::array<slot> slots_;
   std::uint32_t free_slot_ = none, live_ = 0, channels_ = 0;
   phx::traffic traffic_{};
@@ -213,6 +224,9 @@ struct loop_access {
   static bool add(loop& l, client& c) noexcept { return l.add(c); }
   static void remove(loop& l, client& c) noexcept { l.remove(c); }
   static errc publish(loop& l, broadcast const& b, member const* except) noexcept { return l.publish(b, except); }
+  static errc disconnect(loop& l, std::string_view id) noexcept {
+    return l.publish({id, event::disconnect, empty_object, {}}, nullptr, false);
+  }
   static void later(loop& l, mail* m) noexcept { l.queue_.push(m); }
   static bool timer(loop& l, time_point at, mail* m, socket_id of) noexcept { return l.set_timer(at, m, of); }
   static void doom(loop& l, client& c) noexcept { l.doom(c); }
@@ -282,7 +296,7 @@ inline time_point loop::run(time_point now) noexcept {
 }
 
 inline time_point loop::next_time() const noexcept {
-  if (!queue_.empty() || doomed_ != nullptr || orphans_ != nullptr) return now_;
+  if (!queue_.empty() || doomed_ != nullptr || orphans_ != nullptr || (dirty_ != nullptr && turns_ == 0)) return now_;
   time_point next = timers_.empty() ? time_point::max() : timers_[0].at;
   if (drain_.on && live_ != 0 && drain_.next_batch < next) next = drain_.next_batch;
   return next;
@@ -335,6 +349,7 @@ inline void loop::close_doomed() noexcept {
   }
   while (ended_ != nullptr) {
     detail::client* const c = std::exchange(ended_, ended_->next_doomed);
+    c->doomed = false;
     c->close();  // may destroy c
   }
 }
@@ -371,10 +386,11 @@ inline void loop::remove(detail::client& c) noexcept {
       }
   };
   if (c.dirty) unlink(dirty_, &detail::client::next_dirty);
-  if (c.closing) {
+  if (c.doomed) {
     unlink(doomed_, &detail::client::next_doomed);
     unlink(ended_, &detail::client::next_doomed);
   }
+  if (c.id == socket_id{}) return;  // there was no memory for a place
   slot& s = slots_[c.id.slot];
   s.who = nullptr;
   ++s.generation;
@@ -384,13 +400,13 @@ inline void loop::remove(detail::client& c) noexcept {
   box_->live.store(live_, std::memory_order_relaxed);
 }
 
-inline errc loop::publish(broadcast const& b, detail::member const* except) noexcept {
+inline errc loop::publish(broadcast const& b, detail::member const* except, bool bounded) noexcept {
   if (!b.payload.valid()) return errc::invalid_payload;
   errc const judged = serve(b, except, true);
   if (judged != errc::none || everywhere_ == nullptr) return judged;
   everywhere_->refresh(peers_);
   for (detail::mailbox* const other : peers_)
-    if (other != box_.get()) (void)endpoint::post(*other, b);
+    if (other != box_.get()) (void)endpoint::post(*other, b, bounded);
   return errc::none;
 }
 
@@ -469,14 +485,13 @@ inline errc loop::serve(broadcast const& b, detail::member const* except, bool j
 
 inline void loop::queue_intercepted(broadcast const& b, detail::member const& who) noexcept {
   detail::mail* const m = detail::mail::make(bounds_.memory, detail::mail_kind::out, b.topic, b.event);
-  if (m == nullptr) {
+  if (m == nullptr || !detail::mail::carries(m, b.payload, bounds_.memory)) {
     observer_({.what = noted::no_memory, .topic = b.topic, .event = b.event});
     return;
   }
   m->slot = who.owner->id.slot;
   m->generation = who.owner->id.generation;
   m->number = who.number;
-  m->payload = detail::payload_access::owned(b.payload, bounds_.memory);
   queue_.push(m);
 }
 
@@ -502,9 +517,11 @@ inline void loop::handle(detail::mail* m) noexcept {
 // ---- timers: a binary heap, first by time, then in the order they were set
 
 inline bool loop::set_timer(time_point at, detail::mail* what, socket_id of) noexcept {
-  if ((what != nullptr && what->kind == detail::mail_kind::info && timers_.size() >= bounds_.timers + live_) ||
+  // Deadlines of joins count as well: a client that joins and leaves again leaves one behind until its time comes.
+  if ((what != nullptr && timed_mails_ >= bounds_.timers) ||
       !timers_.push(bounds_.memory, {at, timer_order_, what, of.slot, of.generation}))
     return false;
+  if (what != nullptr) ++timed_mails_;
   ++timer_order_;
   sift_up(timers_.size() - 1);
   return true;
@@ -518,6 +535,7 @@ inline void loop::sift_up(std::uint32_t i) noexcept {
   }
 }
 inline void loop::pop_timer() noexcept {
+  if (timers_[0].what != nullptr) --timed_mails_;
   timers_[0] = timers_.back();
   timers_.pop();
   std::uint32_t i = 0;

@@ -80,7 +80,7 @@ class channel_id {
   send_status post(detail::mail_kind kind, std::string_view event, payload const& what, bool granted) const noexcept {
     detail::mail* const m = make(kind, event);
     if (m == nullptr) return box_ ? send_status::dropped : send_status::closed;
-    m->payload = detail::payload_access::owned(what, box_->from());
+    if (!detail::mail::carries(m, what, box_->from())) return send_status::dropped;
     m->granted = granted;
     return box_->post(m, kind != detail::mail_kind::verdict);
   }
@@ -98,6 +98,7 @@ class reply_to {
   reply_to() = default;
   send_status operator()(phx::status s, payload const& response = {}) const noexcept {
     if (!box_) return send_status::closed;
+    if (!text_.valid()) return send_status::dropped;  // there was no memory when it was taken
     std::string_view const all = text_.raw();
     detail::mail* const m =
         detail::mail::make(box_->from(), detail::mail_kind::reply, all.substr(0, topic_), all.substr(topic_, ref_),
@@ -107,12 +108,14 @@ class reply_to {
     m->generation = socket_.generation;
     m->number = number_;
     m->status = s;
-    m->payload = detail::payload_access::owned(response, box_->from());
+    if (!detail::mail::carries(m, response, box_->from())) return send_status::dropped;
     return box_->post(m, true);
   }
   send_status operator()(payload const& response = {}) const noexcept { return (*this)(phx::status::ok, response); }
   /// False when the client sent a null ref: it will not know what this answers. (Phoenix's socket_ref raises there.)
-  [[nodiscard]] bool has_ref() const noexcept { return ref_ != 0 && text_.raw().substr(topic_, ref_) != "null"; }
+  [[nodiscard]] bool has_ref() const noexcept {
+    return ref_ != 0 && text_.valid() && text_.raw().substr(topic_, ref_) != "null";
+  }
 
  private:
   friend class context;
@@ -189,7 +192,8 @@ class sent {
  private:
   friend class context;
   sent(errc why, errc& unhandled) noexcept : why_(why), unhandled_(&unhandled) {
-    if (why_ != errc::none) unhandled = why_;
+    // Without memory a frame is dropped and nothing else suffers.
+    if (why_ != errc::none && why_ != errc::no_memory) unhandled = why_;
   }
   errc why_;
   errc* unhandled_;
@@ -234,7 +238,7 @@ class context {
   /// To all subscribers of another topic.
   sent publish(std::string_view topic, std::string_view event, payload const& what) noexcept;
   /// Ends every socket with this id in every loop: close 1001 (protocol 8.1).
-  sent disconnect(std::string_view id) noexcept { return publish(id, event::disconnect, payload{}); }
+  sent disconnect(std::string_view id) noexcept { return {detail::loop_access::disconnect(loop_, id), unhandled_}; }
   /// A message to the channel itself: handle_info, after this callback.
   send_status send(std::string_view event, payload const& what = {}) noexcept;
   /// The same after `delay`; dropped when the channel ends before. `dropped` beyond limits::timers.

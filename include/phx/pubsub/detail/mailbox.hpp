@@ -78,6 +78,13 @@ struct mail {
     }
     return made;
   }
+  /// `m` gets the payload. Without memory for one it is freed.
+  [[nodiscard]] static bool carries(mail* m, phx::payload const& what, memory const& from) noexcept {
+    m->payload = payload_access::owned(what, from);
+    if (m->payload.valid() || !what.valid()) return true;
+    free(m);
+    return false;
+  }
   static void free(mail* m) noexcept {
     std::size_t const size = m->total();
     auto const how = m->release;

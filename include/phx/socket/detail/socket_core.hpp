@@ -57,11 +57,12 @@ class socket_core : public client {
 
   void open(serializer_ref chosen, std::string_view id_topic, time_point now) noexcept {
     wire = chosen;
+    loop_access::tick(*loop_, now);
     if (!loop_access::add(*loop_, *this)) {
-      detached_ = stillborn_ = true;
+      doom({close_code::internal, "no memory"}, exit_reason::closed);
+      loop_access::nudge(*loop_);
       return;
     }
-    loop_access::tick(*loop_, now);
     if (!id_topic.empty() && !listen(id_topic)) doom({close_code::internal, "no memory"}, exit_reason::closed);
     if (loop_->draining()) doom({close_code::restart, "draining"}, exit_reason::draining);
     if (bounds_->idle != duration::zero() && !loop_access::timer(*loop_, now + bounds_->idle, nullptr, id))
@@ -72,16 +73,15 @@ class socket_core : public client {
   }
 
   [[nodiscard]] bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept {
-    if (detached_) {
-      if (std::exchange(stillborn_, false)) close_transport({close_code::internal, "no memory"});
-      return false;
-    }
+    if (detached_) return false;
     bool alive = true;
     alive_ = &alive;
     {
       inside here(*loop_, now);
-      heard_ = loop_->now();
-      if (!closing && (op == opcode::text || op == opcode::binary)) take_part(op, part, last);
+      if (alive) {  // what the last entry left runs first: a callback in there may have destroyed this socket
+        heard_ = loop_->now();
+        if (!closing && (op == opcode::text || op == opcode::binary)) take_part(op, part, last);
+      }
     }
     if (alive) alive_ = nullptr;
     return alive;
@@ -184,7 +184,6 @@ class socket_core : public client {
   void dirty_now() noexcept { loop_access::mark_dirty(*loop_, *this); }
   bool full_ = false;
   bool detached_ = false;   // not in the loop any more: nothing of the Transport is called
-  bool stillborn_ = false;  // there was no memory for a place in the loop
 
  private:
   struct place {
@@ -383,13 +382,14 @@ class socket_core : public client {
             ? nullptr
             : mail::make(loop_access::from(*loop_), mail_kind::inbound, m.join_ref.json, m.ref.json, m.topic, m.event,
                          m.topic_name.json, m.event_name.json);
-    if (kept == nullptr) {
+    if (kept != nullptr) kept->payload = payload_access::owned(m.payload, loop_access::from(*loop_));
+    if (kept == nullptr || !kept->payload.valid()) {
+      if (kept != nullptr) mail::free(kept);
       tell({.what = noted::held_too_much, .topic = m.topic, .event = m.event, .count = s.held});
       join_answer(s, status::error, payload_access::borrow(R"({"reason":"join crashed"})", false), answer::refused_join);
       end_now(unseat(at), exit_reason::killed);
       return;
     }
-    kept->payload = payload_access::owned(m.payload, loop_access::from(*loop_));
     s.waiting.push(kept);
     ++s.held;
     s.held_bytes += bytes;
@@ -403,7 +403,7 @@ class socket_core : public client {
       tell({.what = noted::handled_in, .topic = m.topic, .event = m.event, .ref = m.ref, .payload = &m.payload});
     if (said.answers_) {
       errc const fault = answer_with(s.stamp(), m, said.status_, said.response_, answer::message);
-      if (fault != errc::none) return crash(s, m.event, fault);
+      if (fault != errc::none && fault != errc::no_memory) return crash(s, m.event, fault);
     }
     if (said.stops_) finish(s, said.why_);
   }
@@ -443,12 +443,13 @@ class socket_core : public client {
     bool const pending = s.state == channel_state::joining;
     switch (m.kind) {
       case mail_kind::push:
-        if (errc const fault = send_push(s, m.text(0), m.payload); fault != errc::none) crash(s, m.text(0), fault);
+        if (errc const fault = send_push(s, m.text(0), m.payload); fault != errc::none && fault != errc::no_memory)
+          crash(s, m.text(0), fault);
         break;
       case mail_kind::cast:
         if (errc const fault = loop_access::publish(
                 *loop_, broadcast{s.on->text(), m.text(0), payload_access::lend(m.payload), {}}, m.granted ? &s : nullptr);
-            fault != errc::none)
+            fault != errc::none && fault != errc::no_memory)
           crash(s, m.text(0), fault);
         break;
       case mail_kind::info: {
@@ -694,7 +695,10 @@ class socket_core : public client {
 
   errc answer_with(token join_ref, message const& m, phx::status s, payload const& response, answer to) noexcept {
     frame_builder out(loop_access::pool(*loop_));
-    return send(out, wire.encode(out, reply{join_ref, m.ref, m.topic_name, s, response, to}));
+    // A topic is written without the escapes its client may have needed; what is no string has to come back as it came.
+    name const topic = m.topic_name.is_string() && m.topic_name.json.find('\\') != std::string_view::npos ? name{m.topic, {}}
+                                                                                                          : m.topic_name;
+    return send(out, wire.encode(out, reply{join_ref, m.ref, topic, s, response, to}));
   }
   void static_answer(token join_ref, message const& m, std::string_view response, answer to) noexcept {
     (void)answer_with(join_ref, m, status::error, payload_access::borrow(response, false), to);
@@ -706,9 +710,12 @@ class socket_core : public client {
   /// What was encoded goes to the client, whole or not at all.
   errc send(frame_builder& out, errc fault) noexcept {
     if (fault != errc::none) return fault;
-    if (!out.started()) return out.failed() ? errc::no_memory : errc::none;  // none: this generation is silent
+    if (!out.started() && !out.failed()) return errc::none;  // this generation is silent
     frame const f = out.finish();
-    if (f.empty()) return errc::no_memory;
+    if (f.empty()) {
+      tell({.what = noted::no_memory});
+      return errc::no_memory;
+    }
     if (!closing) deliver(f);
     return errc::none;
   }
@@ -751,7 +758,7 @@ inline send_status self_send(loop& here, socket_id socket, std::uint32_t number,
   m->slot = socket.slot;
   m->generation = socket.generation;
   m->number = number;
-  m->payload = payload_access::owned(what, loop_access::from(here));
+  if (!mail::carries(m, what, loop_access::from(here))) return send_status::dropped;
   if (delay <= duration::zero()) {
     loop_access::later(here, m);
   } else if (!loop_access::timer(here, here.now() + delay, m, socket)) {
