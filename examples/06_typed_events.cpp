@@ -1,0 +1,56 @@
+// Events bound to member functions that take a struct of one's own. A payload that does not fit is answered with the name of
+// the field at fault, and the channel lives.
+#include <phx/adapter/blocking.hpp>
+#include <phx/adapter/nlohmann.hpp>
+#include <phx/phx.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace {
+
+struct move {
+  std::string piece;
+  int x = 0, y = 0;
+};
+struct chat {
+  std::string text;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(move, piece, x, y)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(chat, text)
+
+class board {
+ public:
+  using json = phx::nlohmann_json;  // who reads the structs: any JSON library with such an adapter
+
+  phx::outcome moved(phx::context& here, move const& m) {
+    if (m.x < 0 || m.x > 7 || m.y < 0 || m.y > 7) return phx::outcome::reply("illegal");  // a status of one's own
+    here.broadcast_from("moved", phx::to_payload(nlohmann::json(m)));
+    return phx::outcome::reply(phx::to_payload(nlohmann::json{{"moves", ++moves_}}));
+  }
+  phx::outcome said(phx::context& here, chat const& c) {
+    here.broadcast("said", phx::to_payload(nlohmann::json(c)));
+    return phx::outcome::noreply();
+  }
+  phx::outcome resigned(phx::context&) { return phx::outcome::stop(); }
+
+  static constexpr auto events =
+      phx::events(phx::on<&board::moved>("move"), phx::on<&board::said>("say"), phx::on<&board::resigned>("resign"));
+
+ private:
+  int moves_ = 0;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  phx::router app;
+  app.channel<board>("board:*");
+
+  phx::blocking::options how;
+  if (argc == 3) how.port = static_cast<std::uint16_t>(std::atoi(argv[2]));  // --port P
+  phx::blocking::server server(app, how);
+  std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
+  std::fflush(stdout);
+  server.run();
+}
