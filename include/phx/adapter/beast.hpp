@@ -24,8 +24,6 @@
 
 #include <phx/adapter/detail/beast_visitor.hpp>
 
-#include <thread>
-
 namespace phx::inline PHX_BUILD::beast {
 
 class server {
@@ -38,6 +36,7 @@ class server {
   server& operator=(server const&) = delete;
   /// Ends every connection without a word: their channels end. @pre no thread runs the io_context.
   ~server() {
+    core_->draining.store(false);  // nobody is told any more
     for (auto const& l : core_->lanes) l->dismiss();
     for (auto const& l : core_->lanes) l->end();
   }
@@ -61,7 +60,6 @@ class server {
   /// @param o told of everything, refused requests included, by several threads at once. Outlives the server.
   template <Observer O>
   void observe(O& o) noexcept {
-    core_->observer = phx::detail::observer_ref::of(o);
     for (auto const& l : core_->lanes) l->loop().observe(o);
   }
   /// Accepts connections from now on. @par Errors: an address or a port that cannot be had: std::runtime_error.
@@ -106,8 +104,8 @@ class server {
     class opening_to final : public detail::opening {
      public:
       opening_to(D& app, admitted_as&& who) : app_(app), who_(std::move(who)) { subprotocol = who_.subprotocol; }
-      void open(std::shared_ptr<detail::core> const& c, detail::lane& on, detail::tcp_socket&& s, std::span<char> early) override {
-        detail::connection_to<D>::open(c, on, std::move(s), app_, std::move(who_), early);
+      void open(detail::ticket&& t, detail::tcp_socket&& s, std::span<char> early) override {
+        detail::connection_to<D>::open(std::move(t), std::move(s), app_, std::move(who_), early);
       }
 
      private:

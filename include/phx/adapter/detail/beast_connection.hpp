@@ -14,9 +14,8 @@ namespace phx::inline PHX_BUILD::beast::detail {
 /// readable, then reads into its loop's.
 class connection : public guest {
  public:
-  connection(std::shared_ptr<core> const& c, lane& on, tcp_socket&& s, std::size_t most)
-      : guest(c, on, std::move(s)), frames_(most) {
-    on.keep(*this);
+  connection(ticket&& t, tcp_socket&& s, std::size_t most) : guest(std::move(t), std::move(s)), frames_(most) {
+    here().keep(*this);
   }
 
   // ---- the Transport
@@ -281,16 +280,16 @@ class connection_to final : public connection {
  public:
   using admitted_as = admission<typename D::session_type>;
 
-  static void open(std::shared_ptr<core> const& c, lane& on, tcp_socket&& s, D& app, admitted_as&& who, std::span<char> early) {
-    auto* const made = new connection_to(c, on, std::move(s), app, std::move(who));
+  static void open(ticket&& t, tcp_socket&& s, D& app, admitted_as&& who, std::span<char> early) {
+    auto* const made = new connection_to(std::move(t), std::move(s), app, std::move(who));
     hold const while_it_begins(*made);
     made->begin(early);
   }
 
  private:
-  connection_to(std::shared_ptr<core> const& c, lane& on, tcp_socket&& s, D& app, admitted_as&& who)
-      : connection(c, on, std::move(s), who.bounds->frame) {
-    phoenix_.emplace(on.loop(), app, std::move(who), transport{this}, clock_now());
+  connection_to(ticket&& t, tcp_socket&& s, D& app, admitted_as&& who)
+      : connection(std::move(t), std::move(s), who.bounds->frame) {
+    phoenix_.emplace(here().loop(), app, std::move(who), transport{this}, clock_now());
   }
   bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept override {
     return phoenix_->receive(op, part, last, now);

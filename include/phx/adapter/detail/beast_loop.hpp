@@ -110,6 +110,21 @@ class core;
 class lane;
 class guest;
 
+/// A place in a loop and in the count of all, taken when a connection is accepted, given back when it is gone.
+class ticket {
+ public:
+  ticket(std::shared_ptr<core> all, lane& on) noexcept;
+  ticket(ticket&& other) noexcept : all_(std::move(other.all_)), on_(other.on_) {}
+  ticket& operator=(ticket&&) = delete;
+  ~ticket();
+  [[nodiscard]] std::shared_ptr<core> const& all() const noexcept { return all_; }
+  [[nodiscard]] lane& on() const noexcept { return *on_; }
+
+ private:
+  std::shared_ptr<core> all_;
+  lane* on_;
+};
+
 /// First in, first out; a guest is in one of them.
 struct guest_list {
   guest* first = nullptr;
@@ -120,7 +135,8 @@ struct guest_list {
 /// inside of its strand or, when the io_context ends, alone. So the count needs no atomic.
 class guest {
  public:
-  guest(std::shared_ptr<core> all, lane& on, tcp_socket&& s) noexcept;
+  guest(ticket&& t, tcp_socket&& s) noexcept
+      : socket_(std::move(s)), ticket_(std::move(t)), all_(ticket_.all()), lane_(&ticket_.on()) {}
   guest(guest const&) = delete;
   guest& operator=(guest const&) = delete;
 
@@ -152,11 +168,13 @@ class guest {
   }
   [[nodiscard]] lane& here() const noexcept { return *lane_; }
   [[nodiscard]] core& all() const noexcept { return *all_; }
-  [[nodiscard]] std::shared_ptr<core> const& shared() const noexcept { return all_; }
+  /// For the guest that this one becomes.
+  [[nodiscard]] ticket pass_on() noexcept { return std::move(ticket_); }
   tcp_socket socket_;
 
  private:
   friend class lane;
+  ticket ticket_;
   std::shared_ptr<core> all_;
   lane* lane_;
   guest_list* in_ = nullptr;
@@ -280,7 +298,7 @@ class opening {
   opening& operator=(opening const&) = delete;
   virtual ~opening() = default;
   /// @param early frames that came with the request.
-  virtual void open(std::shared_ptr<core> const&, lane&, tcp_socket&&, std::span<char> early) = 0;
+  virtual void open(ticket&&, tcp_socket&&, std::span<char> early) = 0;
   std::string subprotocol{};
 };
 class mounted {
@@ -363,7 +381,6 @@ class core : public std::enable_shared_from_this<core> {
   phx::endpoint everywhere;
   std::vector<std::unique_ptr<mounted>> mounts;
   std::vector<route> routes;
-  phx::detail::observer_ref observer{};
   std::vector<std::unique_ptr<lane>> lanes;  // after `everywhere`, which their loops are in
   std::uint16_t port = 0;
   std::atomic<std::uint32_t> guests{0};
@@ -415,16 +432,16 @@ class core : public std::enable_shared_from_this<core> {
 
 // ---- bodies
 
-inline guest::guest(std::shared_ptr<core> all, lane& on, tcp_socket&& s) noexcept
-    : socket_(std::move(s)), all_(std::move(all)), lane_(&on) {
+inline ticket::ticket(std::shared_ptr<core> all, lane& on) noexcept : all_(std::move(all)), on_(&on) {
   all_->guests.fetch_add(1);
-  lane_->guests.fetch_add(1, std::memory_order_relaxed);
+  on_->guests.fetch_add(1, std::memory_order_relaxed);
 }
-inline guest::~guest() {
-  lane_->forget(*this);
-  lane_->guests.fetch_sub(1, std::memory_order_relaxed);
+inline ticket::~ticket() {
+  if (!all_) return;
+  on_->guests.fetch_sub(1, std::memory_order_relaxed);
   all_->left();
 }
+inline guest::~guest() { lane_->forget(*this); }
 
 inline lane::lane(core& all, net::io_context& io)
     : pool(all.how.limits.memory, 8),

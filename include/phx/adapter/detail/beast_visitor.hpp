@@ -43,11 +43,11 @@ namespace http = boost::beast::http;
 
 class visitor final : public guest {
  public:
-  static void begin(std::shared_ptr<core> const& c, lane& on, tcp_socket&& s) {
-    auto* const made = new visitor(c, on, std::move(s));
+  static void begin(ticket&& t, tcp_socket&& s) {
+    auto* const made = new visitor(std::move(t), std::move(s));
     hold const while_it_begins(*made);
-    on.greet(*made);
-    if (c->guests.load() > c->how.max_connections) made->refuse(503);
+    made->here().greet(*made);
+    if (made->all().guests.load() > made->all().how.max_connections) made->refuse(503);
     else made->next_request();
   }
 
@@ -65,8 +65,8 @@ class visitor final : public guest {
   enum class state : std::uint8_t { reading, answering, lingering };
   using parser = http::request_parser<http::string_body>;
 
-  visitor(std::shared_ptr<core> const& c, lane& on, tcp_socket&& s)
-      : guest(c, on, std::move(s)), bytes_(std::size_t{c->how.head_bytes} + 4096) {
+  visitor(ticket&& t, tcp_socket&& s)
+      : guest(std::move(t), std::move(s)), bytes_(std::size_t{all().how.head_bytes} + 4096) {
     error_code ignored;
     auto const peer = socket_.remote_endpoint(ignored);
     address_ = peer.address().to_string();
@@ -163,10 +163,7 @@ class visitor final : public guest {
       if (!no && (!asked.body.empty() || parser_->chunked())) no = phx::refuse(refusal::upgrade, "a request with a body");
       if (!no) opening_ = std::move(*std::get_if<std::unique_ptr<opening>>(&judged));
     }
-    if (no) {
-      std::string const why = std::string(to_string(no->why)) + (no->detail.empty() ? "" : ": ") + no->detail;
-      all().observer({.what = noted::connect_refused, .text = why, .code = no->answer.status});
-    }
+    if (no) note(here().loop(), *no);
     write(no ? to_bytes(no->answer, stays_, false)
              : phx::detail::switching_protocols(*asked.header("sec-websocket-key"), opening_->subprotocol));
   }
@@ -188,7 +185,7 @@ class visitor final : public guest {
     if (opening_) {
       or_hang_up([&] {
         auto const early = bytes_.data();
-        opening_->open(shared(), here(), std::move(socket_), {static_cast<char*>(early.data()), early.size()});
+        opening_->open(pass_on(), std::move(socket_), {static_cast<char*>(early.data()), early.size()});
       });
       return;
     }
@@ -244,8 +241,8 @@ inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
         error_code ignored;
         s.set_option(net::ip::tcp::no_delay(true), ignored);  // phx says when a turn ends; Nagle would wait for more
         s.non_blocking(true, ignored);
-        net::post(at.executor(), [self = shared_from_this(), &at, s = std::move(s)]() mutable {
-          (void)guarded([&] { visitor::begin(self, at, std::move(s)); }, [](char const*) noexcept {});
+        net::post(at.executor(), [t = ticket(shared_from_this(), at), s = std::move(s)]() mutable {
+          (void)guarded([&] { visitor::begin(std::move(t), std::move(s)); }, [](char const*) noexcept {});
         });
       },
       [](char const*) noexcept {});

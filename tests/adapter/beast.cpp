@@ -1,0 +1,484 @@
+#include <phx/adapter/beast.hpp>
+
+#include <doctest/doctest.h>
+
+#include <future>
+#include <mutex>
+#include <thread>
+
+#include "support/raw_client.hpp"
+
+using namespace std::chrono_literals;
+using phx_tests::raw_client;
+
+namespace {
+
+struct room {
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "echo") return phx::outcome::reply(phx::status::ok, in.payload);
+    if (in.event == "shout") {
+      (void)here.broadcast("shout", in.payload);
+      return phx::outcome::noreply();
+    }
+    if (in.event == "flood") {
+      // More than kernels buffer on loopback, in pieces of 64 KiB.
+      auto const large = phx::payload::json("{\"fill\":\"" + std::string(65536, 'x') + "\"}");
+      for (int i = 0; i < 600; ++i) (void)here.push("flood", large);
+      return phx::outcome::noreply();
+    }
+    if (in.event == "later") {
+      (void)here.send_after(30ms, "due", in.payload);
+      return phx::outcome::noreply();
+    }
+    return phx::outcome::stop(phx::exit_reason::error);
+  }
+  phx::outcome handle_info(phx::context& here, phx::message const& in) {
+    (void)here.push("due", in.payload);
+    return phx::outcome::noreply();
+  }
+};
+
+/// What the observer was told, by any thread.
+struct journal {
+  std::mutex mutex{};
+  std::vector<std::string> lines{};
+  void on(phx::notice const& n) noexcept {
+    std::string line(to_string(n.what));
+    for (std::string_view const part : {n.event, n.text, n.exit.detail()}) line.append(" ").append(part);
+    std::lock_guard const hold(mutex);
+    lines.push_back(std::move(line));
+  }
+  [[nodiscard]] std::size_t count(std::string_view what) {
+    std::lock_guard const hold(mutex);
+    std::size_t n = 0;
+    for (std::string const& l : lines) n += l.starts_with(what) ? 1u : 0u;
+    return n;
+  }
+  /// Waits for it.
+  [[nodiscard]] bool has(std::string_view what, std::size_t times = 1) {
+    for (int i = 0; i < 500; ++i) {
+      if (count(what) >= times) return true;
+      std::this_thread::sleep_for(10ms);
+    }
+    return false;
+  }
+};
+
+phx::beast::options quick(std::uint32_t loops = 1) {
+  phx::beast::options o{.port = 0, .loops = loops};
+  o.goodbye = 500ms;
+  return o;
+}
+
+/// A server and its threads, drained at the end of the scope.
+struct running {
+  explicit running(phx::beast::options o = quick(), unsigned threads = 1, phx::mount m = {}) : server(io, std::move(o)) {
+    app.channel<room>("room:*");
+    server.observe(seen);
+    server.serve(app, std::move(m));
+    server.serve(app, phx::mount{.path = "/other", .url_host = "other.example"});
+    server.route([](phx::beast::http_request const& r) -> std::optional<phx::http_answer> {
+      if (r.path == "/body") return phx::http_answer{200, {{"x-method", std::string(r.method)}}, std::string(r.body)};
+      if (r.path == "/peer") return phx::http_answer{200, {}, std::string(r.peer.address)};
+      if (r.path == "/throws") throw 1;
+      return std::nullopt;
+    });
+    server.start();
+    for (unsigned i = 0; i < threads; ++i) pool.emplace_back([this] { io.run(); });
+  }
+  ~running() { end(); }
+  /// True when the io_context ran out of work by itself.
+  bool end() {
+    if (pool.empty()) return true;
+    std::promise<void> gone;
+    server.drain({}, [&] { gone.set_value(); });
+    bool const done = gone.get_future().wait_for(10s) == std::future_status::ready;
+    if (!done) io.stop();
+    for (std::thread& t : pool) t.join();
+    pool.clear();
+    return done;
+  }
+  raw_client client(int receive_buffer = 0) const { return raw_client(server.port(), receive_buffer); }
+  raw_client joined(std::string const& topic = "room:a", int receive_buffer = 0) const {
+    raw_client c = client(receive_buffer);
+    REQUIRE(c.open() == 101);
+    REQUIRE(c.text("[\"1\",\"1\",\"" + topic + "\",\"phx_join\",{}]"));
+    REQUIRE(c.read().data == "[\"1\",\"1\",\"" + topic + "\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]");
+    return c;
+  }
+  /// Waits until so many connections are there.
+  bool connections(std::uint32_t n) const {
+    for (int i = 0; i < 500 && server.connections() != n; ++i) std::this_thread::sleep_for(10ms);
+    return server.connections() == n;
+  }
+  boost::asio::io_context io{};
+  phx::router<> app{};
+  journal seen{};
+  phx::beast::server server;
+  std::vector<std::thread> pool{};
+};
+
+std::string request(std::string_view method, std::string_view target, std::string_view more = {}, std::string_view body = {}) {
+  return std::string(method) + ' ' + std::string(target) + " HTTP/1.1\r\nhost: h\r\n" + std::string(more) + "\r\n" + std::string(body);
+}
+
+}  // namespace
+
+TEST_CASE("beast: a client upgrades, joins, is echoed, and closes") {
+  running r;
+  raw_client c = r.joined();
+  CHECK(c.head().find("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") != std::string::npos);
+  CHECK(c.head().find("sec-websocket-extensions") == std::string::npos);
+  CHECK(c.text(R"(["1","2","room:a","echo",{"n":1}])"));
+  raw_client::message const m = c.read();
+  CHECK(m.first == 0x81);
+  CHECK(m.data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{"n":1}}])");
+  CHECK(c.close(1000));
+  CHECK(c.read().closed() == 1000);
+  CHECK(c.read().ended);
+  CHECK(r.connections(0));
+}
+
+TEST_CASE("beast: frames sent with the request are not lost") {
+  running r;
+  raw_client c = r.client();
+  CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
+               raw_client::frame(0x81, R"([null,"1","phoenix","heartbeat",{}])") +
+               raw_client::frame(0x81, R"([null,"2","phoenix","heartbeat",{}])")));
+  CHECK(c.read_head() == 101);
+  CHECK(c.read().data == R"([null,"1","phoenix","phx_reply",{"status":"ok","response":{}}])");
+  CHECK(c.read().data == R"([null,"2","phoenix","phx_reply",{"status":"ok","response":{}}])");
+}
+
+TEST_CASE("beast: requests and frames may come byte by byte") {
+  running r;
+  raw_client c = r.client();
+  std::string const all = raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
+                          raw_client::frame(0x81, R"([null,"1","phoenix","heartbeat",{}])");
+  for (char const byte : all) CHECK(c.send({&byte, 1}));
+  CHECK(c.read_head() == 101);
+  CHECK(c.read().data == R"([null,"1","phoenix","phx_reply",{"status":"ok","response":{}}])");
+}
+
+TEST_CASE("beast: what is refused is refused with its status, and the observer is told why") {
+  running r;
+  auto const asks = [&](std::string const& bytes) {
+    raw_client c = r.client();
+    CHECK(c.send(bytes));
+    return c.read_head();
+  };
+  CHECK(asks(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")) == 403);
+  CHECK(asks(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0", "origin: http://evil.example\r\n")) == 403);
+  CHECK(asks(raw_client::upgrade_request("/other/websocket?vsn=2.0.0", "origin: http://other.example\r\n")) == 101);
+  CHECK(asks(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0", "content-length: 2\r\n") + "[]") == 400);
+  CHECK(asks(request("GET", "/socket/websocket?vsn=2.0.0")) == 400);
+  CHECK(asks("GET /socket/websocket HTTP/1.0\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+             "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n") == 400);
+  CHECK(asks(request("POST", "/socket/websocket?vsn=2.0.0", "content-length: 2\r\n", "{}")) == 400);
+  CHECK(asks("nonsense\r\n\r\n") == 400);
+  CHECK(asks("GET / HTTP/3.0\r\n\r\n") == 505);
+  CHECK(asks(request("GET", "/", "x: " + std::string(20'000, 'x') + "\r\n")) == 431);
+  CHECK(asks(request("POST", "/body", "content-length: 100000\r\n")) == 413);
+  CHECK(r.seen.has("connect_refused vsn 9.0.0"));
+  CHECK(r.seen.has("connect_refused origin"));
+  CHECK(r.seen.has("connect_refused upgrade 'connection' header must contain 'upgrade', got []"));
+}
+
+TEST_CASE("beast: a subprotocol of the mount is answered") {
+  phx::mount m{};
+  m.subprotocols = {"phoenix"};
+  running r(quick(), 1, m);
+  raw_client c = r.client();
+  CHECK(c.open("/socket/websocket?vsn=2.0.0", "sec-websocket-protocol: 123, phoenix\r\n") == 101);
+  CHECK(c.head().find("sec-websocket-protocol: phoenix\r\n") != std::string::npos);
+  raw_client d = r.client();
+  CHECK(d.open("/socket/websocket?vsn=2.0.0", "sec-websocket-protocol: 123\r\n") == 403);
+}
+
+TEST_CASE("beast: the host's routes are asked, one request after the other on a connection") {
+  running r;
+  raw_client c = r.client();
+  CHECK(c.send(request("POST", "/body?x", "content-length: 5\r\n", "hello") + request("GET", "/none") +
+               request("POST", "/body", "transfer-encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n") + request("HEAD", "/peer") +
+               request("GET", "/throws") + request("GET", "/peer", "connection: close\r\n")));
+  std::string const all = c.read_all();
+  CHECK(all == "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-method: POST\r\n\r\nhello"
+               "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+               "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nx-method: POST\r\n\r\nabc"
+               "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"
+               "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
+               "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\n127.0.0.1");
+}
+
+TEST_CASE("beast: a request that does not come to an end has a deadline, and so has none at all") {
+  phx::beast::options o = quick();
+  o.handshake = 100ms;
+  running r(o);
+  raw_client half = r.client(), silent = r.client();
+  CHECK(half.send("GET /socket/websocket HTTP/1.1\r\nhost"));
+  CHECK(half.read_head() == 408);
+  CHECK(half.read_end());
+  CHECK(silent.read_all().empty());
+  CHECK(r.connections(0));
+}
+
+TEST_CASE("beast: beyond max_connections the next one is told 503") {
+  phx::beast::options o = quick();
+  o.max_connections = 1;
+  running r(o);
+  {
+    raw_client first = r.joined();
+    raw_client second = r.client();
+    CHECK(second.read_head() == 503);
+    CHECK(second.read_end());
+    CHECK(first.text(R"([null,"1","phoenix","heartbeat",{}])"));
+    CHECK(first.read().first == 0x81);
+  }
+  CHECK(r.connections(0));
+  CHECK(r.client().open() == 101);
+}
+
+TEST_CASE("beast: pings are answered with what they carry, in their order among the replies") {
+  running r;
+  raw_client c = r.client();
+  REQUIRE(c.open() == 101);
+  CHECK(c.send(raw_client::frame(0x89, "") + raw_client::frame(0x81, R"([null,"1","phoenix","heartbeat",{}])") +
+               raw_client::frame(0x89, std::string(125, 'x'))));
+  raw_client::message m = c.read();
+  CHECK(m.first == 0x8a);
+  CHECK(m.data.empty());
+  CHECK(c.read().data == R"([null,"1","phoenix","phx_reply",{"status":"ok","response":{}}])");
+  m = c.read();
+  CHECK(m.first == 0x8a);
+  CHECK(m.data == std::string(125, 'x'));
+}
+
+TEST_CASE("beast: a message in fragments, a ping between them, is one message") {
+  running r;
+  raw_client c = r.joined();
+  CHECK(c.send(raw_client::frame(0x01, R"(["1","2","ro)") + raw_client::frame(0x89, "?")));
+  CHECK(c.read().first == 0x8a);
+  CHECK(c.send(raw_client::frame(0x80, R"(om:a","echo",{}])")));
+  CHECK(c.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{}}])");
+}
+
+TEST_CASE("beast: a large message comes whole, and goes back whole") {
+  running r;
+  raw_client c = r.joined();
+  std::string const body = "{\"x\":\"" + std::string(900'000, 'y') + "\"}";
+  CHECK(c.text(R"(["1","2","room:a","echo",)" + body + "]"));
+  CHECK(c.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":)" + body + "}]");
+}
+
+TEST_CASE("beast: who breaks the protocol is told with which code, and the channels end") {
+  running r(quick(), 1, [] {
+    phx::mount m{};
+    m.bounds.frame = 1000;
+    return m;
+  }());
+  auto const code = [&](std::string const& bytes) {
+    raw_client c = r.joined();
+    CHECK(c.send(bytes));
+    raw_client::message const last = c.read();
+    CHECK(c.read().ended);
+    return last.closed();
+  };
+  CHECK(code(raw_client::frame(0x81, std::string(1001, ' '))) == 1009);
+  CHECK(code(std::string("\x81\xff\0\0\0\0\0\x10\0\0mask", 14)) == 1009);
+  CHECK(code(raw_client::frame(0x01, std::string(600, ' ')) + raw_client::frame(0x80, std::string(600, ' '))) == 1009);
+  CHECK(code(raw_client::frame(0x83, "")) == 1002);
+  CHECK(code(raw_client::frame(0xc1, "[]")) == 1002);
+  CHECK(code(raw_client::frame(0x80, "[]")) == 1002);
+  CHECK(code(raw_client::frame(0x89, std::string(126, 'A'))) == 1002);
+  CHECK(code(std::string("\x81\x02[]", 4)) == 1002);
+  CHECK(code(raw_client::frame(0x81, "\xc3\x28")) == 1007);
+  CHECK(code(raw_client::frame(0x81, "[]")) == 1011);
+  CHECK(code(raw_client::frame(0x88, std::string("\x0f\xa0", 2))) == 1000);
+  CHECK(code(raw_client::frame(0x88, std::string("\x03\xed", 2))) == 1002);
+  CHECK(code(raw_client::frame(0x88, "")) == 1000);
+  CHECK(r.connections(0));
+  CHECK(r.seen.count("channel_ended") == 13);
+}
+
+TEST_CASE("beast: a client that is closed and does not hang up is hung up on") {
+  running r;
+  raw_client c = r.joined();
+  CHECK(c.close(1000));
+  CHECK(c.read().closed() == 1000);
+  CHECK(c.read_end());
+  // The client's end of the connection stays open.
+  CHECK(r.connections(0));
+}
+
+TEST_CASE("beast: a client that vanishes ends its channels") {
+  running r;
+  r.joined().drop();
+  CHECK(r.seen.has("channel_ended   lost"));
+  CHECK(r.connections(0));
+}
+
+TEST_CASE("beast: clients are spread over all loops, and a broadcast reaches those of each") {
+  running r(quick(4), 2);
+  std::vector<raw_client> all;
+  for (int i = 0; i < 16; ++i) all.push_back(r.joined());
+  CHECK(all[0].text(R"(["1","2","room:a","shout",{"n":1}])"));
+  for (raw_client& c : all) CHECK(c.read().data == R"([null,null,"room:a","shout",{"n":1}])");
+  CHECK(r.server.endpoint().broadcast("room:a", "news", phx::payload{}) == phx::errc::none);
+  for (raw_client& c : all) CHECK(c.read().data == R"([null,null,"room:a","news",{}])");
+
+  std::atomic<std::uint32_t> sockets{0}, loops{0};
+  r.server.in_loops([&](phx::loop& l) {
+    CHECK(l.sockets() == 4);
+    sockets += l.sockets();
+    ++loops;
+  });
+  for (int i = 0; i < 500 && loops != 4; ++i) std::this_thread::sleep_for(10ms);
+  CHECK(sockets == 16);
+}
+
+TEST_CASE("beast: a channel's timer goes off") {
+  running r;
+  raw_client c = r.joined();
+  auto const before = std::chrono::steady_clock::now();
+  CHECK(c.text(R"(["1","2","room:a","later",{"n":2}])"));
+  CHECK(c.read().data == R"(["1",null,"room:a","due",{"n":2}])");
+  auto const took = std::chrono::steady_clock::now() - before;
+  CHECK(took >= 30ms);
+  CHECK(took < 900ms);  // not by the timer of the second chance
+}
+
+TEST_CASE("beast: who says nothing for limits::idle is closed with 1001") {
+  phx::mount m{};
+  m.bounds.idle = 150ms;
+  running r(quick(), 1, m);
+  raw_client c = r.joined();
+  CHECK(c.read_close() == 1001);
+}
+
+TEST_CASE("beast: a client that does not read is not read from, and gets everything in order when it does") {
+  phx::beast::options o = quick();
+  o.high_water = 64 * 1024;
+  phx::mount m{};
+  m.bounds.outbound = 200'000'000;
+  running r(o, 1, m);
+  raw_client c = r.joined("room:a", 4096);
+  std::string const body = "{\"x\":\"" + std::string(10'000, 'y') + "\"}";
+  int sent = 0;
+  // Without a bound on what is read this would go on for ever.
+  while (sent < 20'000 && c.send_within(raw_client::frame(0x81, "[\"1\",\"" + std::to_string(sent) + "\",\"room:a\",\"echo\"," + body + "]"), 300ms))
+    ++sent;
+  REQUIRE(sent < 20'000);
+  for (int i = 0; i < sent; ++i)
+    REQUIRE(c.read().data == "[\"1\",\"" + std::to_string(i) + "\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":" + body + "}]");
+}
+
+TEST_CASE("beast: more than limits::outbound closes with 1008, and nobody else notices") {
+  phx::mount m{};
+  m.bounds.outbound = 1'000'000;
+  running r(quick(), 1, m);
+  raw_client slow = r.joined("room:a", 4096), other = r.joined("room:b");
+  CHECK(slow.text(R"(["1","2","room:a","flood",{}])"));
+  CHECK(r.seen.has("pressure"));
+  CHECK(other.text(R"(["1","2","room:b","echo",{}])"));
+  CHECK(other.read().data == R"(["1","2","room:b","phx_reply",{"status":"ok","response":{}}])");
+  // What was taken before is still written, then the close.
+  CHECK(slow.read_close() == 1008);
+}
+
+TEST_CASE("beast: a client that reads nothing at all is hung up on after its goodbye") {
+  phx::mount m{};
+  m.bounds.outbound = 1'000'000;
+  running r(quick(), 1, m);
+  raw_client slow = r.joined("room:a", 4096);
+  CHECK(slow.text(R"(["1","2","room:a","flood",{}])"));
+  CHECK(r.seen.has("pressure"));
+  CHECK(r.connections(0));
+}
+
+TEST_CASE("beast: a broadcast that is far more than a socket takes arrives whole and in order") {
+  phx::mount m{};
+  m.bounds.outbound = 200'000'000;
+  running r(quick(), 1, m);
+  raw_client c = r.joined("room:a", 4096);
+  CHECK(c.text(R"(["1","2","room:a","flood",{}])"));
+  CHECK(c.text(R"(["1","3","room:a","echo",{}])"));
+  for (int i = 0; i < 600; ++i) REQUIRE(c.read().data.size() > 65536);
+  CHECK(c.read().data == R"(["1","3","room:a","phx_reply",{"status":"ok","response":{}}])");
+}
+
+TEST_CASE("beast: drained clients are told 1012, nobody is let in, and the io_context comes to its end") {
+  running r(quick(2), 2);
+  std::vector<raw_client> all;
+  for (int i = 0; i < 8; ++i) all.push_back(r.joined());
+  raw_client without_channels = r.client();
+  REQUIRE(without_channels.open() == 101);
+  raw_client speaks_http = r.client();
+  REQUIRE(speaks_http.send(request("GET", "/peer")));
+  REQUIRE(speaks_http.read_head() == 200);
+  raw_client half = r.client();
+  REQUIRE(half.send("GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\n"));
+  REQUIRE(r.connections(11));
+
+  std::promise<void> gone;
+  r.server.drain({}, [&] { gone.set_value(); });
+  for (raw_client& c : all) CHECK(c.read().closed() == 1012);
+  CHECK(without_channels.read().closed() == 1012);
+  CHECK(speaks_http.read_all() == "127.0.0.1");
+  CHECK(half.send(raw_client::upgrade_request("/x").substr(17)));
+  CHECK(half.read_head() == 503);
+  half.drop();
+  all.clear();
+  without_channels.drop();
+  CHECK(gone.get_future().wait_for(5s) == std::future_status::ready);
+  CHECK(r.server.connections() == 0);
+  for (std::thread& t : r.pool) t.join();
+  r.pool.clear();
+  CHECK_FALSE(raw_client(r.server.port()).connected());
+}
+
+TEST_CASE("beast: a server that is stopped cuts its connections, and their channels end") {
+  running r(quick(2), 2);
+  raw_client a = r.joined(), b = r.joined();
+  r.server.stop();
+  CHECK(a.read_end());
+  CHECK(b.read_end());
+  for (std::thread& t : r.pool) t.join();
+  r.pool.clear();
+  CHECK(r.server.connections() == 0);
+  CHECK(r.seen.count("channel_ended") == 2);
+}
+
+TEST_CASE("beast: a server may go while clients are connected, and its io_context after it") {
+  journal seen;
+  std::optional<raw_client> c;
+  {
+    boost::asio::io_context io;
+    phx::router<> app;
+    app.channel<room>("room:*");
+    phx::beast::server server(io, quick(2));
+    server.observe(seen);
+    server.serve(app, {});
+    server.start();
+    std::thread one([&] { io.run(); });
+    c.emplace(server.port());
+    CHECK(c->open() == 101);
+    CHECK(c->text(R"(["1","1","room:a","phx_join",{}])"));
+    CHECK(c->read().first == 0x81);
+    io.stop();
+    one.join();
+  }
+  CHECK(c->read_end());
+  CHECK(seen.count("channel_ended") == 1);
+}
+
+TEST_CASE("beast: a mount that is wrong, an address that is none and a port that is taken are told at once") {
+  boost::asio::io_context io;
+  phx::router<> app;
+  phx::beast::server a(io, quick());
+  CHECK_THROWS_WITH_AS(a.serve(app, phx::mount{.path = "socket"}), doctest::Contains("socket"), std::runtime_error);
+  a.start();
+  phx::beast::server b(io, {.port = a.port()});
+  CHECK_THROWS_WITH_AS(b.start(), doctest::Contains(std::to_string(a.port()).c_str()), std::runtime_error);
+  phx::beast::server d(io, {.address = "localhost"});
+  CHECK_THROWS_WITH_AS(d.start(), doctest::Contains("localhost"), std::runtime_error);
+}
