@@ -55,7 +55,9 @@ using std::chrono::steady_clock;
     for (std::size_t i = 16; i < 80; ++i) w[i] = turned(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
     auto [a, b, c, d, e] = h;
     for (std::size_t i = 0; i < 80; ++i) {
-      std::uint32_t const f = i < 20 ? ((b & c) | (~b & d)) : i >= 40 && i < 60 ? ((b & c) | (b & d) | (c & d)) : (b ^ c ^ d);
+      std::uint32_t const f = i < 20              ? (b & c) | (~b & d)
+                              : i >= 40 && i < 60 ? (b & c) | (b & d) | (c & d)
+                                                  : b ^ c ^ d;
       std::uint32_t const k = i < 20 ? 0x5A827999u : i < 40 ? 0x6ED9EBA1u : i < 60 ? 0x8F1BBCDCu : 0xCA62C1D6u;
       std::uint32_t const next = turned(a, 5) + f + e + k + w[i];
       e = std::exchange(d, std::exchange(c, turned(std::exchange(b, std::exchange(a, next)), 30)));
@@ -109,8 +111,10 @@ struct request_head {
   };
   for (std::size_t i = 0; i < text.size(); ++i) {
     auto const c = static_cast<unsigned char>(text[i]);
-    if (c == '\r' ? i + 1 == text.size() || text[i + 1] != '\n' : c == '\n' ? i == 0 || text[i - 1] != '\r' : c < 0x20 && c != '\t')
-      return std::nullopt;
+    bool const wrong = c == '\r'   ? i + 1 == text.size() || text[i + 1] != '\n'
+                       : c == '\n' ? i == 0 || text[i - 1] != '\r'
+                                   : c < 0x20 && c != '\t';
+    if (wrong) return std::nullopt;
   }
   request_head head{};
   std::string_view const first = line();
@@ -281,7 +285,8 @@ struct room {
       here.disconnect("player:kicked");
       return phx::outcome::reply();
     }
-    if (in.event != "shout") return phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"unknown event"})"));
+    if (in.event != "shout")
+      return phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"unknown event"})"));
     if (!here.broadcast("shout", in.payload)) return phx::outcome::reply(phx::status::error);
     return phx::outcome::noreply();
   }
@@ -497,7 +502,8 @@ class server {
     if (::bind(listener_.get(), reinterpret_cast<sockaddr*>(&at), size) != 0 || ::listen(listener_.get(), 1024) != 0 ||
         ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&at), &size) != 0)
       return false;
-    if (!watch(listener_.get(), &listener_) || !watch(alarm_.fd(), &alarm_) || !watch(signals_.get(), &signals_)) return false;
+    if (!watch(listener_.get(), &listener_) || !watch(alarm_.fd(), &alarm_) || !watch(signals_.get(), &signals_))
+      return false;
     std::printf("listening on 127.0.0.1:%u\n", unsigned{ntohs(at.sin_port)});
     std::fflush(stdout);
     return true;
@@ -554,16 +560,16 @@ class server {
 
     std::array<char, INET_ADDRSTRLEN> address{};
     ::inet_ntop(AF_INET, &c.peer.sin_addr, address.data(), address.size());
-    phx::request const request =
-        phx::request::of(head->method, head->target, head->headers, {.address = address.data(), .port = ntohs(c.peer.sin_port)});
+    phx::peer_data const peer{.address = address.data(), .port = ntohs(c.peer.sin_port)};
+    phx::request const request = phx::request::of(head->method, head->target, head->headers, peer);
     if (loop_.draining()) return refuse(c, phx::refuse(phx::refusal::draining).answer, now);
     auto judged = phx::handshake(mount_, app_, request);
     if (auto const* no = std::get_if<phx::refused_request>(&judged)) return refuse(c, no->answer, now);
     if (auto const no = phx::upgrade_refusal(request)) return refuse(c, no->answer, now);
     auto admitted = std::get<phx::admission<player>>(std::move(judged));
 
-    std::string yes = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: " +
-                      accept_key(request.header("sec-websocket-key").value_or(""));
+    std::string yes = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n";
+    yes += "sec-websocket-accept: " + accept_key(request.header("sec-websocket-key").value_or(""));
     if (!admitted.subprotocol.empty()) yes += "\r\nsec-websocket-protocol: " + admitted.subprotocol;
     if (!c.append(yes + "\r\n\r\n")) {
       c.now = connection::state::dead;
