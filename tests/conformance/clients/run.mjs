@@ -1,7 +1,6 @@
 // Real Phoenix clients, as npm publishes them, against a server with the lab server's channels.
-//   node clients/run.mjs --server PROGRAM [--only 1.8] [--basic] [-- ARGUMENTS]
-//   node clients/run.mjs --url http://127.0.0.1:PORT [--only 1.8] [--basic]
-// --basic: only what needs no more than `room:*` with echo, shout and crash: for small servers of the tests' own.
+//   node clients/run.mjs --server PROGRAM [--only 1.8] [-- ARGUMENTS]
+//   node clients/run.mjs --url http://127.0.0.1:PORT [--only 1.8]
 // The restart is left out with --url.
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
@@ -13,7 +12,7 @@ globalThis.window ??= globalThis;
 globalThis.WebSocket = WebSocket;
 
 const require = createRequire(import.meta.url);
-const o = options({ basic: { type: 'boolean', default: false }, patience: { type: 'string', default: '5000' } });
+const o = options({ patience: { type: 'string', default: '5000' } });
 const patience = Number(o.patience);
 let passed = 0, failed = 0;
 
@@ -76,9 +75,9 @@ class Client {
   done() { for (const s of this.open) s.disconnect(); this.open = []; }
 }
 
-// Each is a named line of the report. `from`: the first minor version that has it; `basic`: needs no more than a small server.
+// Each is a named line of the report. `from`: the first minor version that has it.
 const checks = [
-  { name: 'connects and joins', basic: true, run: async (c, topic) => {
+  { name: 'connects and joins', run: async (c, topic) => {
     await c.joined(await c.socket(), topic);
   } },
   { name: 'a join is answered with the server\'s response', run: async (c, topic) => {
@@ -105,7 +104,7 @@ const checks = [
     await within('the refusal', refused);
     if (opened) throw new Error('it opened');
   } },
-  { name: 'a push is answered ok, the payload intact', basic: true, run: async (c, topic) => {
+  { name: 'a push is answered ok, the payload intact', run: async (c, topic) => {
     const channel = await c.joined(await c.socket(), topic);
     const payload = { text: 'žluťoučký 🐎 "quoted"', n: 9007199254740991, list: [1, null, true, { deep: {} }] };
     same('echo', await answer(channel.push('echo', payload)), ['ok', payload]);
@@ -132,7 +131,7 @@ const checks = [
     channel.push('later', { ms: 20, n: 1 });
     same('later', await later, { ms: 20, n: 1 });
   } },
-  { name: 'a broadcast is heard by two sockets', basic: true, run: async (c, topic) => {
+  { name: 'a broadcast is heard by two sockets', run: async (c, topic) => {
     const a = await c.joined(await c.socket(), topic), b = await c.joined(await c.socket(), topic);
     const heard = Promise.all([event(a, 'shout'), event(b, 'shout')]);
     a.push('shout', { hello: 'all' });
@@ -148,7 +147,7 @@ const checks = [
     same('a later push', await answer(a.push('echo', {})), ['ok', {}]);
     same('heard by the sender', own, 0);
   } },
-  { name: 'a crash fires onError and the client rejoins by itself', basic: true, run: async (c, topic) => {
+  { name: 'a crash fires onError and the client rejoins by itself', run: async (c, topic) => {
     const s = await c.socket();
     const channel = await c.joined(s, topic);
     channel.push('crash', {});
@@ -181,14 +180,14 @@ const checks = [
     await until('onClose', () => channel.closes === 1);
     same('the server\'s side', await ended, { topic, reason: 'left' });
   } },
-  { name: 'a topic left can be joined again', basic: true, run: async (c, topic) => {
+  { name: 'a topic left can be joined again', run: async (c, topic) => {
     const s = await c.socket();
     const first = await c.joined(s, topic);
     await answer(first.leave());
     const second = await c.joined(s, topic);
     same('echo', await answer(second.push('echo', { n: 2 })), ['ok', { n: 2 }]);
   } },
-  { name: 'heartbeats are answered and keep the socket open', basic: true, run: async (c, topic) => {
+  { name: 'heartbeats are answered and keep the socket open', run: async (c, topic) => {
     const s = await c.socket({ heartbeatIntervalMs: 60 });
     let beats = 0;
     s.onMessage((m) => { if (m.topic === 'phoenix' && m.event === 'phx_reply' && m.payload.status === 'ok') beats++; });
@@ -231,14 +230,14 @@ const checks = [
     a.push('bin_shout', bytes(7, 0, 7));
     same('both', (await heard).map(list), [[7, 0, 7], [7, 0, 7]]);
   } },
-  { name: 'a second channel object on the topic takes over', from: 5, basic: true, run: async (c, topic) => {
+  { name: 'a second channel object on the topic takes over', from: 5, run: async (c, topic) => {
     const s = await c.socket();
     const first = await c.joined(s, topic), second = await c.joined(s, topic);
     await until('the first is closed', () => first.closes === 1);
     same('echo', await answer(second.push('echo', { mine: 1 })), ['ok', { mine: 1 }]);
     same('joins', [first.joins, second.joins], [1, 1]);
   } },
-  { name: 'ping measures a round trip', from: 7, basic: true, run: async (c) => {
+  { name: 'ping measures a round trip', from: 7, run: async (c) => {
     const s = await c.socket();
     const ms = await within('ping', new Promise((r) => { if (!s.ping(r)) r('not sent'); }));
     if (typeof ms !== 'number') throw new Error(ms);
@@ -258,8 +257,8 @@ async function check(label, c, run) {
 
 async function all(version, url) {
   const c = new Client(version, url);
-  for (const [n, { name, from = 0, basic = false, run }] of checks.entries()) {
-    if (c.minor < from || (o.basic && !basic)) continue;
+  for (const [n, { name, from = 0, run }] of checks.entries()) {
+    if (c.minor < from) continue;
     await check(`phoenix ${c.patch}: ${name}`, c, () => run(c, `room:client-${version}-${n}`));
   }
 }
@@ -286,8 +285,7 @@ async function restart(version) {
   await server.stop();
 }
 
-const versions = ['1.2', '1.3', '1.4', '1.5', '1.6', '1.7', '1.8'].filter((v) => !o.only || v === o.only)
-  .filter((v) => !o.basic || v !== '1.2');
+const versions = ['1.2', '1.3', '1.4', '1.5', '1.6', '1.7', '1.8'].filter((v) => !o.only || v === o.only);
 const server = o.program && await Server.start(o.program);
 await Promise.all(versions.map((v) => all(v, o.url ?? server.url)));
 if (server) {
