@@ -1,7 +1,7 @@
 #ifndef EXAMPLES_LAB_SERVER_ACTORS_HPP
 #define EXAMPLES_LAB_SERVER_ACTORS_HPP
-// A second Dispatcher: every channel lives on one of two other threads. What stays in the loop of its connection is an address;
-// what the channel says comes back as values (channel_id, reply_to), by the mailbox of that loop.
+// A second Dispatcher: every channel lives on one of two other threads. What stays in the loop of its connection is an
+// address; what the channel says comes back as values (channel_id, reply_to), by the mailbox of that loop.
 
 #include "alarms.hpp"
 
@@ -21,13 +21,13 @@ class actor;
 /// What a worker is asked to do for one of its channels.
 struct order {
   enum kind : std::uint8_t { join, in, out, info, end, kill } what;
-  std::uint64_t number;                           ///< of the channel, in all the process
-  std::optional<phx::owned_message> message{};    ///< join, in
-  std::string event{};                            ///< out, info
-  phx::payload payload{};                         ///< out, info
-  phx::reply_to answer{};                         ///< in
+  std::uint64_t number;                             ///< of the channel, in all the process
+  std::optional<phx::owned_message> message{};      ///< join, in
+  std::string event{};                              ///< out, info
+  phx::payload payload{};                           ///< out, info
+  phx::reply_to answer{};                           ///< in
   phx::exit_reason why = phx::exit_reason::normal;  ///< end
-  std::unique_ptr<actor> newcomer{};              ///< join
+  std::unique_ptr<actor> newcomer{};                ///< join
   /// join; nothing in it: it crashed. Held here, because who waits for it may be gone before set_value has returned.
   std::optional<std::promise<std::optional<phx::join_result>>> verdict{};
 };
@@ -95,9 +95,11 @@ struct crew {
   std::array<worker, 2> workers{};
   std::atomic<std::uint64_t> numbers{0};
 
-  /// Returns once nobody here has anything to do.
+  /// Returns once nobody here has anything to do: what one worker does may be another's to go on with.
   void finish() {
-    while (workers[0].finish() | workers[1].finish()) {
+    for (bool busy = true; busy;) {
+      busy = false;
+      for (worker& w : workers) busy = w.finish() || busy;
     }
   }
 };
@@ -251,8 +253,10 @@ class actors {
   template <class C>
   actors& channel(phx::topic_pattern pattern) {
     return channel(pattern, [](Session const& me) {
-      if constexpr (std::is_constructible_v<C, Session const&>) return C(me);
-      else return (void)me, C{};
+      if constexpr (std::is_constructible_v<C, Session const&>)
+        return C(me);
+      else
+        return (void)me, C{};
     });
   }
   template <class Make>
@@ -270,13 +274,13 @@ class actors {
   phx::connect_outcome<Session> connect(phx::connect_info const& who) { return connect_(who); }
   bool matches(std::string_view topic) noexcept { return find(topic) != nullptr; }
 
-  /// Waits for the verdict. A phx::pending would let the loop go on, but then a second join of the topic cancels the first, as
-  /// it must where a join may take minutes; Phoenix's connection waits for each join (protocol 6.1), so that of a burst of joins
-  /// every one is answered, and so do these.
+  /// Waits for the verdict. A phx::pending would let the loop go on, but then a second join of the topic cancels the first,
+  /// as it must where a join may take minutes; Phoenix's connection waits for each join (protocol 6.1), so that of a burst
+  /// of joins every one is answered, and so do these.
   ///
-  /// Nothing can lock up: the loop waits for a worker, and a worker waits for nobody. What it tells a loop goes into a mailbox,
-  /// which takes it or answers `dropped`, and the loop's waker only posts. What it costs: the loop's other connections wait
-  /// too, for whatever that worker has before it. Channels that take their time should use phx::pending.
+  /// Nothing can lock up: the loop waits for a worker, and a worker waits for nobody. What it tells a loop goes into a
+  /// mailbox, which takes it or answers `dropped`, and the loop's waker only posts. What it costs: the loop's other
+  /// connections wait too, for whatever that worker has before it. Channels that take their time should use phx::pending.
   phx::join_outcome<channel_type> join(Session& me, phx::joining& j, phx::message const& in) {
     route const& r = *find(in.topic);
     std::uint64_t const number = ++all_.numbers;
@@ -339,20 +343,28 @@ class actors {
 
    private:
     phx::join_result do_join(elsewhere& here, phx::message const& in) override {
-      if constexpr (requires { it_.join(here, in); }) return it_.join(here, in);
-      else return phx::join_result::ok();
+      if constexpr (requires { it_.join(here, in); })
+        return it_.join(here, in);
+      else
+        return phx::join_result::ok();
     }
     phx::outcome do_handle_in(elsewhere& here, phx::message const& in) override {
-      if constexpr (requires { it_.handle_in(here, in); }) return it_.handle_in(here, in);
-      else return phx::outcome::stop(phx::exit_reason::error);
+      if constexpr (requires { it_.handle_in(here, in); })
+        return it_.handle_in(here, in);
+      else
+        return phx::outcome::stop(phx::exit_reason::error);
     }
     phx::outcome do_handle_out(elsewhere& here, phx::broadcast const& b) override {
-      if constexpr (requires { it_.handle_out(here, b); }) return it_.handle_out(here, b);
-      else return phx::outcome::noreply();
+      if constexpr (requires { it_.handle_out(here, b); })
+        return it_.handle_out(here, b);
+      else
+        return phx::outcome::noreply();
     }
     phx::outcome do_handle_info(elsewhere& here, phx::message const& in) override {
-      if constexpr (requires { it_.handle_info(here, in); }) return it_.handle_info(here, in);
-      else return phx::outcome::noreply();
+      if constexpr (requires { it_.handle_info(here, in); })
+        return it_.handle_info(here, in);
+      else
+        return phx::outcome::noreply();
     }
     void do_terminate(elsewhere& here, phx::exit_reason why) noexcept override {
       if constexpr (requires { it_.terminate(here, why); }) it_.terminate(here, why);

@@ -3,8 +3,8 @@
 // The channels and mounts of two servers whose behaviour is fixed to the frame: the lab server, against which conversations
 // recorded from Phoenix are played, and what Phoenix's own integration tests ask of a server.
 //
-// Callbacks take `auto& here`: with the router that is a phx::context, with the other dispatcher (actors.hpp) its likeness on
-// another thread. A channel that knows where it runs just writes phx::context&.
+// Callbacks take `auto& here`: with the router that is a phx::context, with the other dispatcher (actors.hpp) its likeness
+// on another thread. A channel that knows where it runs just writes phx::context&.
 
 #include "alarms.hpp"
 
@@ -16,7 +16,7 @@
 
 namespace lab {
 
-using json = nlohmann::json;
+using json = nlohmann::ordered_json;  // what goes through here keeps the order of its keys
 
 /// What connect found out about a client.
 struct session {
@@ -26,7 +26,8 @@ struct session {
 
 [[nodiscard]] inline json or_null(std::optional<std::string> const& text) { return text ? json(*text) : json(); }
 
-/// A handler that raises. Built without exceptions a channel can only stop with an error, which its client cannot tell apart.
+/// A handler that raises. Built without exceptions a channel can only stop with an error, which its client cannot tell
+/// apart.
 [[nodiscard]] inline phx::outcome raise([[maybe_unused]] char const* what) {
 #ifdef __cpp_exceptions
   throw std::runtime_error(what);
@@ -48,7 +49,8 @@ class arguments {
   explicit arguments(phx::payload const& p) {
     if (auto tree = phx::parse<json>(p); tree && tree->is_object()) all_ = *std::move(tree);
   }
-  [[nodiscard]] json const* find(char const* name) const {
+  json const* find(char const* name) const&& = delete;  // it would point into what is about to die
+  [[nodiscard]] json const* find(char const* name) const& {
     auto const at = all_.find(name);
     return at == all_.end() ? nullptr : &*at;
   }
@@ -99,7 +101,8 @@ class room {
 
   phx::join_result join(auto& here, phx::message const& in) {
     arguments const asked(in.payload);
-    if (json const* const reason = asked.find("deny")) return phx::join_result::error(phx::to_payload(json{{"reason", *reason}}));
+    if (json const* const reason = asked.find("deny"))
+      return phx::join_result::error(phx::to_payload(json{{"reason", *reason}}));
     if (asked.is_true("crash")) return raise_in_join();
     if (asked.is_true("greet")) (void)here.send("greet");
     if (json const* const reply = asked.find("reply")) return phx::join_result::ok(phx::to_payload(*reply));
@@ -256,7 +259,8 @@ class room {
     if (!me.info.is_null()) assigns_["connect_info"] = me.info;
   }
   phx::join_result join(auto& here, phx::message const& in) {
-    json const* const user = lab::arguments(in.payload).find("user");
+    lab::arguments const asked(in.payload);
+    json const* const user = asked.find("user");
     (void)here.send("after_join", phx::to_payload(json{{"user", user == nullptr ? json() : *user}}));
     return phx::join_result::ok();
   }
@@ -357,17 +361,14 @@ template <class Make>
   using dispatcher = decltype(make(&lab::connect));
   std::list<site<dispatcher>> all;
   auto const serve = [&](phx::mount at, auto connect) -> dispatcher& {
-    return all.emplace_back(phx::checked(std::move(at)).value(), make(connect)).serves;
+    return all.emplace_back(site<dispatcher>{phx::checked(std::move(at)).value(), make(connect)}).serves;
   };
   auto const rooms = [&later](dispatcher& d) -> dispatcher& {
     return d.channel("room:*", [&later](session const& me) { return room(me, later); })
         .channel("lobby", [&later](session const& me) { return room(me, later); });
   };
   auto const whole_lab = [&rooms](dispatcher& d) {
-    rooms(d)
-        .template channel<guarded>("private:*")
-        .template channel<audit>("audit:*")
-        .template channel<load>("load:*");
+    rooms(d).template channel<guarded>("private:*").template channel<audit>("audit:*").template channel<load>("load:*");
   };
   using namespace std::chrono_literals;
   phx::check_origin const lab_origins{"//localhost", "//127.0.0.1", "https://*.example.com"};

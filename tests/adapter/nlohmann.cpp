@@ -5,7 +5,7 @@
 #include <map>
 #include <vector>
 
-namespace {
+namespace nlohmann_tests {
 
 struct point {
   int x = 0, y = 0;
@@ -36,14 +36,15 @@ static_assert(!phx::JsonReader<phx::nlohmann_json, stranger>, "nlohmann cannot r
 
 /// The field that is named when `text` does not convert to T; "converted" when it does.
 template <class T>
-[[maybe_unused]] std::string fault(char const* text) {
+std::string fault(char const* text) {
   phx::payload const p = phx::payload::json(text);
   REQUIRE(p.valid());
   std::string field = "untouched";
   return phx::nlohmann_json::read<T>(p, field) ? "converted" : field;
 }
 
-}  // namespace
+}  // namespace nlohmann_tests
+using namespace nlohmann_tests;
 
 TEST_CASE("nlohmann: a payload becomes a tree, and a tree a payload") {
   phx::payload const p = phx::payload::json(R"({"b":[1,2],"a":"é"})");

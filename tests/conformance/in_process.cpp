@@ -1,6 +1,7 @@
 // The conversations recorded from Phoenix, straight into the core (README.md says which).
 
 #include "../../examples/lab_server/actors.hpp"
+#include "contracts.hpp"
 #include "player.hpp"
 
 #include <doctest/doctest.h>
@@ -34,7 +35,8 @@ namespace cf = conformance;
 /// Without exceptions a handler that raises can stop with an error instead; a join that raises has no such way.
 [[nodiscard]] bool crashes_in_join(cf::value const& conversation) {
   for (cf::value const& step : conversation.find("steps")->items)
-    if (cf::value const* const frame = step.find("send"); frame != nullptr && cf::text(*frame).find(R"({"crash":true})") != std::string::npos)
+    if (cf::value const* const frame = step.find("send");
+        frame != nullptr && cf::text(*frame).find(R"("crash":true)") != std::string::npos)
       return true;
   return false;
 }
@@ -81,43 +83,63 @@ void play_all(char const* how, Play play) {
     // The one difference: Phoenix makes a map of a payload and so answers with the first of two equal keys, phx relays both.
     std::string const wrong =
         play(conversation, name == "malformed/duplicate-keys" ? cf::of_equal_keys::first : cf::of_equal_keys::last);
-    if (wrong.empty()) ++passed;
-    else FAIL_CHECK(name << ": " << wrong);
+    if (wrong.empty())
+      ++passed;
+    else
+      FAIL_CHECK(name << ": " << wrong);
   }
   std::printf("in process: %zu played, %zu passed (%s)\n", played, passed, how);
   CHECK(played + skipped >= expected());
   CHECK(passed == played);
 }
 
-void play_all_in_loops(char const* how, std::size_t loops) {
+/// One conversation with a server of its own.
+std::string play_in_loops(std::size_t loops, cf::value const& conversation, cf::of_equal_keys which) {
   using dispatcher = phx::router<lab::session>;
-  play_all(how, [loops](cf::value const& conversation, cf::of_equal_keys which) {
-    phx::endpoint endpoint;
-    cf::hand_moved alarms(cf::player<dispatcher>::start);
-    cf::world<dispatcher> server(loops, endpoint, alarms, [](auto connect) { return dispatcher(connect); }, [] {});
-    return cf::player<dispatcher>(server, conversation, which).play();
-  });
+  phx::endpoint endpoint;
+  cf::hand_moved alarms(cf::player<dispatcher>::start);
+  cf::world<dispatcher> server(
+      loops, endpoint, alarms, [](auto connect) { return dispatcher(connect); }, [] {});
+  return cf::player<dispatcher>(server, conversation, which).play();
 }
-void play_all_elsewhere(char const* how, std::size_t loops) {
+std::string play_elsewhere(std::size_t loops, cf::value const& conversation, cf::of_equal_keys which) {
   using dispatcher = lab::actors<lab::session>;
-  play_all(how, [loops](cf::value const& conversation, cf::of_equal_keys which) {
-    phx::endpoint endpoint;
-    cf::hand_moved alarms(cf::player<dispatcher>::start);
-    lab::crew crew{alarms, &endpoint};
-    cf::world<dispatcher> server(
-        loops, endpoint, alarms, [&](auto connect) { return dispatcher(crew, connect); }, [&] { crew.finish(); });
-    return cf::player<dispatcher>(server, conversation, which).play();
-  });
+  phx::endpoint endpoint;
+  cf::hand_moved alarms(cf::player<dispatcher>::start);
+  lab::crew crew{alarms, &endpoint};
+  cf::world<dispatcher> server(
+      loops, endpoint, alarms, [&](auto connect) { return dispatcher(crew, connect); }, [&] { crew.finish(); });
+  return cf::player<dispatcher>(server, conversation, which).play();
 }
 
 }  // namespace
 
-TEST_CASE("conversations: with the router, on one loop") { play_all_in_loops("router, one loop", 1); }
+TEST_CASE("conversations: with the router, on one loop") {
+  play_all("router, one loop", [](auto const&... how) { return play_in_loops(1, how...); });
+}
 
-TEST_CASE("conversations: with the router, the clients spread over two loops") { play_all_in_loops("router, two loops", 2); }
+TEST_CASE("conversations: with the router, the clients spread over two loops") {
+  play_all("router, two loops", [](auto const&... how) { return play_in_loops(2, how...); });
+}
 
-TEST_CASE("conversations: with every channel on one of two other threads") { play_all_elsewhere("actors, one loop", 1); }
+TEST_CASE("conversations: with every channel on one of two other threads") {
+  play_all("actors, one loop", [](auto const&... how) { return play_elsewhere(1, how...); });
+}
 
 TEST_CASE("conversations: with every channel on one of two other threads, the clients spread over two loops") {
-  play_all_elsewhere("actors, two loops", 2);
+  play_all("actors, two loops", [](auto const&... how) { return play_elsewhere(2, how...); });
+}
+
+TEST_CASE("conversations: what Phoenix's integration tests ask for, and old clients get") {
+  for (char const* const text : cf::contracts) {
+    std::optional<cf::value> const conversation = cf::reader(text).whole();
+    REQUIRE(conversation);
+#ifndef __cpp_exceptions
+    if (crashes_in_join(*conversation)) continue;
+#endif
+    for (std::size_t const loops : {1u, 2u}) {
+      std::string const wrong = play_in_loops(loops, *conversation, cf::of_equal_keys::last);
+      CHECK_MESSAGE(wrong.empty(), conversation->find("name")->text << ": " << wrong);
+    }
+  }
 }

@@ -183,8 +183,10 @@ inline void write(value const& v, std::string& out) {
         out.append({'\\', c});
       } else if (static_cast<unsigned char>(c) < 0x20) {
         std::size_t const which = std::string_view("\b\f\n\r\t").find(c);
-        if (which != std::string_view::npos) out.append({'\\', "bfnrt"[which]});
-        else out.append("\\u00").append({"01"[c >> 4 & 1], "0123456789abcdef"[c & 15]});
+        if (which != std::string_view::npos)
+          out.append({'\\', "bfnrt"[which]});
+        else
+          out.append("\\u00").append({"01"[c >> 4 & 1], "0123456789abcdef"[c & 15]});
       } else {
         out.push_back(c);
       }
@@ -241,7 +243,8 @@ using names = std::map<std::string, std::string>;
     return (path.empty() ? "frame" : path) + ": expected " + wanted + ", got " + brief(got);
   };
   if (want.is == kind::object && want.members.size() == 1) {
-    auto const& [key, arg] = want.members.front();
+    std::string const& key = want.members.front().first;
+    value const& arg = want.members.front().second;
     if (key == "$any") {
       constexpr char const* of[] = {"null", "boolean", "number", "string", "array", "object"};
       bool const fits = arg.text == "value" || arg.text == of[static_cast<int>(got.is)];

@@ -310,7 +310,9 @@ class player {
     phx::request const asked = phx::request::of("GET", target, headers, {"127.0.0.1", 50'000, {}});
 
     auto const refused = [](std::uint16_t status, std::string body) {
-      return value::object().with("status", value::of(static_cast<long long>(status))).with("body", value::of(std::move(body)));
+      return value::object()
+          .with("status", value::of(static_cast<long long>(status)))
+          .with("body", value::of(std::move(body)));
     };
     for (auto& site : server_.sites) {
       if (site.at.route(asked.path) != phx::transport_kind::websocket) continue;
@@ -362,7 +364,8 @@ class player {
       return false;
     };
     if (place(place, 0) && got.size() == total) return "";
-    std::string said = c.name() + ": " + std::to_string(got.size()) + " of " + std::to_string(total) + " came, or not in order";
+    std::string said =
+        c.name() + ": " + std::to_string(got.size()) + " of " + std::to_string(total) + " came, or not in order";
     for (value const& lane : lanes) said += "\n    lane " + brief(lane);
     for (value const& item : got) said += "\n    got  " + brief(item);
     return said;
