@@ -36,7 +36,9 @@ struct journal {
   void (*on_end)(void*, phx::context&, phx::exit_reason) noexcept = nullptr;
   void* with = nullptr;
 
-  void note(std::string_view topic, std::string_view what) { lines.push_back(std::string(topic) + ": " + std::string(what)); }
+  void note(std::string_view topic, std::string_view what) {
+    lines.push_back(std::string(topic) + ": " + std::string(what));
+  }
   texts take() { return std::exchange(lines, {}); }
 };
 
@@ -170,7 +172,7 @@ struct watcher {
     if (!n.event.empty()) line += " " + std::string(n.event);
     if (!n.text.empty()) line += " '" + std::string(n.text) + "'";
     if (n.error != phx::errc::none) line += " <" + std::string(to_string(n.error)) + ">";
-    if (n.what == phx::noted::channel_ended || n.what == phx::noted::socket_closed) line += " " + std::string(name_of(n.exit));
+    if (n.what == phx::noted::channel_ended || n.what == phx::noted::socket_closed) line += " ", line += name_of(n.exit);
     if (n.code != 0) line += " " + std::to_string(n.code);
     if (n.payload != nullptr) line += " " + n.params();
     seen.push_back(std::move(line));
@@ -228,21 +230,23 @@ struct talk {
   return "[" + std::string(join_ref) + "," + std::string(ref) + ",\"" + std::string(topic) +
          "\",\"phx_reply\",{\"status\":\"" + std::string(status) + "\",\"response\":" + std::string(response) + "}]";
 }
-[[nodiscard]] inline std::string ended(std::string_view join_ref, bool crashed = false, std::string_view topic = "room:a") {
+[[nodiscard]] inline std::string ended(std::string_view join_ref, bool crashed = false,
+                                       std::string_view topic = "room:a") {
   std::string const j(join_ref);
   return "[" + j + "," + j + ",\"" + std::string(topic) + (crashed ? R"(","phx_error",{"reason":"channel_crash"}])"
                                                                    : R"(","phx_close",{}])");
 }
-[[nodiscard]] inline std::string pushed(std::string_view event, std::string_view payload, std::string_view join_ref = R"("1")",
-                                        std::string_view topic = "room:a") {
+[[nodiscard]] inline std::string pushed(std::string_view event, std::string_view payload,
+                                        std::string_view join_ref = R"("1")", std::string_view topic = "room:a") {
   return "[" + std::string(join_ref) + ",null,\"" + std::string(topic) + "\",\"" + std::string(event) + "\"," +
          std::string(payload) + "]";
 }
-[[nodiscard]] inline std::string shouted(std::string_view event, std::string_view payload, std::string_view topic = "room:a") {
+[[nodiscard]] inline std::string shouted(std::string_view event, std::string_view payload,
+                                         std::string_view topic = "room:a") {
   return pushed(event, payload, "null", topic);
 }
 
-/// Memory that can be counted and made to fail. The hook is two plain functions, so this is one for the whole process: reset it.
+/// Memory that can be counted and made to fail. The hook is two plain functions, so this is one for the process: reset it.
 struct metered {
   static inline std::atomic<std::size_t> allocations{0}, releases{0};
   static inline std::atomic<std::ptrdiff_t> bytes{0};

@@ -158,10 +158,10 @@ class socket_core : public client {
   ~socket_core() = default;
   virtual void close_transport(close_frame) noexcept = 0;
 
-  /// The transport did not simply take a frame.
+  [[nodiscard]] std::size_t outbound() const noexcept { return bounds_->outbound; }
+  /// The transport did not take a frame, or more than outbound() waits in it.
   void pressed(send_status answer, std::size_t bytes, std::size_t waiting) noexcept {
     if (answer == send_status::closed) return;  // the host will say `gone`
-    if (answer == send_status::congested && waiting <= bounds_->outbound) return;
     if (answer == send_status::dropped) tell({.what = noted::frame_dropped, .count = bytes});
     if (bounds_->pressure == pressure_policy::close) {
       tell({.what = noted::pressure, .count = waiting});
@@ -430,7 +430,7 @@ class socket_core : public client {
       frame_builder out(loop_access::pool(*loop_));
       errc const fault =
           send(out, wire.encode(out, reply{{m.text(2)}, {m.text(1)}, {m.text(0), {}}, m.status, m.payload, answer::message}));
-      if (fault == errc::none) return;
+      if (fault == errc::none || fault == errc::no_memory) return;
       if (std::uint32_t const at = find(m.number); at != none && seats_[at].who->state == channel_state::joined)
         crash(*seats_[at].who, {}, fault);
       else

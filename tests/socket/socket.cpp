@@ -1,0 +1,721 @@
+#include <phx/socket/socket.hpp>
+
+#include <support/room.hpp>
+
+#include <doctest/doctest.h>
+
+using namespace support;
+
+// ---- section 5, row by row
+
+TEST_CASE("socket: row 1: a heartbeat is answered whatever its join_ref and payload") {
+  talk t;
+  CHECK(t.say(R"(["4","5","phoenix","heartbeat",[1]])") == texts{reply("null", "\"5\"", "ok", "{}", "phoenix")});
+  CHECK(t.say(R"([null,null,"phoenix","heartbeat",{}])") == texts{reply("null", "null", "ok", "{}", "phoenix")});
+}
+
+TEST_CASE("socket: row 2: a join that no pattern matches drops its join_ref") {
+  talk t;
+  CHECK(t.join("hall") == texts{reply("null", "\"1\"", "error", R"({"reason":"unmatched topic"})", "hall")});
+  CHECK(t.join("phoenix") == texts{reply("null", "\"1\"", "error", R"({"reason":"unmatched topic"})", "phoenix")});
+  CHECK(t.say(R"(["1","2",{"a":1},"phx_join",{}])") ==
+        texts{R"([null,"2",{"a":1},"phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}])"});
+  CHECK(t.topics().empty());
+}
+
+TEST_CASE("socket: row 3: one topic more than limits::channels is refused; an unmatched one is not counted first") {
+  phx::mount m;
+  m.bounds.channels = 2;
+  talk t("2.0.0", m);
+  (void)t.join("room:a");
+  (void)t.join("room:b", "2");
+  CHECK(t.join("room:c", "3") ==
+        texts{reply("\"3\"", "\"3\"", "error", R"({"reason":"too many channels joined"})", "room:c")});
+  CHECK(t.join("hall", "4") == texts{reply("null", "\"4\"", "error", R"({"reason":"unmatched topic"})", "hall")});
+  // A duplicate join gives its place up first.
+  CHECK(t.join("room:b", "5") == texts{reply("\"5\"", "\"5\"", "ok", "{}", "room:b"), ended("\"2\"", false, "room:b")});
+  (void)t.say(R"(["1","6","room:a","phx_leave",{}])");
+  CHECK(t.join("room:c", "7") == texts{reply("\"7\"", "\"7\"", "ok", "{}", "room:c")});
+}
+
+TEST_CASE("socket: row 4: an accepted join is answered with both refs as they were sent") {
+  talk t;
+  CHECK(t.join("room:a", "1", R"({"echo":[1,{"big":123456789012345678901234567890}]})") ==
+        texts{reply("\"1\"", "\"1\"", "ok", R"({"echo":[1,{"big":123456789012345678901234567890}]})")});
+  CHECK(t.topics() == texts{"room:a"});
+}
+
+TEST_CASE("socket: row 4: a join without a join_ref is stamped with its ref, but only null passes as its join_ref") {
+  talk t;
+  CHECK(t.say(R"([null,"10","room:a","phx_join",{}])") == texts{reply("null", "\"10\"")});
+  CHECK(t.say(R"(["10","11","room:a","echo",{}])").empty());
+  CHECK(t.say(R"([null,"12","room:a","echo",{}])") == texts{reply("\"10\"", "\"12\"")});
+  CHECK(t.say(R"([null,"13","room:a","push",{}])") == texts{pushed("pushed", "{}", "\"10\"")});
+  CHECK(t.say(R"([null,"14","room:a","stop",{}])") == texts{R"([null,null,"room:a","phx_close",{}])"});
+}
+
+TEST_CASE("socket: row 5: a second join replaces the first: its reply, then the close of the old one") {
+  talk t;
+  (void)t.join();
+  CHECK(t.join("room:a", "2") == texts{reply("\"2\"", "\"2\""), ended("\"1\"")});
+  CHECK(t.topics() == texts{"room:a"});
+  CHECK(t.say(R"(["1","3","room:a","echo",{}])").empty());
+  CHECK(t.say(R"(["2","4","room:a","echo",{}])") == texts{reply("\"2\"", "\"4\"")});
+  // Phoenix kills the old channel: its terminate does not run (6.6).
+  CHECK(t.log.take() == texts{"room:a: gone"});
+}
+
+TEST_CASE("socket: row 5: with the very same refs, with null ones, and after a refusal the old channel is gone all the same") {
+  talk t;
+  (void)t.join();
+  CHECK(t.join() == texts{reply("\"1\"", "\"1\""), ended("\"1\"")});
+  CHECK(t.join("room:a", "2", R"({"deny":1})") ==
+        texts{reply("\"2\"", "\"2\"", "error", R"({"reason":"no"})"), ended("\"1\"")});
+  CHECK(t.topics().empty());
+  (void)t.say(R"([null,"3","room:a","phx_join",{}])");
+  CHECK(t.say(R"([null,"4","room:a","phx_join",{}])") == texts{reply("null", "\"4\""), ended("null")});
+}
+
+TEST_CASE("socket: row 5: what the new life sends itself comes after the old one's close") {
+  talk t;
+  (void)t.join();
+  CHECK(t.join("room:a", "2", R"({"self":1})") ==
+        texts{reply("\"2\"", "\"2\""), ended("\"1\""), pushed("hello", R"({"from":"join"})", "\"2\"")});
+}
+
+TEST_CASE("socket: row 6: a leave is answered, then closed; user code hears of it in terminate only") {
+  talk t;
+  (void)t.join();
+  CHECK(t.tell("phx_leave") == texts{reply("\"1\"", "\"9\""), ended("\"1\"")});
+  CHECK(t.log.take() == texts{"room:a: left", "room:a: gone"});
+  (void)t.join("room:a", "2");
+  CHECK(t.say(R"([null,"3","room:a","phx_leave",{}])") == texts{reply("\"2\"", "\"3\""), ended("\"2\"")});
+}
+
+TEST_CASE("socket: rows 7 and 9: what belongs to another life is ignored without a word to the client") {
+  talk t;
+  watcher& w = t.watch();
+  (void)t.join();
+  w.take();
+  CHECK(t.say(R"(["0","2","room:a","phx_leave",{}])").empty());
+  CHECK(t.say(R"(["0","3","room:a","echo",{}])").empty());
+  CHECK(w.take() == texts{"stale_message room:a phx_leave", "stale_message room:a echo"});
+  CHECK(t.topics() == texts{"room:a"});
+}
+
+TEST_CASE("socket: rows 7 and 9: join_refs are compared as decoded JSON: escapes do not count, types do") {
+  talk t;
+  (void)t.say(R"(["1","1","room:a","phx_join",{}])");
+  CHECK(t.say(R"(["\u0031","2","room:a","echo",{}])") == texts{reply("\"1\"", "\"2\"")});
+  for (char const* const other : {"1", "1.0", R"("")", R"("1 ")", "[\"1\"]", "true", "{}"})
+    CHECK(t.say("[" + std::string(other) + R"(,"3","room:a","echo",{}])").empty());
+  CHECK(t.say(R"([null,"4","room:a","echo",{}])") == texts{reply("\"1\"", "\"4\"")});
+}
+
+TEST_CASE("socket: row 8: any event is forwarded, the reserved ones included") {
+  talk t;
+  (void)t.join();
+  CHECK(t.tell("echo", R"({"a":1})") == texts{reply("\"1\"", "\"9\"", "ok", R"({"a":1})")});
+  for (char const* const event : {"phx_reply", "phx_close", "phx_error", "presence_diff", "phx_drain", "heartbeat"})
+    CHECK(t.tell(event).empty());
+  CHECK(t.topics() == texts{"room:a"});
+  CHECK(t.tell("echo") == texts{reply("\"1\"", "\"9\"")});
+}
+
+TEST_CASE("socket: row 8: an event that is no string reaches the handler with no text") {
+  talk t;
+  t.log.with = &t.log;
+  (void)t.join();
+  CHECK(t.say(R"(["1","2","room:a",7,{}])").empty());
+  CHECK(t.topics() == texts{"room:a"});
+}
+
+TEST_CASE("socket: row 10: leaving what was never joined is answered ok, with the join_ref") {
+  talk t;
+  CHECK(t.tell("phx_leave") == texts{reply("\"1\"", "\"9\"")});
+  CHECK(t.say(R"([null,"2","hall","phx_leave",{}])") == texts{reply("null", "\"2\"", "ok", "{}", "hall")});
+}
+
+TEST_CASE("socket: row 11: an event on a topic that is not joined is answered without its join_ref") {
+  talk t;
+  CHECK(t.tell("echo") == texts{reply("null", "\"9\"", "error", R"({"reason":"unmatched topic"})")});
+  (void)t.join();
+  (void)t.tell("phx_leave");
+  CHECK(t.tell("echo") == texts{reply("null", "\"9\"", "error", R"({"reason":"unmatched topic"})")});
+}
+
+TEST_CASE("socket: topics are told apart by their text, and written without needless escapes") {
+  talk t;
+  CHECK(t.say(R"(["1","1","r\u006fom:\u00e9\/","phx_join",{}])") == texts{reply("\"1\"", "\"1\"", "ok", "{}", "room:é/")});
+  CHECK(t.say(R"(["1","2","room:\u00e9/","echo",{}])") == texts{reply("\"1\"", "\"2\"", "ok", "{}", "room:é/")});
+  CHECK(t.say(R"(["1","3","ro\u006fm:x","echo",{}])") ==
+        texts{reply("null", "\"3\"", "error", R"({"reason":"unmatched topic"})", "room:x")});
+  CHECK(t.topics() == texts{"room:é/"});
+}
+
+TEST_CASE("socket: a hundred topics on one connection, each finds its own channel") {
+  talk t;
+  for (int i = 0; i < 100; ++i) {
+    std::string const topic = "room:" + std::to_string(i);
+    CHECK(t.join(topic, std::to_string(i)) ==
+          texts{reply('"' + std::to_string(i) + '"', '"' + std::to_string(i) + '"', "ok", "{}", topic)});
+  }
+  CHECK(t.join("room:100", "100").front().find("too many channels joined") != std::string::npos);
+  for (int i = 99; i >= 0; i -= 7) {
+    std::string const n = std::to_string(i);
+    CHECK(t.say("[null,\"x\",\"room:" + n + "\",\"echo\"," + n + "]") ==
+          texts{reply('"' + n + '"', "\"x\"", "ok", n, "room:" + n)});
+  }
+}
+
+// ---- section 6.1: joins
+
+TEST_CASE("socket: a refused join is told shutdown and leaves nothing behind") {
+  talk t;
+  CHECK(t.join("room:a", "1", R"({"deny":1})") == texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"no"})")});
+  CHECK(t.log.take() == texts{"room:a: shutdown", "room:a: gone"});
+  CHECK(t.topics().empty());
+  CHECK(t.c.loop().topics() == 0);
+}
+
+TEST_CASE("socket: a join whose answer is no JSON crashed, to its client") {
+  talk t;
+  watcher& w = t.watch();
+  CHECK(t.join("room:a", "1", R"({"nonsense":1})") ==
+        texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"join crashed"})")});
+  CHECK(t.topics().empty());
+  CHECK(w.count("not_encoded") == 1);
+}
+
+TEST_CASE("socket: what join sends itself arrives after the join's answer") {
+  talk t;
+  CHECK(t.join("room:a", "1", R"({"self":1})") == texts{reply("\"1\"", "\"1\""), pushed("hello", R"({"from":"join"})")});
+  CHECK(t.join("room:b", "2", R"({"timer":1})") == texts{reply("\"2\"", "\"2\"", "ok", "{}", "room:b")});
+  CHECK(t.after(3s) == texts{pushed("tick", "{}", "\"2\"", "room:b")});
+}
+
+TEST_CASE("socket: a join's payload may be anything, and is answered as it came") {
+  talk t;
+  for (char const* const any : {"null", "7", "\"echo\"", "[1]", "{\"echo\":1}"})
+    CHECK(t.join("room:a", "1", any).front().find(R"("status":"ok")") != std::string::npos);
+  // A binary join, answered with bytes (3.4, 6.1).
+  std::string const bytes("\x00\xff", 2);
+  t.c.in_binary(std::string("\x00\x01\x01\x06\x08", 5) + "77room:bphx_join" + bytes);
+  CHECK(t.c.out() == texts{std::string("\x01\x01\x01\x06\x02", 5) + "77room:bok" + bytes});
+}
+
+#ifdef __cpp_exceptions
+TEST_CASE("socket: a join that throws is answered join crashed; terminate does not run, the connection lives") {
+  talk t;
+  watcher& w = t.watch();
+  CHECK(t.join("room:a", "1", R"({"crash":1})") ==
+        texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"join crashed"})")});
+  CHECK(t.log.take() == texts{"room:a: gone"});
+  CHECK(w.take() == texts{"join_crashed room:a 'join exploded'"});
+  CHECK(t.join() == texts{reply("\"1\"", "\"1\"")});
+}
+
+TEST_CASE("socket: a handler that throws ends its channel with phx_error; the connection and its other channels live") {
+  for (char const* const event : {"throw", "throw_int"}) {
+    talk t;
+    (void)t.join();
+    (void)t.join("room:b", "2");
+    watcher& w = t.watch();
+    CHECK(t.tell(event) == texts{ended("\"1\"", true)});
+    CHECK(t.log.take() == texts{"room:a: error", "room:a: gone"});
+    CHECK(w.count("handler_crashed room:a throw") == 1);
+    CHECK(w.count("handled_in") == 0);
+    CHECK(t.topics() == texts{"room:b"});
+    CHECK(t.join("room:a", "3") == texts{reply("\"3\"", "\"3\"")});
+    CHECK_FALSE(t.c.closed());
+  }
+}
+
+TEST_CASE("socket: what a handler pushed before it threw goes out") {
+  talk t;
+  (void)t.join();
+  CHECK(t.tell("push_throw", R"({"n":1})") == texts{pushed("pushed", R"({"n":1})"), ended("\"1\"", true)});
+}
+
+TEST_CASE("socket: handle_out and handle_info that throw end their channel") {
+  talk t;
+  (void)t.join();
+  CHECK(t.tell("muted", R"({"throw":1})") == texts{reply("\"1\"", "\"9\""), ended("\"1\"", true)});
+  (void)t.join("room:a", "2");
+  CHECK(t.log.ids["room:a"].send("throw") == phx::send_status::ok);
+  t.c.settle();
+  CHECK(t.c.out() == texts{ended("\"2\"", true)});
+}
+#endif
+
+// ---- section 6.2: what handlers answer
+
+TEST_CASE("socket: replies: ok, error, any other word, and to a null ref as well") {
+  talk t;
+  (void)t.join();
+  CHECK(t.tell("echo", "[1]") == texts{reply("\"1\"", "\"9\"", "ok", "[1]")});
+  CHECK(t.tell("echo_error", "7") == texts{reply("\"1\"", "\"9\"", "error", "7")});
+  CHECK(t.tell("busy") == texts{reply("\"1\"", "\"9\"", "busy")});
+  CHECK(t.tell("echo", "{}", "null") == texts{reply("\"1\"", "null")});
+  CHECK(t.tell("none").empty());
+}
+
+TEST_CASE("socket: stop and its reply: the reply first, then close or error, and terminate has the reason") {
+  talk t;
+  (void)t.join();
+  CHECK(t.tell("stop_reply", R"({"a":1})") == texts{reply("\"1\"", "\"9\"", "ok", R"({"a":1})"), ended("\"1\"")});
+  CHECK(t.log.take() == texts{"room:a: normal", "room:a: gone"});
+  (void)t.join();
+  CHECK(t.tell("boom_reply", "[2]") == texts{reply("\"1\"", "\"9\"", "error", "[2]"), ended("\"1\"", true)});
+  CHECK(t.log.take() == texts{"room:a: error", "room:a: gone"});
+  (void)t.join();
+  CHECK(t.tell("stop_shutdown") == texts{ended("\"1\"")});
+  CHECK(t.log.take() == texts{"room:a: shutdown", "room:a: gone"});
+  (void)t.join();
+  CHECK(t.tell("boom") == texts{ended("\"1\"", true)});
+}
+
+TEST_CASE("socket: handle_out and handle_info may stop their channel") {
+  talk t;
+  (void)t.join();
+  CHECK(t.tell("masked", R"({"stop":1})") ==
+        texts{reply("\"1\"", "\"9\""), pushed("masked", R"({"seen_by":"ann"})"), ended("\"1\"")});
+  (void)t.join();
+  t.log.ids["room:a"].send("stop");
+  t.c.settle();
+  CHECK(t.c.out() == texts{ended("\"1\"")});
+}
+
+// ---- section 6.3: answers later
+
+TEST_CASE("socket: an answer may be given later, any number of times, with the join_ref of its own life") {
+  talk t;
+  (void)t.join();
+  (void)t.tell("async", "{}", "\"21\"");
+  REQUIRE(t.log.replies.size() == 1);
+  phx::reply_to const later = t.log.replies[0];
+  CHECK(later.has_ref());
+  CHECK(later(phx::payload::json("[1]")) == phx::send_status::ok);
+  CHECK(later(phx::status::error) == phx::send_status::ok);
+  CHECK(t.c.out().empty());
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"21\"", "ok", "[1]"), reply("\"1\"", "\"21\"", "error")});
+}
+
+TEST_CASE("socket: an answer goes out after a leave, a crash and a rejoin") {
+  talk t;
+  for (char const* const end : {"phx_leave", "boom"}) {
+    (void)t.join();
+    (void)t.tell("async", "{}", "\"21\"");
+    (void)t.tell(end);
+    t.log.replies.back()(phx::payload::json("{\"late\":1}"));
+    t.c.settle();
+    CHECK(t.c.out() == texts{reply("\"1\"", "\"21\"", "ok", "{\"late\":1}")});
+    (void)t.join("room:a", "2");
+    t.log.replies.back()();
+    t.c.settle();
+    CHECK(t.c.out() == texts{reply("\"1\"", "\"21\"")});
+    (void)t.say(R"([null,"3","room:a","phx_leave",{}])");
+  }
+}
+
+TEST_CASE("socket: an answer to a null ref says so, and an empty one is closed") {
+  talk t;
+  (void)t.join();
+  (void)t.tell("async", "{}", "null");
+  REQUIRE(t.log.replies.size() == 1);
+  CHECK_FALSE(t.log.replies[0].has_ref());
+  CHECK(phx::reply_to{}() == phx::send_status::closed);
+  CHECK_FALSE(phx::reply_to{}.has_ref());
+}
+
+TEST_CASE("socket: only a dead connection drops a late answer; one whose loop is gone too says closed") {
+  phx::reply_to later;
+  {
+    talk t;
+    (void)t.join();
+    (void)t.tell("async");
+    later = t.log.replies.at(0);
+    t.c.gone();
+    CHECK(later() == phx::send_status::ok);
+    t.c.settle();
+    CHECK(t.c.out().empty());
+  }
+  CHECK(later() == phx::send_status::closed);
+}
+
+// ---- section 6.4: push, broadcast, intercept
+
+TEST_CASE("socket: an intercepted broadcast comes after the reply, one that is not before it") {
+  talk t;
+  (void)t.join();
+  CHECK(t.tell("shout_then_reply", "{\"n\":1}") == texts{shouted("shout", "{\"n\":1}"), reply("\"1\"", "\"9\"")});
+  CHECK(t.tell("masked", "{\"n\":1}") == texts{reply("\"1\"", "\"9\""), pushed("masked", R"({"seen_by":"ann"})")});
+  CHECK(t.tell("muted", "{\"n\":1}") == texts{reply("\"1\"", "\"9\"")});
+}
+
+TEST_CASE("socket: a push precedes the reply that follows it in the handler") {
+  talk t;
+  (void)t.join();
+  CHECK(t.tell("push_then_reply", "{\"n\":1}") == texts{pushed("pushed", "{\"n\":1}"), reply("\"1\"", "\"9\"")});
+}
+
+TEST_CASE("socket: a message to itself follows the callback that sent it; a timer its time") {
+  talk t;
+  (void)t.join();
+  CHECK(t.tell("self", "[1]") == texts{ended("\"1\"", true)});  // an array cannot be pushed
+  (void)t.join();
+  CHECK(t.tell("self", "{\"a\":1}") == texts{pushed("hello", "{\"a\":1}")});
+  CHECK(t.tell("timer", "{\"b\":2}").empty());
+  CHECK(t.after(2999ms).empty());
+  CHECK(t.after(1ms) == texts{pushed("tick", "{\"b\":2}")});
+}
+
+TEST_CASE("socket: timers fire in the order of their times, equal ones in the order they were set") {
+  talk t;
+  (void)t.join();
+  struct set {
+    static void timers(void*, phx::context& here, phx::message const&) {
+      for (int const n : {5, 1, 4, 1, 3})
+        here.send_after(std::chrono::seconds(n), "t" + std::to_string(n), {});
+      here.send_after(1s, "last of 1");
+    }
+  };
+  t.log.on_event = &set::timers;
+  (void)t.tell("call");
+  CHECK(t.after(10s) == texts{pushed("t1", "{}"), pushed("t1", "{}"), pushed("last of 1", "{}"), pushed("t3", "{}"),
+                              pushed("t4", "{}"), pushed("t5", "{}")});
+}
+
+TEST_CASE("socket: pushes and timers of a dead channel are dropped, also when another life has its topic") {
+  talk t;
+  (void)t.join();
+  (void)t.tell("timer");
+  phx::channel_id const dead = t.log.ids["room:a"];
+  (void)t.tell("phx_leave");
+  (void)t.join("room:a", "2");
+  CHECK_FALSE(dead == t.log.ids["room:a"]);
+  dead.push("late", {});
+  dead.send("late");
+  dead.broadcast("late", {});
+  dead.exit(phx::exit_reason::killed);
+  CHECK(t.after(4s).empty());
+  CHECK(t.topics() == texts{"room:a"});
+}
+
+// ---- section 6.6: ends
+
+TEST_CASE("socket: an exit from outside: graceful ones close, others are errors") {
+  talk t;
+  (void)t.join();
+  t.log.ids["room:a"].exit(phx::exit_reason(phx::exit_reason::shutdown, "maintenance"));
+  t.c.settle();
+  CHECK(t.c.out() == texts{ended("\"1\"")});
+  CHECK(t.log.take() == texts{"room:a: shutdown", "room:a: gone"});
+  (void)t.join();
+  t.log.ids["room:a"].exit(phx::exit_reason::killed);
+  t.c.settle();
+  CHECK(t.c.out() == texts{ended("\"1\"", true)});
+  CHECK(t.log.take() == texts{"room:a: killed", "room:a: gone"});
+}
+
+TEST_CASE("socket: when the connection ends its channels are told closed, and nothing is sent") {
+  talk t;
+  (void)t.join();
+  (void)t.join("room:b", "2");
+  t.c.gone(phx::lost::normal);
+  auto log = t.log.take();
+  std::sort(log.begin(), log.end());
+  CHECK(log == texts{"room:a: closed", "room:a: gone", "room:b: closed", "room:b: gone"});
+  CHECK(t.c.out().empty());
+  CHECK(t.c.recorder().closes == 0);
+  CHECK(t.c.loop().topics() == 0);
+  CHECK(t.c.loop().sockets() == 0);
+}
+
+TEST_CASE("socket: lost::error says so in the reason's detail") {
+  talk t;
+  (void)t.join();
+  std::string detail = "?";
+  t.log.with = &detail;
+  t.log.on_end = [](void* with, phx::context&, phx::exit_reason why) noexcept {
+    *static_cast<std::string*>(with) = why.detail();
+  };
+  t.c.gone(phx::lost::error);
+  CHECK(detail == "lost");
+}
+
+TEST_CASE("socket: what terminate pushes goes out before the notice; what it pushes for a dead connection goes nowhere") {
+  talk t;
+  (void)t.join();
+  t.log.on_end = [](void*, phx::context& here, phx::exit_reason) noexcept {
+    here.push("goodbye", {});
+    here.broadcast("goodbye", {});
+  };
+  CHECK(t.tell("stop") == texts{pushed("goodbye", "{}"), ended("\"1\"")});
+  (void)t.join();
+  t.c.gone();
+  CHECK(t.c.out().empty());
+}
+
+TEST_CASE("socket: V1: close and error carry the join's join_ref if it was sent, else null") {
+  talk t("1.0.0");
+  CHECK(t.say(R"({"topic":"room:a","event":"phx_join","payload":{},"ref":"1"})") ==
+        texts{R"({"topic":"room:a","event":"phx_reply","ref":"1","payload":{"status":"ok","response":{}}})"});
+  CHECK(t.say(R"({"topic":"room:a","event":"stop","payload":{},"ref":"2"})") ==
+        texts{R"({"topic":"room:a","event":"phx_close","ref":null,"payload":{}})"});
+  (void)t.say(R"({"topic":"room:a","event":"phx_join","payload":{},"ref":"3","join_ref":"3"})");
+  CHECK(t.say(R"({"topic":"room:a","event":"boom","payload":{},"ref":"4"})") ==
+        texts{R"({"topic":"room:a","event":"phx_error","ref":"3","payload":{"reason":"channel_crash"}})"});
+}
+
+// ---- what cannot be encoded (3.5)
+
+TEST_CASE("socket: a push that its serializer cannot carry crashes the channel, unless somebody looks at it") {
+  talk t;
+  (void)t.join();
+  watcher& w = t.watch();
+  CHECK(t.tell("push", "[1]") == texts{ended("\"1\"", true)});
+  CHECK(w.count("not_encoded room:a push") == 1);
+  CHECK(w.count("handler_crashed room:a push") == 1);
+  (void)t.join();
+  CHECK(t.tell("try", "[1]") == texts{reply("\"1\"", "\"9\"", "error")});
+  CHECK(t.tell("try", "{}") == texts{pushed("pushed", "{}"), reply("\"1\"", "\"9\"")});
+  CHECK(t.tell("bad_json") == texts{ended("\"1\"", true)});
+  (void)t.join();
+  CHECK(t.tell("bad_reply") == texts{ended("\"1\"", true)});
+}
+
+TEST_CASE("socket: a broadcast that one serializer on the topic cannot carry reaches nobody") {
+  talk t;
+  (void)t.join();
+  CHECK(t.tell("try_shout", "[1]") ==
+        texts{reply("\"1\"", "\"9\"", "error", R"("the payload of a push or broadcast must be a JSON object or bytes")")});
+  CHECK(t.tell("shout", "[1]") == texts{ended("\"1\"", true)});
+}
+
+TEST_CASE("socket: a push or late reply that cannot be carried crashes the channel; one of a life that is over is noted") {
+  talk t;
+  watcher& w = t.watch();
+  (void)t.join();
+  (void)t.tell("async");
+  t.log.ids["room:a"].push("x", phx::payload::json("[1]"));
+  t.c.settle();
+  CHECK(t.c.out() == texts{ended("\"1\"", true)});
+  t.log.replies.at(0)(phx::payload::json("{"));
+  t.c.settle();
+  CHECK(t.c.out().empty());
+  CHECK(w.count("not_encoded") == 2);
+  CHECK(w.count("handler_crashed") == 1);
+  (void)t.join("room:b", "2");
+  (void)t.join();
+  (void)t.tell("async");
+  t.log.replies.at(1)(phx::payload::json("{"));
+  t.c.settle();
+  CHECK(t.c.out() == texts{ended("\"1\"", true)});
+  CHECK(t.topics() == texts{"room:b"});
+}
+
+TEST_CASE("socket: bytes go as bytes at 2.0.0, and cannot at 1.0.0") {
+  talk t;
+  (void)t.join();
+  std::string const bytes("\x00\xff\x01", 3);
+  t.c.in_binary(std::string("\x00\x01\x01\x06\x04", 5) + "12room:aecho" + bytes);
+  CHECK(t.c.out() == texts{std::string("\x01\x01\x01\x06\x02", 5) + "12room:aok" + bytes});
+  t.c.in_binary(std::string("\x00\x01\x01\x06\x04", 5) + "13room:apush" + bytes);
+  CHECK(t.c.out() == texts{std::string("\x00\x01\x06\x06", 4) + "1room:apushed" + bytes});
+  t.c.in_binary(std::string("\x00\x01\x01\x06\x05", 5) + "14room:ashout" + bytes);
+  CHECK(t.c.out() == texts{std::string("\x02\x06\x05", 3) + "room:ashout" + bytes});
+  // An empty join_ref is the empty string, not null: stale on a joined topic (3.4).
+  t.c.in_binary(std::string("\x00\x00\x01\x06\x04", 5) + "5room:aecho" + bytes);
+  CHECK(t.c.out().empty());
+
+  talk old("1.0.0");
+  (void)old.say(R"({"topic":"room:a","event":"phx_join","payload":{},"ref":"1"})");
+  old.log.ids["room:a"].push("bytes", phx::payload::binary(bytes));
+  old.c.settle();
+  CHECK(old.c.out() == texts{R"({"topic":"room:a","event":"phx_error","ref":null,"payload":{"reason":"channel_crash"}})"});
+}
+
+// ---- bad input (3.6)
+
+TEST_CASE("socket: what is malformed closes with 1011, its channels end with an error, nobody is told anything else") {
+  struct input {
+    phx::opcode op;
+    std::string bytes;
+  };
+  using enum phx::opcode;
+  for (input const& in : {input{text, "{"}, input{text, ""}, input{text, "[1,2,3,4]"}, input{text, "{}"}, input{text, "7"},
+                          input{text, R"([null,"1","a","b",{},])"}, input{binary, ""}, input{binary, "\x01"},
+                          input{binary, std::string("\x00\x01\x01", 3)},
+                          input{binary, std::string("\x00\x09\x01\x01\x01x", 6)},
+                          input{binary, std::string("\x02\x01\x01xy", 5)}}) {
+    CAPTURE(in.bytes);
+    talk t;
+    (void)t.join();
+    watcher& w = t.watch();
+    t.c.in(in.op, in.bytes, true);
+    CHECK(t.c.close_code() == 1011);
+    CHECK(t.c.out().empty());
+    CHECK(t.log.take() == texts{"room:a: connection_error", "room:a: gone"});
+    CHECK(w.count("malformed") == 1);
+    CHECK(t.c.recorder().closes == 1);
+    CHECK(t.c.recorder().after_close == 0);
+    CHECK(t.c.loop().sockets() == 0);
+  }
+}
+
+TEST_CASE("socket: at 1.0.0 a missing key and an array are malformed") {
+  for (char const* const in : {R"({"topic":"room:a","event":"echo","payload":{}})", R"([null,"1","room:a","echo",{}])",
+                               R"({"event":"echo","payload":{},"ref":null})", "null"}) {
+    talk t("1.0.0");
+    t.c.in(in);
+    CHECK(t.c.close_code() == 1011);
+  }
+}
+
+TEST_CASE("socket: text that is not UTF-8 closes with 1007") {
+  talk t;
+  (void)t.join();
+  t.c.in("[\"1\",\"2\",\"room:a\",\"echo\",{\"a\":\"\xff\"}]");
+  CHECK(t.c.close_code() == 1007);
+  CHECK(t.log.take() == texts{"room:a: connection_error", "room:a: gone"});
+}
+
+TEST_CASE("socket: a message in parts is one message; a ping between them is none") {
+  talk t;
+  t.c.in(phx::opcode::text, R"(["1","1","room:a",)", false);
+  CHECK(t.c.out().empty());
+  t.c.in(phx::opcode::ping, "x", true);
+  t.c.in(phx::opcode::text, "", false);
+  t.c.in(phx::opcode::text, R"("phx_join",{}])", true);
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"1\"")});
+}
+
+TEST_CASE("socket: several messages in one turn are flushed once") {
+  talk t;
+  (void)t.join();
+  std::size_t const before = t.c.recorder().flushes;
+  {
+    auto turn = t.c.loop().turn();
+    for (int i = 0; i < 10; ++i) (void)t.tell("echo");
+    CHECK(t.c.recorder().flushes == before);
+  }
+  CHECK(t.c.recorder().flushes == before + 1);
+  (void)t.tell("push_then_reply");
+  CHECK(t.c.recorder().flushes == before + 2);
+}
+
+// ---- section 11: silence
+
+TEST_CASE("socket: a minute of silence closes with 1001; any bytes count, its own sends do not") {
+  talk t;
+  (void)t.join();
+  t.c.advance(59s);
+  t.c.in(phx::opcode::ping, "", true);
+  t.c.advance(59s);
+  t.c.in(phx::opcode::text, "[", false);
+  t.c.advance(59s);
+  CHECK_FALSE(t.c.closed());
+  t.log.ids["room:a"].push("hello", {});
+  t.c.settle();
+  t.c.advance(999ms);
+  CHECK_FALSE(t.c.closed());
+  t.c.advance(1ms);
+  CHECK(t.c.close_code() == 1001);
+  CHECK(t.log.take() == texts{"room:a: closed", "room:a: gone"});
+}
+
+TEST_CASE("socket: limits::idle is the mount's, and zero means never") {
+  phx::mount m;
+  m.bounds.idle = 1500ms;
+  talk t("2.0.0", m);
+  t.c.advance(1500ms);
+  CHECK(t.c.close_code() == 1001);
+  m.bounds.idle = phx::duration::zero();
+  talk u("2.0.0", m);
+  u.c.advance(24h);
+  CHECK_FALSE(u.c.closed());
+}
+
+// ---- disconnect (8.1)
+
+TEST_CASE("socket: a disconnect on its id closes with 1001; other events there and other ids do nothing") {
+  talk t("2.0.0", {}, "user:ann");
+  (void)t.join();
+  (void)t.c.endpoint().broadcast("user:ann", "hello", {});
+  (void)t.c.endpoint().disconnect("user:bob");
+  t.c.settle();
+  CHECK_FALSE(t.c.closed());
+  CHECK(t.c.out().empty());
+  (void)t.c.endpoint().disconnect("user:ann");
+  t.c.settle();
+  CHECK(t.c.close_code() == 1001);
+  CHECK(t.c.out().empty());
+  CHECK(t.log.take() == texts{"room:a: closed", "room:a: gone"});
+  CHECK(t.c.loop().topics() == 0);
+}
+
+TEST_CASE("socket: a channel that disconnects its own client answers no more") {
+  talk t("2.0.0", {}, "user:ann");
+  (void)t.join();
+  CHECK(t.tell("disconnect").empty());
+  CHECK(t.c.close_code() == 1001);
+}
+
+TEST_CASE("socket: a host's own disconnect, from outside and with a code of its own") {
+  talk t;
+  (void)t.join();
+  t.c.socket().disconnect({phx::close_code::policy, "too loud"});
+  CHECK_FALSE(t.c.closed());
+  t.c.settle();
+  CHECK(t.c.close_code() == 1008);
+  CHECK(t.log.take() == texts{"room:a: closed", "room:a: gone"});
+}
+
+TEST_CASE("socket: sockets and channels can be listed") {
+  talk t;
+  (void)t.join();
+  (void)t.join("room:b", "2", R"({"later":1})");
+  std::vector<phx::socket_id> all;
+  t.c.loop().for_each_socket([&](phx::socket_id id) { all.push_back(id); });
+  REQUIRE(all.size() == 1);
+  CHECK(all[0] == t.c.socket().name());
+  CHECK(t.topics() == texts{"room:a", "room:b joining"});
+  t.c.gone();
+  CHECK(t.topics().empty());
+}
+
+// ---- what an observer is told
+
+TEST_CASE("socket: an observer is told of a life, a refusal and an end, secrets filtered") {
+  talk t;
+  watcher& w = t.watch();
+  (void)t.join("room:a", "1", R"({"user":"ann","password":"x","auth_token":{"deep":"y"}})");
+  (void)t.tell("echo", R"({"token":"s"})");
+  (void)t.join("room:a", "2");
+  (void)t.join("hall", "3");
+  (void)t.join("room:b", "4", R"({"deny":1})");
+  (void)t.say(R"([null,"5","room:a","phx_leave",{}])");
+  t.c.gone();
+  CHECK(w.take() == texts{R"(channel_joined room:a {"user":"ann","password":"[FILTERED]","auth_token":"[FILTERED]"})",
+                          R"(handled_in room:a echo {"token":"[FILTERED]"})",
+                          "duplicate_join room:a",
+                          "channel_ended room:a replaced",
+                          "channel_joined room:a {}",
+                          "unmatched_topic hall phx_join",
+                          R"(channel_refused room:b {"deny":1})",
+                          "channel_ended room:a left",
+                          "socket_closed 'the other end left' closed"});
+}
+
+TEST_CASE("socket: an observer may be taken off again by another") {
+  talk t;
+  watcher& w = t.watch();
+  watcher v;
+  t.c.loop().observe(v);
+  (void)t.join();
+  t.c.loop().observe(w);
+  CHECK(w.seen.empty());
+  CHECK(v.count("channel_joined") == 1);
+}
