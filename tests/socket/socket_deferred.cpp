@@ -1,0 +1,278 @@
+// Joins that are answered later.
+
+#include <phx/socket/socket.hpp>
+
+#include <support/room.hpp>
+
+using namespace support;
+
+namespace {
+
+constexpr std::string_view later = R"({"later":1})";
+
+texts refused_with(std::string_view reason, std::string_view ref = "\"1\"") {
+  return {reply(ref, ref, "error", R"({"reason":")" + std::string(reason) + "\"}")};
+}
+
+}  // namespace
+
+TEST_CASE("deferred join: it is answered when its handle says so, with what it says") {
+  talk t;
+  CHECK(t.join("room:a", "1", later).empty());
+  CHECK(t.topics() == texts{"room:a joining"});
+  CHECK(t.log.ids["room:a"].joined(phx::payload::json("[1]")) == phx::send_status::ok);
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"1\"", "ok", "[1]")});
+  CHECK(t.topics() == texts{"room:a"});
+  CHECK(t.tell("echo") == texts{reply("\"1\"", "\"9\"")});
+  CHECK(t.after(10s).empty());
+}
+
+TEST_CASE("deferred join: it is refused, and its channel told shutdown") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  t.log.ids["room:a"].refused(phx::payload::json(R"({"reason":"no"})"));
+  t.c.settle();
+  CHECK(t.c.out() == refused_with("no"));
+  CHECK(t.topics().empty());
+  CHECK(t.log.take() == texts{"room:a: shutdown", "room:a: gone"});
+}
+
+TEST_CASE("deferred join: at its deadline it is answered timeout; a late answer is ignored") {
+  talk t;
+  watcher& w = t.watch();
+  (void)t.join("room:a", "1", later);
+  CHECK(t.after(4999ms).empty());
+  CHECK(t.after(1ms) == refused_with("timeout"));
+  CHECK(w.count("join_timed_out room:a") == 1);
+  CHECK(t.log.take() == texts{"room:a: shutdown", "room:a: gone"});
+  CHECK(t.log.ids["room:a"].joined() == phx::send_status::ok);
+  t.c.settle();
+  CHECK(t.c.out().empty());
+  CHECK(t.topics().empty());
+}
+
+TEST_CASE("deferred join: limits::join is the longest deadline") {
+  phx::mount m;
+  m.bounds.join = 7s;
+  talk t("2.0.0", m);
+  (void)t.join("room:a", "1", R"({"forever":1})");
+  CHECK(t.after(6999ms).empty());
+  CHECK(t.after(1ms) == refused_with("timeout"));
+}
+
+TEST_CASE("deferred join: the second of two verdicts is ignored") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  t.log.ids["room:a"].joined();
+  t.log.ids["room:a"].refused();
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"1\"")});
+  CHECK(t.topics() == texts{"room:a"});
+}
+
+TEST_CASE("deferred join: pushes for its topic wait in order, other topics and heartbeats go on") {
+  talk t;
+  (void)t.join("room:b", "2");
+  (void)t.join("room:a", "1", later);
+  CHECK(t.tell("echo", "1").empty());
+  CHECK(t.tell("push", "{\"n\":2}").empty());
+  CHECK(t.say(R"([null,"9","room:a","echo",3])").empty());
+  CHECK(t.say(R"(["2","3","room:b","echo",{}])") == texts{reply("\"2\"", "\"3\"", "ok", "{}", "room:b")});
+  CHECK(t.say(R"([null,"4","phoenix","heartbeat",{}])") == texts{reply("null", "\"4\"", "ok", "{}", "phoenix")});
+  t.log.ids["room:a"].joined();
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"1\""), reply("\"1\"", "\"9\"", "ok", "1"), pushed("pushed", "{\"n\":2}"),
+                           reply("\"1\"", "\"9\"", "ok", "3")});
+}
+
+TEST_CASE("deferred join: what waited for a refused one is answered unmatched topic") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  (void)t.tell("echo");
+  t.log.ids["room:a"].refused(phx::payload::json(R"({"reason":"no"})"));
+  t.c.settle();
+  CHECK(t.c.out() == texts{refused_with("no")[0], reply("null", "\"9\"", "error", R"({"reason":"unmatched topic"})")});
+}
+
+TEST_CASE("deferred join: of what waited, what comes after a stop is answered unmatched topic") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  (void)t.tell("stop");
+  (void)t.tell("echo");
+  t.log.ids["room:a"].joined();
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"1\""), ended("\"1\""),
+                           reply("null", "\"9\"", "error", R"({"reason":"unmatched topic"})")});
+}
+
+TEST_CASE("deferred join: a stale message for a pending topic does not wait") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  CHECK(t.say(R"(["0","2","room:a","echo",{}])").empty());
+  t.log.ids["room:a"].joined();
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"1\"")});
+}
+
+TEST_CASE("deferred join: more than limits::held_pushes ends it, join crashed") {
+  phx::mount m;
+  m.bounds.held_pushes = 2;
+  talk t("2.0.0", m);
+  watcher& w = t.watch();
+  (void)t.join("room:a", "1", later);
+  CHECK(t.tell("echo").empty());
+  CHECK(t.tell("echo").empty());
+  CHECK(t.tell("echo") == refused_with("join crashed"));
+  CHECK(w.count("held_too_much room:a") == 1);
+  CHECK(t.topics().empty());
+  CHECK(t.log.take() == texts{"room:a: killed", "room:a: gone"});
+  t.log.ids["room:a"].joined();
+  CHECK(t.after(10s).empty());
+}
+
+TEST_CASE("deferred join: more than limits::held_bytes ends it likewise") {
+  phx::mount m;
+  m.bounds.held_bytes = 100;
+  talk t("2.0.0", m);
+  (void)t.join("room:a", "1", later);
+  CHECK(t.tell("echo", '"' + std::string(80, 'x') + '"').empty());
+  CHECK(t.tell("echo", '"' + std::string(80, 'x') + '"') == refused_with("join crashed"));
+}
+
+TEST_CASE("deferred join: a leave with null or the same join_ref cancels it and is answered ok; there is nothing to close") {
+  for (char const* const join_ref : {"null", "\"1\""}) {
+    talk t;
+    (void)t.join("room:a", "1", later);
+    (void)t.tell("echo");
+    CHECK(t.say("[" + std::string(join_ref) + R"(,"2","room:a","phx_leave",{}])") == texts{reply(join_ref, "\"2\"")});
+    CHECK(t.log.take() == texts{"room:a: left", "room:a: gone"});
+    t.log.ids["room:a"].joined();
+    CHECK(t.after(10s).empty());
+    CHECK(t.topics().empty());
+    CHECK(t.c.loop().topics() == 0);
+  }
+}
+
+TEST_CASE("deferred join: a leave with another join_ref is ignored") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  CHECK(t.say(R"(["0","2","room:a","phx_leave",{}])").empty());
+  CHECK(t.topics() == texts{"room:a joining"});
+}
+
+TEST_CASE("deferred join: a second join takes its place, at once or later") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  phx::channel_id const first = t.log.ids["room:a"];
+  (void)t.tell("echo");
+  CHECK(t.join("room:a", "2") == texts{reply("\"2\"", "\"2\"")});
+  first.joined();
+  t.c.settle();
+  CHECK(t.c.out().empty());
+
+  CHECK(t.join("room:a", "3", later) == texts{ended("\"2\"")});
+  CHECK(t.join("room:a", "4", later).empty());
+  t.log.ids["room:a"].joined();
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"4\"", "\"4\"")});
+  CHECK(t.topics() == texts{"room:a"});
+}
+
+TEST_CASE("deferred join: the connection's death cancels it") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  (void)t.tell("echo");
+  t.c.gone();
+  CHECK(t.log.take() == texts{"room:a: closed", "room:a: gone"});
+  t.log.ids["room:a"].joined();
+  CHECK(t.after(10s).empty());
+  CHECK(t.c.loop().topics() == 0);
+}
+
+TEST_CASE("deferred join: a pending one counts toward the cap") {
+  phx::mount m;
+  m.bounds.channels = 1;
+  talk t("2.0.0", m);
+  (void)t.join("room:a", "1", later);
+  CHECK(t.join("room:b", "2") ==
+        texts{reply("\"2\"", "\"2\"", "error", R"({"reason":"too many channels joined"})", "room:b")});
+}
+
+TEST_CASE("deferred join: it hears no broadcast before it is answered") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  (void)t.c.endpoint().broadcast("room:a", "early", {});
+  t.c.settle();
+  CHECK(t.c.out().empty());
+  t.log.ids["room:a"].joined();
+  t.c.settle();
+  (void)t.c.endpoint().broadcast("room:a", "after", {});
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"1\""), shouted("after", "{}")});
+}
+
+TEST_CASE("deferred join: what its channel pushes and sends itself before the verdict comes after the join's answer") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  phx::channel_id const id = t.log.ids["room:a"];
+  id.push("first", {});
+  id.send("second");
+  id.broadcast("third", {});
+  t.c.settle();
+  CHECK(t.c.out().empty());
+  id.joined();
+  id.push("fourth", {});
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"1\""), pushed("first", "{}"), pushed("second", "{}"), shouted("third", "{}"),
+                           pushed("fourth", "{}")});
+}
+
+TEST_CASE("deferred join: beyond limits::held_pushes what others send its channel is dropped, and that is noted") {
+  phx::mount m;
+  m.bounds.held_pushes = 1;
+  talk t("2.0.0", m);
+  watcher& w = t.watch();
+  (void)t.join("room:a", "1", later);
+  t.log.ids["room:a"].push("first", {});
+  t.log.ids["room:a"].push("second", {});
+  t.c.settle();
+  CHECK(w.seen.size() >= 1);
+  t.log.ids["room:a"].joined();
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"1\""), pushed("first", "{}")});
+}
+
+TEST_CASE("deferred join: an exit instead of a verdict is a join that crashed") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  t.log.ids["room:a"].exit(phx::exit_reason::killed);
+  t.c.settle();
+  CHECK(t.c.out() == refused_with("join crashed"));
+  CHECK(t.topics().empty());
+}
+
+TEST_CASE("deferred join: a verdict that cannot be encoded is a join that crashed") {
+  talk t;
+  (void)t.join("room:a", "1", later);
+  t.log.ids["room:a"].joined(phx::payload::json("{"));
+  t.c.settle();
+  CHECK(t.c.out() == refused_with("join crashed"));
+  (void)t.join("room:a", "2", later);
+  t.log.ids["room:a"].refused(phx::payload::json("{"));
+  t.c.settle();
+  CHECK(t.c.out() == refused_with("join crashed", "\"2\""));
+}
+
+TEST_CASE("deferred join: joining and leaving for ever leaves a bounded number of deadlines behind") {
+  phx::mount m;
+  m.bounds.timers = 10;
+  talk t("2.0.0", m);
+  for (int i = 0; i < 10; ++i) {
+    CHECK(t.join("room:a", "1", later).empty());
+    (void)t.tell("phx_leave");
+  }
+  CHECK(t.join("room:a", "1", later) == refused_with("overloaded"));
+  (void)t.after(5s);
+  CHECK(t.join("room:a", "1", later).empty());
+}

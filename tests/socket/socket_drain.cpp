@@ -1,0 +1,136 @@
+// Draining (protocol 12).
+
+#include <phx/socket/socket.hpp>
+
+#include <support/room.hpp>
+
+using namespace support;
+
+namespace {
+
+/// A server of rooms with `n` clients, every second one in a room.
+struct crowd {
+  journal log{};
+  struct dispatcher : rooms {
+    journal* log = nullptr;
+    phx::connect_outcome<who> connect(phx::connect_info const&) { return phx::connected<who>{{log, "x"}}; }
+  } d{};
+  watcher seen{};
+  phx::testing::server<dispatcher> server;
+  std::vector<phx::testing::client> clients{};
+
+  explicit crowd(std::size_t n, std::size_t loops = 1) : server(d, {}, loops) {
+    d.log = &log;
+    for (std::size_t i = 0; i < loops; ++i) server.loop(i).observe(seen);
+    for (std::size_t i = 0; i < n; ++i) {
+      clients.push_back(server.connect({}, i % loops));
+      if (i % 2 == 0) CHECK(clients.back().join("room:" + std::to_string(i)).ok());
+    }
+    seen.take();
+  }
+  std::size_t left() {
+    return static_cast<std::size_t>(
+        std::count_if(clients.begin(), clients.end(), [](phx::testing::client const& c) { return c.connected(); }));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("drain: every socket, with channels or without, closes with 1012 and hears nothing else") {
+  crowd c(4);
+  for (auto& one : c.clients) one.recorder().frames.clear();
+  c.server.endpoint().drain();
+  CHECK(c.left() == 4);
+  c.server.settle();
+  for (auto& one : c.clients) {
+    CHECK(one.close_code() == 1012);
+    CHECK(one.recorder().frames.empty());
+  }
+  CHECK(c.server.loop().sockets() == 0);
+  CHECK(c.server.endpoint().sockets() == 0);
+  CHECK(c.log.take() == texts{"room:2: draining", "room:2: gone", "room:0: draining", "room:0: gone"});
+}
+
+TEST_CASE("drain: in batches, an interval apart") {
+  crowd c(5);
+  c.server.endpoint().drain({.batch = 2, .interval = 2s});
+  c.server.settle();
+  CHECK(c.left() == 3);
+  c.server.advance(1999ms);
+  CHECK(c.left() == 3);
+  c.server.advance(1ms);
+  CHECK(c.left() == 1);
+  c.server.advance(2s);
+  CHECK(c.left() == 0);
+  CHECK(c.seen.count("draining") == 3);
+}
+
+TEST_CASE("drain: at the hard limit all that are left go at once") {
+  crowd c(5);
+  c.server.endpoint().drain({.batch = 1, .interval = 2s, .limit = 3s});
+  c.server.advance(2s);
+  CHECK(c.left() == 3);
+  c.server.advance(999ms);
+  CHECK(c.left() == 3);
+  c.server.advance(1ms);
+  CHECK(c.left() == 0);
+}
+
+TEST_CASE("drain: the other sockets live on between the batches") {
+  crowd c(3);
+  c.server.endpoint().drain({.batch = 1});
+  c.server.settle();
+  REQUIRE(c.left() == 2);
+  for (auto& one : c.clients)
+    if (one.connected()) CHECK(one.heartbeat());
+}
+
+TEST_CASE("drain: a socket that comes while draining is closed at once, also into the place of one that went") {
+  crowd c(3);
+  c.server.endpoint().drain({.batch = 1, .interval = 10s, .limit = 100s});
+  c.server.settle();
+  auto late = c.server.connect();
+  CHECK(late.close_code() == 1012);
+  CHECK(c.left() == 2);
+  c.server.advance(20s);
+  CHECK(c.left() == 0);
+  CHECK(c.server.loop().sockets() == 0);
+}
+
+TEST_CASE("drain: each loop drains its own, and the endpoint counts down to nothing") {
+  crowd c(6, 3);
+  CHECK(c.server.endpoint().sockets() == 6);
+  c.server.endpoint().drain({.batch = 1, .interval = 1s});
+  c.server.settle();
+  CHECK(c.server.endpoint().sockets() == 3);
+  c.server.advance(1s);
+  CHECK(c.server.endpoint().sockets() == 0);
+}
+
+TEST_CASE("drain: inside the loop, once; the second is ignored") {
+  crowd c(2);
+  phx::loop& l = c.server.loop();
+  CHECK_FALSE(l.draining());
+  l.drain({.batch = 1, .interval = 5s}, c.server.loops().now());
+  CHECK(l.draining());
+  l.drain({.batch = 100}, c.server.loops().now());
+  c.server.settle();
+  CHECK(c.left() == 1);
+  c.server.advance(5s);
+  CHECK(c.left() == 0);
+}
+
+TEST_CASE("drain: a pending join ends with the drain, and an empty loop is done at once") {
+  crowd c(0);
+  auto one = c.server.connect();
+  auto channel = one.join("room:a", R"({"later":1})");
+  c.server.endpoint().drain();
+  c.server.settle();
+  CHECK(one.close_code() == 1012);
+  CHECK_FALSE(channel.joined().has_value());
+  CHECK(c.log.take() == texts{"room:a: draining", "room:a: gone"});
+  crowd none(0);
+  none.server.endpoint().drain();
+  none.server.advance(100s);
+  CHECK(none.server.loop().sockets() == 0);
+}
