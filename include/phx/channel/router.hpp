@@ -80,23 +80,21 @@ class router {
     requires std::is_invocable_r_v<connect_outcome<Session>, F&, connect_info const&>
   explicit router(F who_is) : connect_(std::make_unique<connector_of<F>>(std::move(who_is))) {}
 
-  /// Serves topics of `pattern` with a C for each, made from the session if it can be (`C(Session const&)`).
-  /// Patterns are tried in this order, the first match wins.
+  /// Serves topics of `pattern` with a C for each, made from the session if it can be: `C(Session const&)`, or `C{session}` for
+  /// an aggregate; else `C{}`. The session is a parameter: copy what you need. Patterns are tried in this order, the first
+  /// match wins.
   template <class C>
   router& channel(topic_pattern pattern) {
-    return channel(pattern, [](Session const& me) {
-      if constexpr (std::is_constructible_v<C, Session const&>) return C(me);
-      else return (void)me, C{};
-    });
+    return channel(pattern, [](Session const& me) { return made_from<C>(me); });
   }
   /// The same with assigns of this pattern's own: `assign(Session&)` changes a copy of the session, from which C is made.
   template <class C, class F>
-    requires std::is_void_v<std::invoke_result_t<F&, Session&>> && std::is_constructible_v<C, Session const&>
+    requires std::is_void_v<std::invoke_result_t<F&, Session&>>
   router& channel(topic_pattern pattern, F assign) {
     return channel(pattern, [assign = std::move(assign)](Session const& me) mutable {
       Session mine = me;
       assign(mine);
-      return C(std::as_const(mine));
+      return made_from<C>(std::as_const(mine));
     });
   }
   /// The same with a function that makes the channel: `make(Session const&)`. The channel may be immovable.
@@ -145,6 +143,16 @@ class router {
   }
 
  private:
+  /// An aggregate by braces: whether parentheses make one differs between compilers.
+  template <class C>
+  [[nodiscard]] static C made_from(Session const& me) {
+    static_assert(std::is_constructible_v<C, Session const&> || !std::is_constructible_v<C, Session&> || std::is_aggregate_v<C>,
+                  "a channel's constructor takes the session as: Session const&");
+    if constexpr (std::is_aggregate_v<C> && requires { C{me}; }) return C{me};
+    else if constexpr (!std::is_aggregate_v<C> && std::is_constructible_v<C, Session const&>) return C(me);
+    else return (void)me, C{};
+  }
+
   struct connector {
     virtual ~connector() = default;
     virtual connect_outcome<Session> call(connect_info const&) = 0;

@@ -61,17 +61,18 @@ class loop {
   /// Held over many receives, each connection is flushed once, at its end.
   [[nodiscard]] turn_guard turn() noexcept { return turn_guard(*this); }
 
-  /// To all subscribers of `b.topic`: this loop's own at once, the other loops by one mail each. Inside the loop.
+  /// To all subscribers of `b.topic`: this loop's own at once, the other loops by one mail each. Inside the loop: from a
+  /// callback, or from the host while nobody else is inside.
   /// @return not none: a serializer of this loop's subscribers cannot carry it (3.5); nobody got anything.
   errc publish(broadcast const& b) noexcept {
     errc const judged = publish(b, nullptr);
-    if (depth_ == 0) nudge();  // outside of a callback nothing ends here that would flush, or close whom it dooms
+    said_outside();
     return judged;
   }
   /// The same for this loop's subscribers only.
   errc publish_local(broadcast const& b) noexcept {
     errc const judged = serve(b, nullptr, true);
-    if (depth_ == 0) nudge();
+    said_outside();
     return judged;
   }
 
@@ -153,6 +154,12 @@ class loop {
   void sift_up(std::uint32_t i) noexcept;
   void pop_timer() noexcept;
 
+  /// After what a host published: outside of a callback nothing else ends here that would flush, or close whom it dooms.
+  void said_outside() noexcept {
+    if (depth_ != 0) return;
+    if (turns_ == 0) flush_all();
+    nudge();
+  }
   void enter(time_point now) noexcept;
   void leave() noexcept;
   void nudge() noexcept;
@@ -257,7 +264,7 @@ class inside {
 
 inline turn_guard::turn_guard(loop& l) noexcept : loop_(l) { ++loop_.turns_; }
 inline turn_guard::~turn_guard() {
-  if (--loop_.turns_ == 0 && loop_.depth_ == 0) loop_.flush_all();
+  if (--loop_.turns_ == 0) loop_.said_outside();
 }
 
 inline loop::loop(endpoint* everywhere, detail::mailbox::waker_ref waker, limits const& bounds)

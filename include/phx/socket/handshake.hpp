@@ -85,7 +85,7 @@ template <class S>
 using admitted = std::variant<admission<S>, refused_request>;
 
 /// Everything that is judged before user code is asked, in Phoenix's order: path, method, query, origin, subprotocol, vsn.
-/// @param from only read; nothing of it is kept. @param via a long-poll skips the method and the subprotocol; its refusals
+/// @param m is kept by the admission: it outlives the socket. @param from only read; nothing of it is kept. @param via a long-poll skips the method and the subprotocol; its refusals
 ///   are written differently too (protocol 10.2).
 /// @par Errors: std::bad_alloc, here and in handshake only. @par Cost: parses the query, allocates.
 ///
@@ -140,6 +140,9 @@ template <class S>
   return in;
 }
 
+template <class S>
+admitted<S> admit(mount const&&, request const&, transport_kind = transport_kind::websocket) = delete;
+
 /// admit, then `d.connect`. Whether the request is an upgrade at all is not asked, as in Phoenix: `connect` may run for one
 /// that is none, and it is for the host, or upgrade_refusal, to say so after.
 /// A `connect` that throws is answered 500, as Phoenix answers a raise; `detail` then says what it threw.
@@ -164,6 +167,9 @@ template <class D>
   in->id = std::move(yes.id);
   return judged;
 }
+
+template <class D>
+admitted<typename D::session_type> handshake(mount const&&, D&, request const&, transport_kind = transport_kind::websocket) = delete;
 
 /// For hosts without an HTTP library that does it: is this request an upgrade to RFC 6455? To be asked after handshake
 /// (protocol 8.1, step 6); the answer is a 400 with the text Phoenix gives.

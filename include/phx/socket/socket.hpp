@@ -100,16 +100,18 @@ class socket final : public detail::socket_core {
   socket(loop& here, D& dispatcher, admission<session_type> who, T transport, time_point now) noexcept
       : socket_core(here, &dispatcher, detail::dispatch_of<D>::table, &session_, *who.bounds, now),
         transport_(std::move(transport)),
-        session_(std::move(*who.session)) {
+        session_(std::move(who.session).value()) {  // checked: else GCC 12 at -O2 sees it read unset
     open(who.serializer, who.id ? std::string_view(*who.id) : std::string_view{}, now);
   }
   /// gone(lost::error), if nobody said it before.
   ~socket() { gone(lost::error); }
 
-  /// One part of a message; `last` completes it. Pings and pongs are signs of life too: pass them.
+  /// One part of a message; `last` completes it. A part may be a WebSocket frame, half of one, or empty: a host need not hold a
+  /// frame. Pings and pongs are signs of life: the host answers them, bounded, and passes them here. A close frame is `gone`.
+  /// @param op the message's, the same with each of its parts.
   /// @param part borrowed until return. Text need not have been checked to be UTF-8.
   /// @param now must not go backwards on one loop.
-  /// @return false if phx closed this socket: it may be destroyed, touch nothing.
+  /// @return false if phx closed this socket: Transport::close has been called, *this may be destroyed, touch nothing.
   /// @par Errors: none; a malformed message closes with 1011, text that is not UTF-8 with 1007, more than limits::frame
   ///   bytes with 1009 (protocol 3.6). @par Cost: echo and broadcast allocate nothing once warm.
   [[nodiscard]] bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept {
@@ -138,7 +140,8 @@ class socket final : public detail::socket_core {
     send_status const answer = transport_.send(f);
     sending(f.data().size());
     if constexpr (flushes<T>) dirty_now();
-    if (answer != send_status::ok) pressed(answer, f.data().size(), transport_.buffered());
+    std::size_t const waiting = transport_.buffered();
+    if (answer > send_status::congested || waiting > outbound()) pressed(answer, f.data().size(), waiting);
   }
   void flush() noexcept override {
     if constexpr (flushes<T>)

@@ -7,11 +7,12 @@
 namespace phx::inline PHX_BUILD {
 
 /// Somewhere to put whole encoded messages for one client.
-/// send: queues or copies `f`, keeps order, never blocks, never calls back into phx. A WebSocket host writes f.websocket(),
-///   or hands f.data() and f.op() to its own framing. A transport that keeps `f` copies the handle.
-///   `congested`: taken, but more waits than it likes: phx compares buffered() with limits::outbound only when it hears
-///   this, so answer it from some high water on, at the latest at that bound.
-///   `dropped`: not taken; out of memory in your queue is this, never a throw. `closed`: the peer is gone.
+/// send: queues or copies `f`, keeps order, never blocks. A WebSocket host writes f.websocket(), or hands f.data() and f.op()
+///   to its own framing. A transport that keeps `f` copies the handle.
+///   `ok`, or `congested`: taken; phx then compares buffered() with limits::outbound. `dropped`: not taken; out of memory in
+///   your queue is this, never a throw. `closed`: the peer is gone.
+/// Neither send nor flush nor buffered calls phx or destroys the socket: a write that fails is remembered, and `gone` said once
+/// the outermost receive or run has returned.
 template <class T>
 concept FrameSink = requires(T& t, frame const& f) {
   { t.send(f) } noexcept -> std::same_as<send_status>;
