@@ -1,0 +1,221 @@
+// Each limit, by name. limits::channels is in socket.cpp; limits::held_pushes, held_bytes and join are in socket_deferred.cpp.
+
+#include <phx/socket/socket.hpp>
+
+#include <support/room.hpp>
+
+using namespace support;
+
+namespace {
+
+phx::mount with(void (*set)(phx::limits&)) {
+  phx::mount m;
+  set(m.bounds);
+  return m;
+}
+
+}  // namespace
+
+TEST_CASE("limits::frame: a message of so many bytes is read, one more closes with 1009, its channels are told closed") {
+  std::string const start = R"(["1","2","room:a","echo",")", end = "\"]";
+  for (std::size_t const over : {0u, 1u}) {
+    talk t("2.0.0", with([](phx::limits& l) { l.frame = 100; }));
+    watcher& w = t.watch();
+    (void)t.join();
+    std::string const text = start + std::string(100 - start.size() - end.size() + over, 'x') + end;
+    t.c.in(text);
+    CHECK(t.c.close_code() == (over == 0 ? 0u : 1009u));
+    CHECK(t.c.out().size() == 1 - over);
+    CHECK(w.count("too_large") == over);
+    if (over != 0) CHECK(t.log.take() == texts{"room:a: closed", "room:a: gone"});
+  }
+}
+
+TEST_CASE("limits::frame: the parts of a message count together, and are not kept once it is too large") {
+  talk t("2.0.0", with([](phx::limits& l) { l.frame = 100; }));
+  t.c.in(phx::opcode::text, std::string(60, '['), false);
+  CHECK_FALSE(t.c.closed());
+  t.c.in(phx::opcode::text, std::string(41, '['), false);
+  CHECK(t.c.close_code() == 1009);
+}
+
+TEST_CASE("limits::name: a topic, event or ref of so many bytes is taken, a longer one closes with 1011") {
+  for (std::size_t const size : {32u, 33u}) {
+    std::string const name(size, 'x'), topic = "room:" + std::string(size - 5, 'x');
+    unsigned const code = size == 32 ? 0 : 1011;
+    for (std::string const& text :
+         {"[null,\"1\",\"" + topic + R"(","phx_join",{}])", R"([null,"1","room:a",")" + name + R"(",{}])",
+          "[null,\"" + name + R"(","room:a","echo",{}])", "[\"" + name + R"(",null,"room:a","echo",{}])"}) {
+      talk t("2.0.0", with([](phx::limits& l) { l.name = 32; }));
+      t.c.in(text);
+      CHECK(t.c.close_code() == code);
+    }
+  }
+}
+
+TEST_CASE("limits::name: 4096 bytes by default, counted as text and not as it was escaped") {
+  talk t;
+  std::string const topic = "room:" + std::string(4091, 'x');
+  CHECK(t.join(topic).size() == 1);
+  std::string escaped = "room:";
+  for (int i = 0; i < 4091; ++i) escaped += "\\u0079";
+  CHECK(t.join(escaped, "2").size() == 1);
+  CHECK_FALSE(t.c.closed());
+  (void)t.join("room:" + std::string(4092, 'x'));
+  CHECK(t.c.close_code() == 1011);
+}
+
+TEST_CASE("limits::json_depth: so deep and no deeper") {
+  for (std::size_t const depth : {1024u, 1025u}) {
+    talk t;
+    (void)t.join();
+    std::string const deep = std::string(depth, '[') + std::string(depth, ']');
+    auto const out = t.tell("echo", deep);
+    CHECK(out == (depth == 1024 ? texts{reply("\"1\"", "\"9\"", "ok", deep)} : texts{}));
+    CHECK(t.c.close_code() == (depth == 1024 ? 0u : 1011u));
+  }
+}
+
+TEST_CASE("limits::outbound with pressure_policy::close: more waiting than that closes with 1008") {
+  talk t("2.0.0", with([](phx::limits& l) { l.outbound = 1000; }));
+  watcher& w = t.watch();
+  (void)t.join();
+  phx::testing::recorder& r = t.c.recorder();
+  r.answer = phx::send_status::congested;
+  r.waiting = 1000;
+  CHECK(t.tell("echo").size() == 1);
+  CHECK_FALSE(t.c.closed());
+  r.waiting = 1001;
+  CHECK(t.tell("push_then_reply") == texts{pushed("pushed", "{}")});
+  CHECK(t.c.close_code() == 1008);
+  CHECK(r.after_close == 0);
+  CHECK(w.count("pressure") == 1);
+  CHECK(t.log.take() == texts{"room:a: closed", "room:a: gone"});
+}
+
+TEST_CASE("limits::outbound: a frame the transport drops is pressure as well") {
+  talk t;
+  watcher& w = t.watch();
+  (void)t.join();
+  t.c.recorder().answer = phx::send_status::dropped;
+  CHECK(t.tell("echo").empty());
+  CHECK(t.c.close_code() == 1008);
+  CHECK(w.count("frame_dropped") == 1);
+}
+
+TEST_CASE("limits::outbound with pressure_policy::drop_newest: frames are dropped and counted until the transport has room") {
+  talk t("2.0.0", with([](phx::limits& l) {
+           l.outbound = 1000;
+           l.pressure = phx::pressure_policy::drop_newest;
+         }));
+  watcher& w = t.watch();
+  (void)t.join();
+  phx::testing::recorder& r = t.c.recorder();
+  r.answer = phx::send_status::congested;
+  r.waiting = 1001;
+  CHECK(t.tell("echo", "1").size() == 1);  // taken, and from now on it is full
+  CHECK(t.tell("echo", "2").empty());
+  CHECK(t.tell("echo", "3").empty());
+  CHECK(w.count("frame_dropped") == 2);
+  r.waiting = 10;
+  CHECK(t.tell("echo", "4") == texts{reply("\"1\"", "\"9\"", "ok", "4")});
+  CHECK_FALSE(t.c.closed());
+}
+
+TEST_CASE("limits::outbound with pressure_policy::ignore: the host bounds its queue itself") {
+  talk t("2.0.0", with([](phx::limits& l) {
+           l.outbound = 10;
+           l.pressure = phx::pressure_policy::ignore;
+         }));
+  watcher& w = t.watch();
+  (void)t.join();
+  phx::testing::recorder& r = t.c.recorder();
+  r.answer = phx::send_status::congested;
+  r.waiting = 1'000'000;
+  CHECK(t.tell("echo").size() == 1);
+  CHECK(t.tell("echo").size() == 1);
+  r.answer = phx::send_status::dropped;
+  CHECK(t.tell("echo").empty());
+  CHECK(w.count("frame_dropped") == 1);
+  CHECK_FALSE(t.c.closed());
+}
+
+TEST_CASE("limits::outbound: a transport that says closed is left to say gone") {
+  talk t;
+  (void)t.join();
+  t.c.recorder().answer = phx::send_status::closed;
+  CHECK(t.tell("echo").empty());
+  CHECK_FALSE(t.c.closed());
+  t.c.gone();
+  CHECK(t.log.take() == texts{"room:a: closed", "room:a: gone"});
+}
+
+TEST_CASE("limits::mailbox: pushes, replies and broadcasts beyond it are dropped and counted; exits, verdicts and disconnects get in") {
+  talk t("2.0.0", with([](phx::limits& l) { l.mailbox = 3; }), "user:ann");
+  (void)t.join();
+  (void)t.tell("async");
+  (void)t.join("room:b", "2", R"({"later":1})");
+  phx::channel_id const a = t.log.ids["room:a"], b = t.log.ids["room:b"];
+  for (int i = 0; i < 3; ++i) CHECK(a.push("x", {}) == phx::send_status::ok);
+  CHECK(a.push("x", {}) == phx::send_status::dropped);
+  CHECK(a.send("x") == phx::send_status::dropped);
+  CHECK(a.broadcast("x", {}) == phx::send_status::dropped);
+  CHECK(t.log.replies.at(0)() == phx::send_status::dropped);
+  CHECK(t.c.endpoint().broadcast("room:a", "x", {}) == phx::errc::limit_reached);
+  CHECK(t.c.loop().dropped() == 5);
+  CHECK(b.joined() == phx::send_status::ok);
+  CHECK(a.exit(phx::exit_reason::normal) == phx::send_status::ok);
+  CHECK(t.c.endpoint().disconnect("user:ann") == phx::errc::none);
+  t.c.settle();
+  CHECK(t.c.out() == texts{pushed("x", "{}"), pushed("x", "{}"), pushed("x", "{}"),
+                           reply("\"2\"", "\"2\"", "ok", "{}", "room:b"), ended("\"1\"")});
+  CHECK(t.c.close_code() == 1001);
+}
+
+TEST_CASE("limits::timers: beyond it send_after answers dropped; those of sockets long gone do not count") {
+  struct count {
+    int ok = 0, dropped = 0;
+    static void timers(void* with, phx::context& here, phx::message const&) {
+      auto& n = *static_cast<count*>(with);
+      for (int i = 0; i < 4; ++i) ++(here.send_after(1s, "tick") == phx::send_status::ok ? n.ok : n.dropped);
+    }
+  } n;
+  phx::mount const m = with([](phx::limits& l) { l.timers = 3; });
+  talk t("2.0.0", m);
+  // Sockets that came and went leave the question whether they are idle behind.
+  for (int i = 0; i < 10; ++i) {
+    phx::testing::recorder r;
+    phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
+    in.session.emplace(who{&t.log, "passer-by"});
+    phx::socket<phx::testing::recorder::transport_type, rooms> s(t.c.loop(), t.dispatcher, std::move(in), r.transport(),
+                                                                 t.c.loops().now());
+  }
+  t.log.on_event = &count::timers;
+  t.log.with = &n;
+  (void)t.join();
+  (void)t.tell("call");
+  CHECK(n.ok == 3);
+  CHECK(n.dropped == 1);
+  CHECK(t.after(1s).size() == 3);
+  (void)t.tell("call");
+  CHECK(n.ok == 6);
+}
+
+TEST_CASE("limits::small is smaller in every way, and a room still works") {
+  phx::limits const small = phx::limits::small(), all{};
+  CHECK(small.frame < all.frame);
+  CHECK(small.channels < all.channels);
+  CHECK(small.held_pushes < all.held_pushes);
+  CHECK(small.held_bytes < all.held_bytes);
+  CHECK(small.outbound < all.outbound);
+  CHECK(small.mailbox < all.mailbox);
+  CHECK(small.timers < all.timers);
+  CHECK(small.frames_kept < all.frames_kept);
+  CHECK(small.name >= 4096);
+  CHECK(small.json_depth >= 1024);
+  phx::mount m;
+  m.bounds = small;
+  talk t("2.0.0", m);
+  (void)t.join();
+  CHECK(t.tell("shout_then_reply").size() == 2);
+}
