@@ -1,0 +1,33 @@
+#include <phx/testing/conversation.hpp>
+
+#include <doctest/doctest.h>
+
+namespace {
+
+struct counter {
+  int n = 0;
+  phx::outcome handle_in(phx::context& here, phx::message const&) {
+    here.broadcast("counted", phx::payload::json("{\"n\":" + std::to_string(++n) + "}"));
+    here.send_after(std::chrono::seconds(10), "forget");
+    return phx::outcome::reply();
+  }
+  phx::outcome handle_info(phx::context& here, phx::message const&) {
+    here.push("forgotten", {});
+    return phx::outcome::stop();
+  }
+};
+
+TEST_CASE("a counter counts, and is forgotten after ten seconds") {
+  phx::router app;
+  app.channel<counter>("room:*");
+  phx::testing::server server(app);
+  auto ann = server.connect().join("room:a"), bob = server.connect().join("room:a");
+  auto ref = ann.push("count", "{}");
+  CHECK(ann.expect_reply(ref)->ok());
+  CHECK(bob.expect_broadcast("counted") == R"({"n":1})");
+  server.advance(std::chrono::seconds(10));  // the clock only moves when told
+  CHECK(ann.expect_push("forgotten") == "{}");
+  CHECK(ann.expect_close());
+}
+
+}  // namespace
