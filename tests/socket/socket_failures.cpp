@@ -1,0 +1,422 @@
+// What a host may do at a bad moment, and what fails: sockets destroyed inside callbacks, the Nth send, the Nth allocation.
+
+#include <phx/socket/socket.hpp>
+
+#include <support/room.hpp>
+
+using namespace support;
+
+namespace {
+
+using room_socket = phx::socket<phx::testing::recorder::transport_type, rooms>;
+
+/// Connections as a host has them: destroyed when it likes.
+struct house {
+  journal log{};
+  rooms d{};
+  watcher seen{};
+  phx::limits bounds{};
+  phx::testing::fake_loops loops;
+  struct flat {
+    phx::testing::recorder wire{};
+    std::optional<room_socket> socket{};
+  };
+  std::vector<std::unique_ptr<flat>> flats{};
+
+  explicit house(std::size_t n, phx::limits const& with = {}) : bounds(with), loops(1, with) {
+    loops[0].observe(seen);
+    for (std::size_t i = 0; i < n; ++i) move_in();
+  }
+  flat& move_in() {
+    flats.push_back(std::make_unique<flat>());
+    flat& f = *flats.back();
+    phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
+    in.session.emplace(who{&log, "f" + std::to_string(flats.size() - 1)});
+    in.id = "user:ann";
+    in.bounds = &bounds;
+    f.socket.emplace(loops[0], d, std::move(in), f.wire.transport(), loops.now());
+    // Most hosts: close destroys the connection, and the socket in it, inside the call.
+    f.wire.on_close = [](void* it) noexcept { static_cast<flat*>(it)->socket.reset(); };
+    f.wire.on_close_with = &f;
+    return f;
+  }
+  bool in(std::size_t i, std::string_view text) {
+    bool const lives = !flats[i]->socket || flats[i]->socket->receive(phx::opcode::text, text, true, loops.now());
+    return lives;
+  }
+  void join(std::size_t i, std::string_view topic = "room:a", std::string_view payload = "{}") {
+    in(i, R"(["1","1",")" + std::string(topic) + R"(","phx_join",)" + std::string(payload) + "]");
+  }
+  texts out(std::size_t i) { return flats[i]->wire.out(); }
+};
+
+}  // namespace
+
+TEST_CASE("failures: a socket destroyed inside close: by a malformed message, receive says so") {
+  house h(2);
+  h.join(0);
+  h.join(1);
+  CHECK_FALSE(h.in(0, "{"));
+  CHECK_FALSE(h.flats[0]->socket.has_value());
+  CHECK(h.flats[0]->wire.closes == 1);
+  CHECK(h.loops[0].sockets() == 1);
+  CHECK(h.log.take() == texts{"room:a: connection_error", "room:a: gone"});
+  CHECK(h.in(1, R"(["1","2","room:a","echo",{}])"));
+  CHECK(h.out(1).size() == 2);
+}
+
+TEST_CASE("failures: a socket destroyed inside close: idle, drained, disconnected") {
+  for (int how = 0; how < 3; ++how) {
+    house h(3);
+    for (std::size_t i = 0; i < 3; ++i) h.join(i);
+    h.loops.settle();
+    if (how == 0) h.loops.advance(60s);
+    if (how == 1) h.loops.endpoint().drain();
+    if (how == 2) (void)h.loops.endpoint().disconnect("user:ann");
+    h.loops.settle();
+    CHECK(h.loops[0].sockets() == 0);
+    for (auto const& f : h.flats) {
+      CHECK_FALSE(f->socket.has_value());
+      CHECK(f->wire.closes == 1);
+      CHECK(f->wire.after_close == 0);
+    }
+    CHECK(h.log.lines.size() == 6);
+    CHECK(h.loops[0].topics() == 0);
+  }
+}
+
+TEST_CASE("failures: close of one connection may destroy another that is to be closed as well") {
+  house h(3);
+  for (std::size_t i = 0; i < 3; ++i) h.join(i);
+  for (auto const& f : h.flats) {
+    f->wire.on_close = [](void* all) noexcept {
+      for (auto const& each : static_cast<house*>(all)->flats) each->socket.reset();
+    };
+    f->wire.on_close_with = &h;
+  }
+  (void)h.loops.endpoint().disconnect("user:ann");
+  h.loops.settle();
+  CHECK(h.loops[0].sockets() == 0);
+  CHECK(h.flats[0]->wire.closes + h.flats[1]->wire.closes + h.flats[2]->wire.closes == 1);
+  CHECK(h.log.lines.size() == 6);
+}
+
+TEST_CASE("failures: a callback destroys other connections: their terminate takes its turn after it") {
+  house h(3);
+  for (std::size_t i = 0; i < 3; ++i) h.join(i);
+  h.log.with = &h;
+  h.log.on_event = [](void* with, phx::context& here, phx::message const&) {
+    auto& all = *static_cast<house*>(with);
+    all.flats[1]->socket.reset();
+    all.flats[2]->socket->gone(phx::lost::error);
+    all.log.note("room:a", "destroyed");
+    here.broadcast("still here", {});
+  };
+  for (std::size_t i = 0; i < 3; ++i) (void)h.out(i);
+  CHECK(h.in(0, R"(["1","2","room:a","call",{}])"));
+  CHECK(h.log.take() == texts{"room:a: destroyed", "room:a: closed", "room:a: gone", "room:a: closed", "room:a: gone"});
+  CHECK(h.out(0) == texts{shouted("still here", "{}")});
+  CHECK(h.out(1).empty());
+  CHECK(h.out(2).empty());
+  h.loops.settle();
+  CHECK(h.loops[0].sockets() == 1);
+}
+
+TEST_CASE("failures: a terminate destroys another connection, whose terminate destroys a third") {
+  house h(3);
+  for (std::size_t i = 0; i < 3; ++i) h.join(i);
+  h.log.with = &h;
+  h.log.on_end = [](void* with, phx::context& here, phx::exit_reason) noexcept {
+    auto& all = *static_cast<house*>(with);
+    here.push("bye", {});
+    here.broadcast("bye", {});
+    for (std::size_t i = 1; i < 3; ++i)
+      if (all.flats[i]->socket) {
+        all.flats[i]->socket.reset();
+        break;
+      }
+  };
+  (void)h.in(0, R"(["1","2","room:a","stop",{}])");
+  h.loops.settle();
+  CHECK(h.loops[0].sockets() == 1);
+  CHECK(h.log.lines.size() == 6);
+}
+
+TEST_CASE("failures: what the last call left runs first, and may destroy the very socket that is being received for") {
+  house h(2);
+  struct sender {
+    phx::outcome handle_in(phx::context& here, phx::message const&) {
+      here.send("first");
+      return phx::outcome::noreply();
+    }
+    phx::outcome handle_info(phx::context& here, phx::message const& in) {
+      if (in.event == "first") here.send("second");
+      else all->flats[1]->socket.reset();
+      return phx::outcome::noreply();
+    }
+    house* all;
+  };
+  h.d.channel("deep:*", [&h](who const&) { return sender{&h}; });
+  h.join(0, "deep:a");
+  h.join(1);
+  CHECK(h.in(0, R"(["1","2","deep:a","x",{}])"));
+  CHECK(h.flats[1]->socket.has_value());
+  CHECK_FALSE(h.flats[1]->socket->receive(phx::opcode::text, R"(["1","3","room:a","echo",{}])", true, h.loops.now()));
+  CHECK_FALSE(h.flats[1]->socket.has_value());
+  CHECK(h.flats[1]->wire.closes == 0);
+  CHECK(h.loops[0].sockets() == 1);
+}
+
+TEST_CASE("failures: a handler ends other channels and publishes to them in any order") {
+  house h(3);
+  for (std::size_t i = 0; i < 3; ++i) h.join(i);
+  h.log.with = &h;
+  h.log.on_event = [](void* with, phx::context& here, phx::message const&) {
+    auto& all = *static_cast<house*>(with);
+    all.flats[1]->socket->disconnect();
+    here.broadcast("masked", {});
+    here.broadcast("plain", {});
+    all.flats[2]->socket.reset();
+    here.disconnect("user:ann");  // itself as well
+    here.push("too late", {});
+  };
+  CHECK_FALSE(h.in(0, R"(["1","2","room:a","call",{}])"));
+  h.loops.settle();
+  CHECK(h.loops[0].sockets() == 0);
+  CHECK(h.log.lines.size() == 6);
+}
+
+TEST_CASE("failures: a loop that is destroyed after its sockets; handles that outlive it say closed") {
+  phx::channel_id id;
+  phx::reply_to answer;
+  {
+    house h(1);
+    h.join(0);
+    (void)h.in(0, R"(["1","2","room:a","async",{}])");
+    id = h.log.ids["room:a"];
+    answer = h.log.replies.at(0);
+    (void)h.in(0, R"(["1","3","room:a","timer",{}])");
+    id.push("never delivered", phx::payload::json("[1,2,3]"));
+    h.flats.clear();
+  }
+  CHECK(id.push("x", {}) == phx::send_status::closed);
+  CHECK(id.exit(phx::exit_reason::normal) == phx::send_status::closed);
+  CHECK(answer() == phx::send_status::closed);
+  CHECK(phx::channel_id{}.push("x", {}) == phx::send_status::closed);
+  CHECK(phx::channel_id{}.exit(phx::exit_reason::normal) != phx::send_status::ok);
+}
+
+TEST_CASE("failures: a callback that never runs dry does not keep the loop: each round waits for its own call") {
+  house h(1);
+  struct restless {
+    phx::outcome handle_info(phx::context& here, phx::message const&) {
+      ++*count;
+      here.send("again");
+      return phx::outcome::noreply();
+    }
+    phx::outcome handle_in(phx::context& here, phx::message const&) {
+      here.send("again");
+      return phx::outcome::noreply();
+    }
+    int* count;
+  };
+  int count = 0;
+  h.d.channel("restless:*", [&count](who const&) { return restless{&count}; });
+  h.join(0, "restless:a");
+  std::size_t const woken = h.loops.waker(0).count();
+  (void)h.in(0, R"(["1","2","restless:a","go",{}])");
+  CHECK(count == 1);
+  CHECK(h.loops.waker(0).count() == woken + 1);
+  CHECK(h.loops[0].run(h.loops.now()) <= h.loops.now());
+  CHECK(count == 3);  // what was left, and one round of this call's own
+}
+
+namespace {
+
+/// Everything a socket does, said to one or more of them; what comes of it may fail anywhere.
+void a_day(house& h) {
+  auto const say = [&](std::size_t i, std::string_view text) {
+    if (h.flats[i]->socket) (void)h.in(i, text);
+  };
+  for (std::size_t i = 0; i < h.flats.size(); ++i) {
+    say(i, R"(["1","1","room:a","phx_join",{}])");
+    say(i, R"(["2","2","room:b","phx_join",{"later":1}])");
+    say(i, R"(["2","3","room:b","echo",{"held":1}])");
+  }
+  say(0, R"(["1","4","room:a","echo",{"a":"b"}])");
+  say(0, R"(["1","5","room:a","shout_then_reply",{"a":"b"}])");
+  say(0, R"(["1","6","room:a","masked",{"a":"b"}])");
+  say(0, R"(["1","7","room:a","async",{}])");
+  say(0, R"(["1","8","room:a","self",{"a":1}])");
+  say(0, R"(["1","9","room:a","timer",{"a":1}])");
+  if (h.flats[0]->socket) (void)h.flats[0]->socket->receive(phx::opcode::text, R"([null,"7","room)", false, h.loops.now());
+  if (h.flats[0]->socket) (void)h.flats[0]->socket->receive(phx::opcode::text, R"(:\u0061","echo",{}])", true, h.loops.now());
+  if (auto const id = h.log.ids.find("room:b"); id != h.log.ids.end()) {
+    id->second.push("early", phx::payload::json("{}"));
+    id->second.joined(phx::payload::json(R"({"welcome":1})"));
+  }
+  for (auto const& r : h.log.replies) r(phx::payload::json(R"({"late":1})"));
+  (void)h.loops.endpoint().broadcast("room:a", "news", phx::payload::json(R"({"n":1})"));
+  h.loops.settle();
+  h.loops.advance(3s);
+  say(1, R"(["3","3","room:a","phx_join",{}])");
+  say(1, R"(["3","4","room:a","phx_leave",{}])");
+  say(0, R"(["1","10","room:a","boom",{}])");
+  say(0, R"(["11","11","room:a","phx_join",{"self":1}])");
+  h.loops.endpoint().drain();
+  h.loops.settle();
+  h.flats.clear();
+  h.loops.settle();
+}
+
+/// Every channel that was handed over was told of its end exactly once and destroyed once.
+bool told_once(journal const& log) {
+  std::size_t ends = 0, destroyed = 0;
+  for (std::string const& line : log.lines) (line.ends_with(": gone") ? destroyed : ends) += 1;
+  return ends <= destroyed;
+}
+
+}  // namespace
+
+TEST_CASE("failures: whichever send fails, and however, nothing else suffers") {
+  for (phx::send_status const how : {phx::send_status::dropped, phx::send_status::closed, phx::send_status::congested}) {
+    for (std::size_t n = 0;; ++n) {
+      CAPTURE(n);
+      house h(2);
+      h.flats[0]->wire.answer_from = h.flats[1]->wire.answer_from = n;
+      h.flats[0]->wire.answer = h.flats[1]->wire.answer = how;
+      h.flats[0]->wire.waiting = how == phx::send_status::congested ? h.bounds.outbound + 1 : 0;
+      a_day(h);
+      CHECK(told_once(h.log));
+      CHECK(h.loops[0].sockets() == 0);
+      CHECK(h.loops[0].topics() == 0);
+      if (n == 30) break;  // a day sends fewer to each
+    }
+  }
+}
+
+TEST_CASE("failures: whichever allocation fails, once or for good, nothing is left behind and nothing is freed twice") {
+  phx::limits bounds;
+  for (bool const for_good : {false, true}) {
+    for (std::size_t n = 0;; ++n) {
+      CAPTURE(n);
+      CAPTURE(for_good);
+      metered::reset();
+      bounds.memory = metered::hook();
+      std::size_t begun = 0;
+      {
+        house h(0, bounds);
+        begun = metered::allocations;  // without memory there is no loop: its constructor says so
+        metered::fail_at = begun + n;
+        metered::fail_on = for_good;
+        h.move_in();
+        h.move_in();
+        a_day(h);
+        CHECK(told_once(h.log));
+        CHECK(h.loops[0].sockets() == 0);
+        CHECK(h.loops[0].topics() == 0);
+      }
+      CHECK(metered::bytes == 0);
+      CHECK_FALSE(metered::wrong_size);
+      if (metered::allocations <= begun + n) {
+        CHECK(n > 50);
+        break;
+      }
+    }
+  }
+  metered::reset();
+}
+
+TEST_CASE("failures: a socket without memory for its place is closed by the next run") {
+  metered::reset();
+  phx::limits bounds;
+  bounds.memory = metered::hook();
+  {
+    house h(0, bounds);
+    metered::fail_at = metered::allocations.load();
+    metered::fail_on = true;
+    auto& f = h.move_in();
+    metered::fail_on = false;
+    h.loops.settle();
+    CHECK_FALSE(f.socket.has_value());
+    REQUIRE(f.wire.closed.has_value());
+    CHECK(f.wire.closed->code == phx::close_code::internal);
+    CHECK(h.loops[0].sockets() == 0);
+    // The next one is served.
+    h.move_in();
+    h.join(1);
+    CHECK(h.out(1).size() == 1);
+  }
+  CHECK(metered::bytes == 0);
+}
+
+TEST_CASE("failures: without memory a join is refused as overloaded, and the next one is served") {
+  metered::reset();
+  phx::limits bounds;
+  bounds.memory = metered::hook();
+  {
+    house h(1, bounds);
+    h.join(0);  // warm: frames and lists have room
+    (void)h.in(0, R"(["1","2","room:a","phx_leave",{}])");
+    (void)h.out(0);
+    metered::fail_at = metered::allocations.load();
+    h.join(0);
+    CHECK(h.out(0) == texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"overloaded"})")});
+    h.join(0);
+    CHECK(h.out(0) == texts{reply("\"1\"", "\"1\"")});
+  }
+  CHECK(metered::bytes == 0);
+}
+
+TEST_CASE("failures: without memory for a frame a push is dropped, its channel lives and hears of it") {
+  metered::reset();
+  phx::limits bounds;
+  bounds.memory = metered::hook();
+  bounds.frames_kept = 0;
+  {
+    house h(1, bounds);
+    h.join(0);
+    (void)h.out(0);
+    metered::fail_at = metered::allocations.load();
+    (void)h.in(0, R"(["1","2","room:a","push",{}])");
+    CHECK(h.out(0).empty());
+    metered::fail_at = metered::allocations.load();
+    (void)h.in(0, R"(["1","3","room:a","try",{}])");
+    CHECK(h.out(0) == texts{reply("\"1\"", "\"3\"", "error")});
+    metered::fail_at = metered::allocations.load();
+    (void)h.in(0, R"(["1","4","room:a","echo",{}])");
+    CHECK(h.out(0).empty());
+    CHECK(h.seen.count("no_memory") == 3);
+    metered::fail_at = SIZE_MAX;
+    (void)h.in(0, R"(["1","5","room:a","echo",{}])");
+    CHECK(h.out(0) == texts{reply("\"1\"", "\"5\"")});
+  }
+  CHECK(metered::bytes == 0);
+  metered::reset();
+}
+
+TEST_CASE("failures: posts without memory answer dropped; an answer taken without memory too") {
+  metered::reset();
+  phx::limits bounds;
+  bounds.memory = metered::hook();
+  {
+    house h(1, bounds);
+    h.join(0);
+    phx::channel_id const id = h.log.ids["room:a"];
+    (void)h.in(0, R"(["1","2","room:a","async",{}])");
+    metered::fail_at = metered::allocations.load();
+    (void)h.in(0, R"(["1","3","room:a","async",{}])");
+    metered::fail_at = metered::allocations.load();
+    metered::fail_on = true;
+    CHECK(id.push("x", {}) == phx::send_status::dropped);
+    CHECK(h.log.replies.at(0)() == phx::send_status::dropped);
+    metered::fail_on = false;
+    CHECK(h.log.replies.at(1)() == phx::send_status::dropped);
+    CHECK_FALSE(h.log.replies.at(1).has_ref());
+    CHECK(id.push("x", {}) == phx::send_status::ok);
+    h.log.replies.clear();
+    h.log.ids.clear();
+  }
+  CHECK(metered::bytes == 0);
+  metered::reset();
+}
