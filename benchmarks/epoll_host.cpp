@@ -1,0 +1,257 @@
+// epoll_host --port P: the `load:*` channel of the lab server with phx on nothing but epoll, one thread. Between the bare server
+// and this one lies what phx costs; between this one and the lab server, what Boost.Asio does. Of a host it has what the
+// figures need: no address to choose, no bound on connections, no slow handshake that is ended.
+#include <phx/adapter/detail/http.hpp>
+#include <phx/adapter/detail/posix.hpp>
+#include <phx/adapter/detail/rfc6455.hpp>
+#include <phx/phx.hpp>
+
+#include <sys/epoll.h>
+
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace {
+
+struct load {
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "echo") return phx::outcome::reply(in.payload);
+    if (in.event == "shout") return here.broadcast("shout", in.payload), phx::outcome::noreply();
+    return phx::outcome::stop(phx::exit_reason::error);
+  }
+};
+using application = phx::router<>;
+
+class host;
+
+class connection {
+ public:
+  connection(host& h, int fd, std::size_t most) : host_(&h), frames_(most), fd_(fd) {}
+  connection(connection const&) = delete;
+  connection& operator=(connection const&) = delete;
+  ~connection() { (void)::close(fd_); }
+
+  // The Transport. What a turn says waits in `said_`, as handles; what the kernel did not take, in `rest_`.
+  phx::send_status send(phx::frame const& f) noexcept {
+    waiting_ += f.websocket().size();
+    bool const taken = phx::detail::guarded([&] { said_.push_back(f); }, [](char const*) noexcept {});
+    return !taken ? phx::send_status::dropped : waiting_ > 256 * 1024 ? phx::send_status::congested : phx::send_status::ok;
+  }
+  void flush() noexcept;
+  void close(phx::close_frame why) noexcept {
+    say(phx::detail::control_frame::close(static_cast<std::uint16_t>(why.code), why.reason));
+    leaving_ = true;
+  }
+  [[nodiscard]] std::size_t buffered() const noexcept { return waiting_; }
+
+  // The host's.
+  void ready(unsigned events) noexcept;
+  [[nodiscard]] int fd() const noexcept { return fd_; }
+
+ private:
+  struct transport {
+    connection* to;
+    phx::send_status send(phx::frame const& f) noexcept { return to->send(f); }
+    void flush() noexcept { to->flush(); }
+    void close(phx::close_frame why) noexcept { to->close(why); }
+    [[nodiscard]] std::size_t buffered() const noexcept { return to->buffered(); }
+  };
+  using client = phx::socket<transport, application>;
+
+  void readable() noexcept;
+  [[nodiscard]] bool open(std::span<char>& bytes) noexcept;
+  void feed(std::span<char> bytes) noexcept;
+  void say(phx::detail::control_frame const& f) noexcept {
+    flush();
+    rest_.append(f.bytes());
+    waiting_ += f.bytes().size();
+    write({});
+  }
+  /// What waits, then `more`.
+  void write(std::string_view more) noexcept;
+  void hang_up() noexcept;
+
+  host* host_;
+  std::optional<client> phoenix_{};
+  phx::detail::frame_reader frames_;
+  std::vector<phx::frame> said_{};
+  std::string rest_{};  // before the upgrade: what has come of the request
+  std::size_t waiting_ = 0;
+  int fd_;
+  bool leaving_ = false, blocked_ = false, gone_ = false;
+};
+
+class host {
+ public:
+  host(application& app, std::uint16_t port) : app_(app), loop_(*this), listener_("127.0.0.1", port) {
+    if (listener_.fd < 0) phx::detail::no_value("cannot listen");
+    poller_ = epoll_create1(EPOLL_CLOEXEC);
+    watch(EPOLL_CTL_ADD, listener_.fd, nullptr, EPOLLIN);
+    std::printf("listening on 127.0.0.1:%u\n", unsigned{listener_.port});
+    std::fflush(stdout);
+  }
+  void wake() noexcept {}  // nobody else speaks to this loop, and it runs after every turn
+
+  void run() noexcept {
+    phx::time_point next = phx::detail::clock_now();
+    for (;;) {
+      int const n = epoll_wait(poller_, events_, 1024, phx::detail::milliseconds_until(next));
+      for (int i = 0; i < n; ++i) {
+        auto* const c = static_cast<connection*>(events_[i].data.ptr);
+        if (c == nullptr) accept_all();
+        else c->ready(events_[i].events);
+      }
+      next = loop_.run(phx::detail::clock_now());
+      for (connection* const c : dead_) delete c;
+      dead_.clear();
+    }
+  }
+  void watch(int how, int fd, connection* c, unsigned what) noexcept {
+    epoll_event e{};
+    e.events = what;
+    e.data.ptr = c;
+    (void)epoll_ctl(poller_, how, fd, &e);
+  }
+  void bury(connection& c) noexcept { dead_.push_back(&c); }
+
+  [[nodiscard]] application& app() noexcept { return app_; }
+  [[nodiscard]] phx::mount const& where() const noexcept { return mount_; }
+  [[nodiscard]] phx::loop& loop() noexcept { return loop_; }
+  char in[64 * 1024], out[64 * 1024];
+
+ private:
+  void accept_all() {
+    for (int fd; (fd = accept4(listener_.fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
+      int const on = 1;
+      (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      watch(EPOLL_CTL_ADD, fd, new connection(*this, fd, mount_.bounds.frame), EPOLLIN);
+    }
+  }
+
+  application& app_;
+  phx::mount mount_{};
+  phx::loop loop_;
+  phx::detail::listener listener_;
+  int poller_ = -1;
+  epoll_event events_[1024]{};
+  std::vector<connection*> dead_{};
+};
+
+void connection::ready(unsigned events) noexcept {
+  if (gone_) return;
+  if ((events & EPOLLOUT) != 0) write({});
+  if (!gone_ && (events & ~static_cast<unsigned>(EPOLLOUT)) != 0) readable();
+}
+void connection::readable() noexcept {
+  ssize_t const n = ::recv(fd_, host_->in, sizeof host_->in, 0);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) return hang_up();
+  std::span<char> bytes(host_->in, static_cast<std::size_t>(n));
+  if (leaving_ || (!phoenix_ && !open(bytes))) return;
+  feed(bytes);
+}
+bool connection::open(std::span<char>& bytes) noexcept {
+  using progress = phx::detail::head_reader::progress;
+  rest_.append(bytes.data(), bytes.size());
+  phx::detail::head_reader head;
+  progress const now = head.read(rest_);
+  if (now == progress::more) return false;
+  if (now == progress::done) {
+    phx::request const from = phx::request::of(head.method(), head.target(), head.headers(), {"127.0.0.1", 0, {}});
+    auto judged = phx::handshake(host_->where(), host_->app(), from);
+    auto* const who = std::get_if<0>(&judged);
+    if (who != nullptr && !phx::upgrade_refusal(from)) {
+      std::string const answer = phx::detail::switching_protocols(*from.header("sec-websocket-key"));
+      bytes = bytes.last(rest_.size() - head.size());
+      rest_ = std::string();
+      phoenix_.emplace(host_->loop(), host_->app(), std::move(*who), transport{this}, phx::detail::clock_now());
+      waiting_ += answer.size();
+      write(answer);
+      return !gone_;
+    }
+  }
+  hang_up();
+  return false;
+}
+void connection::feed(std::span<char> bytes) noexcept {
+  using event = phx::detail::frame_event;
+  phx::time_point const now = phx::detail::clock_now();
+  // All that one read brought is one turn. A turn for all who are readable would answer when what they said has gone cold.
+  auto const turn = host_->loop().turn();
+  for (;;) {
+    event const e = frames_.next(bytes);
+    switch (e.what) {
+      case event::nothing: return;
+      case event::ping: say(phx::detail::control_frame::pong(e.part)); [[fallthrough]];
+      case event::pong:
+      case event::data:
+        if (!phoenix_->receive(e.op, e.part, e.last, now)) return;
+        break;
+      case event::close:
+      case event::broken:
+        phoenix_->gone(phx::lost::normal);
+        say(phx::detail::control_frame::close(e.code));
+        leaving_ = true;
+        (void)::shutdown(fd_, SHUT_WR);
+        return;
+    }
+  }
+}
+void connection::flush() noexcept {
+  if (said_.empty()) return;
+  if (said_.size() == 1 && rest_.empty()) {
+    write(said_.front().websocket());
+  } else {
+    std::size_t have = 0;
+    for (phx::frame const& f : said_) {
+      std::string_view const bytes = f.websocket();
+      if (bytes.size() > sizeof host_->out - have) {
+        write({host_->out, have});
+        have = 0;
+      }
+      if (bytes.size() > sizeof host_->out) {
+        write(bytes);
+        continue;
+      }
+      std::memcpy(host_->out + have, bytes.data(), bytes.size());
+      have += bytes.size();
+    }
+    write({host_->out, have});
+  }
+  said_.clear();
+}
+void connection::write(std::string_view more) noexcept {
+  if (gone_) return;
+  std::string_view const first = rest_.empty() ? more : std::string_view(rest_.append(more));
+  ssize_t const n = first.empty() ? 0 : ::send(fd_, first.data(), first.size(), MSG_NOSIGNAL);
+  if (n < 0 && errno != EAGAIN && errno != EINTR) return;  // reading says that it is gone
+  std::size_t const taken = n < 0 ? 0 : static_cast<std::size_t>(n);
+  waiting_ -= taken;
+  if (!rest_.empty()) rest_.erase(0, taken);
+  else rest_.assign(first.substr(taken));
+  if (blocked_ == !rest_.empty()) return;
+  blocked_ = !blocked_;
+  host_->watch(EPOLL_CTL_MOD, fd_, this, blocked_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+void connection::hang_up() noexcept {
+  if (gone_) return;
+  gone_ = true;
+  phoenix_.reset();
+  host_->watch(EPOLL_CTL_DEL, fd_, this, 0);
+  host_->bury(*this);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int const port = argc == 3 && std::strcmp(argv[1], "--port") == 0 ? std::atoi(argv[2]) : -1;
+  if (port < 0) return std::fprintf(stderr, "usage: %s --port P\n", argv[0]), 2;
+  std::signal(SIGPIPE, SIG_IGN);
+  application app;
+  app.channel<load>("load:*");
+  auto const server = std::make_unique<host>(app, static_cast<std::uint16_t>(port));
+  server->run();
+}

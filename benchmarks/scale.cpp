@@ -1,0 +1,328 @@
+// What one process holds, with a transport that does nothing. Questions, and the budget of each:
+//   bytes      of a joined socket, all in, 2,000,000 of them in the hubs of 8 loops           600
+//   reach      ms from a broadcast to all of them until the last has it, on two threads       100
+//   build, tear down   seconds, and µs for each socket
+//   two loops  what two loops on two threads do, against one loop on one thread: twice
+// Run: phx_scale [--sockets 2000000] [--loops 8] [--threads 2] [--rounds 11]; one line of name=value, and the same for reading
+#include <phx/phx.hpp>
+
+#include <malloc.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <semaphore>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+// Everything phx asks for comes through here. Padded: two loops must not meet in the instrument either.
+struct alignas(128) tally {
+  std::atomic<std::int64_t> bytes{0};
+};
+tally held;
+void* allocate(std::size_t n) noexcept {
+  void* const p = std::malloc(n);
+  if (p != nullptr) held.bytes.fetch_add(static_cast<std::int64_t>(malloc_usable_size(p)), std::memory_order_relaxed);
+  return p;
+}
+void release(void* p, std::size_t) noexcept {
+  held.bytes.fetch_sub(static_cast<std::int64_t>(malloc_usable_size(p)), std::memory_order_relaxed);
+  std::free(p);
+}
+
+[[nodiscard]] double seconds(clockid_t which = CLOCK_MONOTONIC) noexcept {
+  timespec t{};
+  clock_gettime(which, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+}
+[[nodiscard]] double resident() noexcept {
+  double kilobytes = 0;
+  if (std::FILE* const f = std::fopen("/proc/self/smaps_rollup", "re")) {
+    char line[256];
+    while (std::fgets(line, sizeof line, f) != nullptr)
+      if (std::sscanf(line, "Rss: %lf", &kilobytes) == 1) break;
+    std::fclose(f);
+  }
+  return kilobytes * 1024;
+}
+void pin(unsigned thread) noexcept {
+  cpu_set_t mine, one;
+  if (sched_getaffinity(0, sizeof mine, &mine) != 0) return;
+  auto left = thread % static_cast<unsigned>(CPU_COUNT(&mine));
+  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &mine) && left-- == 0) {
+      CPU_ZERO(&one);
+      CPU_SET(cpu, &one);
+      (void)pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+      return;
+    }
+}
+
+struct heard {
+  std::uint64_t messages = 0, bytes = 0;
+};
+struct null_transport {
+  heard* to;
+  phx::send_status send(phx::frame const& f) noexcept {
+    ++to->messages;
+    to->bytes += f.data().size();
+    return phx::send_status::ok;
+  }
+  void close(phx::close_frame) noexcept {}
+  [[nodiscard]] std::size_t buffered() const noexcept { return 0; }
+};
+struct load {
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "echo") return phx::outcome::reply(in.payload);
+    here.broadcast("shout", in.payload);
+    return phx::outcome::noreply();
+  }
+};
+using application = phx::router<>;
+using client = phx::socket<null_transport, application>;
+constexpr phx::time_point now{};
+
+/// A thread's bell: whoever speaks to one of its loops rings.
+struct bell {
+  std::binary_semaphore rung{0};
+  std::atomic<bool> ringing{false};
+  std::atomic<double> at{0};             // when this thread's loops had run,
+  std::atomic<std::uint64_t> heard{0};   // and what their sockets had heard by then
+  void wake() noexcept {
+    if (!ringing.exchange(true)) rung.release();
+  }
+  void wait() noexcept {
+    rung.acquire();
+    ringing.store(false);
+  }
+};
+
+phx::limits bounds() {
+  phx::limits l;
+  l.memory = {&allocate, &release};
+  return l;
+}
+
+struct alignas(128) shelf {
+  phx::loop loop;
+  heard in{};
+  std::vector<std::unique_ptr<client>> clients{};
+
+  shelf(phx::endpoint& all, bell& b) : loop(all, b, bounds()) {}
+  void add(application& app, phx::mount const& where) {
+    phx::request from;
+    from.method = "GET";
+    from.path = "/socket/websocket";
+    from.query = "vsn=2.0.0";
+    auto judged = phx::handshake(where, app, from);
+    clients.push_back(std::make_unique<client>(loop, app, std::move(*std::get_if<0>(&judged)), null_transport{&in}, now));
+    say(*clients.back(), R"(["1","1","load:all","phx_join",{}])");
+  }
+  static void say(client& c, std::string_view text) { (void)c.receive(phx::opcode::text, text, true, now); }
+};
+
+std::string message_of(char const* event) {
+  return std::string(R"(["1","2","load:all",")") + event + R"(",{"c":17,"d":")" + std::string(100, 'x') + R"(","n":4711}])";
+}
+
+/// Runs `work(thread)` on so many threads, begun together. @return wall seconds, and the CPU seconds of all
+struct spent {
+  double wall = 0, cpu = 0;
+};
+template <class F>
+spent on_threads(unsigned threads, F work) {
+  std::atomic<unsigned> ready{0};
+  std::atomic<bool> go{false};
+  std::vector<double> cpu(threads);
+  std::vector<std::thread> all;
+  for (unsigned t = 0; t < threads; ++t)
+    all.emplace_back([&, t] {
+      pin(t);
+      ++ready;
+      go.wait(false);
+      double const from = seconds(CLOCK_THREAD_CPUTIME_ID);
+      work(t);
+      cpu[t] = seconds(CLOCK_THREAD_CPUTIME_ID) - from;
+    });
+  while (ready != threads) std::this_thread::yield();
+  spent s;
+  double const from = seconds();
+  go = true;
+  go.notify_all();
+  for (std::thread& t : all) t.join();
+  s.wall = seconds() - from;
+  for (double const c : cpu) s.cpu += c;
+  return s;
+}
+
+struct options {
+  unsigned sockets = 2'000'000, loops = 8, threads = 2, rounds = 11;
+};
+
+int many(options const& how) {
+  application app;
+  app.channel<load>("load:*");
+  phx::mount const where{};
+  phx::endpoint everywhere;
+  std::vector<std::unique_ptr<bell>> bells;
+  std::vector<std::unique_ptr<shelf>> shelves;
+  for (unsigned t = 0; t < how.threads; ++t) bells.push_back(std::make_unique<bell>());
+  for (unsigned l = 0; l < how.loops; ++l) shelves.push_back(std::make_unique<shelf>(everywhere, *bells[l % how.threads]));
+
+  double const resident_before = resident();
+  spent const built = on_threads(how.threads, [&](unsigned t) {
+    for (unsigned l = t; l < how.loops; l += how.threads) {
+      shelf& s = *shelves[l];
+      unsigned const here = how.sockets / how.loops + (l < how.sockets % how.loops ? 1 : 0);
+      s.clients.reserve(here);
+      for (unsigned i = 0; i < here; ++i) s.add(app, where);
+    }
+  });
+  double const resident_each = (resident() - resident_before) / how.sockets;
+  double const held_each = static_cast<double>(held.bytes.load()) / how.sockets;
+
+  std::vector<double> reached(how.rounds);
+  std::atomic<bool> over{false};
+  auto const count = [&](unsigned t) {
+    std::uint64_t sum = 0;
+    for (unsigned l = t; l < how.loops; l += how.threads) sum += shelves[l]->in.messages;
+    return sum;
+  };
+  for (unsigned t = 0; t < how.threads; ++t) bells[t]->heard = count(t);
+  std::vector<std::thread> pumps;
+  for (unsigned t = 0; t < how.threads; ++t)
+    pumps.emplace_back([&, t] {
+      pin(t);
+      for (;;) {
+        bells[t]->wait();
+        if (over.load()) return;
+        for (unsigned l = t; l < how.loops; l += how.threads) (void)shelves[l]->loop.run(now);
+        std::uint64_t const heard = count(t);
+        if (heard == bells[t]->heard.load()) continue;
+        bells[t]->at = seconds();
+        bells[t]->heard = heard;
+      }
+    });
+  std::string const payload = R"({"c":17,"d":")" + std::string(100, 'x') + R"(","n":4711})";
+  std::uint64_t due = how.sockets;  // the replies to the joins
+  auto const all_heard = [&] {
+    std::uint64_t sum = 0;
+    for (auto const& b : bells) sum += b->heard.load();
+    return sum;
+  };
+  bool complete = all_heard() == due;
+  for (double& took : reached) {
+    double const from = seconds();
+    complete = everywhere.broadcast("load:all", "shout", phx::payload::json(payload)) == phx::errc::none && complete;
+    due += how.sockets;
+    for (double const limit = from + 20; seconds() < limit && all_heard() < due;) {
+      timespec const nap{0, 200'000};
+      nanosleep(&nap, nullptr);
+    }
+    double last = from;
+    for (auto const& b : bells) last = std::max(last, b->at.load());
+    took = (last - from) * 1e3;
+    complete = complete && all_heard() == due;
+  }
+  over = true;
+  for (auto const& b : bells) b->wake();
+  for (std::thread& t : pumps) t.join();
+  std::sort(reached.begin(), reached.end());
+
+  spent const torn = on_threads(how.threads, [&](unsigned t) {
+    for (unsigned l = t; l < how.loops; l += how.threads) shelves[l]->clients.clear();
+  });
+
+  std::printf(
+      "sockets=%u loops=%u threads=%u bytes_each=%.1f phx_bytes_each=%.1f socket_bytes=%zu reach_ms=%.2f reach_best_ms=%.2f "
+      "reach_worst_ms=%.2f build_s=%.2f build_us_each=%.3f tear_down_s=%.2f tear_down_us_each=%.3f complete=%d\n",
+      how.sockets, how.loops, how.threads, resident_each, held_each, sizeof(client), reached[reached.size() / 2], reached.front(),
+      reached.back(), built.wall, built.cpu * 1e6 / how.sockets, torn.wall, torn.cpu * 1e6 / how.sockets, int{complete});
+  return complete ? 0 : 1;
+}
+
+/// ns of wall and of CPU for each operation.
+struct cost {
+  double wall, cpu;
+};
+/// Echo: each loop its own clients. Fan-out: one topic of 2,000 in all loops, each loop publishing in turn.
+cost throughput(unsigned loops, bool fan_out) {
+  constexpr unsigned subscribers = 2000;
+  application app;
+  app.channel<load>("load:*");
+  phx::mount const where{};
+  phx::endpoint everywhere;
+  std::vector<std::unique_ptr<bell>> bells;
+  std::vector<std::unique_ptr<shelf>> shelves;
+  for (unsigned l = 0; l < loops; ++l) {
+    bells.push_back(std::make_unique<bell>());
+    shelves.push_back(std::make_unique<shelf>(everywhere, *bells.back()));
+    for (unsigned i = 0; i < subscribers / loops; ++i) shelves[l]->add(app, where);
+  }
+  unsigned const total = fan_out ? 4000 : 2'000'000;
+  std::string const echo = message_of("echo"), shout = message_of("shout");
+  std::atomic<unsigned> published{0};
+  spent const s = on_threads(loops, [&](unsigned t) {
+    shelf& mine = *shelves[t];
+    std::size_t const n = mine.clients.size();
+    for (unsigned i = 0; i < total / loops; ++i) {
+      shelf::say(*mine.clients[i % n], fan_out ? shout : echo);
+      if (fan_out) (void)mine.loop.run(now);  // what the others said in the meantime
+    }
+    if (!fan_out) return;
+    ++published;
+    while (published.load() != loops) {
+      timespec const nap{0, 100'000};
+      nanosleep(&nap, nullptr);
+      (void)mine.loop.run(now);
+    }
+    (void)mine.loop.run(now);
+  });
+  std::uint64_t heard = 0;
+  for (auto const& one : shelves) heard += one->in.messages;
+  double const operations = static_cast<double>(total) * (fan_out ? subscribers : 1);
+  if (static_cast<double>(heard) != operations + subscribers) std::fprintf(stderr, "scale: messages are missing\n");
+  return {s.wall * 1e9 / operations, s.cpu * 1e9 / operations};
+}
+
+void two_loops(unsigned rounds) {
+  for (bool const fan_out : {false, true}) {
+    std::vector<double> wall, cpu, one_ns;
+    for (unsigned i = 0; i < rounds; ++i) {
+      cost const one = throughput(1, fan_out), two = throughput(2, fan_out);
+      wall.push_back(one.wall / two.wall);
+      cpu.push_back(two.cpu / one.cpu);
+      one_ns.push_back(one.cpu);
+    }
+    for (auto* const v : {&wall, &cpu, &one_ns}) std::sort(v->begin(), v->end());
+    std::printf("two_loops=%s times_one=%.2f cpu_each_against_one=%.2f one_ns=%.1f\n", fan_out ? "fan-out" : "echo",
+                wall[wall.size() / 2], cpu[cpu.size() / 2], one_ns[one_ns.size() / 2]);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  options how;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    std::string_view const name = argv[i];
+    auto const value = static_cast<unsigned>(std::strtoul(argv[i + 1], nullptr, 10));
+    if (name == "--sockets") how.sockets = value;
+    else if (name == "--loops") how.loops = value;
+    else if (name == "--threads") how.threads = value;
+    else if (name == "--rounds") how.rounds = value;
+    else return std::fprintf(stderr, "scale: what is %s?\n", argv[i]), 2;
+  }
+  if (how.sockets == 0 || how.loops == 0 || how.threads == 0 || how.rounds == 0 || how.threads > how.loops)
+    return std::fprintf(stderr, "usage: %s [--sockets N] [--loops L] [--threads T] [--rounds R]\n", argv[0]), 2;
+  int const status = many(how);
+  two_loops(std::min(how.rounds, 7U));
+  return status;
+}
