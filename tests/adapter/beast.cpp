@@ -1,6 +1,7 @@
 #include <phx/adapter/beast.hpp>
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include <future>
 #include <mutex>
@@ -238,6 +239,27 @@ TEST_CASE("beast: beyond max_connections the next one is told 503") {
   CHECK(r.client().open() == 101);
 }
 
+TEST_CASE("beast: without a descriptor for it a client waits until there is one") {
+  running r;
+  raw_client before = r.joined();
+  int const next = ::dup(0);
+  REQUIRE(next >= 0);
+  ::close(next);
+  rlimit most{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &most) == 0);
+  rlimit none = most;
+  none.rlim_cur = static_cast<rlim_t>(next) + 1;  // the client's own
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  raw_client c = r.client();
+  bool const connected = c.connected();
+  bool const served_meanwhile = before.text(R"([null,"1","phoenix","heartbeat",{}])") && before.read().first == 0x81;
+  std::this_thread::sleep_for(120ms);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &most) == 0);
+  CHECK(connected);
+  CHECK(served_meanwhile);
+  CHECK(c.open() == 101);
+}
+
 TEST_CASE("beast: pings are answered with what they carry, in their order among the replies") {
   running r;
   raw_client c = r.client();
@@ -416,7 +438,8 @@ TEST_CASE("beast: drained clients are told 1012, nobody is let in, and the io_co
   REQUIRE(speaks_http.send(request("GET", "/peer")));
   REQUIRE(speaks_http.read_head() == 200);
   raw_client half = r.client();
-  REQUIRE(half.send("GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\n"));
+  REQUIRE(half.send(request("HEAD", "/peer") + "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\n"));
+  REQUIRE(half.read_head() == 200);
   REQUIRE(r.connections(11));
 
   std::promise<void> gone;

@@ -93,19 +93,22 @@ class visitor final : public guest {
     });
   }
   void read() {
+    if (reading_) return;  // since before a deadline was answered
     std::size_t const more = std::min<std::size_t>(2048, bytes_.max_size() - bytes_.size());
-    socket_.async_receive(bytes_.prepare(more), received{this, &room_, hold(*this)});
+    socket_.async_receive(bytes_.prepare(more), received{this, &read_room_, hold(*this)});
+    reading_ = true;
   }
   void on_bytes(error_code ec, std::size_t n) noexcept {
-    if (state_ == state::lingering) {
-      if (!ec) or_hang_up([&] { read(); });
-      else hang_up();
-      return;
+    reading_ = false;
+    if (ec) return hang_up();
+    switch (state_) {
+      case state::answering: return;
+      case state::lingering: return or_hang_up([&] { read(); });
+      case state::reading:
+        begun_ = true;
+        bytes_.commit(n);
+        return or_hang_up([&] { parse(); });
     }
-    if (ec || state_ != state::reading) return hang_up();
-    begun_ = true;
-    bytes_.commit(n);
-    or_hang_up([&] { parse(); });
   }
   void parse() {
     while (bytes_.size() != 0 && !parser_->is_done()) {
@@ -177,7 +180,7 @@ class visitor final : public guest {
   }
   void write(std::string bytes) {
     out_ = std::move(bytes);
-    net::async_write(socket_, net::buffer(out_), written{this, &room_, hold(*this)});
+    net::async_write(socket_, net::buffer(out_), written{this, &write_room_, hold(*this)});
   }
   void on_written(error_code ec) noexcept {
     if (ec) return hang_up();
@@ -189,8 +192,10 @@ class visitor final : public guest {
       });
       return;
     }
-    here().greet(*this);
-    if (stays_) return next_request();
+    if (stays_ && (!all().draining.load() || bytes_.size() != 0)) {
+      here().greet(*this);
+      return next_request();
+    }
     // Read what still comes, for a while: with bytes unread the kernel would reset the connection, answer and all.
     state_ = state::lingering;
     error_code ignored;
@@ -225,7 +230,8 @@ class visitor final : public guest {
   state state_ = state::reading;
   bool begun_ = false;  // a request is on its way in
   bool stays_ = false;
-  op_room room_{};
+  bool reading_ = false;
+  op_room read_room_{}, write_room_{};
 };
 
 inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
