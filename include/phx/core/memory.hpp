@@ -82,6 +82,12 @@ class array {
     ++size_;
     return true;
   }
+  [[nodiscard]] bool append(memory const& from, T const* values, std::size_t n) noexcept {
+    if (!reserve(from, size_ + n)) return false;
+    if (n != 0) std::memcpy(static_cast<void*>(data_ + size_), values, n * sizeof(T));
+    size_ += static_cast<std::uint32_t>(n);
+    return true;
+  }
   void pop() noexcept { --size_; }
   void clear() noexcept { size_ = 0; }
   void swap(array& other) noexcept {

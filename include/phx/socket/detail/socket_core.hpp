@@ -200,11 +200,10 @@ class socket_core : public client {
       return;
     }
     if (parts_.empty() && last) return decode(op, part);
-    if (!parts_.reserve(loop_access::from(*loop_), parts_.size() + part.size())) {
+    if (!parts_.append(loop_access::from(*loop_), part.data(), part.size())) {
       doom({close_code::internal, "no memory"}, exit_reason::closed);
       return;
     }
-    for (char const c : part) (void)parts_.push(loop_access::from(*loop_), c);
     if (!last) return;
     array<char> whole;
     whole.swap(parts_);
