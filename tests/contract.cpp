@@ -136,8 +136,8 @@ TEST_CASE("contract: To implement a Transport adapter, the Server must broker th
   CHECK_FALSE(c.closed());
 }
 
-TEST_CASE("contract: Handle receiving incoming, encoded Messages from remote clients, then deserialing and forwarding message "
-          "through dispatch: a new channel") {
+TEST_CASE("contract: Handle receiving incoming, encoded Messages from remote clients, then deserialing and forwarding "
+          "message through dispatch: a new channel") {
   keeper d;
   conversation c(d);
   c.in(join("room:a"));
@@ -244,8 +244,8 @@ TEST_CASE("contract: Handle receiving outgoing {:socket_push, Message} as proces
   CHECK(old.out() == texts{R"({"topic":"room:a","event":"tick","ref":null,"payload":{"n":1}})"});
 }
 
-TEST_CASE("contract: Trap exits and handle receiving {:EXIT, socket_pid, reason} messages and delete the entries from the kept "
-          "HashDict of socket processes") {
+TEST_CASE("contract: Trap exits and handle receiving {:EXIT, socket_pid, reason} messages and delete the entries from the "
+          "kept HashDict of socket processes") {
   keeper d;
   conversation c(d);
   c.in(join("room:a"));
@@ -289,7 +289,8 @@ TEST_CASE("contract: When exits are received, the adapter transport must reply t
   }
 }
 
-TEST_CASE("contract: for :normal exits and shutdowns, send a reply to the remote client of a message from chan_close_message") {
+TEST_CASE("contract: for :normal exits and shutdowns, send a reply to the remote client of a message from "
+          "chan_close_message") {
   for (char const* const how : {"normal", "shutdown", "shutdown_tuple"}) {
     CAPTURE(how);
     auto d = obedient_router();
@@ -338,7 +339,8 @@ TEST_CASE("contract: Channels can reply, synchronously, to any handle_in event")
                          R"(["1","3","room:a","phx_reply",{"status":"error","response":[1,2]}])"});
 }
 
-TEST_CASE("contract: clients must include a unique ref with every message and the channel server will reply with a matching ref") {
+TEST_CASE("contract: clients must include a unique ref with every message and the channel server will reply with a "
+          "matching ref") {
   auto d = obedient_router();
   conversation c(d);
   c.in(join("room:a"));
@@ -364,11 +366,13 @@ TEST_CASE("contract: Phoenix includes a JavaScript client for WebSocket support 
                           R"(["1","1","room:a","phx_close",{}])"});
   v1.in(R"({"topic":"room:a","event":"phx_join","payload":{},"ref":"1"})");
   v1.in(R"({"topic":"room:a","event":"echo","payload":{"n":1},"ref":"2"})");
-  CHECK(v1.out() == texts{R"({"topic":"room:a","event":"phx_reply","ref":"1","payload":{"status":"ok","response":{}}})",
-                          R"({"topic":"room:a","event":"phx_reply","ref":"2","payload":{"status":"ok","response":{"n":1}}})"});
+  CHECK(v1.out() ==
+        texts{R"({"topic":"room:a","event":"phx_reply","ref":"1","payload":{"status":"ok","response":{}}})",
+              R"({"topic":"room:a","event":"phx_reply","ref":"2","payload":{"status":"ok","response":{"n":1}}})"});
 }
 
-TEST_CASE("contract: However, a client can be implemented for other protocols and encodings by abiding by the Message format") {
+TEST_CASE("contract: However, a client can be implemented for other protocols and encodings by abiding by the Message "
+          "format") {
   auto d = obedient_router();
   conversation c(d, "3.0.0", {.serializers = {phx::serializer_ref::of<msgpack::serializer>()}});
   auto const say = [&](std::string_view json) {
@@ -421,8 +425,8 @@ TEST_CASE("contract: check_origin checks the Origin request header against the l
   CHECK(upgrade_status(m, "https://evilexample.com") == 403);
 }
 
-TEST_CASE("contract: If the Origin header matches the allowed origins, no Origin header was sent or no origins configured it "
-          "will return the given conn") {
+TEST_CASE("contract: If the Origin header matches the allowed origins, no Origin header was sent or no origins configured "
+          "it will return the given conn") {
   phx::mount const list{.origins = {"//localhost"}};
   CHECK(upgrade_status(list, "http://localhost") == 101);
   CHECK(upgrade_status(list, "") == 101);
@@ -468,9 +472,10 @@ TEST_CASE("contract: The Message format sent to phoenix requires topic phoenix, 
   c.in(R"(["9","1","phoenix","heartbeat",[1]])");
   c.in(R"([null,"2","phoenix","heartbeats",{}])");
   c.in(R"([null,"3","phoenix:x","heartbeat",{}])");
-  CHECK(c.out() == texts{R"([null,"1","phoenix","phx_reply",{"status":"ok","response":{}}])",
-                         R"([null,"2","phoenix","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}])",
-                         R"([null,"3","phoenix:x","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}])"});
+  CHECK(c.out() ==
+        texts{R"([null,"1","phoenix","phx_reply",{"status":"ok","response":{}}])",
+              R"([null,"2","phoenix","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}])",
+              R"([null,"3","phoenix:x","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}])"});
 }
 
 TEST_CASE("contract: The server will respond to heartbeats with the same message") {

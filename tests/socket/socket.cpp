@@ -65,7 +65,7 @@ TEST_CASE("socket: row 5: a second join replaces the first: its reply, then the 
   CHECK(t.log.take() == texts{"room:a: gone"});
 }
 
-TEST_CASE("socket: row 5: with the very same refs, with null ones, and after a refusal the old channel is gone all the same") {
+TEST_CASE("socket: row 5: with the same refs, with null ones and after a refusal the old channel is gone all the same") {
   talk t;
   (void)t.join();
   CHECK(t.join() == texts{reply("\"1\"", "\"1\""), ended("\"1\"")});

@@ -249,8 +249,9 @@ void a_day(house& h) {
   say(0, R"(["1","7","room:a","async",{}])");
   say(0, R"(["1","8","room:a","self",{"a":1}])");
   say(0, R"(["1","9","room:a","timer",{"a":1}])");
-  if (h.flats[0]->socket) (void)h.flats[0]->socket->receive(phx::opcode::text, R"([null,"7","room)", false, h.loops.now());
-  if (h.flats[0]->socket) (void)h.flats[0]->socket->receive(phx::opcode::text, R"(:\u0061","echo",{}])", true, h.loops.now());
+  for (bool const last : {false, true})
+    if (auto& s = h.flats[0]->socket)
+      (void)s->receive(phx::opcode::text, last ? R"(:\u0061","echo",{}])" : R"([null,"7","room)", last, h.loops.now());
   if (auto const id = h.log.ids.find("room:b"); id != h.log.ids.end()) {
     id->second.push("early", phx::payload::json("{}"));
     id->second.joined(phx::payload::json(R"({"welcome":1})"));

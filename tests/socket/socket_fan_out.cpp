@@ -85,7 +85,8 @@ struct hall {
     std::size_t const who = add(vsn, on_loop);
     std::string const text = R"(["1","1",")" + std::string(topic) + R"(","phx_join",{}])";
     if (vsn == "3.0.0") in(who, msgpack::serializer::from_json(text), phx::opcode::binary);
-    else if (vsn == "1.0.0") in(who, R"({"topic":")" + std::string(topic) + R"(","event":"phx_join","payload":{},"ref":"1"})");
+    else if (vsn == "1.0.0")
+      in(who, R"({"topic":")" + std::string(topic) + R"(","event":"phx_join","payload":{},"ref":"1"})");
     else in(who, text);
     CHECK(out(who).size() == 1);
     return who;
@@ -99,7 +100,7 @@ struct hall {
 
 }  // namespace
 
-TEST_CASE("fan-out: a push goes to its client only, a broadcast to all on the topic, broadcast_from to all but its channel") {
+TEST_CASE("fan-out: a push goes to its client, a broadcast to all on the topic, broadcast_from to all but its channel") {
   hall h;
   auto const a = h.joined("2.0.0", "room:a"), b = h.joined("2.0.0", "room:a"), c = h.joined("2.0.0", "room:b");
   h.in(a, R"(["1","2","room:a","push",{}])");
@@ -192,11 +193,11 @@ TEST_CASE("fan-out: a broadcast one serializer of the caller's loop cannot carry
   auto const v2 = h.joined("2.0.0", "plain:a"), v4 = h.joined("4.0.0", "plain:a");
   four::refuses = true;
   h.in(v2, R"(["1","2","plain:a","shout",{}])");
-  CHECK(h.out(v2) == texts{R"(["1","2","plain:a","phx_reply",{"status":"ok","response":"this serializer carries no bytes"}])"});
+  CHECK(h.out(v2) == texts{reply("\"1\"", "\"2\"", "ok", "\"this serializer carries no bytes\"", "plain:a")});
   CHECK(h.out(v4).empty());
 }
 
-TEST_CASE("fan-out: bytes on a topic with a V1 subscriber on the caller's loop are an error; on another loop it is skipped and counted") {
+TEST_CASE("fan-out: bytes for a V1 subscriber on the caller's loop are an error; on another it is skipped and counted") {
   std::string const bytes("\x00\x01", 2), broadcast = std::string("\x02\x07\x05", 3) + "plain:ashout" + bytes;
   std::string const push = std::string("\x00\x01\x01\x07\x05", 5) + "12plain:ashout" + bytes;
   {
@@ -207,7 +208,8 @@ TEST_CASE("fan-out: bytes on a topic with a V1 subscriber on the caller's loop a
     CHECK(h.out(v1).empty());
   }
   hall h(2);
-  auto const v1 = h.joined("1.0.0", "plain:a", 1), other = h.joined("2.0.0", "plain:a", 1), v2 = h.joined("2.0.0", "plain:a");
+  auto const v1 = h.joined("1.0.0", "plain:a", 1), other = h.joined("2.0.0", "plain:a", 1);
+  auto const v2 = h.joined("2.0.0", "plain:a");
   h.seen.take();
   h.in(v2, push, phx::opcode::binary);
   CHECK(h.out(v2).front() == broadcast);

@@ -1,4 +1,4 @@
-// Each limit, by name. limits::channels is in socket.cpp; limits::held_pushes, held_bytes and join are in socket_deferred.cpp.
+// Each limit, by name. limits::channels is in socket.cpp; held_pushes, held_bytes and join are in socket_deferred.cpp.
 
 #include <phx/socket/socket.hpp>
 
@@ -103,7 +103,7 @@ TEST_CASE("limits::outbound: a frame the transport drops is pressure as well") {
   CHECK(w.count("frame_dropped") == 1);
 }
 
-TEST_CASE("limits::outbound with pressure_policy::drop_newest: frames are dropped and counted until the transport has room") {
+TEST_CASE("limits::outbound with pressure_policy::drop_newest: frames are dropped and counted until there is room") {
   talk t("2.0.0", with([](phx::limits& l) {
            l.outbound = 1000;
            l.pressure = phx::pressure_policy::drop_newest;
@@ -150,7 +150,7 @@ TEST_CASE("limits::outbound: a transport that says closed is left to say gone") 
   CHECK(t.log.take() == texts{"room:a: closed", "room:a: gone"});
 }
 
-TEST_CASE("limits::mailbox: pushes, replies and broadcasts beyond it are dropped and counted; exits, verdicts and disconnects get in") {
+TEST_CASE("limits::mailbox: what is beyond it is dropped and counted; exits, verdicts and disconnects get in") {
   talk t("2.0.0", with([](phx::limits& l) { l.mailbox = 3; }), "user:ann");
   (void)t.join();
   (void)t.tell("async");

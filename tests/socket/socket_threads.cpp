@@ -217,7 +217,7 @@ TEST_CASE("threads: joins answered from another thread, exits and disconnects at
     frames = one.wire.frames.size();
   }
   CHECK(finished);
-  CHECK(frames > 0);  // how many a pending join was replaced before its verdict is up to the scheduler
+  CHECK(frames > 0);  // how many joins were replaced before their verdict is up to the scheduler
   REQUIRE(one.wire.closed.has_value());
   CHECK(one.wire.closed->code == phx::close_code::going_away);
 }

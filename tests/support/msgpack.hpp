@@ -219,7 +219,8 @@ class unpacker {
 struct serializer {
   static constexpr std::string_view requirement = "~> 3.0.0";
 
-  [[nodiscard]] static phx::errc decode(phx::opcode op, std::string_view in, phx::scratch& room, phx::message& out) noexcept {
+  [[nodiscard]] static phx::errc decode(phx::opcode op, std::string_view in, phx::scratch& room,
+                                        phx::message& out) noexcept {
     unpacker from(in);
     std::string json[5];
     bool bytes = false;
