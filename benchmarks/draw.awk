@@ -51,8 +51,8 @@ END {
     for (n = 1; n <= count[s]; ++n) printf "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n", px(xs[s, n]), py(ys[s, n]), colour[i]
     label = s
     gsub(/_/, " ", label)
-    printf "<rect x=\"%.0f\" y=\"%d\" width=\"12\" height=\"3\" fill=\"%s\"/>\n", 300 + (i - 1) % 4 * 86, 34, colour[i]
-    text(316 + (i - 1) % 4 * 86, 39, "start", label)
+    printf "<rect x=\"%.0f\" y=\"%d\" width=\"12\" height=\"3\" fill=\"%s\"/>\n", 226 + (i - 1) % 4 * 96, 34, colour[i]
+    text(242 + (i - 1) % 4 * 96, 39, "start", label)
   }
   print "</svg>"
 }

@@ -296,6 +296,9 @@ class run {
     if (c.fd < 0) give_up("socket: %s", std::strerror(errno));
     int const on = 1;
     setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    // Of who will not read the kernel shall not hold much: what is asked is what the server does with the rest.
+    int const little = 4096;
+    if (c.number >= how_.clients - how_.stalled) setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
     sockaddr_in at{};
     at.sin_family = AF_INET;
     if (how_.clients > 25'000) {  // an address has no more ports than that
