@@ -231,3 +231,18 @@ TEST_CASE("allocations: everything that was taken is given back") {
   CHECK_FALSE(metered::wrong_size);
   metered::reset();
 }
+
+TEST_CASE("allocations: a reply with the message's own payload points at the frame, not at a copy") {
+  phx::scratch room(phx::memory{});
+  phx::message in;
+  std::string_view const text = R"(["1","2","room:a","echo",{"a":1}])";
+  REQUIRE(phx::v2_json::decode(phx::opcode::text, text, room, in) == phx::errc::none);
+  phx::outcome said = phx::outcome::reply(in.payload);
+  CHECK(said.response().raw().data() == in.payload.raw().data());
+  phx::outcome moved;
+  moved = std::move(said);
+  CHECK(moved.response().raw().data() == in.payload.raw().data());
+  phx::payload const kept = in.payload;  // whereas what a handler keeps is its own
+  CHECK(kept.raw().data() != in.payload.raw().data());
+  CHECK(kept.raw() == in.payload.raw());
+}

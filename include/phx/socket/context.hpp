@@ -171,7 +171,9 @@ class outcome {
   friend class detail::socket_core;
   void keep(payload const& p) noexcept {
     // A borrowed payload is the message's in hand: it lives until this outcome has been carried out.
-    response_ = detail::payload_access::borrowed(p) ? detail::payload_access::lend(p) : p;
+    // Two statements: of `a ? lend(p) : p` the type is a const payload, which can only be copied.
+    if (detail::payload_access::borrowed(p)) response_ = detail::payload_access::lend(p);
+    else response_ = p;
   }
   bool answers_ = false, stops_ = false;
   phx::status status_ = phx::status::ok;
