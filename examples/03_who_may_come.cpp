@@ -32,7 +32,7 @@ struct room {
 };
 
 // Told of everything that happens, or is refused.
-struct log {
+struct journal {
   void on(phx::notice const& n) noexcept {
     std::fprintf(stderr, "%s %s %s %s\n", std::string(phx::to_string(n.what)).c_str(), std::string(n.topic).c_str(),
                  std::string(n.text).c_str(), n.params().c_str());
@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
   int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
   phx::blocking::server server(app, {.port = static_cast<std::uint16_t>(port),
                                      .mount = {.origins = {"//localhost", "//127.0.0.1", "https://*.example.com"}}});
-  log seen;
+  journal seen;
   server.observe(seen);
   std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
   std::fflush(stdout);

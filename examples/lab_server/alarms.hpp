@@ -28,13 +28,15 @@ class alarm_clock final : public alarms {
   alarm_clock() : thread_([this] { run(); }) {}
   alarm_clock(alarm_clock const&) = delete;
   alarm_clock& operator=(alarm_clock const&) = delete;
-  ~alarm_clock() {
+  ~alarm_clock() { stop(); }
+  /// Nothing goes off any more once it returns: whom the alarms would reach may go. Not from an alarm.
+  void stop() {
     {
       std::lock_guard const hold(mutex_);
       stopping_ = true;
     }
     changed_.notify_one();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
   }
   void after(std::chrono::milliseconds delay, std::function<void()> what) override {
     {

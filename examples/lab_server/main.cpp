@@ -95,6 +95,7 @@ int main(int argc, char** argv) try {
     phx::beast::server server(io, how);
     crew.everywhere = &server.endpoint();
     run(io, server, sites, what->threads);
+    alarms.stop();  // they post to the crew
     crew.finish();  // the last words of the channels, to an endpoint that is still there
   } else {
     auto sites = lab::sites([](auto connect) { return phx::router<lab::session>(connect); }, alarms);

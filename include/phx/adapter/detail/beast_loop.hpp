@@ -406,7 +406,7 @@ class core : public std::enable_shared_from_this<core> {
     };
     if (!guarded(next, [](char const*) noexcept {})) rest();
   }
-  inline void accepted(error_code ec, lane& at, tcp_socket&& s) noexcept;
+  void accepted(error_code ec, lane& at, tcp_socket&& s) noexcept;  // beast_visitor.hpp
   /// Out of descriptors or memory: the backlog keeps those who come meanwhile.
   void rest() noexcept {
     (void)guarded(
