@@ -1,0 +1,76 @@
+// The poorest channels there can be: one callback each, of every kind, each way to make them.
+
+#include <phx/phx.hpp>
+
+namespace archetype {
+
+struct session {
+  int user = 0;
+};
+
+struct only_in {
+  phx::outcome handle_in(phx::context&, phx::message const&);
+};
+struct only_joins {
+  phx::join_result join(phx::joining&, phx::message const&);
+};
+struct only_listens {
+  static constexpr std::array<std::string_view, 1> intercepts{"masked"};
+  phx::outcome handle_out(phx::context&, phx::broadcast const&);
+  phx::outcome handle_in(phx::context&, phx::message const&);
+};
+struct only_info {
+  phx::outcome handle_info(phx::context&, phx::message const&);
+};
+struct only_ends {
+  void terminate(phx::context&, phx::exit_reason) noexcept;
+};
+struct only_events {
+  phx::outcome nothing(phx::context&);
+  phx::outcome whole(phx::context&, phx::message const&);
+  phx::outcome data(phx::context&, phx::payload const&);
+  phx::outcome quiet(phx::context&) noexcept;
+  static constexpr auto events =
+      phx::events(phx::on<&only_events::nothing>("nothing"), phx::on<&only_events::whole>("whole"),
+                  phx::on<&only_events::data>("data"), phx::on<&only_events::quiet>("quiet"));
+};
+/// A JSON library of the application's own.
+struct tiny_json {
+  template <class T>
+  static std::optional<T> read(phx::payload const&, std::string& field);
+};
+struct reads {
+  struct line {
+    int n;
+  };
+  using json = tiny_json;
+  phx::outcome add(phx::context&, line const&);
+  phx::outcome take(phx::context&, line);
+  static constexpr auto events = phx::events(phx::on<&reads::add>("add"), phx::on<&reads::take>("take"));
+};
+template <>
+std::optional<reads::line> tiny_json::read<reads::line>(phx::payload const&, std::string&);
+
+/// Made from the session, with an address that must not change.
+struct immovable {
+  explicit immovable(session const&);
+  immovable(immovable const&) = delete;
+  phx::outcome handle_in(phx::context&, phx::message const&);
+};
+struct argued {
+  argued(int, session const&);
+  argued(argued const&) = delete;
+  phx::outcome handle_in(auto& here, auto const& in) { return here.push(in.event, in.payload), phx::outcome::noreply(); }
+};
+
+phx::router<session> all();
+phx::router<session> all() {
+  phx::router<session> r;
+  r.channel<only_in>("a").channel<only_joins>("b:*").channel<only_listens>("c").channel<only_info>("d");
+  r.channel<only_ends>("e").channel<only_events>("f").channel<reads>("g").channel<immovable>("h");
+  r.channel<immovable>("i", [](session& mine) { mine.user = 1; });
+  r.channel("*", [](session const& me) { return argued(7, me); });
+  return r;
+}
+
+}  // namespace archetype

@@ -1,0 +1,97 @@
+// The poorest Dispatcher there can be, and a socket and a handshake made with it.
+
+#include <phx/phx.hpp>
+
+namespace archetype {
+
+struct wire {
+  phx::send_status send(phx::frame const&) noexcept;
+  void close(phx::close_frame) noexcept;
+  std::size_t buffered() const noexcept;
+};
+
+struct session {  // moved, and no more
+  explicit session(int);
+  session(session&&) = default;
+  session& operator=(session&&) = delete;
+};
+struct channel {
+  explicit channel(int);
+  channel(channel&&) noexcept;
+  channel& operator=(channel&&) = delete;
+};
+struct dispatcher {
+  using session_type = session;
+  using channel_type = channel;
+  dispatcher(dispatcher const&) = delete;
+  phx::connect_outcome<session> connect(phx::connect_info const&);
+  bool matches(std::string_view) noexcept;
+  phx::join_outcome<channel> join(session&, phx::joining&, phx::message const&);
+  phx::outcome handle_in(channel&, phx::context&, phx::message const&);
+  void terminate(channel&, phx::context&, phx::exit_reason) noexcept;
+};
+static_assert(phx::Dispatcher<dispatcher>);
+static_assert(!phx::intercepts_events<dispatcher>);
+static_assert(!phx::handles_out<dispatcher>);
+static_assert(!phx::handles_info<dispatcher>);
+
+/// Everything optional as well.
+struct attentive : dispatcher {
+  std::span<std::string_view const> intercepts(channel const&) noexcept;
+  phx::outcome handle_out(channel&, phx::context&, phx::broadcast const&);
+  phx::outcome handle_info(channel&, phx::context&, phx::message const&);
+};
+static_assert(phx::Dispatcher<attentive>);
+static_assert(phx::intercepts_events<attentive>);
+static_assert(phx::handles_out<attentive>);
+static_assert(phx::handles_info<attentive>);
+
+static_assert(phx::Dispatcher<phx::router<>>);
+static_assert(phx::Dispatcher<phx::router<session>>);
+
+template <class D>
+bool use(phx::loop& here, D& d, phx::mount const& m, phx::request const& r, phx::time_point now) {
+  auto judged = phx::handshake(m, d, r);
+  auto* const in = std::get_if<phx::admission<session>>(&judged);
+  if (in == nullptr) return false;
+  phx::socket<wire, D> s(here, d, std::move(*in), wire{}, now);
+  (void)s.session();
+  return s.receive(phx::opcode::text, "", true, now);
+}
+template bool use(phx::loop&, dispatcher&, phx::mount const&, phx::request const&, phx::time_point);
+template bool use(phx::loop&, attentive&, phx::mount const&, phx::request const&, phx::time_point);
+
+// handshake asks for the part of a Dispatcher that connects, no more.
+struct connector {
+  using session_type = session;
+  phx::connect_outcome<session> connect(phx::connect_info const&);
+};
+phx::admitted<session> connect_only(connector& c, phx::mount const& m, phx::request const& r);
+phx::admitted<session> connect_only(connector& c, phx::mount const& m, phx::request const& r) {
+  return phx::handshake(m, c, r);
+}
+
+struct forgets_channels : dispatcher {
+  struct channel_type {
+    channel_type(channel_type&&);  // may throw
+  };
+};
+static_assert(!phx::Dispatcher<forgets_channels>);
+struct may_throw_at_the_end : dispatcher {
+  void terminate(channel&, phx::context&, phx::exit_reason);
+};
+static_assert(!phx::Dispatcher<may_throw_at_the_end>);
+struct may_throw_in_matches : dispatcher {
+  bool matches(std::string_view);
+};
+static_assert(!phx::Dispatcher<may_throw_in_matches>);
+struct forgets_the_context : dispatcher {
+  void terminate(channel&, phx::exit_reason) noexcept;
+};
+static_assert(!phx::Dispatcher<forgets_the_context>);
+struct answers_nothing : dispatcher {
+  void handle_in(channel&, phx::context&, phx::message const&);
+};
+static_assert(!phx::Dispatcher<answers_nothing>);
+
+}  // namespace archetype

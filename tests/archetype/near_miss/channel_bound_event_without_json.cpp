@@ -1,0 +1,11 @@
+// error: an event bound to a type of yours needs the channel's JSON library
+#include <phx/phx.hpp>
+
+struct room {
+  struct line {
+    int n;
+  };
+  phx::outcome say(phx::context&, line const&) { return {}; }
+  static constexpr auto events = phx::events(phx::on<&room::say>("say"));
+};
+void serve(phx::router<>& r) { r.channel<room>("room:*"); }

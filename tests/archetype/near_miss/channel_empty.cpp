@@ -1,0 +1,7 @@
+// error: this type has none of a channel's callbacks: are they public?
+#include <phx/phx.hpp>
+
+struct room {
+  int number = 0;
+};
+void serve(phx::router<>& r) { r.channel<room>("room:*"); }

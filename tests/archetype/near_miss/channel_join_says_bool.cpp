@@ -1,0 +1,7 @@
+// error: join must be: phx::join_result join(phx::joining&, phx::message const&)
+#include <phx/phx.hpp>
+
+struct room {
+  bool join(phx::joining&, phx::message const&) { return true; }
+};
+void serve(phx::router<>& r) { r.channel<room>("room:*"); }

@@ -1,0 +1,7 @@
+// error: terminate must be: void terminate(phx::context&, phx::exit_reason) noexcept
+#include <phx/phx.hpp>
+
+struct room {
+  void terminate(phx::context&, phx::exit_reason) {}
+};
+void serve(phx::router<>& r) { r.channel<room>("room:*"); }

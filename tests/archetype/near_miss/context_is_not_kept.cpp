@@ -1,0 +1,5 @@
+// error: use of deleted function
+// clang: call to deleted constructor
+#include <phx/phx.hpp>
+
+phx::context keep(phx::context const& here) { return here; }

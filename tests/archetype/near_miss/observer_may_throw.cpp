@@ -1,0 +1,8 @@
+// error: o.on(n)
+// clang: Observer
+#include <phx/phx.hpp>
+
+struct observer {
+  void on(phx::notice const&);
+};
+void watch(phx::loop& l, observer& o) { l.observe(o); }

@@ -1,0 +1,11 @@
+// error: decodes
+#include <phx/phx.hpp>
+
+struct serializer {
+  static constexpr std::string_view requirement = "~> 9.0.0";
+  static phx::errc decode(phx::opcode, std::string_view, phx::scratch&, phx::message&);
+  static phx::errc encode(phx::frame_builder&, phx::reply const&) noexcept;
+  static phx::errc encode(phx::frame_builder&, phx::push const&) noexcept;
+  static phx::errc encode(phx::frame_builder&, phx::broadcast const&) noexcept;
+};
+phx::serializer_ref const wire = phx::serializer_ref::of<serializer>();

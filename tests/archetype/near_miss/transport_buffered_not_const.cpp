@@ -1,0 +1,10 @@
+// error: your transport needs: std::size_t buffered() const noexcept
+#include <phx/phx.hpp>
+
+struct wire {
+  phx::send_status send(phx::frame const&) noexcept;
+  void close(phx::close_frame) noexcept;
+  std::size_t buffered() noexcept;
+};
+using near_miss = phx::socket<wire, phx::router<>>;
+bool open(near_miss& s) { return s.receive(phx::opcode::text, "", true, {}); }

@@ -1,0 +1,11 @@
+// error: flush must be: void flush() noexcept
+#include <phx/phx.hpp>
+
+struct wire {
+  phx::send_status send(phx::frame const&) noexcept;
+  void close(phx::close_frame) noexcept;
+  std::size_t buffered() const noexcept;
+  void flush();
+};
+using near_miss = phx::socket<wire, phx::router<>>;
+bool open(near_miss& s) { return s.receive(phx::opcode::text, "", true, {}); }

@@ -1,0 +1,9 @@
+// error: your transport needs: void close(phx::close_frame) noexcept
+#include <phx/phx.hpp>
+
+struct wire {
+  phx::send_status send(phx::frame const&) noexcept;
+  std::size_t buffered() const noexcept;
+};
+using near_miss = phx::socket<wire, phx::router<>>;
+bool open(near_miss& s) { return s.receive(phx::opcode::text, "", true, {}); }

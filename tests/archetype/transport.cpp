@@ -1,0 +1,73 @@
+// The poorest Transport there can be, and a socket made with it.
+
+#include <phx/phx.hpp>
+
+namespace archetype {
+
+struct transport {
+  int& reference;  // so: no default constructor, no assignment
+  transport(transport&&) = default;  // and no copy
+  phx::send_status send(phx::frame const&) noexcept;
+  void close(phx::close_frame) noexcept;
+  std::size_t buffered() const noexcept;
+};
+static_assert(phx::FrameSink<transport>);
+static_assert(phx::Transport<transport>);
+static_assert(!phx::flushes<transport>);
+
+/// Everything optional as well.
+struct flushing {
+  int& reference;
+  flushing(flushing&&) = default;
+  phx::send_status send(phx::frame const&) noexcept;
+  void close(phx::close_frame) noexcept;
+  unsigned short buffered() const noexcept;
+  void flush() noexcept;
+};
+static_assert(phx::Transport<flushing>);
+static_assert(phx::flushes<flushing>);
+
+using phx::router;
+template <class T>
+bool use(phx::loop& here, router<>& d, phx::admission<phx::anonymous> who, T t, phx::time_point now) {
+  phx::socket<T, router<>> s(here, d, std::move(who), std::move(t), now);
+  bool const lives = s.receive(phx::opcode::text, "", true, now);
+  s.disconnect();
+  s.gone(phx::lost::normal);
+  return lives && s.name() == phx::socket_id{} && s.transport().buffered() == 0;
+}
+template bool use(phx::loop&, router<>&, phx::admission<phx::anonymous>, transport, phx::time_point);
+template bool use(phx::loop&, router<>&, phx::admission<phx::anonymous>, flushing, phx::time_point);
+
+// A host may name its socket while its transport is still incomplete.
+struct connection;
+struct handle;
+using not_yet = phx::socket<handle, router<>>;
+struct handle {
+  connection* of;
+  phx::send_status send(phx::frame const&) noexcept;
+  void close(phx::close_frame) noexcept;
+  std::size_t buffered() const noexcept;
+};
+struct connection {
+  not_yet socket;
+};
+
+struct may_throw {
+  phx::send_status send(phx::frame const&);
+};
+static_assert(!phx::FrameSink<may_throw>);
+struct says_nothing {
+  void send(phx::frame const&) noexcept;
+};
+static_assert(!phx::FrameSink<says_nothing>);
+struct takes_it_all {
+  phx::send_status send(phx::frame&) noexcept;
+};
+static_assert(!phx::FrameSink<takes_it_all>);
+struct immovable : transport {
+  immovable(immovable&&) = delete;
+};
+static_assert(!phx::Transport<immovable>);
+
+}  // namespace archetype
