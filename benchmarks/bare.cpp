@@ -1,6 +1,6 @@
 // bare --port P: the limit that phx is measured against. For topics `load:*` it does what examples/lab_server does, with
-// nothing between epoll and the bytes: one thread, frames cut up by hand, replies spliced from the bytes that came, one `send`
-// for each connection and turn of its loop. It checks next to nothing and is no example of how to write a server.
+// nothing between epoll and the bytes: one thread, frames cut up by hand, replies spliced from the bytes that came, one
+// `send` for each connection and turn of its loop. It checks next to nothing and is no example of how to write a server.
 #include "wire.hpp"
 
 #include <arpa/inet.h>
@@ -86,7 +86,8 @@ void control(connection& c, unsigned op, char const* data, std::size_t size) {
 }
 
 /// @param join_ref and what follows it as they came, quotes included.
-void reply(connection& c, std::string_view join_ref, std::string_view ref, std::string_view name, std::string_view response) {
+void reply(connection& c, std::string_view join_ref, std::string_view ref, std::string_view name,
+           std::string_view response) {
   constexpr std::string_view middle = R"(,"phx_reply",{"status":"ok","response":)";
   char head[10];
   std::size_t const size = join_ref.size() + ref.size() + name.size() + middle.size() + response.size() + 5;

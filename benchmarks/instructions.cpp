@@ -1,5 +1,5 @@
-// instructions CASE TIMES: does one thing of the hot path so many times. Run by instructions.sh under callgrind, whose counts
-// are the same on a busy machine as on an idle one.
+// instructions CASE TIMES: does one thing of the hot path so many times. Run by instructions.sh under callgrind, whose
+// counts are the same on a busy machine as on an idle one.
 #include <phx/phx.hpp>
 
 #include <cstdio>

@@ -2,17 +2,17 @@
 // of protocol 2.0.0 to topics `load:*` of a server that answers `echo` with the payload and broadcasts `shout`.
 //
 //   echo      each client keeps `--inflight` pushes under way, or together they push `--rate` a second
-//   fan-out   client i is on topic i mod T; the first client of each topic keeps `--outstanding` shouts under way, a shout being
-//             over when its last member has it; or together they shout `--rate` times a second
+//   fan-out   client i is on topic i mod T; the first client of each topic keeps `--outstanding` shouts under way, a shout
+//             being over when its last member has it; or together they shout `--rate` times a second
 //   connect   connects, upgrades and joins all clients, `--concurrency` at a time
 //   idle      has them all joined, with a heartbeat each every 30 s
 //
 // Checked: the accept key; every reply's join_ref, ref, topic, status and payload byte for byte, in the order of the pushes;
-// every broadcast's null refs, topic, event and payload byte for byte, the sender's next; that nothing else comes; that at the
-// end nothing is missing; that a close is answered with 1000. The first fault ends the run, with status 1.
+// every broadcast's null refs, topic, event and payload byte for byte, the sender's next; that nothing else comes; that at
+// the end nothing is missing; that a close is answered with 1000. The first fault ends the run, with status 1.
 //
-// Prints one line of name=value. Times in microseconds; cpu_us: CPU of all threads of --pid for each message (of `connect`: for
-// each client), from before the first connect or, of echo and fan-out, over the measured seconds.
+// Prints one line of name=value. Times in microseconds; cpu_us: CPU of all threads of --pid for each message (of `connect`:
+// for each client), from before the first connect or, of echo and fan-out, over the measured seconds.
 #include "wire.hpp"
 
 #include <arpa/inet.h>
@@ -155,7 +155,8 @@ void append(std::string& to, std::uint64_t number) {
 class payloads {
  public:
   explicit payloads(std::size_t size) : size_(size) {
-    constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-.,:;{}[]()#*+=?!~";
+    constexpr std::string_view letters =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-.,:;{}[]()#*+=?!~";
     std::uint64_t state = 0x2545F4914F6CDD1D;
     for (std::size_t i = 0; i < span + size; ++i) {
       state = state * 6364136223846793005U + 1442695040888963407U;
@@ -263,7 +264,8 @@ class run {
     if (files.rlim_cur < needed) {
       files.rlim_cur = std::min(needed, files.rlim_max);
       setrlimit(RLIMIT_NOFILE, &files);
-      if (files.rlim_cur < needed) give_up("%u clients need %lu open files", how_.clients, static_cast<unsigned long>(needed));
+      if (files.rlim_cur < needed)
+        give_up("%u clients need %lu open files", how_.clients, static_cast<unsigned long>(needed));
     }
     poller_ = epoll_create1(EPOLL_CLOEXEC);
     buffer_.resize(1 << 18);
@@ -336,7 +338,8 @@ class run {
     std::size_t const end = answer.find("\r\n\r\n");
     if (end == std::string_view::npos) return 0;
     std::string_view const head = answer.substr(0, end + 2);
-    bool const switching = head.substr(0, 12) == "HTTP/1.1 101", good = field(head, "sec-websocket-accept") == wire::accept_key(key_of(c));
+    bool const switching = head.substr(0, 12) == "HTTP/1.1 101";
+    bool const good = field(head, "sec-websocket-accept") == wire::accept_key(key_of(c));
     if (!switching || !good) {
       fault("client %u was not upgraded: %.*s", c.number, shown(head), head.data());
       return answer.size();
@@ -351,8 +354,8 @@ class run {
       at += 2;
       std::string_view const line = head.substr(at, head.find("\r\n", at) - at);
       if (line.size() <= name.size() || line[name.size()] != ':') continue;
-      if (!std::equal(name.begin(), name.end(), line.begin(), [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); }))
-        continue;
+      auto const same = [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); };
+      if (!std::equal(name.begin(), name.end(), line.begin(), same)) continue;
       std::size_t const value = line.find_first_not_of(' ', name.size() + 1);
       return value == std::string_view::npos ? std::string_view{} : line.substr(value);
     }
@@ -467,9 +470,9 @@ class run {
       if (f.masked || f.reserved || !f.last) {
         fault("client %u: a frame that is masked, fragmented or has a reserved bit", c.number);
       } else if (f.op == 8) {
-        if (c.is != state::closing || text.substr(0, 2) != std::string_view("\x03\xe8", 2))
-          fault("client %u: close %u", c.number,
-                text.size() < 2 ? 0U : static_cast<unsigned>(static_cast<unsigned char>(text[0])) << 8 | static_cast<unsigned char>(text[1]));
+        auto const byte = [text](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+        unsigned const code = byte(0) << 8 | byte(1);
+        if (c.is != state::closing || code != 1000) fault("client %u: close %u", c.number, code);
         return shut(c);
       } else if (f.op != 1) {
         fault("client %u: a frame with opcode %u", c.number, f.op);
@@ -562,8 +565,8 @@ class run {
       if (object)
         for (j = 0; j < n && one[j] != other[i];) j += 2;
       if (j == n) return false;
-      if (object ? one[j + 1] != other[i + 1] && !same_values(one[j + 1], other[i + 1]) : one[j] != other[i] && !same_values(one[j], other[i]))
-        return false;
+      std::size_t const value = object ? 1 : 0;
+      if (one[j + value] != other[i + value] && !same_values(one[j + value], other[i + value])) return false;
     }
     return true;
   }
@@ -692,20 +695,23 @@ class run {
     bool const pushes = how_.what == mode::echo || how_.what == mode::fan_out;
     double const each = pushes ? static_cast<double>(messages_) : how_.clients;
     if (how_.pid != 0 && each > 0 && how_.what != mode::idle)
-      std::printf(" cpu_us=%.4f user_us=%.4f sys_us=%.4f", (to.cpu - from.cpu) * 1e6 / each, (to.user - from.user) * 1e6 / each,
-                  (to.system - from.system) * 1e6 / each);
+      std::printf(" cpu_us=%.4f user_us=%.4f sys_us=%.4f", (to.cpu - from.cpu) * 1e6 / each,
+                  (to.user - from.user) * 1e6 / each, (to.system - from.system) * 1e6 / each);
     durations const& times = pushes ? times_ : opening_times_;
+    double const during = pushes ? seconds : static_cast<double>(opening_ended_ - opening_began_) / 1e9;
     std::printf(" messages=%.0f per_s=%.0f p50_us=%.1f p99_us=%.1f p999_us=%.1f max_us=%.1f", each,
-                each / (pushes ? seconds : static_cast<double>(opening_ended_ - opening_began_) / 1e9), times.at(.5), times.at(.99),
-                times.at(.999), times.at(1));
-    if (how_.what == mode::fan_out) std::printf(" each_p50_us=%.1f each_p99_us=%.1f", each_times_.at(.5), each_times_.at(.99));
+                each / during, times.at(.5), times.at(.99), times.at(.999), times.at(1));
+    if (how_.what == mode::fan_out)
+      std::printf(" each_p50_us=%.1f each_p99_us=%.1f", each_times_.at(.5), each_times_.at(.99));
     if (how_.pid != 0)
       std::printf(" resident=%.0f resident_each=%.1f", to.resident, (to.resident - before.resident) / how_.clients);
     if (how_.what == mode::idle)
-      std::printf(" heartbeats=%lu server_busy=%.5f", static_cast<unsigned long>(beats_answered_), (to.cpu - from.cpu) / seconds);
+      std::printf(" heartbeats=%lu server_busy=%.5f", static_cast<unsigned long>(beats_answered_),
+                  (to.cpu - from.cpu) / seconds);
     // Near 1 the load client was the limit: the rate is a lower bound then, the latency an upper one.
     std::printf(" busy=%.2f seconds=%.2f\n", (to.mine - from.mine) / seconds, seconds);
-    if (faults_ != 0) std::fprintf(stderr, "load: %lu faults, the first: %s\n", static_cast<unsigned long>(faults_), first_fault_.c_str());
+    if (faults_ != 0)
+      std::fprintf(stderr, "load: %lu faults, the first: %s\n", static_cast<unsigned long>(faults_), first_fault_.c_str());
   }
 
   options const how_;

@@ -3,7 +3,7 @@
 //   reach      ms from a broadcast to all of them until the last has it, on two threads       100
 //   build, tear down   seconds, and µs for each socket
 //   two loops  what two loops on two threads do, against one loop on one thread: twice
-// Run: phx_scale [--sockets 2000000] [--loops 8] [--threads 2] [--rounds 11]; one line of name=value, and the same for reading
+// Run: phx_scale [--sockets 2000000] [--loops 8] [--threads 2] [--rounds 11]; lines of name=value
 #include <phx/phx.hpp>
 
 #include <malloc.h>
@@ -243,8 +243,8 @@ int many(options const& how) {
   std::printf(
       "sockets=%u loops=%u threads=%u bytes_each=%.1f phx_bytes_each=%.1f socket_bytes=%zu reach_ms=%.2f reach_best_ms=%.2f "
       "reach_worst_ms=%.2f build_s=%.2f build_us_each=%.3f tear_down_s=%.2f tear_down_us_each=%.3f complete=%d\n",
-      how.sockets, how.loops, how.threads, resident_each, held_each, sizeof(client), reached[reached.size() / 2], reached.front(),
-      reached.back(), built.wall, built.cpu * 1e6 / how.sockets, torn.wall, torn.cpu * 1e6 / how.sockets, int{complete});
+      how.sockets, how.loops, how.threads, resident_each, held_each, sizeof(client), reached[reached.size() / 2],
+      reached.front(), reached.back(), built.wall, built.cpu * 1e6 / how.sockets, torn.wall, torn.cpu * 1e6 / how.sockets, int{complete});
   return complete ? 0 : 1;
 }
 
