@@ -1,6 +1,6 @@
 // epoll_host --port P: the `load:*` channel of the lab server with phx on nothing but epoll, one thread. Between the bare
-// server and this one lies what phx costs; between this one and the lab server, what Boost.Asio does. Of a host it has what the
-// figures need: no address to choose, no bound on connections, no slow handshake that is ended.
+// server and this one lies what phx costs; between this one and the lab server, what Boost.Asio does. Of a host it has what
+// the figures need: no address to choose, no bound on connections, no slow handshake that is ended.
 #include <phx/adapter/detail/http.hpp>
 #include <phx/adapter/detail/posix.hpp>
 #include <phx/adapter/detail/rfc6455.hpp>

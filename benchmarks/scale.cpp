@@ -244,7 +244,8 @@ int many(options const& how) {
       "sockets=%u loops=%u threads=%u bytes_each=%.1f phx_bytes_each=%.1f socket_bytes=%zu reach_ms=%.2f reach_best_ms=%.2f "
       "reach_worst_ms=%.2f build_s=%.2f build_us_each=%.3f tear_down_s=%.2f tear_down_us_each=%.3f complete=%d\n",
       how.sockets, how.loops, how.threads, resident_each, held_each, sizeof(client), reached[reached.size() / 2],
-      reached.front(), reached.back(), built.wall, built.cpu * 1e6 / how.sockets, torn.wall, torn.cpu * 1e6 / how.sockets, int{complete});
+      reached.front(), reached.back(),
+      built.wall, built.cpu * 1e6 / how.sockets, torn.wall, torn.cpu * 1e6 / how.sockets, int{complete});
   return complete ? 0 : 1;
 }
 
