@@ -1,0 +1,65 @@
+#include <phx/pubsub/endpoint.hpp>
+
+#include <support/room.hpp>
+
+using namespace support;
+
+TEST_CASE("endpoint: without loops nobody hears, and that is no error") {
+  phx::endpoint e;
+  CHECK(e.broadcast("a", "b", {}) == phx::errc::none);
+  CHECK(e.disconnect("user:ann") == phx::errc::none);
+  e.drain();
+  CHECK(e.sockets() == 0);
+}
+
+TEST_CASE("endpoint: a payload that is no JSON is refused before anything is posted") {
+  phx::testing::fake_loops loops(2);
+  CHECK(loops.endpoint().broadcast("a", "b", phx::payload::json("{")) == phx::errc::invalid_payload);
+  CHECK(loops.waker(0).count() == 0);
+  CHECK(loops.waker(1).count() == 0);
+}
+
+TEST_CASE("endpoint: loops come and go while others publish") {
+  phx::endpoint e;
+  phx::testing::fake_waker w[3];
+  phx::loop first(e, w[0]);
+  {
+    phx::loop second(e, w[1]);
+    CHECK(first.publish({"a", "b", phx::payload{}, {}}) == phx::errc::none);
+    CHECK(w[1].count() == 1);
+    CHECK(w[0].count() == 0);
+  }
+  CHECK(first.publish({"a", "b", phx::payload{}, {}}) == phx::errc::none);
+  CHECK(w[1].count() == 1);
+  phx::loop third(e, w[2]);
+  CHECK(first.publish({"a", "b", phx::payload{}, {}}) == phx::errc::none);
+  CHECK(w[2].count() == 1);
+}
+
+TEST_CASE("endpoint: it counts the sockets of all its loops") {
+  journal log;
+  struct named : rooms {
+    journal* log = nullptr;
+    phx::connect_outcome<who> connect(phx::connect_info const&) { return phx::connected<who>{{log, "x"}}; }
+  } dispatcher;
+  dispatcher.log = &log;
+  phx::testing::server<named> s(dispatcher, {}, 2);
+  auto a = s.connect({}, 0);
+  (void)s.connect({}, 1);
+  CHECK(s.endpoint().sockets() == 2);
+  a.disconnect();
+  CHECK(s.endpoint().sockets() == 1);
+}
+
+TEST_CASE("endpoint: a full mailbox is an error value, the other loops hear it") {
+  phx::endpoint e;
+  phx::testing::fake_waker w[2];
+  phx::limits narrow;
+  narrow.mailbox = 1;
+  phx::loop full(e, w[0], narrow), other(e, w[1]);
+  CHECK(e.broadcast("a", "b", {}) == phx::errc::none);
+  CHECK(e.broadcast("a", "b", {}) == phx::errc::limit_reached);
+  CHECK(full.dropped() == 1);
+  CHECK(other.dropped() == 0);
+  CHECK(e.disconnect("user:ann") == phx::errc::none);
+}

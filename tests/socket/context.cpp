@@ -1,0 +1,164 @@
+#include <phx/socket/context.hpp>
+
+#include <support/room.hpp>
+
+using namespace support;
+
+namespace {
+
+/// Runs `body` as the handler of an event on room:a, and gives what came of it.
+template <class F>
+texts during(talk& t, F body) {
+  t.log.with = &body;
+  t.log.on_event = [](void* with, phx::context& here, phx::message const& in) { (*static_cast<F*>(with))(here, in); };
+  texts const all = t.tell("call", R"({"in":"hand"})");
+  t.log.on_event = nullptr;
+  t.log.with = nullptr;
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("context: it knows its topic, its channel, its socket, the time and the loop") {
+  talk t;
+  (void)t.join();
+  t.c.advance(7s);
+  (void)during(t, [&](phx::context& here, phx::message const& in) {
+    CHECK(here.topic() == "room:a");
+    CHECK(in.topic == "room:a");
+    CHECK(here.id() == t.log.ids["room:a"]);
+    CHECK(here.id().socket() == here.socket());
+    CHECK(here.socket() == t.c.socket().name());
+    CHECK(here.now() == t.c.loops().now());
+    CHECK(&here.here() == &t.c.loop());
+    CHECK(here.reply().has_ref());
+  });
+}
+
+TEST_CASE("context: joining knows them as well") {
+  struct curious {
+    phx::join_result join(phx::joining& j, phx::message const&) {
+      CHECK(j.topic() == "curious:1");
+      CHECK(j.socket() == j.id().socket());
+      CHECK(j.here().sockets() == 1);
+      CHECK(j.now() == j.here().now());
+      CHECK(j.send("a") == phx::send_status::ok);
+      CHECK(j.send_after(1s, "b") == phx::send_status::ok);
+      return phx::join_result::ok();
+    }
+    phx::outcome handle_info(phx::context& here, phx::message const& in) {
+      here.push(in.event, in.payload);
+      return phx::outcome::noreply();
+    }
+  };
+  phx::router<> r;
+  r.channel<curious>("curious:*");
+  phx::testing::server s(r);
+  auto c = s.connect().join("curious:1");
+  CHECK(c.rest() == texts{"a {}"});
+  s.advance(1s);
+  CHECK(c.rest() == texts{"a {}", "b {}"});
+}
+
+TEST_CASE("context: an ordinary message's payload outlives the callback when it is copied") {
+  talk t;
+  (void)t.join();
+  phx::payload kept;
+  std::optional<phx::owned_message> whole;
+  (void)during(t, [&](phx::context&, phx::message const& in) {
+    kept = in.payload;
+    whole.emplace(in.copy());
+  });
+  (void)t.tell("echo", R"({"some":"other bytes in the same buffer"})");
+  CHECK(kept.raw() == R"({"in":"hand"})");
+  REQUIRE(whole.has_value());
+  CHECK(whole->view().event == "call");
+  CHECK(whole->view().ref.json == "\"9\"");
+}
+
+TEST_CASE("context: a send_after of nothing or of less than nothing is a send") {
+  talk t;
+  (void)t.join();
+  CHECK(during(t, [](phx::context& here, phx::message const&) {
+          here.send_after(0s, "now");
+          here.send_after(-5s, "long ago");
+        }) == texts{pushed("now", "{}"), pushed("long ago", "{}")});
+}
+
+TEST_CASE("context: a failure that was looked at is handled, one that was not ends the channel, the last one counts") {
+  talk t;
+  (void)t.join();
+  auto const bad = phx::payload::json("[1]");
+  CHECK(during(t, [&](phx::context& here, phx::message const&) {
+          CHECK(here.push("x", bad).error() == phx::errc::not_an_object);
+          CHECK_FALSE(here.broadcast("x", bad));
+          CHECK(here.push("x", {}));
+        }) == texts{pushed("x", "{}")});
+  CHECK(t.topics() == texts{"room:a"});
+  CHECK(during(t, [&](phx::context& here, phx::message const&) {
+          auto const result = here.push("x", bad);
+          here.push("y", {});
+          CHECK_FALSE(result);
+        }) == texts{pushed("y", "{}")});
+  CHECK(t.topics() == texts{"room:a"});
+  CHECK(during(t, [&](phx::context& here, phx::message const&) { here.broadcast("x", bad); }) ==
+        texts{ended("\"1\"", true)});
+}
+
+TEST_CASE("context: publishing to a topic nobody is on, and what is no JSON") {
+  talk t;
+  (void)t.join();
+  (void)during(t, [](phx::context& here, phx::message const&) {
+    CHECK(here.publish("nobody:here", "x", phx::payload::json("[1]")));
+    CHECK(here.publish("nobody:here", "x", phx::payload::json("{")).error() == phx::errc::invalid_payload);
+    CHECK(here.disconnect("nobody"));
+  });
+  CHECK(t.topics() == texts{"room:a"});
+}
+
+TEST_CASE("context: a reply_to is a value: copied, kept in other threads' hands, and again") {
+  talk t;
+  (void)t.join();
+  phx::reply_to first;
+  CHECK(during(t, [&](phx::context& here, phx::message const&) {
+          first = here.reply();
+          phx::reply_to const second = first;
+          CHECK(second(phx::status::error, phx::payload::json("[2]")) == phx::send_status::ok);
+        }) == texts{reply("\"1\"", "\"9\"", "error", "[2]")});
+  CHECK(first() == phx::send_status::ok);
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"9\"")});
+}
+
+TEST_CASE("context: outside of handle_in there is nothing to reply to") {
+  talk t;
+  (void)t.join();
+  bool asked = false;
+  t.log.with = &asked;
+  t.log.on_end = [](void* with, phx::context& here, phx::exit_reason) noexcept {
+    *static_cast<bool*>(with) = true;
+    CHECK_FALSE(here.reply().has_ref());
+    CHECK(here.reply()() == phx::send_status::closed);
+  };
+  (void)t.tell("phx_leave");
+  CHECK(asked);
+}
+
+TEST_CASE("context: channel ids compare by life") {
+  talk t;
+  (void)t.join();
+  phx::channel_id const first = t.log.ids["room:a"];
+  CHECK(first == phx::channel_id(first));
+  CHECK_FALSE(first == phx::channel_id{});
+  (void)t.join("room:a", "2");
+  CHECK_FALSE(first == t.log.ids["room:a"]);
+}
+
+TEST_CASE("outcome: a reply of the message in hand, and one of a payload of one's own") {
+  talk t;
+  (void)t.join();
+  // Long enough that a copy where a view was meant, or the other way round, shows under a sanitizer.
+  std::string const big = "\"" + std::string(100'000, 'x') + "\"";
+  CHECK(t.tell("echo", big) == texts{reply("\"1\"", "\"9\"", "ok", big)});
+  CHECK(t.tell("stop_reply", big) == texts{reply("\"1\"", "\"9\"", "ok", big), ended("\"1\"")});
+}
