@@ -1,0 +1,188 @@
+#include <phx/channel/router.hpp>
+
+#include <support/room.hpp>
+
+using support::texts;
+
+namespace {
+
+struct session {
+  std::string user = "nobody";
+  bool admin = false;
+};
+/// Says its name, and whom it was made from.
+template <char Name>
+struct named {
+  explicit named(session const& s = {}) : me(s) {}
+  phx::outcome handle_in(phx::context&, phx::message const&) {
+    return phx::outcome::reply(phx::payload::json('"' + std::string(1, Name) + " " + me.user + (me.admin ? " admin\"" : "\"")));
+  }
+  session me;
+};
+
+template <class Session>
+std::string who_serves(phx::router<Session>& r, std::string_view topic, std::string_view params = {}) {
+  phx::testing::server s(r);
+  auto c = s.connect(params).join(topic);
+  if (!c.ok()) return c.joined()->response;
+  return c.call("who")->response;
+}
+
+}  // namespace
+
+TEST_CASE("topic_pattern: exact, a prefix, everything") {
+  constexpr phx::topic_pattern exact{"lobby"}, prefix{"room:*"}, all{"*"};
+  CHECK(exact.text() == "lobby");
+  CHECK_FALSE(exact.prefix());
+  CHECK(prefix.text() == "room:");
+  CHECK(prefix.prefix());
+  CHECK(all.text().empty());
+  auto const matches = [](phx::topic_pattern p, std::string_view t) { return phx::topic_pattern::matches(p.text(), p.prefix(), t); };
+  CHECK(matches(exact, "lobby"));
+  CHECK_FALSE(matches(exact, "lobby:"));
+  CHECK_FALSE(matches(exact, "lobb"));
+  CHECK(matches(prefix, "room:"));  // the star may match nothing
+  CHECK(matches(prefix, "room:a:b"));
+  CHECK_FALSE(matches(prefix, "room"));
+  CHECK(matches(all, ""));
+}
+
+TEST_CASE("topic_pattern: a star elsewhere is an error that names the entry") {
+  for (char const* const bad : {"ro*m", "*x", "room:**", "a*b*"}) {
+    auto const p = phx::topic_pattern::parse(bad);
+    CHECK_FALSE(p.has_value());
+    CHECK(p.error().code == phx::errc::star_not_at_end);
+    CHECK(p.error().entry == bad);
+  }
+  CHECK(phx::topic_pattern::parse("room:*")->text() == "room:");
+  CHECK(phx::topic_pattern::parse("")->text().empty());
+}
+
+TEST_CASE("router: patterns in the order they were declared, the first match wins") {
+  phx::router<session> r;
+  r.channel<named<'A'>>("room:lobby").channel<named<'B'>>("room:*").channel<named<'C'>>("room:private").channel<named<'D'>>("*");
+  CHECK(who_serves(r, "room:lobby") == "\"A nobody\"");
+  CHECK(who_serves(r, "room:private") == "\"B nobody\"");
+  CHECK(who_serves(r, "room:") == "\"B nobody\"");
+  CHECK(who_serves(r, "anything") == "\"D nobody\"");
+  phx::router<session> none;
+  CHECK_FALSE(none.matches("x"));
+  CHECK(who_serves(none, "x") == R"({"reason":"unmatched topic"})");
+}
+
+TEST_CASE("router: channels are made from the session; a pattern may assign to a copy of it") {
+  phx::router<session> r([](phx::connect_info const& who) -> phx::connect_outcome<session> {
+    return phx::connected<session>{{std::string(who.param("user").value_or("?"))}};
+  });
+  r.channel<named<'A'>>("admin:*", [](session& mine) { mine.admin = true; }).channel<named<'B'>>("room:*");
+  int made = 0;
+  r.channel("made:*", [&made](session const& me) {
+    ++made;
+    return named<'C'>(me);
+  });
+  CHECK(who_serves(r, "admin:1", "user=ann") == "\"A ann admin\"");
+  CHECK(who_serves(r, "room:1", "user=ann") == "\"B ann\"");
+  CHECK(who_serves(r, "made:1", "user=bob") == "\"C bob\"");
+  CHECK(made == 1);
+}
+
+TEST_CASE("router: a pattern from a configuration") {
+  std::string const text = "configured:*";
+  phx::router<session> r;
+  r.channel<named<'A'>>(*phx::topic_pattern::parse(text));
+  CHECK(who_serves(r, "configured:x") == "\"A nobody\"");
+}
+
+TEST_CASE("router: without a connector everybody is let in, unless a session cannot be made of nothing") {
+  phx::router<> anybody;
+  phx::testing::server s(anybody);
+  CHECK(s.connect().connected());
+  struct needs_a_name {
+    explicit needs_a_name(int) {}
+  };
+  phx::router<needs_a_name> nobody([](phx::connect_info const&) -> phx::connect_outcome<needs_a_name> {
+    return phx::http_answer{401, {}, "who are you?"};
+  });
+  phx::testing::server t(nobody);
+  CHECK(t.connect().refused() == 401);
+}
+
+TEST_CASE("router: its type follows from its connector") {
+  phx::router r([](phx::connect_info const& who) -> phx::connect_outcome<phx::anonymous> {
+    if (who.param("no")) return phx::http_answer{};
+    return phx::connected<phx::anonymous>{};
+  });
+  static_assert(std::is_same_v<decltype(r), phx::router<>>);
+  phx::testing::server s(r);
+  CHECK(s.connect("no=1").refused() == 403);
+  CHECK(s.connect().connected());
+}
+
+#ifdef __cpp_exceptions
+TEST_CASE("router: a connector that throws is answered 500, a maker that throws is a join that crashed") {
+  phx::router<session> r([](phx::connect_info const& who) -> phx::connect_outcome<session> {
+    if (who.param("throw")) throw std::runtime_error("no database");
+    return phx::connected<session>{};
+  });
+  r.channel("x", [](session const&) -> named<'A'> { throw std::runtime_error("not today"); });
+  phx::testing::server s(r);
+  CHECK(s.connect("throw=1").refused() == 500);
+  CHECK(s.connect().join("x").joined() == phx::testing::answered{"error", R"({"reason":"join crashed"})"});
+}
+#endif
+
+TEST_CASE("router: channels are made in hook memory and given back; without memory the join is refused") {
+  using support::metered;
+  metered::reset();
+  {
+    phx::router<session> r;
+    r.channel<named<'A'>>("x");
+    phx::mount m;
+    m.bounds.memory = metered::hook();
+    phx::testing::server s(r, m);
+    auto client = s.connect();
+    CHECK(client.join("x").ok());
+    CHECK(client.join("y").joined()->status == "error");
+    std::size_t const needed = metered::allocations;
+    auto const again = [&](std::size_t n) {
+      metered::fail_at = metered::allocations + n;
+      auto said = client.join("x").joined();
+      metered::fail_at = SIZE_MAX;
+      return said ? said->response : "";
+    };
+    CHECK(again(0) == R"({"reason":"overloaded"})");
+    CHECK(client.join("x").ok());
+    CHECK(metered::allocations > needed);
+  }
+  CHECK(metered::bytes == 0);
+  metered::reset();
+}
+
+TEST_CASE("router: a refused join is told shutdown, with nobody to push to; a replaced one is not told") {
+  struct teller {
+    std::vector<std::string>* log;
+    phx::join_result join(phx::joining&, phx::message const& in) {
+      if (in.payload.raw() == "{}") return phx::join_result::ok();
+      if (in.payload.raw() == "2") return phx::join_result::error();
+      return phx::join_result::error(phx::payload::json("\"no\""));
+    }
+    void terminate(phx::context& here, phx::exit_reason why) noexcept {
+      here.push("nowhere", {});
+      CHECK(here.send("nowhere") == phx::send_status::ok);
+      log->push_back(std::string(support::name_of(why)));
+    }
+  };
+  std::vector<std::string> log;
+  phx::router<> r;
+  r.channel("x", [&log](phx::anonymous const&) { return teller{&log}; });
+  phx::testing::server s(r);
+  auto client = s.connect();
+  CHECK(client.join("x", "1").joined() == phx::testing::answered{"error", "\"no\""});
+  CHECK(client.join("x", "2").joined() == phx::testing::answered{"error", "{}"});
+  CHECK(log == texts{"shutdown", "shutdown"});
+  CHECK(client.join("x").ok());
+  CHECK(client.join("x").ok());
+  CHECK(log.size() == 2);
+  client.disconnect();
+  CHECK(log.back() == "closed");
+}
