@@ -111,6 +111,7 @@ TEST_CASE("channel: a bound event is a string; what is none is not it") {
 }
 
 TEST_CASE("channel: a bound event's error is JSON whatever the field is called") {
-  for (std::string const& field : {std::string(), std::string("\x00\x1f\"\\", 4), std::string("täglich"), std::string(5000, 'x')})
+  using std::string;
+  for (string const& field : {string(), string("\x00\x1f\"\\", 4), string("täglich"), string(5000, 'x')})
     CHECK(phx::detail::invalid_field(field).valid());
 }

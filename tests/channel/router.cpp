@@ -15,7 +15,8 @@ template <char Name>
 struct named {
   explicit named(session const& s = {}) : me(s) {}
   phx::outcome handle_in(phx::context&, phx::message const&) {
-    return phx::outcome::reply(phx::payload::json('"' + std::string(1, Name) + " " + me.user + (me.admin ? " admin\"" : "\"")));
+    std::string const said = std::string(1, Name) + " " + me.user + (me.admin ? " admin" : "");
+    return phx::outcome::reply(phx::payload::json('"' + said + '"'));
   }
   session me;
 };
@@ -37,7 +38,9 @@ TEST_CASE("topic_pattern: exact, a prefix, everything") {
   CHECK(prefix.text() == "room:");
   CHECK(prefix.prefix());
   CHECK(all.text().empty());
-  auto const matches = [](phx::topic_pattern p, std::string_view t) { return phx::topic_pattern::matches(p.text(), p.prefix(), t); };
+  auto const matches = [](phx::topic_pattern p, std::string_view t) {
+    return phx::topic_pattern::matches(p.text(), p.prefix(), t);
+  };
   CHECK(matches(exact, "lobby"));
   CHECK_FALSE(matches(exact, "lobby:"));
   CHECK_FALSE(matches(exact, "lobb"));
@@ -60,7 +63,8 @@ TEST_CASE("topic_pattern: a star elsewhere is an error that names the entry") {
 
 TEST_CASE("router: patterns in the order they were declared, the first match wins") {
   phx::router<session> r;
-  r.channel<named<'A'>>("room:lobby").channel<named<'B'>>("room:*").channel<named<'C'>>("room:private").channel<named<'D'>>("*");
+  r.channel<named<'A'>>("room:lobby").channel<named<'B'>>("room:*");
+  r.channel<named<'C'>>("room:private").channel<named<'D'>>("*");
   CHECK(who_serves(r, "room:lobby") == "\"A nobody\"");
   CHECK(who_serves(r, "room:private") == "\"B nobody\"");
   CHECK(who_serves(r, "room:") == "\"B nobody\"");
