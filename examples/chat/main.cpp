@@ -53,8 +53,8 @@ struct hello {
 struct line {
   std::string text;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(hello, name)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(line, text)
+void from_json(json const& j, hello& h) { j.at("name").get_to(h.name); }
+void from_json(json const& j, line& l) { j.at("text").get_to(l.text); }
 
 /// One member of one room.
 class member {

@@ -34,7 +34,8 @@ TEST_CASE("frame: an empty handle, a copy, a move") {
   c = none;
   CHECK(c.empty());
   CHECK(b.data() == "hello");
-  b = b;
+  phx::frame const& same = b;
+  b = same;  // itself
   CHECK(b.data() == "hello");
 }
 
