@@ -327,10 +327,11 @@ TEST_CASE("v2_json: a ref that is no string cannot be in a binary frame") {
 TEST_CASE("v2_json: what is no binary message says why") {
   v2 c;
   CHECK(c.decode_binary("") == errc::truncated);
-  for (int kind = 1; kind < 256; ++kind)
+  for (int kind = 1; kind < 256; ++kind) {
     std::string frame(21, '\0');
     frame[0] = static_cast<char>(kind);
     CHECK(c.decode_binary(frame) == errc::unknown_kind);
+  }
   CHECK(c.decode_binary(R"(["1","1","room:a","phx_join",{}])") == errc::unknown_kind);
   std::string const whole = hex("00 01 02 03 04  31 3232 333333 34343434");
   CHECK(c.decode_binary(whole) == errc::none);
