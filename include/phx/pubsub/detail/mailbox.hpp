@@ -155,6 +155,10 @@ class mailbox {
   send_status post(mail* m, bool bounded) noexcept {
     if (m == nullptr) return send_status::dropped;
     if (bounded && waiting_.load(std::memory_order_relaxed) >= most_) {
+      if (head_.load(std::memory_order_acquire) == &end_) {  // it was full when its loop went: nobody will make room
+        mail::free(m);
+        return send_status::closed;
+      }
       dropped_.fetch_add(1, std::memory_order_relaxed);
       mail::free(m);
       return send_status::dropped;
