@@ -111,6 +111,17 @@ TEST_CASE("mailbox: one that was full when it was closed says closed, not droppe
   CHECK(kept->post(mail::make({}, mail_kind::push, "x"), true) == phx::send_status::closed);
 }
 
+TEST_CASE("mailbox: one that was full when it closed says closed, not dropped") {
+  mailbox_ref kept;
+  {
+    box b(1);
+    kept = b.ref;
+    CHECK(b.post("a") == phx::send_status::ok);
+    CHECK(b.post("b") == phx::send_status::dropped);
+  }
+  CHECK(kept->post(mail::make({}, mail_kind::push, "x"), true) == phx::send_status::closed);
+}
+
 TEST_CASE("mailbox: four threads post, one takes: nothing is lost, each thread's mails in their order") {
   box b(1'000'000);
   constexpr int each = 5000;
