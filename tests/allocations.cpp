@@ -26,10 +26,21 @@ void* counted(std::size_t n) {
 // Not inlined: GCC would then see malloc behind one and free behind the other, and take that for a mismatch.
 [[gnu::noinline]] void* operator new(std::size_t n) { return counted(n); }
 [[gnu::noinline]] void* operator new[](std::size_t n) { return counted(n); }
+// The address sanitizer's own nothrow forms do not call these, as the standard's default ones do.
+[[gnu::noinline]] void* operator new(std::size_t n, std::nothrow_t const&) noexcept {
+  ++news;
+  return std::malloc(n == 0 ? 1 : n);
+}
+[[gnu::noinline]] void* operator new[](std::size_t n, std::nothrow_t const&) noexcept {
+  ++news;
+  return std::malloc(n == 0 ? 1 : n);
+}
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::nothrow_t const&) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::nothrow_t const&) noexcept { std::free(p); }
 
 namespace {
 

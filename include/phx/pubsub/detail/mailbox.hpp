@@ -220,7 +220,7 @@ class mailbox {
   mail end_{};  ///< its address says: closed
   // What other loops write stands apart from what they only read.
   // Padding, not alignas: the hook's memory is aligned for std::max_align_t only.
-  char apart_[64] = {};
+  [[maybe_unused]] char apart_[64] = {};
   std::atomic<mail*> head_{nullptr};
   std::atomic<std::uint32_t> waiting_{0};
   std::atomic<std::uint32_t> posters_{0};
