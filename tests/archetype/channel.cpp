@@ -63,12 +63,24 @@ struct argued {
   phx::outcome handle_in(auto& here, auto const& in) { return here.push(in.event, in.payload), phx::outcome::noreply(); }
 };
 
+struct closed final {
+  phx::join_result join(auto& j, auto const&) { return j.topic().empty() ? phx::join_result::error() : phx::join_result::ok(); }
+  void terminate(phx::context&, phx::exit_reason) noexcept;
+};
+/// Names of its own beside the callbacks, and one overloaded.
+struct overloaded {
+  phx::outcome handle_in(phx::context&, phx::message const&);
+  phx::outcome handle_in(phx::context&, std::string_view);
+  int events_seen = 0;
+};
+
 phx::router<session> all();
 phx::router<session> all() {
   phx::router<session> r;
   r.channel<only_in>("a").channel<only_joins>("b:*").channel<only_listens>("c").channel<only_info>("d");
   r.channel<only_ends>("e").channel<only_events>("f").channel<reads>("g").channel<immovable>("h");
   r.channel<immovable>("i", [](session& mine) { mine.user = 1; });
+  r.channel<closed>("j").channel<overloaded>("k");
   r.channel("*", [](session const& me) { return argued(7, me); });
   return r;
 }

@@ -83,7 +83,7 @@ TEST_CASE("channel: a payload that does not convert is answered with the field's
   CHECK(c.call("add", R"({"n":"five"})") ==
         phx::testing::answered{"error", R"({"reason":"invalid payload","field":"n"})"});
   CHECK(c.call("add", R"({"quote":1})")->response ==
-        R"({"reason":"invalid payload","field":"a \"quoted\"\u000a\\field"})");
+        R"({"reason":"invalid payload","field":"a \"quoted\"\n\\field"})");
   CHECK(c.expect_reply(c.push_bytes("add", "\x01"))->status == "error");
   CHECK(c.call("add", R"({"n":1})") == phx::testing::answered{"ok", "1"});
 }

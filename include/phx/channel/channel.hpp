@@ -1,6 +1,7 @@
 #ifndef PHX_CHANNEL_CHANNEL_HPP
 #define PHX_CHANNEL_CHANNEL_HPP
-// What the router asks of a channel: a plain struct. Every callback is optional, and an error when its signature is wrong.
+// What the router asks of a channel: a plain struct. Every callback is optional, and one with a wrong
+// signature, or a private one, does not compile.
 //
 //   join_result join(joining&, message const&);                 without it every join is accepted
 //   static constexpr auto events = phx::events(on<&C::f>("name"), ...);     events bound to member functions
@@ -64,10 +65,40 @@ concept JsonReader = requires(payload const& p, std::string& field) {
   { J::template read<T>(p, field) } -> std::same_as<std::optional<T>>;
 };
 
-template <class C> concept names_join = requires { &C::join; };
-template <class C> concept names_intercepts_list = requires { C::intercepts; };
-template <class C> concept names_handle_in = requires { &C::handle_in; };
-template <class C> concept names_terminate = requires { &C::terminate; };
+namespace detail {
+/// Every name a channel may have. A class that inherits from both has an ambiguous name where C has that name too, whatever
+/// C means by it: a template (`auto& here`), an overload set, something private. `&C::join` sees none of these.
+struct channel_names {
+  int join, handle_in, handle_out, handle_info, terminate, intercepts;
+};
+template <class C>
+struct beside_channel_names : C, channel_names {};
+template <class C>
+struct names_of {
+  using type = beside_channel_names<C>;
+};
+/// Nothing can inherit from a final class: only what has an address is seen there.
+template <class C>
+  requires std::is_final_v<C>
+struct names_of<C> {
+  using type = C;
+};
+template <class C>
+using channel_names_of = typename names_of<C>::type;
+}  // namespace detail
+
+template <class C>
+concept names_join = std::is_final_v<C> == requires { &detail::channel_names_of<C>::join; };
+template <class C>
+concept names_channel_in = std::is_final_v<C> == requires { &detail::channel_names_of<C>::handle_in; };
+template <class C>
+concept names_channel_out = std::is_final_v<C> == requires { &detail::channel_names_of<C>::handle_out; };
+template <class C>
+concept names_channel_info = std::is_final_v<C> == requires { &detail::channel_names_of<C>::handle_info; };
+template <class C>
+concept names_terminate = std::is_final_v<C> == requires { &detail::channel_names_of<C>::terminate; };
+template <class C>
+concept names_intercepts_list = std::is_final_v<C> == requires { &detail::channel_names_of<C>::intercepts; };
 template <class C>
 concept channel_joins = requires(C& c, joining& j, message const& in) {
   { c.join(j, in) } -> std::same_as<join_result>;
@@ -96,22 +127,20 @@ namespace detail {
 
 template <class C>
 struct checked_channel {
-  static_assert(channel_joins<C> || !names_join<C>, "join must be: phx::join_result join(phx::joining&, phx::message const&)");
-  static_assert(channel_handles_in<C> || !names_handle_in<C>,
-                "handle_in must be: phx::outcome handle_in(phx::context&, phx::message const&)");
-  static_assert(channel_handles_out<C> || !names_handle_out<C>,
-                "handle_out must be: phx::outcome handle_out(phx::context&, phx::broadcast const&)");
-  static_assert(channel_handles_info<C> || !names_handle_info<C>,
-                "handle_info must be: phx::outcome handle_info(phx::context&, phx::message const&)");
+  static_assert(channel_joins<C> || !names_join<C>, "join must be public: phx::join_result join(phx::joining&, phx::message const&)");
+  static_assert(channel_handles_in<C> || !names_channel_in<C>,
+                "handle_in must be public: phx::outcome handle_in(phx::context&, phx::message const&)");
+  static_assert(channel_handles_out<C> || !names_channel_out<C>,
+                "handle_out must be public: phx::outcome handle_out(phx::context&, phx::broadcast const&)");
+  static_assert(channel_handles_info<C> || !names_channel_info<C>,
+                "handle_info must be public: phx::outcome handle_info(phx::context&, phx::message const&)");
   static_assert(channel_terminates<C> || !names_terminate<C>,
-                "terminate must be: void terminate(phx::context&, phx::exit_reason) noexcept");
+                "terminate must be public: void terminate(phx::context&, phx::exit_reason) noexcept");
   static_assert(channel_intercepts<C> || !names_intercepts_list<C>,
-                "intercepts must be: static constexpr std::array<std::string_view, N> intercepts");
+                "intercepts must be public: static constexpr std::array<std::string_view, N> intercepts");
   static_assert(channel_handles_out<C> || !channel_intercepts<C>, "a channel that intercepts needs handle_out");
-  // Asked in both ways: the address of a callback that is a template (`auto& here`) cannot be taken.
-  static_assert(channel_joins<C> || channel_handles_in<C> || channel_handles_info<C> || channel_terminates<C> ||
-                    names_events<C> || names_join<C> || names_handle_info<C> || names_terminate<C>,
-                "this type has none of a channel's callbacks: are they public?");
+  static_assert(names_join<C> || names_channel_in<C> || names_channel_info<C> || names_terminate<C> || names_events<C>,
+                "this type has none of a channel's callbacks");
 };
 
 /// The parameter of a bound member function after the context.
@@ -134,15 +163,11 @@ struct bound_parameter<R (C::*)(context&, P) noexcept> : bound_parameter<R (C::*
 
 /// `{"reason":"invalid payload","field":"..."}`
 [[nodiscard]] inline payload invalid_field(std::string_view field) {
-  std::string text = R"({"reason":"invalid payload","field":")";
-  constexpr std::string_view digits = "0123456789abcdef";
-  for (char const c : field) {
-    auto const u = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') text.append({'\\', c});
-    else if (u < 0x20) text.append("\\u00").append({digits[u >> 4], digits[u & 15]});
-    else text.push_back(c);
-  }
-  return payload::json(text.append("\"}"));
+  std::string text = R"({"reason":"invalid payload","field":)";
+  std::size_t const before = text.size();
+  text.resize(before + json::quoted_size(field));
+  json::quote(field, text.data() + before);
+  return payload::json(text.append("}"));
 }
 
 template <auto Member, class C>

@@ -1,4 +1,4 @@
-// error: this type has none of a channel's callbacks: are they public?
+// error: this type has none of a channel's callbacks
 #include <phx/phx.hpp>
 
 struct room {

@@ -1,4 +1,4 @@
-// error: this type has none of a channel's callbacks: are they public?
+// error: handle_in must be public: phx::outcome handle_in(phx::context&, phx::message const&)
 #include <phx/phx.hpp>
 
 struct room {

@@ -1,4 +1,4 @@
-// error: handle_in must be: phx::outcome handle_in(phx::context&, phx::message const&)
+// error: handle_in must be public: phx::outcome handle_in(phx::context&, phx::message const&)
 #include <phx/phx.hpp>
 
 struct room {

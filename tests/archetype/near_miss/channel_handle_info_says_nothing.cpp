@@ -1,4 +1,4 @@
-// error: handle_info must be: phx::outcome handle_info(phx::context&, phx::message const&)
+// error: handle_info must be public: phx::outcome handle_info(phx::context&, phx::message const&)
 #include <phx/phx.hpp>
 
 struct room {

@@ -1,4 +1,4 @@
-// error: handle_out must be: phx::outcome handle_out(phx::context&, phx::broadcast const&)
+// error: handle_out must be public: phx::outcome handle_out(phx::context&, phx::broadcast const&)
 #include <phx/phx.hpp>
 
 struct room {

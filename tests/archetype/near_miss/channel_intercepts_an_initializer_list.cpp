@@ -1,4 +1,4 @@
-// error: intercepts must be: static constexpr std::array<std::string_view, N> intercepts
+// error: intercepts must be public: static constexpr std::array<std::string_view, N> intercepts
 #include <phx/phx.hpp>
 
 struct room {

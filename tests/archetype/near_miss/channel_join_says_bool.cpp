@@ -1,4 +1,4 @@
-// error: join must be: phx::join_result join(phx::joining&, phx::message const&)
+// error: join must be public: phx::join_result join(phx::joining&, phx::message const&)
 #include <phx/phx.hpp>
 
 struct room {

@@ -1,4 +1,4 @@
-// error: terminate must be: void terminate(phx::context&, phx::exit_reason) noexcept
+// error: terminate must be public: void terminate(phx::context&, phx::exit_reason) noexcept
 #include <phx/phx.hpp>
 
 struct room {

@@ -1,0 +1,7 @@
+// error: handle_in must be public: phx::outcome handle_in(phx::context&, phx::message const&)
+#include <phx/phx.hpp>
+
+struct room final {
+  phx::outcome handle_in(phx::context&, std::string const&) { return {}; }
+};
+void serve(phx::router<>& r) { r.channel<room>("room:*"); }
