@@ -65,6 +65,8 @@ class Tree:
         self.root = root
         self.breaches = []
         self.files = 0
+        fwd = root / "include/phx/fwd.hpp"
+        self.forward = without_comments(fwd.read_text()) if fwd.exists() else ""
 
     def breach(self, path, text, at, why):
         line = text.count("\n", 0, at) + 1
@@ -90,6 +92,18 @@ class Tree:
         for m in re.finditer(r"^[ \t]*static\b(?!_)", namespace_scope(re.sub(r"(?m)^[ \t]*#.*$", "", code)), re.M):
             self.breach(path, code, m.start(), "no static at namespace scope: each unit would have its own")
         self.macros(path, inside, code)
+        if room is not None and RANK[room] < RANK["adapter"] and "detail" not in inside.parts:
+            self.named(path, code)
+
+    def named(self, path, code):
+        """Every public type of the rooms up to longpoll/ can be named by a header that includes fwd.hpp alone."""
+        outer = namespace_scope(code)
+        public = re.sub(r"namespace detail \{.*?\n\}", lambda m: re.sub(r"[^\n]", " ", m[0]), outer, flags=re.S)
+        for m in re.finditer(r"^(?:struct|class|enum class)\s+(?:\[\[\w+\]\]\s*)?(\w+)", public, re.M):
+            if re.search(r"template <[^>]*\bv1_wire\b[^>]*>\s*$", code[:m.start()]):
+                continue  # its parameter is of a class type, which has to be whole
+            if re.match(r"[^;{<]*\{", code[m.end():]) and not re.search(rf"\b(?:struct|class)\s+{m[1]}\b", self.forward):
+                self.breach(path, public, m.start(), f"{m[1]} is not declared in fwd.hpp")
 
     def include(self, path, inside, room, text, m):
         what = m[2]
@@ -104,13 +118,15 @@ class Tree:
                     self.breach(path, text, m.start(), f"{what}: no such header")
                 return
             there = parts[0]
-            if "detail" in parts[1:-1] and there != room:
+            if inside.name == "fwd.hpp" and room is None:
+                if what != "phx/core/detail/build.hpp":
+                    self.breach(path, text, m.start(), f"{what}: fwd.hpp has no bodies")
+            elif "detail" in parts[1:-1] and there != room:
                 self.breach(path, text, m.start(), f"{what}: detail/ is private to its room")
             elif there not in RANK:
                 self.breach(path, text, m.start(), f"{what}: no such room")
             elif room is None:
-                rightmost = RANK["core"] if inside.name == "fwd.hpp" else RANK["longpoll"]
-                if RANK[there] > rightmost:
+                if RANK[there] > RANK["longpoll"]:
                     self.breach(path, text, m.start(), f"{what}: not for {inside.name}")
             elif there != room and RANK[there] >= RANK[room]:
                 self.breach(path, text, m.start(), f"{what}: {room} may not see {there}")
@@ -127,7 +143,7 @@ class Tree:
         if not re.search(rf"^#ifndef {guard}\n#define {guard}$", code, re.M):
             self.breach(path, code, 0, f"the include guard must be {guard}")
         for m in re.finditer(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", code, re.M):
-            if m[1] != guard and not (m[1] == "PHX_BUILD" and str(inside) == "core/detail/guard.hpp"):
+            if m[1] != guard and not (m[1] == "PHX_BUILD" and str(inside) == "core/detail/build.hpp"):
                 self.breach(path, code, m.start(), f"macro {m[1]}: none but the include guard")
 
     def program(self, path):
@@ -162,13 +178,13 @@ def guarded(inside, body):
 
 
 GOOD = {
-    "include/phx/core/detail/guard.hpp": "#define PHX_BUILD with_exceptions",
-    "include/phx/core/frame.hpp": "#include <phx/core/detail/guard.hpp>\n#include <vector>\n"
+    "include/phx/core/detail/build.hpp": "#define PHX_BUILD with_exceptions",
+    "include/phx/core/frame.hpp": "#include <phx/core/detail/build.hpp>\n#include <vector>\n"
                                   "// static, thread_local, #include <regex> and namespace {} in a comment are nothing\n"
                                   "namespace phx::inline PHX_BUILD {\nstruct frame { static int count(); };\n"
                                   "inline int f() {\n  static constexpr int seven = 7;\n  return seven;\n}\n}",
     "include/phx/pubsub/hub.hpp": "#include <phx/core/frame.hpp>\n#include <phx/fwd.hpp>",
-    "include/phx/fwd.hpp": "#include <phx/core/frame.hpp>",
+    "include/phx/fwd.hpp": "#include <phx/core/detail/build.hpp>\nnamespace phx { struct frame; }",
     "include/phx/phx.hpp": "#include <phx/pubsub/hub.hpp>",
     "include/phx/adapter/beast.hpp": "#include <boost/asio.hpp>\n#include <functional>\n#include <phx/phx.hpp>",
     "examples/01_echo.cpp": '#include <phx/phx.hpp>\n#include <iostream>\nint main() { auto a = R"({"tick":1})"; }',
@@ -177,10 +193,11 @@ BAD = {
     "a room to the right": ("include/phx/core/a.hpp", "#include <phx/pubsub/hub.hpp>"),
     "a room of the same rank": ("include/phx/testing/a.hpp", "#include <phx/adapter/beast.hpp>"),
     "no such room": ("include/phx/client/a.hpp", ""),
-    "another room's detail": ("include/phx/pubsub/a.hpp", "#include <phx/core/detail/guard.hpp>"),
+    "another room's detail": ("include/phx/pubsub/a.hpp", "#include <phx/core/detail/build.hpp>"),
     "everything": ("include/phx/socket/a.hpp", "#include <phx/phx.hpp>"),
     "an adapter in phx.hpp": ("include/phx/phx.hpp", "#include <phx/adapter/beast.hpp>"),
-    "a room in fwd.hpp": ("include/phx/fwd.hpp", "#include <phx/pubsub/hub.hpp>"),
+    "a room in fwd.hpp": ("include/phx/fwd.hpp", "#include <phx/pubsub/hub.hpp>\nstruct frame;"),
+    "a type that fwd.hpp does not name": ("include/phx/core/a.hpp", "namespace phx {\nstruct stranger {\n  int x;\n};\n}"),
     "a third party": ("include/phx/core/a.hpp", "#include <nlohmann/json.hpp>"),
     "an operating system": ("include/phx/core/a.hpp", "#include <sys/socket.h>"),
     "a quoted include": ("include/phx/core/a.hpp", '#include "frame.hpp"'),
@@ -189,11 +206,11 @@ BAD = {
     "<regex>": ("include/phx/channel/a.hpp", "#include <regex>"),
     "thread_local": ("include/phx/core/a.hpp", "inline thread_local int x;"),
     "an unnamed namespace": ("include/phx/core/a.hpp", "namespace phx { namespace\n{ int x; } }"),
-    "static at namespace scope": ("include/phx/core/a.hpp", "namespace phx {\nstruct s { int x{}; };\nstatic int x;\n}"),
+    "static at namespace scope": ("include/phx/core/a.hpp", "namespace phx {\nstruct frame { int x{}; };\nstatic int x;\n}"),
     "__COUNTER__": ("include/phx/core/a.hpp", "inline int x = __COUNTER__;"),
     "a macro": ("include/phx/core/a.hpp", "#define PHX_ASSERT(x)"),
     "PHX_BUILD made elsewhere": ("include/phx/core/a.hpp", "#define PHX_BUILD mine"),
-    "a program with detail": ("examples/02.cpp", "#include <phx/core/detail/guard.hpp>"),
+    "a program with detail": ("examples/02.cpp", "#include <phx/core/detail/build.hpp>"),
     "a program with detail::": ("examples/02.cpp", "auto x = phx::detail::f();"),
     "a program with an event of the protocol": ("examples/lab_server/02.cpp", 'auto x = "phx_join";'),
     "a program with such an event in JSON": ("examples/02.cpp", 'auto x = "{\\"event\\":\\"phx_close\\"}";'),

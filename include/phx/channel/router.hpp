@@ -3,6 +3,7 @@
 // The stock Dispatcher: topic patterns in declaration order, each with the channel type that serves it (protocol 5).
 
 #include <phx/channel/channel.hpp>
+#include <phx/fwd.hpp>
 
 #include <memory>
 #include <vector>
@@ -43,7 +44,7 @@ struct anonymous {};
 /// Who may connect, and which channel serves a topic. Configured once, then shared by all loops: serving changes nothing in
 /// it; the functions given to it are called from every loop.
 /// @tparam Session what `connect` found out about a client (Phoenix's assigns): one per socket.
-template <class Session = anonymous>
+template <class Session>
 class router {
  public:
   using session_type = Session;

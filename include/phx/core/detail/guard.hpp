@@ -1,13 +1,13 @@
 #ifndef PHX_CORE_DETAIL_GUARD_HPP
 #define PHX_CORE_DETAIL_GUARD_HPP
-// The one header that knows whether the host builds with exceptions. The two kinds live in inline namespaces of different
-// names, so that units built differently which share a phx type do not link, where one would silently lose its `try`.
+// Calls into the host's code, with exceptions and without them.
+
+#include <phx/core/detail/build.hpp>
 
 #include <cstdlib>
 #include <utility>
 
 #ifdef __cpp_exceptions
-#define PHX_BUILD with_exceptions
 #include <exception>
 #include <stdexcept>
 namespace phx::inline PHX_BUILD::detail {
@@ -29,7 +29,6 @@ bool guarded(F&& body, G&& failed) noexcept {
 
 }  // namespace phx::inline PHX_BUILD::detail
 #else
-#define PHX_BUILD without_exceptions
 namespace phx::inline PHX_BUILD::detail {
 
 template <class F, class G>

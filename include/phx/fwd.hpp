@@ -1,0 +1,112 @@
+#ifndef PHX_FWD_HPP
+#define PHX_FWD_HPP
+// Every public type of phx by name, for headers of yours that only mention them: no bodies, and next to nothing to compile.
+// Default template arguments stand here.
+
+#include <phx/core/detail/build.hpp>
+
+#include <cstdint>
+
+namespace phx::inline PHX_BUILD {
+
+// core
+enum class answer : std::uint8_t;
+enum class close_code : std::uint16_t;
+enum class errc : std::uint8_t;
+enum class noted : std::uint8_t;
+enum class opcode : std::uint8_t;
+enum class pressure_policy : std::uint8_t;
+enum class transport_kind : std::uint8_t;
+struct broadcast;
+struct close_frame;
+class connect_info;
+struct error;
+class exit_reason;
+class frame;
+class frame_builder;
+class frame_pool;
+struct header;
+struct http_answer;
+struct limits;
+struct memory;
+struct message;
+struct name;
+struct notice;
+class owned_message;
+class param;
+class params;
+class payload;
+struct peer_data;
+struct push;
+struct reply;
+struct request;
+template <class T>
+class result;
+class status;
+struct token;
+struct uri;
+namespace json {
+class cursor;
+class scanner;
+}  // namespace json
+
+// serializer
+enum class generation : std::uint8_t;
+class scratch;
+class serializer_ref;
+struct v1_json;
+template <generation G>
+struct v1_json_seed;
+struct v1_wire;
+struct v2_json;
+struct wire_rules;
+
+// pubsub
+enum class channel_state : std::uint8_t;
+enum class send_status : std::uint8_t;
+struct drain_options;
+class endpoint;
+class loop;
+struct socket_id;
+struct traffic;
+class turn_guard;
+
+// socket
+enum class lost : std::uint8_t;
+enum class refusal : std::uint8_t;
+template <class C>
+struct accepted;
+template <class S>
+struct admission;
+class channel_id;
+class check_origin;
+template <class S>
+struct connected;
+class context;
+class joining;
+struct mount;
+struct origin;
+struct origin_decision;
+class origin_pattern;
+class outcome;
+template <class C>
+struct pending;
+struct refused;
+struct refused_request;
+class reply_to;
+class sent;
+template <class T, class D>
+class socket;
+
+// channel
+struct anonymous;
+template <auto Member>
+struct bound_event;
+class join_result;
+template <class Session = anonymous>
+class router;
+class topic_pattern;
+
+}  // namespace phx::inline PHX_BUILD
+
+#endif

@@ -1,0 +1,46 @@
+// A host's header that only mentions phx, and then its source, which has the bodies.
+
+#include <phx/fwd.hpp>
+
+namespace {
+
+struct host {
+  phx::loop* where;
+  phx::mount const* on;
+  phx::router<>* app;
+  int told(phx::context& here, phx::message const& what, phx::payload const& with);
+  phx::errc last;
+};
+
+}  // namespace
+
+#include <phx/phx.hpp>
+#include <phx/testing/conversation.hpp>
+
+#include <doctest/doctest.h>
+
+namespace {
+
+int host::told(phx::context& here, phx::message const& what, phx::payload const& with) {
+  return here.push(what.event, with) ? 1 : 0;
+}
+
+struct mentions {
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    host h{};
+    return h.told(here, in, in.payload) == 1 ? phx::outcome::reply() : phx::outcome::stop();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("fwd: what a host names from it is what the bodies define") {
+  phx::router<> app;
+  host h{nullptr, nullptr, &app, phx::errc::none};
+  h.app->channel<mentions>("room:*");
+  phx::testing::server server(app);
+  auto ann = server.connect().join("room:a");
+  auto ref = ann.push("said", R"({"n":1})");
+  CHECK(ann.expect_push("said") == R"({"n":1})");
+  CHECK(ann.expect_reply(ref)->ok());
+}
