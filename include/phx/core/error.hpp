@@ -33,6 +33,7 @@ enum class errc : std::uint8_t {
   already_closed,
   no_memory,
   limit_reached,
+  nodes_not_reached,
   // a configuration: `error::entry` is the offending entry
   origin_without_host,
   star_not_at_end,
@@ -60,6 +61,7 @@ enum class errc : std::uint8_t {
     case errc::already_closed: return "the socket is closing";
     case errc::no_memory: return "no memory";
     case errc::limit_reached: return "a limit was reached";
+    case errc::nodes_not_reached: return "delivered on this node, but the other nodes could not be reached";
     case errc::origin_without_host: return "an allowed origin needs a host, as in //example.com";
     case errc::star_not_at_end: return "a star may only end a topic pattern";
     case errc::bad_requirement: return "a version requirement must read ~> MAJOR.MINOR or ~> MAJOR.MINOR.PATCH";

@@ -31,6 +31,7 @@ enum class noted : std::uint8_t {
   held_too_much,        ///< a pending join ended: more than limits::held_pushes or held_bytes waited
   frame_dropped,        ///< limits::outbound, or the transport could not take it; count: bytes
   broadcast_skipped,    ///< a subscriber on another loop whose serializer cannot carry it
+  nodes_not_reached,    ///< a broadcast that only this node's subscribers got: the PubSub would not take it
   not_encoded,          ///< error: a push, reply or broadcast its serializer cannot carry
   malformed,            ///< error: the peer's bytes; the connection closes
   too_large,            ///< the peer's message; the connection closes
@@ -44,7 +45,7 @@ enum class noted : std::uint8_t {
       "socket_connected", "socket_closed", "channel_joined", "channel_refused", "channel_ended", "handled_in",
       "duplicate_join",   "draining",      "join_crashed",   "handler_crashed", "join_timed_out", "connect_refused",
       "unmatched_topic",  "too_many_channels", "stale_message", "held_too_much", "frame_dropped", "broadcast_skipped",
-      "not_encoded",      "malformed",     "too_large",      "idle",            "pressure",       "no_memory"};
+      "nodes_not_reached", "not_encoded",      "malformed",     "too_large",      "idle",            "pressure",       "no_memory"};
   static_assert(sizeof(names) / sizeof(names[0]) == std::size_t(noted::no_memory) + 1);
   return names[static_cast<std::size_t>(what)];
 }

@@ -1,10 +1,14 @@
 #ifndef PHX_PUBSUB_ENDPOINT_HPP
 #define PHX_PUBSUB_ENDPOINT_HPP
-// All loops of a process: what is said here, from any thread, reaches the sockets of all of them.
+// All loops of a process: what is said here, from any thread, reaches the sockets of all of them, and with a PubSub attached
+// those of the other nodes.
 
-#include <phx/pubsub/detail/mailbox.hpp>
+#include <phx/pubsub/pubsub.hpp>
 
+#include <condition_variable>
+#include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 namespace phx::inline PHX_BUILD {
@@ -35,18 +39,109 @@ class endpoint {
   endpoint(endpoint const&) = delete;
   endpoint& operator=(endpoint const&) = delete;
   /// @pre its loops are gone.
-  ~endpoint() = default;
+  ~endpoint() {
+    if (others_) others_.stop(others_.host);
+  }
 
-  /// To all subscribers of `topic` in every loop. From any thread; arrives when the loops run next. A subscriber whose
-  /// serializer cannot carry it is skipped and counted.
-  /// @return errc::invalid_payload: nothing was sent. errc::limit_reached: a mailbox was full.
+  /// From now on every broadcast and every disconnect reaches the other nodes too, and theirs this one.
+  /// @pre nothing is attached yet, and no loop serves. @param p outlives the endpoint. May throw what p.start throws.
+  template <PubSub P>
+  void attach(P& p) {
+    // Before the start: the first thing it delivers may be answered. Undone when it throws.
+    struct undo {
+      detail::pubsub_ref& others;
+      bool started = false;
+      ~undo() {
+        if (!started) others = {};
+      }
+    } attempt{others_};
+    others_ = detail::pubsub_ref::of(p);
+    p.start(*this);
+    attempt.started = true;
+  }
+  /// What other nodes call this one. Without a PubSub the name an Erlang node has that knows no others.
+  [[nodiscard]] std::string_view node_name() const noexcept {
+    return others_ ? others_.node_name(others_.host) : std::string_view("nonode@nohost");
+  }
+
+  /// To all subscribers of `topic` in every loop of every node. From any thread; arrives when the loops run next. A
+  /// subscriber whose serializer cannot carry it is skipped and counted.
+  /// In Phoenix an adapter that fails keeps the broadcast from the own node as well (protocol 13.1); here the own node is
+  /// always served, and what did not go further is said and counted.
+  /// @return errc::invalid_payload: nothing was sent. errc::limit_reached: a mailbox was full. errc::nodes_not_reached: this
+  ///   node was served, the others were not.
   errc broadcast(std::string_view topic, std::string_view event, payload const& what) noexcept {
+    if (!what.valid()) return errc::invalid_payload;
+    return post_everywhere({topic, event, detail::payload_access::lend(what), {}}, true);
+  }
+  /// To the subscribers on this node only.
+  errc local_broadcast(std::string_view topic, std::string_view event, payload const& what) noexcept {
     if (!what.valid()) return errc::invalid_payload;
     return post_all({topic, event, detail::payload_access::lend(what), {}}, true);
   }
-  /// Ends every socket with this id (protocol 8.1): close 1001, its clients come back. It gets into a full mailbox too.
+  /// Ends every socket with this id on every node (protocol 8.1): close 1001, its clients come back. It gets into a full
+  /// mailbox too.
+  /// @return errc::nodes_not_reached: on this node only.
   errc disconnect(std::string_view id) noexcept {
-    return post_all({id, event::disconnect, detail::empty_object, {}}, false);
+    return post_everywhere({id, event::disconnect, detail::empty_object, {}}, false);
+  }
+
+  /// To the other nodes only. From any thread. Without a PubSub there are none: ok.
+  /// @return dropped, closed: it was not sent, and is counted in unsent().
+  send_status to_others(phx::broadcast const& b) noexcept {
+    return others_ ? counted(others_.broadcast(others_.host, b)) : send_status::ok;
+  }
+  /// To one node, which may be this one. From any thread.
+  /// @return closed without a PubSub.
+  send_status to_node(std::string_view node, phx::broadcast const& b) noexcept {
+    return others_ ? counted(others_.direct_broadcast(others_.host, node, b)) : send_status::closed;
+  }
+  /// What the PubSub would not take so far. From any thread.
+  [[nodiscard]] std::uint64_t unsent() const noexcept { return unsent_.load(std::memory_order_relaxed); }
+
+  /// For the PubSub: what another node published, to this node's subscribers (there is no sender among them to leave out),
+  /// or to those who listen. From any thread. A `disconnect` gets into a full mailbox too.
+  /// @return congested: taken, and a loop is far behind: better wait until congested() is false. dropped: a loop's mailbox
+  ///   was full, or there was no memory; the other loops have it.
+  send_status deliver(phx::broadcast const& b) noexcept {
+    if (!b.payload.valid()) return send_status::dropped;
+    if (listening_.load(std::memory_order_acquire) != 0 && heard(b)) return send_status::ok;
+    if (post_all(b, b.event != event::disconnect) != errc::none) return send_status::dropped;
+    return congested() ? send_status::congested : send_status::ok;
+  }
+  /// Some loop's mailbox is more than half full. From any thread.
+  [[nodiscard]] bool congested() const noexcept {
+    std::lock_guard const hold(mutex_);
+    for (detail::mailbox_ref const& box : boxes_)
+      if (box->crowded()) return true;
+    return false;
+  }
+
+  /// What other nodes publish on `topic` goes to `who` (and to all others who listen), no longer to the loops. What this
+  /// node publishes does not. From any thread but not from within `heard`.
+  void listen(std::string_view topic, listener who) {
+    auto fresh = std::make_unique<listening>();
+    fresh->topic = topic;
+    fresh->who = who;
+    std::lock_guard const hold(listening_mutex_);
+    fresh->number = ++listened_;
+    listeners_.push_back(std::move(fresh));
+    listening_.store(static_cast<std::uint32_t>(listeners_.size()), std::memory_order_release);
+  }
+  /// When it returns `self` is not called any more. @pre not called from within `heard`.
+  void unlisten(std::string_view topic, void* self) noexcept {
+    std::unique_lock hold(listening_mutex_);
+    for (std::size_t i = 0; i < listeners_.size();) {
+      if (listeners_[i]->who.self != self || listeners_[i]->topic != topic) {
+        ++i;
+        continue;
+      }
+      std::unique_ptr<listening> const going = std::move(listeners_[i]);
+      listeners_.erase(listeners_.begin() + static_cast<std::ptrdiff_t>(i));
+      listening_.store(static_cast<std::uint32_t>(listeners_.size()), std::memory_order_release);
+      heard_.wait(hold, [&] { return going->calls == 0; });
+      i = 0;  // others may have come and gone meanwhile
+    }
   }
 
   /// Drains every loop. From any thread; done when sockets() is 0.
@@ -90,6 +185,46 @@ class endpoint {
     seen.plain.clear();
     for (detail::mailbox_ref const& b : seen.boxes) seen.plain.push_back(b.get());
   }
+  struct listening {
+    std::string topic{};
+    listener who{};
+    std::uint64_t number = 0;
+    std::uint32_t calls = 0;
+  };
+  /// Calls run without the lock, so that whoever hears may publish, also through a PubSub that delivers on the same thread.
+  [[nodiscard]] bool heard(phx::broadcast const& b) noexcept {
+    bool any = false;
+    std::uint64_t after = 0;
+    std::unique_lock hold(listening_mutex_);
+    for (std::size_t i = 0; i < listeners_.size();) {
+      listening* const l = listeners_[i].get();
+      if (l->number <= after || l->topic != b.topic) {
+        ++i;
+        continue;
+      }
+      any = true;
+      after = l->number;
+      ++l->calls;
+      hold.unlock();
+      l->who.heard(l->who.self, b);
+      hold.lock();
+      if (--l->calls == 0) heard_.notify_all();
+      i = 0;  // the list may have changed
+    }
+    return any;
+  }
+  [[nodiscard]] send_status counted(send_status s) noexcept {
+    if (s == send_status::dropped || s == send_status::closed) unsent_.fetch_add(1, std::memory_order_relaxed);
+    return s;
+  }
+  [[nodiscard]] bool reached_others(phx::broadcast const& b) noexcept {
+    send_status const s = to_others(b);
+    return s == send_status::ok || s == send_status::congested;
+  }
+  errc post_everywhere(phx::broadcast const& b, bool bounded) noexcept {
+    errc const here = post_all(b, bounded);
+    return reached_others(b) || here != errc::none ? here : errc::nodes_not_reached;
+  }
   errc post_all(phx::broadcast const& b, bool bounded) noexcept {
     errc outcome = errc::none;
     std::lock_guard const hold(mutex_);
@@ -108,6 +243,13 @@ class endpoint {
   mutable std::mutex mutex_;
   std::vector<detail::mailbox_ref> boxes_;
   std::atomic<std::uint64_t> version_{1};
+  detail::pubsub_ref others_{};
+  std::atomic<std::uint64_t> unsent_{0};
+  std::mutex listening_mutex_;
+  std::condition_variable heard_;
+  std::vector<std::unique_ptr<listening>> listeners_;
+  std::uint64_t listened_ = 0;
+  std::atomic<std::uint32_t> listening_{0};  // how many, for those who need not look
 };
 
 }  // namespace phx::inline PHX_BUILD

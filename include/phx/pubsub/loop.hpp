@@ -61,9 +61,10 @@ class loop {
   /// Held over many receives, each connection is flushed once, at its end.
   [[nodiscard]] turn_guard turn() noexcept { return turn_guard(*this); }
 
-  /// To all subscribers of `b.topic`: this loop's own at once, the other loops by one mail each. Inside the loop: from a
-  /// callback, or from the host while nobody else is inside.
-  /// @return not none: a serializer of this loop's subscribers cannot carry it (3.5); nobody got anything.
+  /// To all subscribers of `b.topic`: this loop's own at once, the other loops by one mail each, the other nodes by the
+  /// PubSub. Inside the loop: from a callback, or from the host while nobody else is inside.
+  /// @return errc::nodes_not_reached: this node's have it, the other nodes do not (see endpoint::broadcast). Other errors: a
+  ///   serializer of this loop's subscribers cannot carry it (3.5); nobody got anything.
   errc publish(broadcast const& b) noexcept {
     errc const judged = publish(b, nullptr);
     said_outside();
@@ -414,6 +415,10 @@ inline errc loop::publish(broadcast const& b, detail::member const* except, bool
   everywhere_->refresh(peers_);
   for (detail::mailbox* const other : peers_)
     if (other != box_.get()) (void)endpoint::post(*other, b, bounded);
+  if (everywhere_->others_ && !everywhere_->reached_others(b)) {
+    observer_({.what = noted::nodes_not_reached, .topic = b.topic, .event = b.event, .error = errc::nodes_not_reached});
+    return errc::nodes_not_reached;
+  }
   return errc::none;
 }
 

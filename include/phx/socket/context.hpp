@@ -194,8 +194,8 @@ class sent {
  private:
   friend class context;
   sent(errc why, errc& unhandled) noexcept : why_(why), unhandled_(&unhandled) {
-    // Without memory a frame is dropped and nothing else suffers.
-    if (why_ != errc::none && why_ != errc::no_memory) unhandled = why_;
+    // Without memory a frame is dropped and nothing else suffers; that other nodes are away is no fault of the channel.
+    if (why_ != errc::none && why_ != errc::no_memory && why_ != errc::nodes_not_reached) unhandled = why_;
   }
   errc why_;
   errc* unhandled_;
@@ -232,14 +232,14 @@ class context {
 
   /// To this channel's client. In `terminate` of a connection that has ended it goes nowhere.
   sent push(std::string_view event, payload const& what) noexcept;
-  /// To all subscribers of the topic in every loop, this channel's client included. Judged against the serializers of this
-  /// loop's subscribers before anybody gets it.
+  /// To all subscribers of the topic in every loop of every node, this channel's client included. Judged against the
+  /// serializers of this loop's subscribers before anybody gets it. errc::nodes_not_reached: this node's have it.
   sent broadcast(std::string_view event, payload const& what) noexcept;
   /// To all but this channel: other channels of the same connection get it.
   sent broadcast_from(std::string_view event, payload const& what) noexcept;
   /// To all subscribers of another topic.
   sent publish(std::string_view topic, std::string_view event, payload const& what) noexcept;
-  /// Ends every socket with this id in every loop: close 1001 (protocol 8.1).
+  /// Ends every socket with this id in every loop of every node: close 1001 (protocol 8.1).
   sent disconnect(std::string_view id) noexcept { return {detail::loop_access::disconnect(loop_, id), unhandled_}; }
   /// A message to the channel itself: handle_info, after this callback.
   send_status send(std::string_view event, payload const& what = {}) noexcept;

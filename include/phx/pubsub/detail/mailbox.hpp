@@ -208,6 +208,8 @@ class mailbox {
     while (m != nullptr && m != &end_) mail::free(std::exchange(m, m->next));
   }
   void wake() noexcept { waker_.wake(waker_.host); }
+  /// More than half full.
+  [[nodiscard]] bool crowded() const noexcept { return waiting_.load(std::memory_order_relaxed) > most_ / 2; }
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
 
   std::atomic<std::uint32_t> live{0};  ///< sockets of this loop; written by the loop, read by the endpoint

@@ -448,7 +448,7 @@ class socket_core : public client {
       case mail_kind::cast:
         if (errc const fault = loop_access::publish(
                 *loop_, broadcast{s.on->text(), m.text(0), payload_access::lend(m.payload), {}}, m.granted ? &s : nullptr);
-            fault != errc::none && fault != errc::no_memory)
+            fault != errc::none && fault != errc::no_memory && fault != errc::nodes_not_reached)
           crash(s, m.text(0), fault);
         break;
       case mail_kind::info: {
