@@ -66,6 +66,7 @@ enum class channel_state : std::uint8_t;
 enum class send_status : std::uint8_t;
 struct drain_options;
 class endpoint;
+struct listener;
 class loop;
 struct socket_id;
 struct traffic;
