@@ -108,6 +108,18 @@ template <class Session = anonymous>
 class router;
 class topic_pattern;
 
+// longpoll
+namespace longpoll {
+struct entropy;
+class exchange;
+struct options;
+class response;
+class service;
+template <class D>
+class service_for;
+class sessions;
+}  // namespace longpoll
+
 }  // namespace phx::inline PHX_BUILD
 
 #endif

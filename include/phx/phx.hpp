@@ -3,6 +3,7 @@
 // Everything but adapter/ and testing/.
 
 #include <phx/channel/router.hpp>
+#include <phx/longpoll/longpoll.hpp>
 #include <phx/fwd.hpp>
 #include <phx/serializer/generation.hpp>
 #include <phx/serializer/v1_json.hpp>

@@ -7,6 +7,7 @@
 // of these returns, and what a round adds waits for the next.
 
 #include <phx/core/notice.hpp>
+#include <phx/pubsub/detail/lodger.hpp>
 #include <phx/pubsub/endpoint.hpp>
 #include <phx/pubsub/hub.hpp>
 
@@ -204,6 +205,8 @@ class loop {
   detail::client* doomed_ = nullptr;  // closing; their channels are to be ended
   detail::client* ended_ = nullptr;   // then their transports are to be closed
   detail::client* dirty_ = nullptr;
+  detail::lodger* lodgers_ = nullptr;
+  std::uint32_t last_lodger_ = 0;
   detail::member* orphans_ = nullptr;  // channels of sockets that a callback destroyed: `terminate` takes its turn
   std::uint32_t depth_ = 0;  // of receive, run and gone
   std::uint32_t turns_ = 0;
@@ -247,6 +250,16 @@ struct loop_access {
   static std::uint32_t& channels(loop& l) noexcept { return l.channels_; }
   static phx::traffic& traffic(loop& l) noexcept { return l.traffic_; }
   static bool busy(loop& l) noexcept { return l.depth_ != 0; }
+  /// From now on `who` gets its mail and is rung for when it is due, until it is evicted.
+  static void lodge(loop& l, lodger& who) noexcept {
+    who.number = ++l.last_lodger_;
+    who.next = std::exchange(l.lodgers_, &who);
+  }
+  static void evict(loop& l, lodger& who) noexcept {
+    lodger** link = &l.lodgers_;
+    while (*link != &who) link = &(*link)->next;
+    *link = who.next;
+  }
 };
 
 /// The span of one receive, run or gone.
@@ -296,6 +309,8 @@ inline time_point loop::run(time_point now) noexcept {
   box_->take(inbox_);
   while (detail::mail* const m = inbox_.pop()) handle(m);
   run_timers();
+  for (detail::lodger* l = lodgers_; l != nullptr; l = l->next)
+    if (l->due() <= now_) l->ring(now_);
   if (drain_.on && now_ >= drain_.next_batch) drain_batch();
   leave();
   in_run_ = false;
@@ -307,6 +322,8 @@ inline time_point loop::next_time() const noexcept {
   if (!queue_.empty() || doomed_ != nullptr || orphans_ != nullptr || (dirty_ != nullptr && turns_ == 0)) return now_;
   time_point next = timers_.empty() ? time_point::max() : timers_[0].at;
   if (drain_.on && live_ != 0 && drain_.next_batch < next) next = drain_.next_batch;
+  for (detail::lodger const* l = lodgers_; l != nullptr; l = l->next)
+    if (time_point const due = l->due(); due < next) next = due;
   return next;
 }
 
@@ -515,6 +532,10 @@ inline void loop::handle(detail::mail* m) noexcept {
       break;
     case detail::mail_kind::drain:
       drain({static_cast<std::uint32_t>(m->numbers[0]), duration(m->numbers[1]), duration(m->numbers[2])}, now_);
+      break;
+    case detail::mail_kind::lodger:
+      for (detail::lodger* l = lodgers_; l != nullptr; l = l->next)
+        if (l->number == m->slot) return l->take(m);
       break;
     default:
       if (detail::client* const c = find({m->slot, m->generation})) {

@@ -31,6 +31,7 @@ enum class mail_kind : std::uint8_t {
   deadline,   // of a pending join
   inbound,    // a message held for a pending join: its six texts
   drain,      // count, and two durations in nanoseconds
+  lodger,     // for what lives on the loop beside its sockets: slot is its number, the rest its own business
 };
 
 /// One thing to be done. Addressed by value: slot and generation name the socket, number the life of one of its channels.

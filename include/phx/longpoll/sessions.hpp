@@ -1,0 +1,252 @@
+#ifndef PHX_LONGPOLL_SESSIONS_HPP
+#define PHX_LONGPOLL_SESSIONS_HPP
+// Which long-poll sessions there are and which loop has each: the one thing that the loops of a server share for polling,
+// because the polls of one client come in on whatever connection its browser has at hand.
+
+#include <phx/core/limits.hpp>
+#include <phx/pubsub/endpoint.hpp>
+#include <phx/socket/mount.hpp>
+
+#include <mutex>
+#include <random>
+#include <vector>
+
+namespace phx::inline PHX_BUILD::longpoll {
+
+/// Where tokens get their secret. fill: all `n` bytes, unpredictable, from any thread; false: there is none to be had, and no
+/// session is opened (503). The default asks std::random_device for each.
+struct entropy {
+  void* host = nullptr;
+  bool (*fill)(void* host, unsigned char* into, std::size_t n) noexcept = [](void*, unsigned char* into,
+                                                                             std::size_t n) noexcept {
+    return phx::detail::guarded(
+        [&] {
+          std::random_device source;
+          for (std::size_t i = 0; i < n; i += sizeof(unsigned)) {
+            unsigned const word = source();
+            std::memcpy(into + i, &word, n - i < sizeof(word) ? n - i : sizeof(word));
+          }
+        },
+        [](char const*) noexcept {});
+  };
+};
+
+namespace detail {
+
+using phx::detail::array;
+using phx::detail::guarded;
+using phx::detail::mail;
+using phx::detail::mail_kind;
+using phx::detail::mailbox_ref;
+
+/// What a token says: 64 bits to find the session by, 192 that prove the right to it.
+///
+/// There is nothing in it but chance, and it means something only to the process whose table has it. A signed token (Phoenix's,
+/// protocol 10.1) can be guessed by whoever guesses or steals the key, and stays well signed after its session has ended; this
+/// one has no key to lose, 2^-192 for every try, and dies with its session. The 192 bits are compared in constant time. The
+/// 64 are compared as they come: who measured that would learn which sessions exist, not how to speak for one.
+struct token {
+  static constexpr std::size_t size = 32, finds = 8;
+  static constexpr std::size_t text_size = 43;  // base64url, no padding
+
+  unsigned char bytes[size] = {};
+
+  void write(char* into) const noexcept {
+    constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    unsigned bits = 0;
+    int held = 0;
+    for (unsigned char const b : bytes) {
+      bits = bits << 8 | b;
+      for (held += 8; held >= 6; held -= 6) *into++ = letters[bits >> (held - 6) & 63];
+    }
+    *into = letters[bits << (6 - held) & 63];
+  }
+  /// Only what write() gives.
+  [[nodiscard]] bool read(std::string_view text) noexcept {
+    if (text.size() != text_size) return false;
+    unsigned bits = 0;
+    int held = 0;
+    unsigned char* into = bytes;
+    for (char const c : text) {
+      unsigned const six = c >= 'A' && c <= 'Z'   ? static_cast<unsigned>(c - 'A')
+                           : c >= 'a' && c <= 'z' ? static_cast<unsigned>(c - 'a' + 26)
+                           : c >= '0' && c <= '9' ? static_cast<unsigned>(c - '0' + 52)
+                           : c == '-'             ? 62u
+                           : c == '_'             ? 63u
+                                                  : 64u;
+      if (six == 64) return false;
+      bits = bits << 6 | six;
+      if ((held += 6) >= 8) *into++ = static_cast<unsigned char>(bits >> (held -= 8));
+    }
+    return (bits & ((1u << held) - 1)) == 0;
+  }
+  [[nodiscard]] std::uint64_t found_by() const noexcept {
+    std::uint64_t h;
+    std::memcpy(&h, bytes, finds);
+    return h;
+  }
+  [[nodiscard]] bool proves(token const& other) const noexcept {
+    unsigned different = 0;
+    for (std::size_t i = finds; i < size; ++i) different |= static_cast<unsigned>(bytes[i] ^ other.bytes[i]);
+    return different == 0;
+  }
+};
+
+/// Where a session is, as anybody may know it.
+struct address {
+  std::uint32_t service = 0;  // of the registry
+  std::uint32_t slot = 0, generation = 0;
+  [[nodiscard]] std::int64_t packed() const noexcept {
+    return static_cast<std::int64_t>(std::uint64_t{slot} << 32 | generation);
+  }
+};
+
+/// A session's line in the table; it lives in the session.
+struct entry {
+  token key{};
+  mount const* at = nullptr;
+  address where{};
+  time_point expires{};
+  entry* next = nullptr;
+  bool listed = false;
+};
+
+}  // namespace detail
+
+/// The sessions of a process, of all its mounts and loops: owned next to the phx::endpoint. It outlives the services that were
+/// given it. A lookup takes one of 16 locks for the time of a few comparisons; nothing else of long-polling is shared.
+class sessions {
+ public:
+  /// @param most sessions at once; beyond, who wants a new one is answered 503. Phoenix knows no such bound; a session that
+  ///   nobody polls takes memory for 1.5 to 3 windows, and opening one costs a client nothing.
+  explicit sessions(std::uint32_t most = 100'000, longpoll::entropy chance = {}, memory const& from = {}) noexcept
+      : from_(from), chance_(chance), most_(most) {}
+  sessions(sessions const&) = delete;
+  sessions& operator=(sessions const&) = delete;
+  ~sessions() {
+    for (shard& s : shards_) s.buckets.free(from_);
+  }
+  /// From any thread.
+  [[nodiscard]] std::uint32_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class service;
+
+  struct shard {
+    mutable std::mutex mutex{};
+    detail::array<detail::entry*> buckets{};
+    std::uint32_t count = 0;
+  };
+  static constexpr std::size_t shard_count = 16;
+
+  [[nodiscard]] shard& shard_of(std::uint64_t h) noexcept { return shards_[h % shard_count]; }
+  [[nodiscard]] static std::uint32_t bucket_of(std::uint64_t h, std::uint32_t size) noexcept {
+    return static_cast<std::uint32_t>(h / shard_count) & (size - 1);
+  }
+  /// A place among `most`, to be given back by `leave`.
+  [[nodiscard]] bool enter() noexcept {
+    if (count_.fetch_add(1, std::memory_order_relaxed) < most_) return true;
+    leave();
+    return false;
+  }
+  void leave() noexcept { count_.fetch_sub(1, std::memory_order_relaxed); }
+  [[nodiscard]] bool fresh(detail::token& t) noexcept { return chance_.fill(chance_.host, t.bytes, detail::token::size); }
+
+  /// False without memory.
+  [[nodiscard]] bool list(detail::entry& e) noexcept {
+    std::uint64_t const h = e.key.found_by();
+    shard& in = shard_of(h);
+    std::lock_guard const hold(in.mutex);
+    if (in.count >= in.buckets.size()) {
+      std::uint32_t const size = in.buckets.empty() ? 8 : in.buckets.size() * 2;
+      detail::array<detail::entry*> wider;
+      if (wider.reserve(from_, size)) {
+        for (std::uint32_t i = 0; i < size; ++i) (void)wider.push(from_, nullptr);
+        for (detail::entry* chain : in.buckets)
+          while (chain != nullptr) {
+            detail::entry* const moved = std::exchange(chain, chain->next);
+            detail::entry*& bucket = wider[bucket_of(moved->key.found_by(), size)];
+            moved->next = bucket;
+            bucket = moved;
+          }
+        in.buckets.swap(wider);
+        wider.free(from_);
+      } else if (in.buckets.empty()) {
+        return false;  // crowded buckets still work, none do not
+      }
+    }
+    detail::entry*& bucket = in.buckets[bucket_of(h, in.buckets.size())];
+    e.next = bucket;
+    bucket = &e;
+    e.listed = true;
+    ++in.count;
+    return true;
+  }
+  void strike(detail::entry& e) noexcept {
+    if (!e.listed) return;
+    e.listed = false;
+    std::uint64_t const h = e.key.found_by();
+    shard& in = shard_of(h);
+    std::lock_guard const hold(in.mutex);
+    detail::entry** link = &in.buckets[bucket_of(h, in.buckets.size())];
+    while (*link != &e) link = &(*link)->next;
+    *link = e.next;
+    if (--in.count == 0) in.buckets.free(from_);
+  }
+  /// Whose token it is: of this mount, and not too old.
+  [[nodiscard]] bool find(detail::token const& t, mount const& at, time_point now, detail::address& where) noexcept {
+    std::uint64_t const h = t.found_by();
+    shard& in = shard_of(h);
+    std::lock_guard const hold(in.mutex);
+    if (in.buckets.empty()) return false;
+    for (detail::entry const* e = in.buckets[bucket_of(h, in.buckets.size())]; e != nullptr; e = e->next)
+      if (e->key.found_by() == h && e->key.proves(t) && e->at == &at && now < e->expires) {
+        where = e->where;
+        return true;
+      }
+    return false;
+  }
+
+  // ---- the services, by number: how one loop's writes to another's
+
+  struct home {
+    detail::mailbox_ref box{};
+    std::uint32_t lodger = 0;
+  };
+  /// @par Errors: std::bad_alloc.
+  [[nodiscard]] std::uint32_t settle(detail::mailbox_ref const& box, std::uint32_t lodger) {
+    std::lock_guard const hold(homes_mutex_);
+    homes_.push_back({box, lodger});
+    return static_cast<std::uint32_t>(homes_.size() - 1);
+  }
+  void unsettle(std::uint32_t service) noexcept {
+    std::lock_guard const hold(homes_mutex_);
+    homes_[service].box = {};
+  }
+  /// Takes `m` in any case.
+  send_status post(std::uint32_t service, detail::mail* m, bool bounded) noexcept {
+    detail::mailbox_ref box;
+    {
+      std::lock_guard const hold(homes_mutex_);
+      box = homes_[service].box;
+      m->slot = homes_[service].lodger;
+    }
+    if (!box) {
+      detail::mail::free(m);
+      return send_status::closed;
+    }
+    return box->post(m, bounded);
+  }
+
+  memory from_;
+  longpoll::entropy chance_;
+  std::uint32_t most_;
+  std::atomic<std::uint32_t> count_{0};
+  shard shards_[shard_count] = {};
+  std::mutex homes_mutex_{};
+  std::vector<home> homes_{};
+};
+
+}  // namespace phx::inline PHX_BUILD::longpoll
+
+#endif
