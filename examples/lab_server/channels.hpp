@@ -353,6 +353,7 @@ template <class Dispatcher>
 struct site {
   phx::mount at;
   Dispatcher serves;
+  phx::longpoll::options polls{};
 };
 
 /// All of them. @param make `Dispatcher(connect_outcome<session> (*connect)(connect_info const&))`
@@ -360,8 +361,11 @@ template <class Make>
 [[nodiscard]] auto sites(Make make, alarms& later) {
   using dispatcher = decltype(make(&lab::connect));
   std::list<site<dispatcher>> all;
-  auto const serve = [&](phx::mount at, auto connect) -> dispatcher& {
-    return all.emplace_back(site<dispatcher>{phx::checked(std::move(at)).value(), make(connect)}).serves;
+  auto const serve = [&](phx::mount at, auto connect, phx::duration window = {}) -> dispatcher& {
+    at.longpoll = window != phx::duration{};
+    phx::longpoll::options polls;
+    if (at.longpoll) polls.window = window;
+    return all.emplace_back(site<dispatcher>{phx::checked(std::move(at)).value(), make(connect), polls}).serves;
   };
   auto const rooms = [&later](dispatcher& d) -> dispatcher& {
     return d.channel("room:*", [&later](session const& me) { return room(me, later); })
@@ -377,10 +381,10 @@ template <class Make>
   phx::limits few = of_lab;
   few.idle = 1'500ms;
   few.channels = 2;
-  whole_lab(serve({.path = "/socket", .origins = lab_origins, .bounds = of_lab}, &lab::connect));
+  whole_lab(serve({.path = "/socket", .origins = lab_origins, .bounds = of_lab}, &lab::connect, 2s));
   rooms(serve({.path = "/limited", .origins = lab_origins, .bounds = few}, &lab::connect));
   whole_lab(serve({.path = "/legacy", .generation = phx::generation::legacy, .origins = lab_origins, .bounds = of_lab},
-                  &lab::connect));
+                  &lab::connect, 2s));
 
   phx::check_origin const suite_origins{"//example.com"};
   phx::limits hasty;
@@ -388,13 +392,13 @@ template <class Make>
   phx::limits single = hasty;
   single.channels = 1;
   for (char const* const path : {"/ws", "/ws/admin"})
-    serve({.path = path, .origins = suite_origins, .bounds = hasty}, &suite::connect)
+    serve({.path = path, .origins = suite_origins, .bounds = hasty}, &suite::connect, 200ms)
         .template channel<suite::room>("room:*")
         .template channel<suite::custom>("custom:*");
   serve({.path = "/ws/limited", .origins = suite_origins, .bounds = single}, &suite::connect)
       .template channel<suite::room>("room:*");
   serve({.path = "/ws/connect_info", .origins = suite_origins, .bounds = hasty, .custom = {{"signing_salt", "salt"}}},
-        &suite::connect_with_info)
+        &suite::connect_with_info, 200ms)
       .template channel<suite::room>("room:*");
   return all;
 }

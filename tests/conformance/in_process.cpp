@@ -22,8 +22,11 @@ namespace cf = conformance;
 }
 [[nodiscard]] std::filesystem::path here() { return std::filesystem::path(__FILE__).parent_path(); }
 
-/// Whether it can be told without RFC 6455 and HTTP.
+/// Whether it can be told without RFC 6455, and without HTTP but for a long-poll's.
 [[nodiscard]] bool in_process(cf::value const& conversation) {
+  if (conversation.find("name")->text == "longpoll/presence") return false;  // no such channel yet
+  if (cf::value const* const transport = conversation.find("transport"); transport != nullptr && transport->text == "longpoll")
+    return true;
   for (cf::value const& step : conversation.find("steps")->items) {
     for (char const* const detail : {"http", "send_raw", "send_fragments", "ping", "pong"})
       if (step.find(detail) != nullptr) return false;

@@ -4,6 +4,7 @@
 
 #include "../../examples/lab_server/channels.hpp"
 #include "lossless.hpp"
+#include "polling.hpp"
 
 #include <atomic>
 #include <deque>
@@ -103,13 +104,26 @@ struct world {
   template <class Make>
   world(std::size_t loop_count, phx::endpoint& everywhere, hand_moved& bells, Make make, std::function<void()> idle)
       : endpoint(everywhere), alarms(bells), sites(lab::sites(make, bells)), all_idle(std::move(idle)) {
-    for (std::size_t i = 0; i < loop_count; ++i) loops.push_back(std::make_unique<turn_taker>(endpoint));
+    for (std::size_t i = 0; i < loop_count; ++i) {
+      turn_taker& mine = *loops.emplace_back(std::make_unique<turn_taker>(endpoint));
+      for (lab::site<Dispatcher>& site : sites)
+        if (site.at.longpoll)
+          polls.push_back({&site, i, std::make_unique<service>(sessions, mine.loop, site.at, site.serves, site.polls)});
+    }
   }
+  using service = phx::longpoll::service_for<Dispatcher>;
+  struct polling {
+    lab::site<Dispatcher>* at;
+    std::size_t loop;
+    std::unique_ptr<service> serves;
+  };
   phx::endpoint& endpoint;
   hand_moved& alarms;
   std::list<lab::site<Dispatcher>> sites;
   std::function<void()> all_idle;
+  phx::longpoll::sessions sessions{};
   std::vector<std::unique_ptr<turn_taker>> loops{};
+  std::vector<polling> polls{};
 };
 
 template <class Dispatcher>
@@ -136,6 +150,9 @@ class player {
     for (auto const& c : clients_)
       if (c->socket) c->leave(phx::lost::normal);
     pump();
+    for (auto const& c : clients_) c->visit.reset();
+    if (!server_.polls.empty()) advance(now_ + 7s);  // nobody polls the sessions any more
+    if (server_.sessions.size() != 0) return "sessions were left over";
     if (server_.endpoint.sockets() != 0) return "sockets were left over";
     for (auto const& l : server_.loops)
       if (l->loop.topics() != 0) return "topics were left over";
@@ -182,6 +199,8 @@ class player {
     std::deque<value> items{};
     std::vector<value> maybe{};
     std::optional<phx::socket<recorder, Dispatcher>> socket{};
+    std::optional<std::string> token{};       // of its long-poll session
+    std::unique_ptr<http_visit> visit{};      // a poll under way
   };
 
   // ---- time
@@ -232,6 +251,7 @@ class player {
 
   [[nodiscard]] std::string take(value const& step) {
     if (value const* const ms = step.find("sleep")) return advance(now_ + std::chrono::milliseconds(ms->integer())), "";
+    if (value const* const spec = step.find("http")) return http(step, *spec);
     client& c = *clients_[static_cast<std::size_t>(step.find("client")->integer())];
     if (value const* const wanted = step.find("expect")) return expect(c, wanted->items);
     if (value const* const lanes = step.find("expect_lanes")) return expect_lanes(c, lanes->items);
@@ -245,6 +265,8 @@ class player {
       std::string const m = wanted == nullptr ? "" : mismatch(*wanted, got, known_);
       return m.empty() ? "" : "result of open: " + m;
     }
+    for (char const* const what : {"lp_open", "lp_poll", "lp_post", "lp_poll_start", "lp_poll_end"})
+      if (value const* const spec = step.find(what)) return long_poll(c, step, what, *spec);
     if (!c.socket) return step.find("terminate") != nullptr ? "" : c.name() + " is not open: " + brief(step);
     std::string const wrong = act(c, step);
     // What is sent at once is sent before anybody else had a turn.
@@ -327,6 +349,151 @@ class player {
     return refused(404, "");
   }
 
+  // ---- long-polling
+
+  /// The requests of one client come to whichever loop has its turn.
+  [[nodiscard]] bool serve(http_visit& v) {
+    phx::request const asked = v.request();
+    std::size_t const loop = requests_++ % server_.loops.size();
+    for (auto& p : server_.polls)
+      if (p.loop == loop && p.at->at.route(asked.path) == phx::transport_kind::longpoll)
+        return p.serves->serve(v.asked, asked, v.body, now_), true;
+    return false;
+  }
+  /// Time moves on as far as it must for a response, at most four seconds.
+  [[nodiscard]] bool answered(http_visit& v) {
+    phx::time_point const deadline = now_ + 4s;
+    for (pump(); !v.answer && !stuck_; pump()) {
+      phx::time_point soonest = server_.alarms.next();
+      for (auto const& l : server_.loops) soonest = std::min(soonest, l->next);
+      if (soonest > deadline) break;
+      now_ = std::max(now_, soonest);
+    }
+    return v.answer.has_value();
+  }
+  [[nodiscard]] std::unique_ptr<http_visit> visit_of(client const& c, value const& spec, char const* method) {
+    auto v = std::make_unique<http_visit>();
+    v->method = method;
+    value const* const path = spec.find("path");
+    v->target = path == nullptr ? "/socket/longpoll" : path->text;
+    char before = '?';
+    auto const add = [&](std::string_view key, std::string_view text) {
+      v->target += std::exchange(before, '&') + form_coded(key) + '=' + form_coded(text);
+    };
+    if (value const* const vsn = conversation_.find("vsn"); vsn->is != value::kind::null) add("vsn", vsn->text);
+    if (value const* const params = spec.find("params"))
+      for (auto const& [key, param] : params->members) add(key, param.text);
+    if (value const* const more = spec.find("headers"))
+      for (auto const& [key, text_of] : more->members) v->headers.push_back({key, text_of.text});
+    value const* const another = spec.find("token");
+    std::optional<std::string> const token = spec.find("no_token") != nullptr ? std::nullopt
+                                             : another != nullptr             ? std::optional(another->text)
+                                                                              : c.token;
+    if (token && spec.find("token_header") != nullptr)
+      v->headers.push_back({"x-phoenix-longpoll-token", *kept_.emplace(kept_.end(), *token)});
+    else if (token)
+      add("token", *token);
+    return v;
+  }
+  [[nodiscard]] value result_of(client& c, http_visit const& v, value const& spec) {
+    value got = v.result(which_);
+    if (value const* const body = got.find("body"))
+      if (value const* const token = body->find("token"); token != nullptr && token->is == value::kind::string) {
+        std::string const now = token->text;
+        got.members.emplace_back("token", value::of(std::string(!c.token ? "new" : now == *c.token ? "same" : "changed")));
+        c.token = now;
+      }
+    if (value const* const show = spec.find("show_headers"); show != nullptr && v.answer->status < 500) {
+      value headers = value::object();
+      for (char const* const name : {"access-control-allow-origin", "cache-control", "content-type"})
+        for (auto const& [key, said] : v.answer->headers)
+          if (key == name) headers.members.emplace_back(key, value::of(said));
+      got.members.emplace_back("headers", std::move(headers));
+    }
+    return got;
+  }
+  [[nodiscard]] std::string long_poll(client& c, value const& step, std::string_view what, value const& spec) {
+    static value const plain = value::object();
+    value const* wanted = step.find("result");
+    value const* how = &spec;
+    std::unique_ptr<http_visit> v;
+    if (what == "lp_open") {
+      c.token.reset();
+      v = visit_of(c, spec, "GET");
+    } else if (what == "lp_post") {
+      v = visit_of(c, spec, "POST");
+      value const* const frames = spec.find("frames");
+      if (frames != nullptr) {
+        value const* const separator = spec.find("separator");
+        for (value const& frame : frames->items) {
+          if (&frame != &frames->items.front()) v->body += separator == nullptr ? "\n" : separator->text;
+          value const* const binary = frame.find("$binary");
+          v->body += binary != nullptr ? binary->text : text(frame);
+        }
+      } else if (value const* const frame = spec.find("frame")) {
+        v->body = text(*frame);
+      } else {
+        v->body = spec.find("body")->text;
+      }
+      value const* const type = spec.find("content_type");
+      v->headers.push_back({"content-type", type != nullptr     ? std::string_view(type->text)
+                                            : frames != nullptr ? "application/x-ndjson"
+                                                                : "application/json"});
+    } else if (what == "lp_poll_end") {
+      v = std::move(c.visit);
+      how = &plain;
+    } else {
+      v = visit_of(c, spec, "GET");
+    }
+    if (what != "lp_poll_end" && !serve(*v)) return "nobody serves " + v->target;
+    if (what == "lp_poll_start") {
+      c.visit = std::move(v);
+      return "";
+    }
+    if (!answered(*v)) return "no response to " + brief(step);
+    value got = result_of(c, *v, *how);
+    std::string wrong = wanted == nullptr ? "" : mismatch(*wanted, got, known_);
+    // What a server has it may hand out in several polls; they count as one.
+    if (what == "lp_poll" && wanted != nullptr)
+      while (!wrong.empty() && messages(got) != nullptr && messages(*wanted) != nullptr &&
+             messages(got)->items.size() < messages(*wanted)->items.size()) {
+        v = visit_of(c, spec, "GET");
+        if (!serve(*v) || !answered(*v)) break;
+        value more = result_of(c, *v, *how);
+        if (messages(more) == nullptr || messages(more)->items.empty()) break;
+        std::vector<value>& all = const_cast<value*>(messages(more))->items;
+        all.insert(all.begin(), messages(got)->items.begin(), messages(got)->items.end());
+        got = std::move(more);
+        wrong = mismatch(*wanted, got, known_);
+      }
+    return wrong.empty() ? "" : std::string(what) + ": " + wrong;
+  }
+  [[nodiscard]] static value const* messages(value const& result) {
+    value const* const body = result.find("body");
+    return body == nullptr ? nullptr : body->find("messages");
+  }
+  [[nodiscard]] std::string http(value const& step, value const& spec) {
+    http_visit v;
+    v.method = spec.find("method")->text;
+    v.target = spec.find("path")->text;
+    if (value const* const body = spec.find("body")) v.body = body->text;
+    if (value const* const headers = spec.find("headers"))
+      for (auto const& [key, said] : headers->members) v.headers.push_back({key, said.text});
+    if (!serve(v)) return "nobody serves " + v.target;
+    if (!answered(v)) return "no response";
+    value got = v.result(which_);
+    value const* const show = step.find("headers");
+    value headers = value::object();
+    if (show == nullptr || show->truth)
+      for (char const* const name : {"access-control-allow-headers", "access-control-allow-methods",
+                                     "access-control-allow-origin", "access-control-max-age"})
+        for (auto const& [key, said] : v.answer->headers)
+          if (key == name) headers.members.emplace_back(key, value::of(said));
+    if (!headers.members.empty()) got.members.emplace_back("headers", std::move(headers));
+    std::string const wrong = mismatch(*step.find("result"), got, known_);
+    return wrong.empty() ? "" : "http: " + wrong;
+  }
+
   [[nodiscard]] std::string expect(client& c, std::vector<value> const& wanted) {
     std::size_t i = 0;
     for (value const& want : wanted) {
@@ -377,6 +544,8 @@ class player {
   phx::time_point now_ = start;
   names known_{};
   std::vector<std::unique_ptr<client>> clients_{};
+  std::list<std::string> kept_{};  // what requests point at
+  std::size_t requests_ = 0;
   bool stuck_ = false;
 };
 

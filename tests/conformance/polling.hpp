@@ -1,0 +1,41 @@
+#ifndef TESTS_CONFORMANCE_POLLING_HPP
+#define TESTS_CONFORMANCE_POLLING_HPP
+// Requests of long-poll clients, for the player: what a recorded step asks for, and what came of it in the recording's terms.
+
+#include "lossless.hpp"
+
+#include <phx/longpoll/longpoll.hpp>
+
+#include <algorithm>
+#include <memory>
+
+namespace conformance {
+
+/// One HTTP request; everything of it stays until it is answered.
+struct http_visit {
+  phx::longpoll::exchange asked{*this};
+  std::string method{}, target{}, body{};
+  std::vector<phx::header> headers{};
+  std::optional<phx::http_answer> answer{};
+
+  void respond(phx::longpoll::response r) noexcept { answer = r.http(); }
+  [[nodiscard]] phx::request request() const { return phx::request::of(method, target, headers, {"127.0.0.1", 50'000, {}}); }
+  /// In the recording's terms: messages are strings and compared as the JSON in them.
+  [[nodiscard]] value result(of_equal_keys which) const {
+    value got = value::object().with("status", value::of(static_cast<long long>(answer->status)));
+    if (answer->status >= 500) return got;
+    std::optional<value> parsed = answer->body.empty() ? std::nullopt : reader(answer->body, which).whole();
+    value said = parsed ? *std::move(parsed) : value::of(answer->body);
+    for (auto& [key, member] : said.members)
+      if (key == "messages")
+        for (value& message : member.items) {
+          std::optional<value> frame = message.is == value::kind::string ? reader(message.text, which).whole() : std::nullopt;
+          message = frame ? *std::move(frame) : value::object().with("$not_a_string", value(message));
+        }
+    return std::move(got).with("body", std::move(said));
+  }
+};
+
+}  // namespace conformance
+
+#endif
