@@ -20,6 +20,7 @@ enum class transport_kind : std::uint8_t;
 struct broadcast;
 struct close_frame;
 class connect_info;
+struct credentials;
 struct error;
 class exit_reason;
 class frame;
@@ -96,6 +97,7 @@ struct refused;
 struct refused_request;
 class reply_to;
 class sent;
+class session_source;
 template <class T, class D>
 class socket;
 

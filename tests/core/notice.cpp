@@ -24,6 +24,10 @@ TEST_CASE("notice: values of keys that contain password or token are filtered, w
   CHECK(filtered(R"(["password","token",{"x":"password"}])") == R"(["password","token",{"x":"password"}])");
   CHECK(filtered(R"({"a\"token":"x\\"})") == R"({"a\"token":"[FILTERED]"})");
   CHECK(filtered(R"({"a":"\"token\":1"})") == R"({"a":"\"token\":1"})");
+  CHECK(filtered(R"({"\u0070assword":"x","PASS\u0057ord":1,"t\u006fk\u0065n\ud83d\ude00":[2]})") ==
+        R"({"\u0070assword":"[FILTERED]","PASS\u0057ord":"[FILTERED]","t\u006fk\u0065n\ud83d\ude00":"[FILTERED]"})");
+  CHECK(filtered(R"({"to\u0020ken":1,"to\nken":2,"\token":3,"\\token":4,"":5})") ==
+        R"({"to\u0020ken":1,"to\nken":2,"\token":3,"\\token":"[FILTERED]","":5})");
   CHECK(filtered("7") == "7");
   CHECK(filtered("\"token\"") == "\"token\"");
   CHECK(filtered("{}") == "{}");

@@ -214,6 +214,148 @@ TEST_CASE("handshake: a long-poll may come with any method and skips the subprot
   CHECK(said("/socket/websocket", poll) == "404 path");
 }
 
+namespace {
+/// Writes down what it is shown, and refuses, so that nothing else matters.
+struct witness {
+  using session_type = user;
+  std::string seen{};
+  phx::connect_outcome<user> connect(phx::connect_info const& who) {
+    seen = std::string(who.auth_token().value_or("-")) + "|" + std::string(who.session().value_or("-"));
+    for (phx::header const& h : who.sec_websocket_headers()) seen.append("|").append(h.value);
+    return phx::connected<user>{user("x")};
+  }
+};
+/// What connect saw and the subprotocol that is answered, or why it was not asked.
+std::string witnessed(phx::mount const& m, std::vector<phx::header> const& headers, bool poll = false) {
+  witness w;
+  auto const via = poll ? phx::transport_kind::longpoll : phx::transport_kind::websocket;
+  auto const judged = phx::handshake(
+      m, w, phx::request::of("GET", poll ? "/socket/longpoll?vsn=2.0.0" : "/socket/websocket?vsn=2.0.0", headers), via);
+  if (auto const* no = std::get_if<phx::refused_request>(&judged)) {
+    CHECK(w.seen.empty());
+    CHECK(no->answer.body.empty());
+    return std::to_string(no->answer.status) + " " + std::string(to_string(no->why)) + " " + no->detail;
+  }
+  return w.seen + " -> " + std::get_if<phx::admission<user>>(&judged)->subprotocol;
+}
+}  // namespace
+
+TEST_CASE("handshake: an auth token comes among the subprotocols and leaves them, as Phoenix has it") {
+  phx::mount const m{.auth_token = true};
+  auto const offered = [&](std::string_view offer) { return witnessed(m, {{"Sec-WebSocket-Protocol", offer}}); };
+  // what phoenix.js sends: btoa of the token without padding
+  CHECK(offered("phoenix, base64url.bearer.phx.MTIzNA") == "1234|-|phoenix -> phoenix");
+  CHECK(offered("base64url.bearer.phx.MTIzNA== ,phoenix") == "1234|-|phoenix -> phoenix");
+  CHECK(offered("a,  base64url.bearer.phx.+/8,phoenix , b") == "\xFB\xFF|-|a, phoenix, b -> phoenix");
+  CHECK(offered("phoenix, base64url.bearer.phx.-_8") == "\xFB\xFF|-|phoenix -> phoenix");
+  CHECK(offered("phoenix, base64url.bearer.phx.") == "|-|phoenix -> phoenix");
+  // alone: no subprotocol is left to answer
+  CHECK(offered("base64url.bearer.phx.MTIzNA") == "1234|- -> ");
+  CHECK(offered("phoenix") == "-|-|phoenix -> phoenix");
+  CHECK(witnessed(m, {}) == "-|- -> ");
+  CHECK(witnessed(m, {{"x-phoenix-authtoken", "1234"}}) == "-|- -> ");
+  // the first header counts, and the ones after it are left alone
+  CHECK(witnessed(m, {{"sec-websocket-protocol", "phoenix,base64url.bearer.phx.MTIzNA"}, {"sec-websocket-protocol", "x"}}) ==
+        "1234|-|phoenix|x -> phoenix");
+  CHECK(witnessed(m, {{"sec-websocket-protocol", "base64url.bearer.phx.MTIzNA"}, {"sec-websocket-protocol", "x"}}) ==
+        "1234|- -> ");
+
+  for (std::string_view const bad : {"phoenix, base64url.bearer.phx.MTIzN", "phoenix, base64url.bearer.phx.M%",
+                                     "phoenix, base64url.bearer.phx.MTIzNA=", "base64url.bearer.phx.MT IzNA"})
+    CHECK(offered(bad) == "500 auth_token not base 64");
+}
+
+TEST_CASE("handshake: of several auth tokens none is believed, and no log shows them") {
+  phx::mount const m{.auth_token = true};
+  std::string const two = "phoenix, base64url.bearer.phx.MTIzNA, base64url.bearer.phx.NTY3OA";
+  CHECK(witnessed(m, {{"sec-websocket-protocol", two}}) == "-|-|" + two + " -> phoenix");
+  CHECK(witnessed(m, {{"sec-websocket-protocol", two.substr(9)}}) == "403 subprotocol base64url.bearer.phx.[FILTERED]");
+  phx::mount const other{.subprotocols = std::vector<std::string>{"sip"}};
+  CHECK(witnessed(other, {{"sec-websocket-protocol", two}}) == "403 subprotocol phoenix, base64url.bearer.phx.[FILTERED]");
+}
+
+TEST_CASE("handshake: with auth tokens phoenix is the first of the mount's subprotocols") {
+  phx::mount const m{.subprotocols = std::vector<std::string>{"sip", "mqtt"}, .auth_token = true};
+  auto const offered = [&](std::string_view offer) { return witnessed(m, {{"sec-websocket-protocol", offer}}); };
+  CHECK(offered("mqtt, base64url.bearer.phx.MTIzNA, sip") == "1234|-|mqtt, sip -> sip");
+  CHECK(offered("sip, phoenix") == "-|-|sip, phoenix -> phoenix");
+  CHECK(offered("base64url.bearer.phx.MTIzNA, x") == "403 subprotocol x");
+  CHECK(offered("") == "403 subprotocol ");
+}
+
+TEST_CASE("handshake: an auth token is nobody's business where it is not enabled") {
+  CHECK(witnessed({}, {{"sec-websocket-protocol", "phoenix, base64url.bearer.phx.MTIzNA"}}) ==
+        "-|-|phoenix, base64url.bearer.phx.MTIzNA -> ");
+  phx::mount const poll{.longpoll = true};
+  CHECK(witnessed(poll, {{"x-phoenix-authtoken", "1234"}}, true) == "-|- -> ");
+}
+
+TEST_CASE("handshake: a long-poll's auth token has a header of its own, raw") {
+  phx::mount const m{.auth_token = true, .longpoll = true};
+  CHECK(witnessed(m, {{"X-Phoenix-AuthToken", "a/b=="}, {"x-phoenix-authtoken", "c"}}, true) == "a/b==|- -> ");
+  CHECK(witnessed(m, {{"sec-websocket-protocol", "base64url.bearer.phx.MTIzNA"}}, true) ==
+        "-|-|base64url.bearer.phx.MTIzNA -> ");
+}
+
+TEST_CASE("handshake: origins are judged before tokens, tokens before the vsn, the vsn before the session") {
+  struct counted {
+    int* asked;
+    std::optional<std::string> session(phx::request const&, phx::params const&) const {
+      ++*asked;
+      return "s";
+    }
+    bool checks_csrf() const noexcept { return true; }
+  };
+  int asked = 0;
+  counted const source{&asked};
+  phx::mount const m{.origins = {"//a"}, .auth_token = true, .session = source};
+  witness w;
+  auto const said = [&](std::vector<phx::header> const& headers, char const* query) {
+    auto const j = phx::handshake(m, w, phx::request::of("GET", std::string("/socket/websocket?") + query, headers));
+    auto const* no = std::get_if<phx::refused_request>(&j);
+    return no == nullptr ? std::string("ok") : std::string(to_string(no->why));
+  };
+  CHECK(said({{"origin", "http://b"}, {"sec-websocket-protocol", "base64url.bearer.phx.?"}}, "vsn=9.0.0") == "origin");
+  CHECK(said({{"sec-websocket-protocol", "base64url.bearer.phx.?"}}, "vsn=9.0.0") == "auth_token");
+  CHECK(said({{"sec-websocket-protocol", "x"}}, "vsn=9.0.0") == "subprotocol");
+  CHECK(said({}, "vsn=9.0.0") == "vsn");
+  CHECK(asked == 0);
+  CHECK(said({}, "vsn=2.0.0") == "ok");
+  CHECK(asked == 1);
+}
+
+TEST_CASE("handshake: connect sees the session that the mount's source finds, on either transport") {
+  struct cookies {
+    std::optional<std::string> session(phx::request const& from, phx::params const& of_it) const {
+#ifdef __cpp_exceptions
+      if (from.header("cookie") == "throw") throw std::runtime_error("the store is away");
+#endif
+      if (!from.header("cookie")) return std::nullopt;
+      return std::string(*from.header("cookie")) + std::string(of_it.get("vsn").value_or("?"));
+    }
+    bool checks_csrf() const noexcept { return true; }
+  };
+  static_assert(phx::SessionSource<cookies>);
+  static_assert(!std::is_constructible_v<phx::session_source, cookies&&>);
+  cookies const jar;
+  phx::mount const m{.session = jar, .longpoll = true};
+  CHECK(witnessed(m, {{"cookie", "me "}}) == "-|me 2.0.0 -> ");
+  CHECK(witnessed(m, {{"cookie", "me "}}, true) == "-|me 2.0.0 -> ");
+  CHECK(witnessed(m, {}) == "-|- -> ");
+#ifdef __cpp_exceptions
+  CHECK(witnessed(m, {{"cookie", "throw"}}) == "500 connect_threw the store is away");
+#endif
+}
+
+TEST_CASE("admit: keeps what the client brought for who asks later") {
+  phx::mount const m{.auth_token = true};
+  std::array<phx::header, 1> const h{{{"sec-websocket-protocol", "phoenix, base64url.bearer.phx.MTIzNA"}}};
+  auto const judged = phx::admit<user>(m, phx::request::of("GET", "/socket/websocket", h));
+  REQUIRE(std::get_if<phx::admission<user>>(&judged) != nullptr);
+  CHECK(std::get_if<phx::admission<user>>(&judged)->brought.auth_token == "1234");
+  CHECK_FALSE(std::get_if<phx::admission<user>>(&judged)->brought.session);
+}
+
 TEST_CASE("handshake: old generations take any 1.x, or none, at the path itself") {
   phx::mount const seed{.path = "/ws", .generation = phx::generation::v0_11};
   CHECK(said("/ws", {.mount = seed, .headers = {{"origin", "http://evil.org"}}}).starts_with("ok ~> 1.0 "));
@@ -287,7 +429,7 @@ TEST_CASE("upgrade_refusal: names what is missing, in Phoenix's words") {
 }
 
 TEST_CASE("refusal: each has a name and a status") {
-  std::array<std::pair<phx::refusal, std::string_view>, 11> const all{{{phx::refusal::path, "404 path"},
+  std::array<std::pair<phx::refusal, std::string_view>, 14> const all{{{phx::refusal::path, "404 path"},
                                                                        {phx::refusal::method, "400 method"},
                                                                        {phx::refusal::params, "400 params"},
                                                                        {phx::refusal::origin, "403 origin"},
@@ -297,7 +439,10 @@ TEST_CASE("refusal: each has a name and a status") {
                                                                        {phx::refusal::connect, "403 connect"},
                                                                        {phx::refusal::connect_threw, "500 connect_threw"},
                                                                        {phx::refusal::upgrade, "400 upgrade"},
-                                                                       {phx::refusal::draining, "503 draining"}}};
+                                                                       {phx::refusal::draining, "503 draining"},
+                                                                       {phx::refusal::auth_token, "500 auth_token"},
+                                                                       {phx::refusal::too_often, "429 too_often"},
+                                                                       {phx::refusal::too_many, "503 too_many"}}};
   for (auto const& [why, text] : all) {
     phx::refused_request const r = phx::refuse(why);
     CHECK(std::to_string(r.answer.status) + " " + std::string(to_string(r.why)) == text);

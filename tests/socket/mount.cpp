@@ -154,3 +154,18 @@ TEST_CASE("mount: a wrong one is told by the entry at fault") {
   CHECK(phx::checked({.path = "/ws"})->path == "/ws");
   CHECK(phx::checked({.path = "ws"}).error().entry == "ws");
 }
+
+TEST_CASE("mount: a session that neither the origin nor the CSRF token guards is refused at start-up") {
+  struct source {
+    bool csrf;
+    std::optional<std::string> session(phx::request const&, phx::params const&) const { return std::nullopt; }
+    bool checks_csrf() const noexcept { return csrf; }
+  };
+  source const careful{true}, careless{false};
+  using phx::errc;
+  CHECK(phx::mount{.origins = false, .session = careful}.check().code == errc::none);
+  CHECK(phx::mount{.origins = {"//a"}, .session = careless}.check().code == errc::none);
+  CHECK(phx::mount{.session = careless}.check().code == errc::none);
+  CHECK(phx::mount{.origins = false, .session = careless}.check().code == errc::unguarded_session);
+  CHECK(phx::mount{.generation = phx::generation::v0_11, .session = careless}.check().code == errc::unguarded_session);
+}

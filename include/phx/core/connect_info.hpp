@@ -3,6 +3,8 @@
 // An HTTP request as a host hands it over, the params in its query, and what of it user code gets to see (protocol 8.2).
 // All of this runs once for each connection and allocates: without memory std::bad_alloc leaves, here and in the handshake.
 
+#include <phx/core/detail/base64.hpp>
+#include <phx/core/detail/letters.hpp>
 #include <phx/core/error.hpp>
 
 #include <cstddef>
@@ -42,21 +44,6 @@ enum class transport_kind : std::uint8_t { websocket, longpoll };
 }
 
 namespace detail {
-[[nodiscard]] constexpr char lower_letter(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-[[nodiscard]] constexpr bool same_but_for_case(std::string_view a, std::string_view b) noexcept {
-  if (a.size() != b.size()) return false;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (lower_letter(a[i]) != lower_letter(b[i])) return false;
-  return true;
-}
-[[nodiscard]] constexpr bool starts_but_for_case(std::string_view text, std::string_view prefix) noexcept {
-  return text.size() >= prefix.size() && same_but_for_case(text.substr(0, prefix.size()), prefix);
-}
-[[nodiscard]] constexpr bool contains_but_for_case(std::string_view text, std::string_view word) noexcept {
-  for (; text.size() >= word.size(); text.remove_prefix(1))
-    if (starts_but_for_case(text, word)) return true;
-  return false;
-}
 [[nodiscard]] constexpr std::string_view without_spaces_around(std::string_view s) noexcept {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
   while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
@@ -246,8 +233,8 @@ class params {
   }
 
   /// For a log: `a=1&b[c]=2&token=[FILTERED]`, on one line. Whatever is under a name that contains a filter word is withheld
-  /// (protocol 17: `password`, `token` since 1.8.7), here whatever its case, or `accessToken` would be shown.
-  [[nodiscard]] std::string filtered(std::span<std::string_view const> words = default_words()) const {
+  /// (protocol 17: `password` or `token`), whatever its case.
+  [[nodiscard]] std::string filtered(std::span<std::string_view const> words = detail::filter_words) const {
     std::string out;
     std::string prefix;
     write_filtered(out, prefix, 0, words);
@@ -270,10 +257,6 @@ class params {
     bool is_list = false;       // the newest child has no name
   };
 
-  [[nodiscard]] static std::span<std::string_view const> default_words() noexcept {
-    static constexpr std::string_view words[] = {"password", "token"};
-    return words;
-  }
   [[nodiscard]] std::string_view view(slice s) const noexcept { return std::string_view(bytes_).substr(s.at, s.size); }
   [[nodiscard]] slice keep(std::string_view text) {
     slice const s{static_cast<std::uint32_t>(bytes_.size()), static_cast<std::uint32_t>(text.size())};
@@ -470,6 +453,42 @@ inline param::iterator& param::iterator::operator++() noexcept {
   return *this;
 }
 
+/// What a client brings to show who it is. Found by admit (mount::auth_token, mount::session), shown to connect.
+struct credentials {
+  std::optional<std::string> auth_token{};  ///< what the client's `authToken` was; nobody has checked it (protocol 8.4)
+  std::optional<std::string> session{};     ///< what mount::session made of the request (protocol 8.3)
+};
+
+namespace detail {
+/// A `Sec-WebSocket-Protocol` that may carry an auth token (protocol 8.4). The views are of the header.
+struct bearer_offer {
+  static constexpr std::string_view prefix = "base64url.bearer.phx.";
+  std::string_view token{};  ///< the last one, in base 64
+  unsigned tokens = 0;
+  std::string others{};  ///< all that are no token, `, ` between them
+
+  [[nodiscard]] static bearer_offer of(std::string_view header) {
+    bearer_offer b;
+    while (!header.empty()) {
+      std::string_view const one = without_spaces_around(next_part(header, ','));
+      if (one.starts_with(prefix)) {
+        b.token = one.substr(prefix.size());
+        ++b.tokens;
+      } else if (!one.empty()) {
+        b.others.append(b.others.empty() ? "" : ", ").append(one);
+      }
+    }
+    return b;
+  }
+  /// Without what is nobody else's to know.
+  [[nodiscard]] static std::string for_a_log(std::string_view header) {
+    bearer_offer const b = of(header);
+    if (b.tokens == 0) return detail::for_a_log(header);
+    return detail::for_a_log(b.others + (b.others.empty() ? "" : ", ") + std::string(prefix) + "[FILTERED]");
+  }
+};
+}  // namespace detail
+
 /// Scheme, host, port, path and query of the request, as the server sees them.
 struct uri {
   std::string_view scheme, host;
@@ -483,8 +502,8 @@ struct uri {
 class connect_info {
  public:
   connect_info(request const& from, phx::params const& params, transport_kind via = transport_kind::websocket,
-               std::span<std::pair<std::string, std::string> const> custom = {})
-      : request_(from), params_(params), custom_(custom), via_(via) {
+               std::span<std::pair<std::string, std::string> const> custom = {}, credentials const* brought = nullptr)
+      : request_(from), params_(params), custom_(custom), brought_(brought), via_(via) {
     auto const any_x = [](std::string_view name) { return detail::starts_but_for_case(name, "x-"); };
     auto const any_trace = [](std::string_view name) {
       return detail::same_but_for_case(name, "traceparent") || detail::same_but_for_case(name, "tracestate");
@@ -506,6 +525,7 @@ class connect_info {
     x_ends_ = take(any_x);
     trace_ends_ = take(any_trace);
     take(any_websocket);
+    if (auth_token() && via_ == transport_kind::websocket) hide_token();
   }
   connect_info(connect_info const&) = delete;
   connect_info& operator=(connect_info const&) = delete;
@@ -525,6 +545,15 @@ class connect_info {
   [[nodiscard]] std::span<header const> trace_context_headers() const noexcept { return part(x_ends_, trace_ends_); }
   /// All that begin with `sec-websocket-`.
   [[nodiscard]] std::span<header const> sec_websocket_headers() const noexcept { return part(trace_ends_, headers_.size()); }
+  /// With mount::auth_token: what phoenix.js was given as `authToken`, if it was. Nobody has checked it.
+  [[nodiscard]] std::optional<std::string_view> auth_token() const noexcept {
+    return brought_ != nullptr && brought_->auth_token ? std::optional<std::string_view>(*brought_->auth_token) : std::nullopt;
+  }
+  /// With mount::session: the session of the web application the client's page came from, as that source writes it; nothing
+  /// where there is none, or where the page could not show that it is that application's.
+  [[nodiscard]] std::optional<std::string_view> session() const noexcept {
+    return brought_ != nullptr && brought_->session ? std::optional<std::string_view>(*brought_->session) : std::nullopt;
+  }
   /// What the mount says of itself (mount::custom).
   [[nodiscard]] std::optional<std::string_view> custom(std::string_view name) const noexcept {
     for (auto const& [key, value] : custom_)
@@ -533,14 +562,27 @@ class connect_info {
   }
 
  private:
+  /// As in Phoenix the token is gone from the subprotocols, and so is their header where it stood alone.
+  void hide_token() {
+    bool replaced = false;
+    for (std::size_t i = trace_ends_; i < headers_.size(); ++i) {
+      if (headers_[i].name != "sec-websocket-protocol") continue;
+      if (!replaced) offered_ = detail::bearer_offer::of(headers_[i].value).others;
+      if (offered_.empty()) headers_.erase(headers_.begin() + static_cast<std::ptrdiff_t>(i--));
+      else if (!replaced) headers_[i].value = offered_;
+      replaced = true;
+    }
+  }
   [[nodiscard]] std::span<header const> part(std::size_t from, std::size_t to) const noexcept {
     return std::span<header const>(headers_).subspan(from, to - from);
   }
   request const& request_;
   phx::params const& params_;
   std::span<std::pair<std::string, std::string> const> custom_;
+  credentials const* brought_;
   std::vector<char> names_;
   std::vector<header> headers_;
+  std::string offered_;
   std::size_t x_ends_ = 0, trace_ends_ = 0;
   transport_kind via_;
 };

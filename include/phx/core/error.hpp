@@ -34,8 +34,14 @@ enum class errc : std::uint8_t {
   no_memory,
   limit_reached,
   nodes_not_reached,
+  // a token or a cookie that a client showed (protocol 15)
+  token_missing,
+  token_invalid,
+  token_expired,
   // a configuration: `error::entry` is the offending entry
   origin_without_host,
+  unguarded_session,
+  weak_key,
   star_not_at_end,
   bad_requirement,
   bad_path,
@@ -62,6 +68,11 @@ enum class errc : std::uint8_t {
     case errc::no_memory: return "no memory";
     case errc::limit_reached: return "a limit was reached";
     case errc::nodes_not_reached: return "delivered on this node, but the other nodes could not be reached";
+    case errc::token_missing: return "no token";
+    case errc::token_invalid: return "a token that was not made with this key, for this purpose, or not yet";
+    case errc::token_expired: return "a token that was good once";
+    case errc::unguarded_session: return "a mount with a session must check the origin or the CSRF token";
+    case errc::weak_key: return "a secret that is too short, or a key derivation that gives no usable key";
     case errc::origin_without_host: return "an allowed origin needs a host, as in //example.com";
     case errc::star_not_at_end: return "a star may only end a topic pattern";
     case errc::bad_requirement: return "a version requirement must read ~> MAJOR.MINOR or ~> MAJOR.MINOR.PATCH";

@@ -2,6 +2,7 @@
 #define PHX_CORE_NOTICE_HPP
 // What an observer is told (protocol 17): every event worth a log line or a counter, each with one reason code.
 
+#include <phx/core/detail/letters.hpp>
 #include <phx/core/exit_reason.hpp>
 #include <phx/core/message.hpp>
 
@@ -97,13 +98,32 @@ struct observer_ref {
 }  // namespace detail
 
 namespace detail {
-/// In any case: an `accessToken` is one. @param word in lower case.
-[[nodiscard]] inline bool contains_word(std::string_view text, std::string_view word) noexcept {
-  for (std::size_t at = 0; at + word.size() <= text.size(); ++at) {
-    std::size_t same = 0;
-    while (same < word.size() && (text[at + same] == word[same] || text[at + same] == word[same] - 'a' + 'A')) ++same;
-    if (same == word.size()) return true;
+/// A key as it stands in JSON, without its quotes, contains a filter word, however it is spelt: `"\u0070assword"` is the
+/// same key as `"password"`. The words are ASCII, so of escapes above that only a placeholder is kept.
+[[nodiscard]] inline bool is_secret_key(std::string_view key) {
+  std::string spelt_out;
+  if (key.find('\\') != std::string_view::npos) {
+    spelt_out.reserve(key.size());
+    for (std::size_t i = 0; i < key.size(); ++i) {
+      if (key[i] != '\\' || ++i == key.size()) {
+        if (i < key.size()) spelt_out += key[i];
+        continue;
+      }
+      if (key[i] != 'u') {  // of the short escapes only `\/`, `\\` and `\"` are themselves, and none is a letter
+        spelt_out += key[i] == '/' || key[i] == '\\' || key[i] == '"' ? key[i] : ' ';
+        continue;
+      }
+      unsigned code = 0;
+      for (std::size_t const end = i + 4; i < end && i + 1 < key.size();) {
+        char const c = lower_letter(key[++i]);
+        code = code * 16 + static_cast<unsigned>(c >= 'a' ? c - 'a' + 10 : c - '0');
+      }
+      spelt_out += code < 0x80 ? static_cast<char>(code) : '?';
+    }
+    key = spelt_out;
   }
+  for (std::string_view const word : filter_words)
+    if (contains_but_for_case(key, word)) return true;
   return false;
 }
 }  // namespace detail
@@ -143,10 +163,9 @@ inline std::string filtered_json(std::string_view text) {
       continue;
     }
     std::size_t const end = string_end(i);
-    std::string_view const key = text.substr(i, end - i);
+    std::string_view const key = text.substr(i + 1, end - i > 2 ? end - i - 2 : 0);
     std::size_t after = text.find_first_not_of(" \t\r\n", end);
-    if (after != std::string_view::npos && text[after] == ':' &&
-        (detail::contains_word(key, "password") || detail::contains_word(key, "token"))) {
+    if (after != std::string_view::npos && text[after] == ':' && detail::is_secret_key(key)) {
       after = text.find_first_not_of(" \t\r\n", after + 1);
       if (after == std::string_view::npos) break;
       out.append(text.substr(done, after - done)).append("\"[FILTERED]\"");

@@ -14,12 +14,15 @@ enum class refusal : std::uint8_t {
   params,         ///< 400, 414 where it is too long: a query that cannot be read
   origin,         ///< 403
   origin_threw,   ///< 500: the mount's callback
+  auth_token,     ///< 500, as in Phoenix: one that is no base 64
   subprotocol,    ///< 403: none in common
   vsn,            ///< 403: no serializer for it, or it is no version
   connect,        ///< 403, or the dispatcher's own answer
   connect_threw,  ///< 500
   upgrade,        ///< 400: no WebSocket upgrade, or not one of RFC 6455
   draining,       ///< 503: for hosts that drain (protocol 12)
+  too_often,      ///< 429: this address has connected too often lately (throttle)
+  too_many,       ///< 503: all of them together have
 };
 [[nodiscard]] constexpr std::string_view to_string(refusal why) noexcept {
   switch (why) {
@@ -28,12 +31,15 @@ enum class refusal : std::uint8_t {
     case refusal::params: return "params";
     case refusal::origin: return "origin";
     case refusal::origin_threw: return "origin_threw";
+    case refusal::auth_token: return "auth_token";
     case refusal::subprotocol: return "subprotocol";
     case refusal::vsn: return "vsn";
     case refusal::connect: return "connect";
     case refusal::connect_threw: return "connect_threw";
     case refusal::upgrade: return "upgrade";
     case refusal::draining: return "draining";
+    case refusal::too_often: return "too_often";
+    case refusal::too_many: return "too_many";
   }
   return "unknown";
 }
@@ -44,9 +50,12 @@ enum class refusal : std::uint8_t {
     case refusal::method:
     case refusal::params:
     case refusal::upgrade: return 400;
+    case refusal::auth_token:
     case refusal::origin_threw:
     case refusal::connect_threw: return 500;
-    case refusal::draining: return 503;
+    case refusal::too_often: return 429;
+    case refusal::draining:
+    case refusal::too_many: return 503;
     case refusal::origin:
     case refusal::subprotocol:
     case refusal::vsn:
@@ -80,13 +89,16 @@ struct admission {
   std::optional<std::string> id{};                 ///< the topic on which a `disconnect` ends the socket
   limits const* bounds = &detail::default_limits;  ///< the mount's
   phx::params params{};                            ///< of the query and the path
+  credentials brought{};                           ///< what connect gets to see of who it is
 };
 template <class S>
 using admitted = std::variant<admission<S>, refused_request>;
 
-/// Everything that is judged before user code is asked, in Phoenix's order: path, method, query, origin, subprotocol, vsn.
-/// @param m is kept by the admission: it outlives the socket. @param from only read; nothing of it is kept. @param via a long-poll skips the method and the subprotocol; its refusals
-///   are written differently too (protocol 10.2).
+/// Everything that is judged before user code is asked, in Phoenix's order: path, method, query, origin, auth token,
+/// subprotocol, vsn; then the session is read.
+/// @param m is kept by the admission: it outlives the socket. @param from only read; nothing of it is kept.
+/// @param via a long-poll skips the method and the subprotocol, and its auth token has a header of its own; its refusals are
+///   written differently too (protocol 10.2).
 /// @par Errors: std::bad_alloc, here and in handshake only. @par Cost: parses the query, allocates.
 ///
 /// With handshake, authentication is done when it returns. Where it takes a while (a token to be looked up elsewhere):
@@ -121,15 +133,35 @@ template <class S>
   if (origin_decision o = m.origin(from); !o)
     return refuse(o.threw ? refusal::origin_threw : refusal::origin, std::move(o.detail));
 
-  if (via == transport_kind::websocket && m.subprotocols)
-    if (std::optional<std::string_view> const offer = from.header("sec-websocket-protocol")) {
-      for (std::string const& ours : *m.subprotocols) {
-        for (std::string_view rest = *offer; in.subprotocol.empty() && !rest.empty();)
-          if (detail::without_spaces_around(detail::next_part(rest, ',')) == ours) in.subprotocol = ours;
-        if (!in.subprotocol.empty()) break;
+  if (via == transport_kind::websocket) {
+    std::optional<std::string_view> offer = from.header("sec-websocket-protocol");
+    detail::bearer_offer carried;
+    if (m.auth_token && offer) {
+      carried = detail::bearer_offer::of(*offer);
+      if (carried.tokens == 1) {  // of several none is believed, and all stay where they are
+        // the alphabet is the standard one, whatever the prefix says; browsers let only the other's `-` and `_` through
+        in.brought.auth_token =
+            detail::from_base64(carried.token, detail::base64_alphabet::both, detail::base64_padding::optional);
+        if (!in.brought.auth_token) return refuse(refusal::auth_token, "not base 64");
+        if (carried.others.empty()) offer.reset();
+        else offer = carried.others;
       }
-      if (in.subprotocol.empty()) return refuse(refusal::subprotocol, detail::for_a_log(*offer));
     }
+    if (offer && (m.auth_token || m.subprotocols)) {
+      auto const offered = [&](std::string_view ours) {
+        for (std::string_view rest = *offer; !rest.empty();)
+          if (detail::without_spaces_around(detail::next_part(rest, ',')) == ours) return true;
+        return false;
+      };
+      if (m.auth_token && offered("phoenix")) in.subprotocol = "phoenix";
+      if (in.subprotocol.empty() && m.subprotocols)
+        for (std::string const& ours : *m.subprotocols)
+          if (in.subprotocol.empty() && offered(ours)) in.subprotocol = ours;
+      if (in.subprotocol.empty()) return refuse(refusal::subprotocol, detail::bearer_offer::for_a_log(*offer));
+    }
+  } else if (m.auth_token) {
+    in.brought.auth_token = from.header("x-phoenix-authtoken");
+  }
 
   // absent means 1.0.0; a list or a map is no version (protocol 3.1, a crash before 1.8.6)
   std::optional<param> const vsn = in.params.find("vsn");
@@ -137,6 +169,13 @@ template <class S>
   in.serializer = choose(m.offered(), version);
   if (!in.serializer) return refuse(refusal::vsn, vsn && !vsn->text() ? "not text" : detail::for_a_log(version));
   in.bounds = &m.bounds;
+
+  if (m.session) {
+    std::string thrown;
+    if (!detail::guarded([&] { in.brought.session = m.session.session(from, in.params); },
+                         [&](char const* what) { thrown = what; }))
+      return refuse(refusal::connect_threw, std::move(thrown));
+  }
   return in;
 }
 
@@ -158,7 +197,7 @@ template <class D>
 
   std::optional<connect_outcome<session_type>> outcome;
   std::string thrown;
-  connect_info const who(from, in->params, via, m.custom);
+  connect_info const who(from, in->params, via, m.custom, &in->brought);
   if (!detail::guarded([&] { outcome.emplace(d.connect(who)); }, [&](char const* what) { thrown = what; }))
     return refuse(refusal::connect_threw, std::move(thrown));
   if (auto* const no = std::get_if<http_answer>(&*outcome)) return refused_request{std::move(*no), refusal::connect, {}};

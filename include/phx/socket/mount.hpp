@@ -7,6 +7,43 @@
 
 namespace phx::inline PHX_BUILD {
 
+/// Someone who can tell from what a browser sends by itself whose page it is: the cookie of the web application next door
+/// (protocol 8.3). phx::session_cookie of adapter/token.hpp is one.
+/// session: bytes whose meaning is the source's own; nothing, where there is no session or it is not to be trusted. Asked by
+///   whichever thread does the handshake. If it throws, the request is refused (500).
+/// checks_csrf: the page has to show that it belongs to the application too. A browser sends the cookie whatever page
+///   connects, so that a mount without check_origin needs this.
+template <class S>
+concept SessionSource = requires(S const& s, request const& from, params const& of_it) {
+  { s.session(from, of_it) } -> std::same_as<std::optional<std::string>>;
+  { s.checks_csrf() } noexcept -> std::same_as<bool>;
+};
+/// A SessionSource by reference: it outlives the mount and its copies.
+class session_source {
+ public:
+  constexpr session_source() noexcept = default;
+  template <SessionSource S>
+  session_source(S const& from) noexcept
+      : from_(&from),
+        session_([](void const* self, request const& r, params const& p) { return static_cast<S const*>(self)->session(r, p); }),
+        checks_csrf_([](void const* self) noexcept -> bool { return static_cast<S const*>(self)->checks_csrf(); }) {}
+  template <SessionSource S>
+  session_source(S const&&) = delete;
+
+  [[nodiscard]] explicit operator bool() const noexcept { return from_ != nullptr; }
+  /// @pre *this
+  [[nodiscard]] std::optional<std::string> session(request const& from, params const& of_it) const {
+    return session_(from_, from, of_it);
+  }
+  /// @pre *this
+  [[nodiscard]] bool checks_csrf() const noexcept { return checks_csrf_(from_); }
+
+ private:
+  void const* from_ = nullptr;
+  std::optional<std::string> (*session_)(void const*, request const&, params const&) = nullptr;
+  bool (*checks_csrf_)(void const*) noexcept = nullptr;
+};
+
 /// A plain aggregate, to be written with designated initialisers. Sockets point at their mount's limits: it must outlive
 /// them, and stay as it is.
 ///
@@ -25,6 +62,10 @@ struct mount {
   /// Unset: an offer is ignored, none is answered. Set: the first of these that the client offers is answered, and a client
   /// that offers only others is refused (protocol 8.5).
   std::optional<std::vector<std::string>> subprotocols{};
+  /// Take the client's `authToken` out of its `Sec-WebSocket-Protocol` (answered `phoenix`: it counts as the first of
+  /// `subprotocols`) or its `X-Phoenix-AuthToken` and show it to connect (protocol 8.4).
+  bool auth_token = false;
+  session_source session{};  ///< whose answer connect_info::session is
   limits bounds{};
   params::bounds query{};
   /// Passed through to connect_info::custom.
@@ -78,6 +119,8 @@ struct mount {
           return {errc::bad_path, *p};
       }
     }
+    if (session && !session.checks_csrf() && origins_open())
+      return {errc::unguarded_session, path};  // Phoenix does not start either
     for (serializer_ref const s : serializers) {
       if (!s) return {errc::bad_requirement, "a null serializer_ref"};
       // a requirement is met by the version it names; `~> 3.0` names 3.0.0
@@ -90,6 +133,9 @@ struct mount {
   }
 
  private:
+  [[nodiscard]] bool origins_open() const noexcept {
+    return origins.allows_all() || (origins.unset() && generation < phx::generation::v0_15);
+  }
   /// Takes the first segment that is not empty away from `rest`; empty at the end.
   [[nodiscard]] static constexpr std::string_view segment(std::string_view& rest) noexcept {
     while (rest.starts_with('/')) rest.remove_prefix(1);

@@ -1,0 +1,69 @@
+#ifndef PHX_CORE_DETAIL_BASE64_HPP
+#define PHX_CORE_DETAIL_BASE64_HPP
+// Base 64 as Elixir's Base module reads and writes it.
+
+#include <phx/core/detail/guard.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace phx::inline PHX_BUILD::detail {
+
+enum class base64_alphabet : unsigned char { standard, url, both };  ///< `+/`, `-_`; both: reads either
+enum class base64_padding : unsigned char { required, optional };    ///< optional: all of it or none
+
+/// @return nothing for what is no base 64. As in Elixir the bits left over in the last character are not looked at.
+[[nodiscard]] inline std::optional<std::string> from_base64(std::string_view text, base64_alphabet in,
+                                                            base64_padding padding) {
+  if (text.ends_with('=')) {
+    if (text.size() % 4 != 0) return std::nullopt;
+    text.remove_suffix(text.ends_with("==") ? 2u : 1u);
+  } else if (padding == base64_padding::required && text.size() % 4 != 0) {
+    return std::nullopt;
+  }
+  if (text.size() % 4 == 1) return std::nullopt;
+  std::string out;
+  out.reserve(text.size() / 4 * 3 + 2);
+  unsigned bits = 0, have = 0;
+  for (char const c : text) {
+    unsigned value = 0;
+    if (c >= 'A' && c <= 'Z') value = static_cast<unsigned>(c - 'A');
+    else if (c >= 'a' && c <= 'z') value = static_cast<unsigned>(c - 'a') + 26;
+    else if (c >= '0' && c <= '9') value = static_cast<unsigned>(c - '0') + 52;
+    else if ((c == '+' && in != base64_alphabet::url) || (c == '-' && in != base64_alphabet::standard)) value = 62;
+    else if ((c == '/' && in != base64_alphabet::url) || (c == '_' && in != base64_alphabet::standard)) value = 63;
+    else return std::nullopt;
+    bits = ((bits << 6) | value) & 0xFFFFu;
+    have += 6;
+    if (have >= 8) {
+      have -= 8;
+      out += static_cast<char>((bits >> have) & 0xFFu);
+    }
+  }
+  return out;
+}
+
+/// @param in standard is written with padding, url without: as the tokens and cookies of protocol 15 are.
+[[nodiscard]] inline std::string to_base64(std::string_view bytes, base64_alphabet in) {
+  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+  bool const url = in == base64_alphabet::url;
+  auto const letter = [&](unsigned v) { return v < 62 ? letters[v] : v == 62 ? (url ? '-' : '+') : (url ? '_' : '/'); };
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    auto const byte = [&](std::size_t k) {
+      return i + k < bytes.size() ? unsigned{static_cast<unsigned char>(bytes[i + k])} : 0u;
+    };
+    unsigned const three = (byte(0) << 16) | (byte(1) << 8) | byte(2);
+    std::size_t const some = bytes.size() - i < 3 ? bytes.size() - i : 3;
+    for (unsigned k = 0; k <= some; ++k) out += letter((three >> (18 - 6 * k)) & 63u);
+    if (!url) out.append(3 - some, '=');
+  }
+  return out;
+}
+
+}  // namespace phx::inline PHX_BUILD::detail
+
+#endif
