@@ -4,6 +4,9 @@
 #if __has_include(<phx/adapter/nlohmann.hpp>)
 #include <phx/adapter/nlohmann.hpp>
 #endif
+#if __has_include(<phx/adapter/token.hpp>)
+#include <phx/adapter/token.hpp>
+#endif
 #include <phx/phx.hpp>
 
 #include <boost/version.hpp>
@@ -11,5 +14,6 @@
 
 int main() {
   phx::payload const p = phx::payload::json(R"({"n":1})");
+  if (!phx::phoenix_token::make("kjoy3o1zeidquwy1398juxzldjlksahdk3", "user auth")) return 1;
   return BOOST_VERSION >= 107400 && nlohmann::json::parse(p.raw()).at("n") == 1 ? 0 : 1;
 }

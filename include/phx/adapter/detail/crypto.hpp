@@ -1,0 +1,253 @@
+#ifndef PHX_ADAPTER_DETAIL_CRYPTO_HPP
+#define PHX_ADAPTER_DETAIL_CRYPTO_HPP
+// Plug.Crypto's key generator, message verifier and message encryptor (protocol 15.1, 15.2, 15.6), on OpenSSL.
+
+#include <phx/core/connect_info.hpp>
+#include <phx/core/error.hpp>
+
+#include <array>
+#include <bit>
+#include <climits>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+
+namespace phx::inline PHX_BUILD {
+
+enum class key_digest : std::uint8_t { sha256, sha384, sha512 };
+/// Phoenix's `key_iterations`, `key_length` and `key_digest`.
+struct key_options {
+  std::uint32_t iterations = 1000;
+  std::size_t length = 32;
+  key_digest digest = key_digest::sha256;
+};
+
+namespace detail {
+
+/// Bytes nobody is to see: wiped when they go.
+class secret {
+ public:
+  explicit secret(std::size_t size) : bytes_(new unsigned char[size]()), size_(size) {}
+  secret(secret const& o) : secret(o.size_) { std::memcpy(bytes_.get(), o.bytes_.get(), size_); }
+  secret(secret&& o) noexcept : bytes_(std::move(o.bytes_)), size_(std::exchange(o.size_, 0)) {}
+  secret& operator=(secret o) noexcept {
+    std::swap(bytes_, o.bytes_);
+    std::swap(size_, o.size_);
+    return *this;
+  }
+  ~secret() {
+    if (bytes_) OPENSSL_cleanse(bytes_.get(), size_);
+  }
+  [[nodiscard]] unsigned char* data() noexcept { return bytes_.get(); }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::string_view view() const noexcept {
+    return {static_cast<char const*>(static_cast<void const*>(bytes_.get())), size_};
+  }
+
+ private:
+  std::unique_ptr<unsigned char[]> bytes_;
+  std::size_t size_;
+};
+
+[[nodiscard]] inline unsigned char const* octets(std::string_view s) noexcept {
+  return static_cast<unsigned char const*>(static_cast<void const*>(s.data()));
+}
+[[nodiscard]] inline unsigned char* octets(std::string& s) noexcept {
+  return static_cast<unsigned char*>(static_cast<void*>(s.data()));
+}
+/// In a time that says nothing of where they differ.
+[[nodiscard]] inline bool same_secret(std::string_view a, std::string_view b) noexcept {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+[[nodiscard]] inline EVP_MD const* evp(key_digest d) noexcept {
+  return d == key_digest::sha256 ? EVP_sha256() : d == key_digest::sha384 ? EVP_sha384() : EVP_sha512();
+}
+
+/// PBKDF2 (protocol 15.1).
+[[nodiscard]] inline result<secret> derived_key(std::string_view base, std::size_t least, std::string_view salt,
+                                                key_options const& how) {
+  if (base.size() < least || base.size() > INT_MAX || salt.size() > INT_MAX || how.iterations == 0 ||
+      how.iterations > INT_MAX || how.length == 0 || how.length > 1024)
+    return error{errc::weak_key};
+  secret key(how.length);
+  if (PKCS5_PBKDF2_HMAC(base.data(), static_cast<int>(base.size()), octets(salt), static_cast<int>(salt.size()),
+                        static_cast<int>(how.iterations), evp(how.digest), static_cast<int>(how.length), key.data()) != 1)
+    return error{errc::no_memory};
+  return key;
+}
+
+// ---- MessageVerifier: PROTECTED "." payload "." mac
+
+[[nodiscard]] inline std::optional<std::string> mac_of(std::string_view key, std::string_view text, key_digest how) {
+  std::string mac(EVP_MAX_MD_SIZE, '\0');
+  unsigned size = 0;
+  if (HMAC(evp(how), key.data(), static_cast<int>(key.size()), octets(text), text.size(), octets(mac), &size) == nullptr)
+    return std::nullopt;
+  mac.resize(size);
+  return mac;
+}
+[[nodiscard]] constexpr std::string_view protected_header(key_digest d) noexcept {  // base 64 of HS256, HS384, HS512
+  return d == key_digest::sha256 ? "SFMyNTY" : d == key_digest::sha384 ? "SFMzODQ" : "SFM1MTI";
+}
+[[nodiscard]] inline std::string to_base64url(std::string_view bytes) { return to_base64(bytes, base64_alphabet::url); }
+[[nodiscard]] inline std::optional<std::string> from_base64url(std::string_view text) {
+  return from_base64(text, base64_alphabet::url, base64_padding::optional);
+}
+
+[[nodiscard]] inline result<std::string> signed_message(std::string_view key, std::string_view payload, key_digest how) {
+  std::string text(protected_header(how));
+  text.append(".").append(to_base64url(payload));
+  std::optional<std::string> const mac = mac_of(key, text, how);
+  if (!mac) return error{errc::no_memory};
+  return text.append(".").append(to_base64url(*mac));
+}
+/// The payload; nothing for what is forged, or no signed message at all.
+[[nodiscard]] inline std::optional<std::string> verified_message(std::string_view key, std::string_view token) {
+  std::string_view rest = token;
+  std::string_view const header = next_part(rest, '.');
+  std::size_t const dot = rest.find('.');
+  if (dot == std::string_view::npos || rest.find('.', dot + 1) != std::string_view::npos) return std::nullopt;
+  std::optional<key_digest> how;
+  for (key_digest const d : {key_digest::sha256, key_digest::sha384, key_digest::sha512})
+    if (header == protected_header(d)) how = d;
+  if (!how) return std::nullopt;
+  std::optional<std::string> const theirs = from_base64url(rest.substr(dot + 1));
+  std::optional<std::string> const ours = mac_of(key, token.substr(0, header.size() + 1 + dot), *how);
+  if (!theirs || !ours || !same_secret(*theirs, *ours)) return std::nullopt;
+  return from_base64url(rest.substr(0, dot));
+}
+
+// ---- MessageEncryptor: "XCP." iv, tag and ciphertext: XChaCha20-Poly1305, which OpenSSL has only with a short nonce
+
+/// The key for the rest of the nonce: HChaCha20 (draft-irtf-cfrg-xchacha, 2.2).
+[[nodiscard]] inline secret hchacha20(std::string_view key, std::string_view nonce) {
+  std::array<std::uint32_t, 16> s{0x61707865u, 0x3320646eu, 0x79622d32u, 0x6b206574u};
+  auto const word = [](std::string_view from, std::size_t i) {
+    std::uint32_t w = 0;
+    for (std::size_t k = 4; k-- > 0;) w = (w << 8) | static_cast<unsigned char>(from[4 * i + k]);
+    return w;
+  };
+  for (std::size_t i = 0; i < 8; ++i) s[4 + i] = word(key, i);
+  for (std::size_t i = 0; i < 4; ++i) s[12 + i] = word(nonce, i);
+  auto const quarter = [&](std::size_t a, std::size_t b, std::size_t c, std::size_t d) {
+    s[d] = std::rotl(s[d] ^ (s[a] += s[b]), 16);
+    s[b] = std::rotl(s[b] ^ (s[c] += s[d]), 12);
+    s[d] = std::rotl(s[d] ^ (s[a] += s[b]), 8);
+    s[b] = std::rotl(s[b] ^ (s[c] += s[d]), 7);
+  };
+  for (int round = 0; round < 10; ++round) {
+    for (std::size_t i = 0; i < 4; ++i) quarter(i, 4 + i, 8 + i, 12 + i);
+    for (std::size_t i = 0; i < 4; ++i) quarter(i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4);
+  }
+  secret out(32);
+  for (std::size_t i = 0; i < 8; ++i)
+    for (std::size_t k = 0; k < 4; ++k)
+      out.data()[4 * i + k] = static_cast<unsigned char>(s[i < 4 ? i : 8 + i] >> (8 * k));
+  OPENSSL_cleanse(s.data(), sizeof s);
+  return out;
+}
+
+struct evp_free {
+  void operator()(EVP_CIPHER_CTX* c) const noexcept { EVP_CIPHER_CTX_free(c); }
+};
+using evp_context = std::unique_ptr<EVP_CIPHER_CTX, evp_free>;
+inline constexpr std::size_t tag_bytes = 16;
+
+/// An AEAD cipher with a nonce of 12 bytes and a tag of 16. Nothing: the tag is another, or OpenSSL has no memory.
+[[nodiscard]] inline std::optional<std::string> opened(EVP_CIPHER const* how, std::string_view key, std::string_view nonce,
+                                                       std::string_view aad, std::string_view text, std::string_view tag) {
+  evp_context const c(EVP_CIPHER_CTX_new());
+  std::string out(text.size() + 1, '\0');  // never without bytes to point at
+  std::string expected(tag);
+  int n = 0;
+  if (!c || text.size() > INT_MAX - 1 || aad.size() > INT_MAX ||
+      EVP_DecryptInit_ex(c.get(), how, nullptr, octets(key), octets(nonce)) != 1 ||
+      (!aad.empty() && EVP_DecryptUpdate(c.get(), nullptr, &n, octets(aad), static_cast<int>(aad.size())) != 1) ||
+      (!text.empty() && EVP_DecryptUpdate(c.get(), octets(out), &n, octets(text), static_cast<int>(text.size())) != 1) ||
+      EVP_CIPHER_CTX_ctrl(c.get(), EVP_CTRL_AEAD_SET_TAG, static_cast<int>(expected.size()), expected.data()) != 1 ||
+      EVP_DecryptFinal_ex(c.get(), octets(out), &n) != 1)
+    return std::nullopt;
+  out.resize(text.size());
+  return out;
+}
+[[nodiscard]] inline std::string inner_nonce(std::string_view iv) { return std::string(4, '\0').append(iv.substr(16)); }
+inline constexpr std::string_view encryptor_aad = "A128GCM";  // what every version says, whatever its cipher
+
+/// With a nonce of your own, for tests. @pre a key of 32 bytes, an iv of 24
+[[nodiscard]] inline result<std::string> encrypted_with(std::string_view key, std::string_view iv, std::string_view text) {
+  secret const inner = hchacha20(key, iv);
+  std::string const nonce = inner_nonce(iv);
+  evp_context const c(EVP_CIPHER_CTX_new());
+  std::string out(text.size() + 1, '\0'), tag(tag_bytes, '\0');
+  int n = 0;
+  if (!c || text.size() > INT_MAX - 1 ||
+      EVP_EncryptInit_ex(c.get(), EVP_chacha20_poly1305(), nullptr, octets(inner.view()), octets(nonce)) != 1 ||
+      EVP_EncryptUpdate(c.get(), nullptr, &n, octets(encryptor_aad), static_cast<int>(encryptor_aad.size())) != 1 ||
+      EVP_EncryptUpdate(c.get(), octets(out), &n, octets(text), static_cast<int>(text.size())) != 1 ||
+      EVP_EncryptFinal_ex(c.get(), octets(out) + text.size(), &n) != 1 ||
+      EVP_CIPHER_CTX_ctrl(c.get(), EVP_CTRL_AEAD_GET_TAG, static_cast<int>(tag.size()), tag.data()) != 1)
+    return error{errc::no_memory};
+  out.resize(text.size());
+  return "XCP." + to_base64url(std::string(iv) + tag + out);
+}
+[[nodiscard]] inline result<std::string> encrypted_message(std::string_view key, std::string_view text) {
+  std::string iv(24, '\0');
+  if (key.size() != 32) return error{errc::weak_key};
+  if (RAND_bytes(octets(iv), static_cast<int>(iv.size())) != 1) return error{errc::no_memory};
+  return encrypted_with(key, iv, text);
+}
+
+/// Of plug_crypto 1: AES-GCM under a key of its own, which is wrapped by ours. @param sign_key guards the wrapping.
+[[nodiscard]] inline std::optional<std::string> decrypted_version_1(std::string_view key, std::string_view sign_key,
+                                                                    std::string_view token) {
+  std::array<std::string, 5> parts;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (token.empty()) return std::nullopt;
+    std::optional<std::string> part = from_base64url(i + 1 < parts.size() ? next_part(token, '.') : token);
+    if (!part) return std::nullopt;
+    parts[i] = *std::move(part);
+  }
+  auto const& [how, wrapped, iv, text, tag] = parts;
+  auto const aes = [](std::size_t bytes) {
+    return bytes == 16 ? EVP_aes_128_gcm() : bytes == 24 ? EVP_aes_192_gcm() : bytes == 32 ? EVP_aes_256_gcm() : nullptr;
+  };
+  key = key.substr(0, 32);
+  if (how != encryptor_aad || iv.size() != 12 || tag.size() != tag_bytes || wrapped.size() < 16 + tag_bytes + 12 ||
+      aes(key.size()) == nullptr)
+    return std::nullopt;
+  std::size_t const size = wrapped.size() - tag_bytes - 12;  // of the content key; then the tag, then the nonce
+  std::string_view const w = wrapped;
+  if (aes(size) == nullptr) return std::nullopt;
+  std::optional<std::string> content =
+      opened(aes(key.size()), key, w.substr(size + tag_bytes), sign_key, w.substr(0, size), w.substr(size, tag_bytes));
+  if (!content) return std::nullopt;
+  std::optional<std::string> out = opened(aes(size), *content, iv, encryptor_aad, text, tag);
+  OPENSSL_cleanse(content->data(), content->size());
+  return out;
+}
+
+/// The text; nothing for what is forged, or not encrypted at all.
+[[nodiscard]] inline std::optional<std::string> decrypted_message(std::string_view key, std::string_view sign_key,
+                                                                  std::string_view token) {
+  if (!token.starts_with("XCP.")) return decrypted_version_1(key, sign_key, token);
+  std::optional<std::string> const all = from_base64url(token.substr(4));
+  if (!all || all->size() < 24 + tag_bytes || key.size() != 32) return std::nullopt;
+  std::string_view const bytes = *all;
+  secret const inner = hchacha20(key, bytes.substr(0, 16));
+  std::string const nonce = inner_nonce(bytes.substr(0, 24));
+  return opened(EVP_chacha20_poly1305(), inner.view(), nonce, encryptor_aad, bytes.substr(24 + tag_bytes),
+                bytes.substr(24, tag_bytes));
+}
+
+}  // namespace detail
+}  // namespace phx::inline PHX_BUILD
+
+#endif
