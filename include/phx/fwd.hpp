@@ -93,6 +93,7 @@ class origin_pattern;
 class outcome;
 template <class C>
 struct pending;
+struct rate;
 struct refused;
 struct refused_request;
 class reply_to;
@@ -100,6 +101,8 @@ class sent;
 class session_source;
 template <class T, class D>
 class socket;
+class throttle;
+struct throttle_options;
 
 // channel
 struct anonymous;

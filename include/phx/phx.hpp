@@ -12,5 +12,6 @@
 #include <phx/socket/handshake.hpp>
 #include <phx/socket/mount.hpp>
 #include <phx/socket/socket.hpp>
+#include <phx/socket/throttle.hpp>
 
 #endif

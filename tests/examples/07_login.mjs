@@ -1,0 +1,28 @@
+import { createHmac, pbkdf2Sync } from 'node:crypto';
+
+// Phoenix.Token.sign, as Elixir does it: {id, milliseconds, 86400}, with atoms and integers spelt as OTP spells them.
+const key = pbkdf2Sync('for this example alone: everybody knows it', 'user socket', 1000, 32, 'sha256');
+const sign = (id, at, by = key) => {
+  const ms = Buffer.alloc(8);
+  ms.writeBigUInt64LE(BigInt(at));
+  const term = Buffer.concat([Buffer.from([131, 104, 3, 97, id, 110, 6, 0]), ms.subarray(0, 6), Buffer.from([98, 0, 1, 0x51, 0x80])]);
+  const text = `SFMyNTY.${term.toString('base64url')}`;
+  return `${text}.${createHmac('sha256', by).update(text).digest('base64url')}`;
+};
+
+export default async (g) => {
+  const refused = async (options) => {
+    const s = g.socket({}, options);
+    await new Promise((r) => { s.onError(r); });
+    g.same(s.isConnected(), false);
+    s.disconnect();
+  };
+  await refused({});
+  await refused({ authToken: 'rubbish' });
+  await refused({ authToken: sign(7, Date.now() - 86_401_000) });
+  await refused({ authToken: sign(7, Date.now(), Buffer.alloc(32)) });
+
+  const room = g.socket({}, { authToken: sign(7, Date.now()) }).channel('room:a', {});
+  g.same(await g.answer(room.join()), ['ok', {}]);
+  g.same(await g.answer(room.push('who', {})), ['ok', { user: 7 }]);
+};
