@@ -7,8 +7,10 @@
 #include <phx/adapter/term.hpp>
 #include <phx/socket/mount.hpp>
 
+#include <algorithm>
 #include <chrono>
-#include <concepts>
+#include <limits>
+#include <type_traits>
 
 namespace phx::inline PHX_BUILD {
 

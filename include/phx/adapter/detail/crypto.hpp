@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
