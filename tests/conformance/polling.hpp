@@ -1,6 +1,7 @@
 #ifndef TESTS_CONFORMANCE_POLLING_HPP
 #define TESTS_CONFORMANCE_POLLING_HPP
-// Requests of long-poll clients, for the player: what a recorded step asks for, and what came of it in the recording's terms.
+// Requests of long-poll clients, for the player: what a recorded step asks for, and what came of it in the recording's
+// terms.
 
 #include "lossless.hpp"
 
@@ -29,7 +30,8 @@ struct http_visit {
     for (auto& [key, member] : said.members)
       if (key == "messages")
         for (value& message : member.items) {
-          std::optional<value> frame = message.is == value::kind::string ? reader(message.text, which).whole() : std::nullopt;
+          std::optional<value> frame =
+              message.is == value::kind::string ? reader(message.text, which).whole() : std::nullopt;
           message = frame ? *std::move(frame) : value::object().with("$not_a_string", value(message));
         }
     return std::move(got).with("body", std::move(said));

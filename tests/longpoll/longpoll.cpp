@@ -10,8 +10,6 @@ using namespace support;
 
 constexpr std::string_view join_a = R"(["1","1","room:a","phx_join",{}])";
 
-
-
 }  // namespace
 
 TEST_CASE("longpoll: the first GET opens a session, and is answered 410 with its token") {
@@ -86,4 +84,483 @@ TEST_CASE("longpoll: other methods are answered 400 with nothing in it") {
     CHECK(g.body.empty());
     CHECK(g.headers.at("access-control-allow-origin") == "*");
   }
+}
+
+TEST_CASE("longpoll: a later poll replaces the earlier one, which ends with 204 at its own window's end") {
+  polls p;
+  std::string const token = p.joined();
+  tab first, second;
+  p.ask(first, {.token = token});
+  p.here.advance(4s);
+  p.ask(second, {.token = token});
+  p.here.advance(3s);
+  (void)p.here.endpoint().broadcast("room:a", "news", {});
+  p.here.settle();
+  CHECK(second.last.messages() == '"' + shouted("news", "{}") + '"');
+  CHECK(first.responses == 0);
+  p.here.advance(3s);
+  CHECK(first.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
+}
+
+TEST_CASE("longpoll: a session that is not polled ends between 1.5 and 3 windows after its last poll began") {
+  polls p;
+  std::string const token = p.joined();
+  p.here.advance(14s);
+  CHECK(p.sessions.size() == 1);
+  p.here.advance(1s);
+  CHECK(p.sessions.size() == 0);
+  CHECK(p.log.take() == texts{"room:a: closed", "room:a: gone"});
+  CHECK(p.post(token, "x").body == R"({"status":410})");
+
+  std::string const other = p.open();
+  for (int i = 0; i < 6; ++i) {  // polls keep it alive, whatever the socket's own idle timeout
+    tab t;
+    p.ask(t, {.token = other});
+    p.here.advance(14s);
+    CHECK(t.responses == 1);
+  }
+  CHECK(p.sessions.size() == 1);
+  for (int i = 0; i < 3; ++i) {  // posts do not
+    p.here.advance(5s);
+    (void)p.post(other, R"([null,"1","phoenix","heartbeat",{}])");
+  }
+  p.here.advance(10s);
+  CHECK(p.sessions.size() == 0);
+}
+
+TEST_CASE("longpoll: a dead session is answered at once, a poll with a new one") {
+  polls p;
+  std::string const token = p.open(0, "vsn=2.0.0&user=bob");
+  (void)p.here.endpoint().disconnect("user:bob");
+  p.here.settle();
+  CHECK(p.post(token, "[]").body == R"({"status":410})");
+  got const g = p.poll(token);
+  CHECK(g.says(410));
+  CHECK(g.token() != token);
+  CHECK(!g.token().empty());
+}
+
+TEST_CASE("longpoll: a disconnect does not wake a waiting poll, unless that is asked for; a drain does") {
+  for (bool const wake : {false, true}) {
+    polls p(1, {.wake_at_end = wake});
+    std::string const token = p.open(0, "vsn=2.0.0&user=bob");
+    tab t;
+    p.ask(t, {.token = token});
+    (void)p.here.endpoint().disconnect("user:bob");
+    p.here.settle();
+    CHECK(p.sessions.size() == 0);
+    CHECK(t.responses == (wake ? 1 : 0));
+    p.here.advance(10s);
+    CHECK(t.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
+  }
+  polls p(2);
+  std::string const token = p.joined();
+  tab here, there;
+  p.ask(there, {.token = p.joined(1)}, 0);
+  p.ask(here, {.token = token});
+  p.here.settle();
+  p.here.endpoint().drain();
+  p.here.settle();
+  CHECK(here.last.says(204));
+  CHECK(there.last.says(204));
+  CHECK(p.here.endpoint().sockets() == 0);
+  got const g = p.poll(token);  // phoenix.js reads an empty body as an error, and comes back
+  CHECK(g.status == 503);
+  CHECK(g.body.empty());
+  CHECK(g.headers.at("access-control-allow-origin") == "*");
+}
+
+TEST_CASE("longpoll: what is refused is 403 in the body; a query that cannot be read is HTTP 400") {
+  polls p;
+  for (char const* const query : {"vsn=9.0.0", "vsn=2", "vsn[]=2.0.0", "vsn=2.0.0&reject=1", "vsn=2.0.0&reject=429"}) {
+    got const g = p.now({.query = query});
+    CHECK(g.status == 200);
+    CHECK(g.body == R"({"status":403})");
+    CHECK(g.headers.size() == 3);
+  }
+  CHECK(p.now({.query = "vsn=2.0.0&a=%zz"}).status == 400);
+  CHECK(p.now({.query = "vsn=2.0.0&a=" + std::string(70'000, 'x')}).status == 414);
+  CHECK(p.now({.path = "/socket/websocket"}).status == 404);
+#ifdef __cpp_exceptions
+  CHECK(p.now({.query = "vsn=2.0.0&boom=1"}).status == 500);
+#endif
+  CHECK(p.sessions.size() == 0);
+  CHECK(p.here[0].sockets() == 0);
+}
+
+TEST_CASE("longpoll: the origin is checked at every request") {
+  polls p;
+  std::string const token = p.joined();
+  std::vector<phx::header> const evil{{"Origin", "http://evil.org"}};
+  for (asked_for const& what :
+       {asked_for{.headers = evil}, asked_for{.token = token, .headers = evil},
+        asked_for{.method = "POST", .token = token, .body = R"(["1","2","room:a","shout",{}])", .headers = evil},
+        asked_for{.method = "OPTIONS", .headers = evil}, asked_for{.method = "PUT", .headers = evil}}) {
+    got const g = p.now(what);
+    CHECK(g.status == 200);
+    CHECK(g.body == R"({"status":403})");
+    CHECK(g.headers.at("access-control-allow-origin") == "*");
+  }
+  CHECK(p.sessions.size() == 1);
+  tab t;  // nothing was said in its name, and nothing taken
+  p.ask(t, {.token = token});
+  CHECK(t.asked.waiting());
+}
+
+TEST_CASE("longpoll: forged, truncated and foreign tokens are nobody's") {
+  polls p;
+  polls elsewhere;  // another server
+  std::string const token = p.joined();
+  texts bad{"null", "undefined", "x", token.substr(0, 42), token + "A", elsewhere.open(), std::string(10'000, 'A')};
+  for (std::size_t i = 0; i < 42; ++i) {
+    bad.push_back(token);
+    bad.back()[i] = token[i] == 'A' ? 'B' : 'A';
+  }
+  for (std::string const& t : bad) {
+    CHECK(p.post(t, "[]").body == R"({"status":410})");
+    got const g = p.poll(t);
+    CHECK(g.says(410));
+    CHECK(g.token() != t);
+    CHECK(g.token() != token);
+  }
+  CHECK(p.post("", "[]").says(410));
+  CHECK(p.now({.method = "POST", .query = "vsn=2.0.0&token[]=" + token}).says(410));
+  CHECK(p.post(token, R"([null,"1","phoenix","heartbeat",{}])").says(200));  // and this one is somebody's still
+}
+
+TEST_CASE("longpoll: a token of another mount is nobody's") {
+  polls p;
+  phx::mount const other{.path = "/other", .longpoll = true};
+  polls::service beside(p.sessions, p.here[0], other, p.dispatcher);
+  std::string const token = p.joined();
+  tab t;
+  beside.serve(t.asked, phx::request::of("POST", "/other/longpoll?vsn=2.0.0&token=" + token, {}),
+               R"(["1","2","room:a","shout",{}])", p.here.now());
+  CHECK(t.last.says(410));
+  beside.serve(t.asked, phx::request::of("GET", "/other/longpoll?vsn=2.0.0&token=" + token, {}), {}, p.here.now());
+  CHECK(t.last.says(410));
+  CHECK(t.last.token() != token);
+}
+
+TEST_CASE("longpoll: a token expires though its session is polled") {
+  polls p(1, {.token_age = 25s});
+  std::string const token = p.open();
+  p.here.advance(12s);
+  CHECK(p.post(token, R"([null,"1","phoenix","heartbeat",{}])").says(200));
+  CHECK(p.poll(token).says(200));
+  p.here.advance(13s);
+  CHECK(p.sessions.size() == 1);
+  CHECK(p.post(token, "[]").says(410));
+  CHECK(p.poll(token).token() != token);
+}
+
+TEST_CASE("longpoll: the token in the header wins over the query's") {
+  polls p;
+  std::string const token = p.joined(), other = p.joined();
+  (void)p.post(token, R"(["1","2","room:a","push",{}])");
+  got const g = p.now({.token = token, .query = "vsn=2.0.0&token=" + other, .in_header = true});
+  CHECK(g.messages() == '"' + pushed("pushed", "{}") + '"');
+  CHECK(p.now({.method = "POST", .token = "nonsense", .query = "vsn=2.0.0&token=" + token, .in_header = true}).says(410));
+}
+
+TEST_CASE("longpoll: a body of 8,000,000 bytes is taken, one more is not; nor is it read for a session that is gone") {
+  polls p;
+  std::string const token = p.joined();
+  std::string body = R"(["1","2","room:a","echo",")";
+  body.append(8'000'000 - body.size() - 2, 'x').append("\"]");
+  REQUIRE(body.size() == p.services[0]->most_body());
+  CHECK(p.post(token, body).says(200));
+  CHECK(p.poll(token).body.size() > 8'000'000);
+  body.insert(body.size() - 2, "x");
+  got const g = p.post(token, body);
+  CHECK(g.status == 400);
+  CHECK(g.headers.at("access-control-allow-origin") == "*");
+  CHECK(p.post("", body).says(410));
+  CHECK(p.post(token, R"([null,"1","phoenix","heartbeat",{}])").says(200));
+}
+
+TEST_CASE("longpoll: a malformed frame ends its session only") {
+  for (std::string_view const bad : {"", "{}", "[]", "not json", "[\"1\",\"1\",\"\xff\",\"phx_join\",{}]", R"(["1"])"}) {
+    polls p;
+    std::string const token = p.joined(), other = p.joined();
+    tab waits;
+    p.ask(waits, {.token = token});
+    CHECK(p.post(token, bad).body == R"({"status":408})");
+    CHECK(p.post(token, R"([null,"1","phoenix","heartbeat",{}])").body == R"({"status":410})");
+    CHECK(p.sessions.size() == 1);
+    CHECK(p.log.take() == texts{"room:a: connection_error", "room:a: gone"});
+    CHECK(p.post(other, R"([null,"1","phoenix","heartbeat",{}])").says(200));
+    p.here.advance(10s);
+    CHECK(waits.last.says(204));
+  }
+}
+
+TEST_CASE("longpoll: a batch is judged whole, done line by line, and stops where the session dies") {
+  polls p;
+  std::string token = p.joined();
+  auto const beat = [](int n) { return "[null,\"" + std::to_string(n) + R"(","phoenix","heartbeat",{}])"; };
+  auto const answers = [&] {
+    got const g = p.poll(token);
+    std::size_t n = 0;
+    for (std::size_t at = 0; (at = g.body.find("phx_reply", at)) != std::string::npos; ++at) ++n;
+    return n;
+  };
+  CHECK(p.batch(token, beat(1) + "\n" + beat(2) + "\r\n" + beat(3)).says(200));
+  CHECK(answers() == 3);
+
+  got const g = p.batch(token, beat(1) + "\n!!!!");  // no base64: nothing of it is done, the session lives
+  CHECK(g.status == 500);
+  CHECK(p.batch(token, beat(1) + R"(
+{"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"})")
+            .status == 500);
+  std::string many;
+  for (int i = 0; i < 150; ++i) many += beat(i) + "\n";
+  CHECK(p.batch(token, many + "!!!!").says(200));  // what is beyond a hundred is not looked at
+  CHECK(answers() == 100);
+
+  // 00 01 01 06 03 "1" "2" "room:a" "bin" 00 ff 01
+  CHECK(p.batch(token, beat(1) + "\nAAEBBgMxMnJvb206YWJpbgD/AQ==").says(200));
+  CHECK(answers() == 1);
+
+  CHECK(p.batch(token, beat(1) + "\n" + "[]\n" + beat(2)).says(408));
+  CHECK(p.sessions.size() == 0);
+  token = p.joined();
+  CHECK(p.batch(token, beat(1) + "\n").says(408));  // an empty line is an empty binary frame
+  CHECK(p.batch(p.joined(), "").says(408));
+  std::string const two = beat(1) + "\n" + beat(2);  // with a parameter behind the type: one frame, and no JSON
+  std::string_view const type = "application/x-ndjson; charset=utf-8";
+  CHECK(p.now({.method = "POST", .token = p.joined(), .body = two, .type = type}).says(408));
+}
+
+TEST_CASE("longpoll: empty lines are skipped where that is asked for") {
+  polls p(1, {.skip_empty_lines = true});
+  std::string const token = p.joined();
+  CHECK(p.batch(token, "\n\r\n[null,\"1\",\"phoenix\",\"heartbeat\",{}]\n\n").says(200));
+  CHECK(p.batch(token, "").says(200));
+  CHECK(p.post(token, "").says(408));  // no batch
+}
+
+TEST_CASE("longpoll: a line of base64 beyond its bound is 400, a body of newlines costs little") {
+  polls p(1, {.base64 = 64});
+  std::string const token = p.joined();
+  CHECK(p.batch(token, std::string(68, 'A')).status == 400);
+  CHECK(p.post(token, R"([null,"1","phoenix","heartbeat",{}])").says(200));
+  CHECK(p.batch(token, std::string(64, '/')).says(408));  // read, and no message
+  polls q(1, {.skip_empty_lines = true});
+  CHECK(q.batch(q.open(), std::string(8'000'000, '\n')).says(200));
+}
+
+TEST_CASE("longpoll: a frame that fits in no poll is answered 500 once; the others stay") {
+  watcher seen;  // outlives the loop
+  polls p;
+  std::string const token = p.joined();
+  auto const bytes = [&](std::string_view what) {  // room: `echo` of bytes
+    std::string frame{'\0', '\1', '\1', '\6', '\4'};
+    frame.append("12room:aecho").append(what);
+    constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string line;
+    while (frame.size() % 3 != 0) frame += ' ';
+    for (std::size_t i = 0; i < frame.size(); i += 3) {
+      unsigned const three = static_cast<unsigned>(static_cast<unsigned char>(frame[i])) << 16 |
+                             static_cast<unsigned>(static_cast<unsigned char>(frame[i + 1])) << 8 |
+                             static_cast<unsigned char>(frame[i + 2]);
+      for (int k = 18; k >= 0; k -= 6) line += letters[three >> k & 63];
+    }
+    return line;
+  };
+  p.here[0].observe(seen);
+  std::string const beat = R"([null,"7","phoenix","heartbeat",{}])";
+  CHECK(p.batch(token, beat + "\n" + bytes("\xff\xfe") + "\n" + beat).says(200));
+  got const g = p.poll(token);
+  CHECK(g.status == 500);
+  CHECK(g.body.empty());
+  CHECK(seen.count("frame_dropped") == 1);
+  std::string const answer = reply("null", R"("7")", "ok", "{}", "phoenix");
+  CHECK(p.poll(token).messages() == '"' + answer + "\",\"" + answer + '"');
+  // bytes that happen to be UTF-8 come as a string, as in Phoenix
+  CHECK(p.batch(token, bytes("abc")).says(200));
+  CHECK(p.poll(token).body.starts_with(R"({"messages":["\u0001\u0001\u0001\u0006\u000212room:aokabc)"));
+}
+
+TEST_CASE("longpoll: what waits for a client is bounded by limits::outbound, and the policy says what follows") {
+  for (phx::pressure_policy const policy : {phx::pressure_policy::close, phx::pressure_policy::drop_newest}) {
+    phx::mount m;
+    m.bounds.outbound = 1000;
+    m.bounds.pressure = policy;
+    polls p(1, {}, m);
+    std::string const token = p.joined();
+    std::string const shout = R"(["1","2","room:a","shout",{"n":"0123456789012345678901234567890"}])";
+    for (int i = 0; i < 30; ++i) (void)p.post(token, shout);
+    bool const lives = policy == phx::pressure_policy::drop_newest;
+    CHECK(p.sessions.size() == (lives ? 1 : 0));
+    if (!lives) {
+      CHECK(p.poll(token).says(410));
+      continue;
+    }
+    got const g = p.poll(token);
+    CHECK(g.says(200));
+    CHECK(g.body.size() < 2000);
+    (void)p.post(token, R"(["1","2","room:a","shout",{"n":1}])");
+    CHECK(p.poll(token).messages() == '"' + shouted("shout", R"({"n":1})") + '"');
+  }
+}
+
+TEST_CASE("longpoll: no more sessions than there may be") {
+  polls p(1, {}, {}, {}, 2);
+  std::string const token = p.open();
+  CHECK(!p.open().empty());
+  got const g = p.now({});
+  CHECK(g.status == 503);
+  CHECK(g.body.empty());
+  CHECK(p.now({.query = "vsn=9.9.9"}).status == 503);
+  p.here.advance(15s);
+  CHECK(p.now({.query = "vsn=9.9.9"}).says(403));  // who is refused keeps no place
+  CHECK(!p.open().empty());
+  CHECK(!p.open().empty());
+  CHECK(p.open().empty());
+}
+
+TEST_CASE("longpoll: without entropy no session is opened") {
+  phx::longpoll::entropy none;
+  none.fill = [](void*, unsigned char*, std::size_t) noexcept { return false; };
+  polls p(1, {}, {}, {}, 10, none);
+  CHECK(p.now({}).status == 503);
+  CHECK(p.sessions.size() == 0);
+  CHECK(p.here[0].sockets() == 0);
+}
+
+TEST_CASE("longpoll: old clients get objects, version 2 gets strings") {
+  phx::mount legacy;
+  legacy.generation = phx::generation::legacy;
+  polls p(1, {}, legacy);
+  std::string const old = p.open(0, "vsn=1.0.0"), young = p.open();
+  (void)p.post(old, R"({"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"})");
+  (void)p.post(young, R"([null,"1","phoenix","heartbeat",{}])");
+  CHECK(p.poll(old).body.starts_with(R"({"messages":[{"topic":"phoenix","event":"phx_reply",)"));
+  CHECK(p.poll(young).body.starts_with(R"({"messages":["[null,\"1\",\"phoenix\",)"));
+
+  // 0.10 to 0.14 poll at PATH/poll, with a sig that is nobody's business; 0.10 reads HTTP's status
+  got g = p.now({.query = "token=null&sig=null", .path = "/socket/poll"});
+  CHECK(g.status == 410);
+  CHECK(g.body.find(R"("status":410)") != std::string::npos);
+  std::string const oldest = g.token();
+  std::string_view const join = R"({"topic":"room:a","event":"join","payload":{}})";
+  g = p.now({.method = "POST", .token = oldest, .body = join, .query = "", .path = "/socket/poll"});
+  CHECK(g.status == 200);
+  g = p.now({.token = oldest, .query = "sig=undefined", .path = "/socket/poll"});
+  CHECK(g.status == 200);
+  CHECK(g.body.starts_with(R"({"messages":[{"topic":"room:a")"));
+  tab t;
+  p.ask(t, {.token = oldest, .query = "", .path = "/socket/poll/"});
+  p.here.advance(10s);
+  CHECK(t.last.status == 200);  // not 204, which has no body
+  CHECK(t.last.says(204));
+  CHECK(p.now({.method = "POST", .query = "", .path = "/socket/poll"}).status == 410);
+}
+
+// ---- loops
+
+TEST_CASE("longpoll: a session is found from every loop") {
+  polls p(2);
+  std::string const token = p.open(0);
+  CHECK(p.post(token, join_a, 1).says(200));
+  CHECK(p.here[0].channels() == 1);
+  CHECK(p.here[1].channels() == 0);
+  CHECK(p.poll(token, 1).messages() == '"' + reply(R"("1")", R"("1")") + '"');
+  tab t;
+  p.ask(t, {.token = token}, 1);
+  p.here.settle();
+  CHECK(t.asked.waiting());
+  (void)p.here.endpoint().broadcast("room:a", "news", {});
+  p.here.settle();
+  CHECK(t.last.messages() == '"' + shouted("news", "{}") + '"');
+  p.ask(t, {.token = token}, 1);
+  p.here.advance(10s);
+  CHECK(t.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
+  CHECK(p.batch(token, "!!!!", 1).status == 500);
+  CHECK(p.post(token, "{}", 1).says(408));
+  CHECK(p.post(token, "[]", 1).says(410));
+  CHECK(p.poll(token, 1).says(410));
+  CHECK(p.here[1].sockets() == 1);  // the new one is where it was asked for
+}
+
+TEST_CASE("longpoll: what another loop could not write, or nobody waited for any more, goes back") {
+  polls p(2);
+  std::string const token = p.joined();
+  auto const shout = [&](int n) { (void)p.post(token, R"(["1","2","room:a","shout",{"n":)" + std::to_string(n) + "}]"); };
+  tab lost;
+  lost.fails = true;
+  shout(1);
+  p.ask(lost, {.token = token}, 1);
+  p.here.settle();
+  CHECK(lost.responses == 1);
+  shout(2);
+  {
+    tab gone;
+    p.ask(gone, {.token = token}, 1);  // cancelled while the request is on its way
+  }
+  p.here.settle();
+  tab held;
+  held.hold = true;
+  p.ask(held, {.token = token}, 1);
+  p.here.settle();
+  std::string const both = '"' + shouted("shout", R"({"n":1})") + "\",\"" + shouted("shout", R"({"n":2})") + '"';
+  CHECK(held.last.messages() == both);
+  held.held[0].failed();
+  p.here.settle();
+  CHECK(p.poll(token).messages() == both);
+  tab waits;
+  p.ask(waits, {.token = token}, 1);
+  p.here.settle();
+  CHECK(waits.asked.waiting());
+}
+
+TEST_CASE("longpoll: a poll that waits at another loop leaves no waiter behind") {
+  polls p(2);
+  std::string const token = p.joined();
+  for (bool const late : {false, true}) {
+    {
+      tab t;
+      p.ask(t, {.token = token}, 1);
+      p.here.settle();
+      if (late) p.here.advance(10s);  // 204
+    }
+    p.here.settle();
+    (void)p.here.endpoint().broadcast("room:a", "news", {});
+    p.here.settle();
+    CHECK(p.poll(token).messages() == '"' + shouted("news", "{}") + '"');
+  }
+}
+
+TEST_CASE("longpoll: a post that its loop does not get round to is 408 at the window's end") {
+  polls p(2);
+  std::string const token = p.joined();
+  tab t;
+  p.ask(t, {.method = "POST", .token = token, .body = R"(["1","2","room:a","note",{}])"}, 1);
+  phx::time_point const later = p.here.now() + 10s;  // loop 0 is busy elsewhere
+  (void)p.here[1].run(later - 1ms);
+  CHECK(t.responses == 0);
+  (void)p.here[1].run(later);
+  CHECK(t.last.body == R"({"status":408})");
+}
+
+TEST_CASE("longpoll: a loop that goes answers the polls that wait for it elsewhere") {
+  polls p(2);
+  std::string const token = p.joined(0), other = p.joined(1);
+  tab poll, own, post;
+  p.ask(poll, {.token = token}, 1);
+  p.here.settle();
+  p.ask(own, {.token = token}, 0);  // replaced it
+  p.ask(poll, {.token = token}, 1);
+  p.here.settle();
+  p.services[0].reset();
+  CHECK(own.responses == 0);
+  CHECK(!own.asked.waiting());
+  CHECK(p.log.take() == texts{"room:a: closed", "room:a: gone"});
+  p.here.settle();
+  CHECK(poll.last.says(204));
+  CHECK(p.sessions.size() == 1);
+  CHECK(p.post(token, "[]", 1).says(410));
+  CHECK(p.poll(token, 1).says(410));
+  CHECK(p.poll(other, 1).status == 0);  // waits as ever
 }

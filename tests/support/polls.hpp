@@ -50,7 +50,8 @@ struct tab {
     last = {};
     last.status = r.status();
     last.body = std::string(r.body());
-    r.each_header([&](std::string_view name, std::string_view value) { last.headers[std::string(name)] = std::string(value); });
+    r.each_header(
+        [&](std::string_view name, std::string_view value) { last.headers[std::string(name)] = std::string(value); });
     if (fails) r.failed();
     if (hold) held.push_back(std::move(r));
   }
@@ -71,8 +72,8 @@ struct asked_for {
 struct polls {
   struct polled_rooms;
   using service = phx::longpoll::service_for<polled_rooms>;
-  explicit polls(std::size_t loops = 1, phx::longpoll::options const& how = {}, phx::mount at = {}, phx::limits const& of_loops = {},
-                 std::uint32_t most = 100'000, phx::longpoll::entropy chance = {})
+  explicit polls(std::size_t loops = 1, phx::longpoll::options const& how = {}, phx::mount at = {},
+                 phx::limits const& of_loops = {}, std::uint32_t most = 100'000, phx::longpoll::entropy chance = {})
       : mount(with_longpoll(std::move(at))), sessions(most, chance, of_loops.memory), here(loops, of_loops), options(how) {
     for (std::size_t i = 0; i < loops; ++i)
       services.push_back(std::make_unique<service>(sessions, here[i], mount, dispatcher, how));
@@ -92,7 +93,8 @@ struct polls {
     // nothing of a request can be read once serve has returned
     auto const target = std::make_unique<std::string>(std::string(what.path) + (query.empty() ? "" : "?" + query));
     auto const body = std::make_unique<std::string>(what.body);
-    services[loop]->serve(t.asked, phx::request::of(what.method, *target, headers, {"127.0.0.1", 50'000, {}}), *body, here.now());
+    services[loop]->serve(t.asked, phx::request::of(what.method, *target, headers, {"127.0.0.1", 50'000, {}}), *body,
+                          here.now());
   }
   got now(asked_for const& what, std::size_t loop = 0) {
     tab t;

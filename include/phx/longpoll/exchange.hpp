@@ -35,10 +35,10 @@ struct batch {
 
 /// What to write: an HTTP status, headers, a body. The host adds `content-length` and what concerns the connection.
 ///
-/// It carries frames out of the session's buffer, which keeps them until their fate is known: destroyed means written, failed()
-/// means that the client cannot have got it. (What reached the client's kernel and no further is lost, as in Phoenix.)
-/// Moved, not copied. Views of it die when it is moved. It belongs to the loop that its request came to, and may outlive its
-/// service.
+/// It carries frames out of the session's buffer, which keeps them until their fate is known: destroyed means written,
+/// failed() means that the client cannot have got it. (What reached the client's kernel and no further is lost, as in
+/// Phoenix.) Moved, not copied. Views of it die when it is moved. It belongs to the loop that its request came to, and may
+/// outlive its service.
 class response {
  public:
   response(response&& other) noexcept
@@ -100,8 +100,8 @@ class response {
   std::uint8_t small_size_ = 0;
   char small_[110];  // a body with a token and no messages
   std::string_view fixed_{};
-  frame body_{};                                              // of this loop's session
-  detail::mail* carrier_ = nullptr;                           // of another's: it goes back there with the news
+  frame body_{};                     // of this loop's session
+  detail::mail* carrier_ = nullptr;  // of another's: it goes back there with the news
   detail::anchor* home_ = nullptr;
   detail::batch frames_{};
   std::vector<std::pair<std::string, std::string>> extra_{};  // of a refusal, or of a preflight's answer
@@ -112,7 +112,8 @@ class response {
 /// later receive, run or serve of that loop. It must not call into phx; it may keep the response, and destroy its exchange.
 template <class H>
 concept takes_responses = requires(H& h, response r) {
-  { h.respond(std::move(r)) } noexcept;
+  { h.respond(std::move(r)) }
+  noexcept;
 };
 
 /// A request under way. An HTTP connection has one as a member and uses it again and again, for one request at a time.
@@ -127,8 +128,8 @@ class exchange {
   exchange& operator=(exchange const&) = delete;
   ~exchange() { cancel(); }
 
-  /// The connection is gone, or nobody cares any more: there will be no response. What a poll waited for stays for the next; a
-  /// POST may be processed all the same. Inside the loop.
+  /// The connection is gone, or nobody cares any more: there will be no response. What a poll waited for stays for the next;
+  /// a POST may be processed all the same. Inside the loop.
   void cancel() noexcept;
   [[nodiscard]] bool waiting() const noexcept { return at_ != nullptr; }
 
@@ -142,12 +143,12 @@ class exchange {
   exchange* previous_ = nullptr;  // among those that wait, by deadline
   exchange* next_ = nullptr;
   time_point deadline_{};
-  detail::address session_{};     // where it waits
+  detail::address session_{};                    // where it waits
   std::uint32_t place_ = none, generation_ = 0;  // by which another loop names it
-  bool* gone_ = nullptr;          // wants to know
+  bool* gone_ = nullptr;                         // wants to know
   what what_ = what::poll;
-  bool here_ = false;             // the session is of this loop, and this poll its waiter
-  bool real_ = false;             // status_ of HTTP is the real one (v0.10)
+  bool here_ = false;  // the session is of this loop, and this poll its waiter
+  bool real_ = false;  // status_ of HTTP is the real one (v0.10)
   char token_[detail::token::text_size] = {};
   static constexpr std::uint32_t none = UINT32_MAX;
 };

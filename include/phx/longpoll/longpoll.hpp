@@ -1,7 +1,7 @@
 #ifndef PHX_LONGPOLL_LONGPOLL_HPP
 #define PHX_LONGPOLL_LONGPOLL_HPP
-// Long-polling (protocol 10): a Transport made of HTTP requests, for clients whose way is barred to WebSockets. No I/O in here:
-// a request goes in, a response comes out, at once or when there is something to tell or the window ends.
+// Long-polling (protocol 10): a Transport made of HTTP requests, for clients whose way is barred to WebSockets. No I/O in
+// here: a request goes in, a response comes out, at once or when there is something to tell or the window ends.
 //
 // What a host does, in the order in which it is made; it is destroyed the other way round.
 //
@@ -21,8 +21,8 @@
 //     if (mount.route(request.path) == phx::transport_kind::longpoll)
 //       polling.serve(c.asked, request, body, now);                            // c.respond is called, now or later
 //
-// Timers are the loop's: what loop.run returns covers them. A session belongs to the loop its first request came to; requests
-// for it that come to other loops are passed on, and answered where they came (a POST is copied once for that).
+// Timers are the loop's: what loop.run returns covers them. A session belongs to the loop its first request came to;
+// requests for it that come to other loops are passed on, and answered where they came (a POST is copied once for that).
 //
 // Better than Phoenix, and nobody can tell but by the clock or by what is not lost:
 // - a session that is gone is known at once, where Phoenix waits 2 s for nobody's answer;
@@ -44,9 +44,9 @@ struct options {
   /// finds itself, at one of the checks it makes every 1.5 windows, not polled for 1.5 windows or more.
   duration window = std::chrono::seconds(10);
   duration token_age = std::chrono::hours(24 * 14);  ///< then a token is nobody's; it is not renewed
-  std::size_t body = 8'000'000;                       ///< bytes of a POST; beyond: 400
-  std::uint32_t lines = 100;                          ///< of a batch that are read; the rest is dropped, and 200 all the same
-  std::size_t base64 = 10'000'000;                    ///< characters of one line of base64; beyond: 400
+  std::size_t body = 8'000'000;                      ///< bytes of a POST; beyond: 400
+  std::uint32_t lines = 100;                         ///< of a batch that are read; the rest is dropped, and 200 all the same
+  std::size_t base64 = 10'000'000;                   ///< characters of one line of base64; beyond: 400
   bool skip_empty_lines = false;  ///< Phoenix takes one for an empty binary frame: it ends the session, 408
   bool wake_at_end = false;       ///< a waiting poll is answered (204) when its session ends; Phoenix lets it wait
 };
@@ -71,8 +71,8 @@ class session {
   /// @return false: it has ended, touch nothing.
   [[nodiscard]] virtual bool receive(opcode, std::string_view, time_point) noexcept = 0;
   [[nodiscard]] virtual bool closing() const noexcept = 0;
-  virtual void doom() noexcept = 0;       ///< nobody polls it
-  virtual void gone() noexcept = 0;       ///< its loop goes
+  virtual void doom() noexcept = 0;  ///< nobody polls it
+  virtual void gone() noexcept = 0;  ///< its loop goes
   virtual void give_back(memory const&) noexcept = 0;
 
   service* home;
@@ -160,14 +160,11 @@ class service : private phx::detail::lodger {
   /// | GET, no token, one that is nobody's, or whose session has ended | a new session: 410 and its token |
   /// | GET, `connect` or `vsn` or the origin refused | 403; other refusals as on WebSockets (HTTP 400, 414, 429, 500, 503) |
   /// | GET, frames are there | 200, all of them |
-  /// | GET, none are there | waits: 200 with the first turn's; 204 when the window ends, also for one that a later GET replaced |
-  /// | POST, no token, one that is nobody's, or whose session has ended | 410 |
-  /// | POST, its frames processed | 200 |
-  /// | POST, not processed within the window, or the session died of it | 408 |
-  /// | POST, too long | HTTP 400; no base64: HTTP 500, the session lives |
-  /// | OPTIONS | HTTP 200, what CORS asks; another origin: 403 |
-  /// | anything else | HTTP 400 |
-  /// | loop draining, sessions::most reached, no entropy, no memory | HTTP 503: phoenix.js comes back |
+  /// | GET, none are there | waits: 200 with the first turn's; 204 when the window ends, also for one that a later GET
+  /// replaced | | POST, no token, one that is nobody's, or whose session has ended | 410 | | POST, its frames processed |
+  /// 200 | | POST, not processed within the window, or the session died of it | 408 | | POST, too long | HTTP 400; no
+  /// base64: HTTP 500, the session lives | | OPTIONS | HTTP 200, what CORS asks; another origin: 403 | | anything else |
+  /// HTTP 400 | | loop draining, sessions::most reached, no entropy, no memory | HTTP 503: phoenix.js comes back |
   void serve(exchange& x, phx::request const& from, std::string_view body, time_point now) noexcept;
 
   [[nodiscard]] std::uint32_t size() const noexcept { return live_; }  ///< sessions
@@ -354,7 +351,8 @@ inline response service::plain(std::uint16_t status) noexcept {
   r.json_ = false;
   return r;
 }
-/// @param real the status is HTTP's as well, as only 0.10 had it. Its clients read HTTP's, all later ones the JSON's. Not 204:
+/// @param real the status is HTTP's as well, as only 0.10 had it. Its clients read HTTP's, all later ones the JSON's. Not
+/// 204:
 ///   that has no body, and theirs take an empty 200 for it.
 inline response service::said(std::uint16_t status, bool real) noexcept {
   response r;
@@ -555,8 +553,8 @@ inline void service::poll(exchange& x, detail::address where) noexcept {
     s.waiter = &x;
     flush(s);
   } else {
-    detail::mail* const m = detail::mail::make(memory_(), detail::mail_kind::lodger,
-                                               std::string_view(x.token_, detail::token::text_size));
+    detail::mail* const m =
+        detail::mail::make(memory_(), detail::mail_kind::lodger, std::string_view(x.token_, detail::token::text_size));
     wait(x, exchange::what::poll);
     if (m == nullptr || !sit(places_, free_place_, &x, x.place_)) {
       if (m != nullptr) detail::mail::free(m);
@@ -596,8 +594,7 @@ inline void service::post(exchange& x, detail::address where, std::string_view b
   m->numbers[1] = static_cast<std::int64_t>(std::uint64_t{x.place_} << 32 | x.generation_);
   m->numbers[2] = service_;
   send_status const sent = all_.post(where.service, m, true);
-  if (sent != send_status::ok)
-    return finish(x, sent == send_status::closed ? said(410, x.real_) : plain(503));
+  if (sent != send_status::ok) return finish(x, sent == send_status::closed ? said(410, x.real_) : plain(503));
   if (!detail::loop_access::busy(loop_)) detail::loop_access::nudge(loop_);
 }
 
@@ -703,6 +700,7 @@ inline std::uint16_t service::compose(detail::session& s, std::string_view token
     while (*link != nullptr) {
       detail::kept* const k = *link;
       if (k->unfit) {
+        detail::loop_access::observer(loop_)({.what = noted::frame_dropped, .count = k->what.data().size()});
         *link = k->next;
         s.bytes -= k->what.data().size();
         --s.waiting;
@@ -788,8 +786,10 @@ inline void service::closed(detail::session& s, close_frame why) noexcept {
   forget(s);
   s.give_back(memory_());
   bool const wake = options_.wake_at_end || why.code == close_code::restart;
-  if (afar != nullptr && wake) reply(afar, 204);
-  else if (afar != nullptr) detail::mail::free(afar);
+  if (afar != nullptr && wake)
+    reply(afar, 204);
+  else if (afar != nullptr)
+    detail::mail::free(afar);
   if (x != nullptr && wake) finish(*x, with_token(204, *x));
 }
 
@@ -840,9 +840,9 @@ inline void service::take(detail::mail* m) noexcept {
       return reply(m, s == nullptr || s->closing() ? std::uint16_t{410} : process(*s, m->text(0), m->granted));
     }
     case word::cancel:
-      if (detail::session* const s = find(slot, generation);
-          s != nullptr && s->from_afar != nullptr && s->from_afar->numbers[1] == m->numbers[1] &&
-          s->from_afar->numbers[2] == m->numbers[2])
+      if (detail::session* const s = find(slot, generation); s != nullptr && s->from_afar != nullptr &&
+                                                             s->from_afar->numbers[1] == m->numbers[1] &&
+                                                             s->from_afar->numbers[2] == m->numbers[2])
         detail::mail::free(std::exchange(s->from_afar, nullptr));
       break;
     case word::answered: {
@@ -868,9 +868,7 @@ inline void service::take(detail::mail* m) noexcept {
       break;
     }
     case word::written:
-    case word::failed:
-      settled({slot, generation, m->generation}, static_cast<word>(m->number) == word::written);
-      break;
+    case word::failed: settled({slot, generation, m->generation}, static_cast<word>(m->number) == word::written); break;
   }
   detail::mail::free(m);
 }

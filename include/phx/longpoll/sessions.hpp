@@ -13,8 +13,8 @@
 
 namespace phx::inline PHX_BUILD::longpoll {
 
-/// Where tokens get their secret. fill: all `n` bytes, unpredictable, from any thread; false: there is none to be had, and no
-/// session is opened (503). The default asks std::random_device for each.
+/// Where tokens get their secret. fill: all `n` bytes, unpredictable, from any thread; false: there is none to be had, and
+/// no session is opened (503). The default asks std::random_device for each.
 struct entropy {
   void* host = nullptr;
   bool (*fill)(void* host, unsigned char* into, std::size_t n) noexcept = [](void*, unsigned char* into,
@@ -41,10 +41,11 @@ using phx::detail::mailbox_ref;
 
 /// What a token says: 64 bits to find the session by, 192 that prove the right to it.
 ///
-/// There is nothing in it but chance, and it means something only to the process whose table has it. A signed token (Phoenix's,
-/// protocol 10.1) can be guessed by whoever guesses or steals the key, and stays well signed after its session has ended; this
-/// one has no key to lose, 2^-192 for every try, and dies with its session. The 192 bits are compared in constant time. The
-/// 64 are compared as they come: who measured that would learn which sessions exist, not how to speak for one.
+/// There is nothing in it but chance, and it means something only to the process whose table has it. A signed token
+/// (Phoenix's, protocol 10.1) can be guessed by whoever guesses or steals the key, and stays well signed after its session
+/// has ended; this one has no key to lose, 2^-192 for every try, and dies with its session. The 192 bits are compared in
+/// constant time. The 64 are compared as they come: who measured that would learn which sessions exist, not how to speak for
+/// one.
 struct token {
   static constexpr std::size_t size = 32, finds = 8;
   static constexpr std::size_t text_size = 43;  // base64url, no padding
@@ -113,8 +114,8 @@ struct entry {
 
 }  // namespace detail
 
-/// The sessions of a process, of all its mounts and loops: owned next to the phx::endpoint. It outlives the services that were
-/// given it. A lookup takes one of 16 locks for the time of a few comparisons; nothing else of long-polling is shared.
+/// The sessions of a process, of all its mounts and loops: owned next to the phx::endpoint. It outlives the services that
+/// were given it. A lookup takes one of 16 locks for the time of a few comparisons; nothing else of long-polling is shared.
 class sessions {
  public:
   /// @param most sessions at once; beyond, who wants a new one is answered 503. Phoenix knows no such bound; a session that

@@ -11,8 +11,8 @@
 
 namespace phx::inline PHX_BUILD::longpoll::detail {
 
-/// The lines of a batch, one after the other: a body of millions of newlines costs nothing (CVE-2026-32689). As Elixir splits
-/// it: at `\n` and at `\r\n`, and what stands behind the last of them is a line too, though it be empty.
+/// The lines of a batch, one after the other: a body of millions of newlines costs nothing (CVE-2026-32689). As Elixir
+/// splits it: at `\n` and at `\r\n`, and what stands behind the last of them is a line too, though it be empty.
 class lines {
  public:
   explicit lines(std::string_view body) noexcept : rest_(body) {}

@@ -1,0 +1,84 @@
+// A long-poll's requests: whatever is in them, each is answered once, with JSON where it says so, and one session's bytes
+// end no other session. The first byte says what is asked, the rest is a body, a query or a token.
+#include <phx/channel/router.hpp>
+#include <phx/longpoll/longpoll.hpp>
+#include <phx/testing/fake_loop.hpp>
+
+#include "judge.hpp"
+
+namespace {
+
+using judge::must;
+
+struct echo {
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "shout") here.broadcast("shout", in.payload);
+    return phx::outcome::reply(in.payload);
+  }
+};
+struct line {
+  phx::longpoll::exchange asked{*this};
+  int responses = 0;
+  std::uint16_t status = 0;
+  std::string body{};
+  void respond(phx::longpoll::response r) noexcept {
+    ++responses;
+    status = r.status();
+    body = std::string(r.body());
+  }
+  [[nodiscard]] std::string token() const {
+    std::size_t const at = body.find(R"("token":")");
+    return at == std::string::npos ? "" : body.substr(at + 9, 43);
+  }
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
+  if (size == 0) return 0;
+  std::string_view const in(reinterpret_cast<char const*>(data) + 1, size - 1);
+  phx::router app;
+  app.channel<echo>("room:*");
+  phx::mount const mount{.path = "/socket", .longpoll = true};
+  phx::longpoll::sessions sessions;
+  phx::testing::fake_loops loops(2);
+  phx::longpoll::options how;
+  how.lines = 8;
+  how.base64 = 64;
+  how.skip_empty_lines = (*data & 64) != 0;
+  phx::longpoll::service_for<decltype(app)> first(sessions, loops[0], mount, app, how),
+      second(sessions, loops[1], mount, app, how);
+  line l, beside;
+  auto const ask = [&](phx::longpoll::service& s, line& on, char const* method, std::string const& target,
+                       std::span<phx::header const> headers, std::string_view body) {
+    on.responses = 0;
+    s.serve(on.asked, phx::request::of(method, target, headers), body, loops.now());
+    loops.settle();
+    if (on.asked.waiting()) loops.advance(how.window);
+    must(on.responses == 1, "one response to each request");
+    must(on.status == 200 || on.status == 400 || on.status == 414 || on.status == 500 || on.status == 503, "a known status");
+    must(on.status != 200 || on.body.empty() || judge::accepts(on.body), "the body is JSON");
+  };
+  std::string const base = "/socket/longpoll?vsn=2.0.0";
+  ask(first, beside, "GET", base, {}, {});
+  ask(first, l, "GET", base, {}, {});
+  std::string const token = l.token(), other = beside.token();
+  std::vector<phx::header> headers;
+  phx::longpoll::service& at = (*data & 32) != 0 ? static_cast<phx::longpoll::service&>(second) : first;
+  switch (*data & 3) {
+    case 0: headers.push_back({"content-type", "application/x-ndjson"}); [[fallthrough]];
+    case 1: ask(at, l, "POST", base + "&token=" + token, headers, in); break;
+    case 2: ask(at, l, "GET", "/socket/longpoll?" + std::string(in), headers, {}); break;
+    default:
+      headers.push_back({"x-phoenix-longpoll-token", in});
+      headers.push_back({"origin", in});
+      headers.push_back({"access-control-request-headers", in});
+      for (char const* const method : {"POST", "GET", "OPTIONS"}) ask(at, l, method, base, headers, in);
+  }
+  ask(at, l, "GET", base + "&token=" + token, {}, {});
+  ask(at, beside, "POST", base + "&token=" + other, {}, R"([null,"1","phoenix","heartbeat",{}])");
+  must(beside.body == R"({"status":200})", "the other session lives");
+  ask(at, beside, "GET", base + "&token=" + other, {}, {});
+  must(beside.body.find(R"(\"1\",\"phoenix\",\"phx_reply\")") != std::string::npos, "and gets its own answers");
+  return 0;
+}

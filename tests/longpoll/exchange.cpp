@@ -1,0 +1,155 @@
+#include <phx/longpoll/exchange.hpp>
+
+#include <support/polls.hpp>
+
+#include <doctest/doctest.h>
+
+namespace {
+
+using namespace support;
+
+/// A connection that goes with its response.
+struct brief_life {
+  std::optional<phx::longpoll::exchange> asked{std::in_place, *this};
+  int responses = 0;
+  void respond(phx::longpoll::response) noexcept {
+    ++responses;
+    asked.reset();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("exchange: one that is cancelled or destroyed gets no response, and its frames stay for the next poll") {
+  for (bool const destroyed : {false, true}) {
+    polls p;
+    std::string const token = p.joined();
+    auto t = std::make_unique<tab>();
+    p.ask(*t, {.token = token});
+    CHECK(t->asked.waiting());
+    if (destroyed)
+      t.reset();
+    else
+      t->asked.cancel();
+    (void)p.here.endpoint().broadcast("room:a", "news", {});
+    p.here.settle();
+    if (t != nullptr) CHECK(t->responses == 0);
+    CHECK(p.poll(token).messages() == '"' + shouted("news", "{}") + '"');
+    p.here.advance(10s);
+    if (t != nullptr) CHECK(t->responses == 0);
+  }
+}
+
+TEST_CASE("exchange: it may go while it responds, at once, at a frame and at the window's end") {
+  polls p;
+  std::string const token = p.joined();
+  auto const ask = [&](brief_life& b, std::string const& query) {
+    p.services[0]->serve(*b.asked, phx::request::of("GET", "/socket/longpoll?vsn=2.0.0" + query, {}), {}, p.here.now());
+  };
+  brief_life opens, hears, waits;
+  ask(opens, "");
+  CHECK(opens.responses == 1);
+  ask(hears, "&token=" + token);
+  (void)p.here.endpoint().broadcast("room:a", "news", {});
+  p.here.settle();
+  CHECK(hears.responses == 1);
+  ask(waits, "&token=" + token);
+  p.here.advance(10s);
+  CHECK(waits.responses == 1);
+}
+
+TEST_CASE("exchange: a second request on it cancels the first") {
+  polls p;
+  std::string const a = p.joined(), b = p.joined();
+  tab t;
+  p.ask(t, {.token = a});
+  p.ask(t, {.token = b});
+  p.here.advance(10s);
+  CHECK(t.responses == 1);
+  CHECK(t.last.token() == b);
+}
+
+TEST_CASE("response: frames that were not written come with the next poll, before newer ones, in their order") {
+  polls p;
+  std::string const token = p.joined();
+  tab lost;
+  lost.fails = true;
+  (void)p.post(token, R"(["1","2","room:a","shout",{"n":1}])");
+  (void)p.post(token, R"(["1","3","room:a","shout",{"n":2}])");
+  p.ask(lost, {.token = token});
+  CHECK(lost.responses == 1);
+  (void)p.post(token, R"(["1","4","room:a","shout",{"n":3}])");
+  auto const n = [](int i) { return shouted("shout", "{\"n\":" + std::to_string(i) + "}"); };
+  CHECK(p.poll(token).messages() == '"' + n(1) + "\",\"" + n(2) + "\",\"" + n(3) + '"');
+  tab t;
+  p.ask(t, {.token = token});
+  CHECK(t.asked.waiting());
+}
+
+TEST_CASE("response: of two that are being written, the one that fails is told again, the other is not") {
+  polls p;
+  std::string const token = p.joined();
+  tab first, second;
+  first.hold = second.hold = true;
+  (void)p.post(token, R"(["1","2","room:a","shout",{"n":1}])");
+  p.ask(first, {.token = token});
+  (void)p.post(token, R"(["1","3","room:a","shout",{"n":2}])");
+  p.ask(second, {.token = token});
+  first.held[0].failed();
+  second.held.clear();
+  CHECK(p.poll(token).messages() == '"' + shouted("shout", R"({"n":1})") + '"');
+  first.held.clear();  // told once
+  tab t;
+  p.ask(t, {.token = token});
+  CHECK(t.asked.waiting());
+}
+
+TEST_CASE("response: one that fails answers a poll that waits already") {
+  polls p;
+  std::string const token = p.joined();
+  tab first, waits;
+  first.hold = true;
+  (void)p.post(token, R"(["1","2","room:a","shout",{"n":1}])");
+  p.ask(first, {.token = token});
+  p.ask(waits, {.token = token});
+  CHECK(waits.asked.waiting());
+  first.held[0].failed();
+  CHECK(waits.last.messages() == '"' + shouted("shout", R"({"n":1})") + '"');
+}
+
+TEST_CASE("response: it outlives its session and its service") {
+  tab t, u;
+  t.hold = u.hold = true;
+  {
+    polls p;
+    std::string const token = p.open(0, "vsn=2.0.0&user=bob"), other = p.joined();
+    (void)p.post(token, R"([null,"1","phoenix","heartbeat",{}])");
+    (void)p.post(other, R"([null,"1","phoenix","heartbeat",{}])");
+    p.ask(t, {.token = token});
+    p.ask(u, {.token = other});
+    CHECK(t.last.says(200));
+    (void)p.here.endpoint().disconnect("user:bob");
+    p.here.settle();
+    CHECK(p.sessions.size() == 1);
+    std::string const body(t.held[0].body());
+    t.held[0].failed();
+    CHECK(body.find("heartbeat") == std::string::npos);
+  }
+  CHECK(u.held[0].body().find("phx_reply") != std::string_view::npos);
+  u.held[0].failed();
+  u.held.clear();
+}
+
+TEST_CASE("response: moved, it is the same one") {
+  polls p;
+  tab t, u;
+  t.hold = u.hold = true;
+  p.ask(t, {});
+  p.ask(u, {.method = "OPTIONS", .headers = {{"access-control-request-headers", "a-header-of-some-length"}}});
+  phx::longpoll::response r = std::move(t.held[0]);
+  CHECK(r.body() == t.last.body);
+  r = std::move(u.held[0]);
+  CHECK(r.http().headers.size() == 5);
+  CHECK(r.http().status == 200);
+  CHECK(r.body().empty());
+}
