@@ -68,7 +68,8 @@ TEST_CASE("frame_builder: more than was asked for costs a copy, not a frame") {
   for (int i = 0; i < 20'000; ++i) {
     out.append("part ");
     out.append('x');
-    expected += "part x";
+    out.append_all("", 'y', std::string_view("z, "), std::string_view());
+    expected += "part xyz, ";
   }
   CHECK(out.size() == expected.size());
   CHECK(out.finish().data() == expected);
@@ -116,6 +117,7 @@ TEST_CASE("frame_builder: without memory it swallows the rest and gives no frame
       out.append('y');
       out.append("z");
       out.quoted("q");
+      out.append_all('a', "b");
       CHECK(out.failed());
       CHECK(out.finish().empty());
       CHECK_FALSE(out.failed());

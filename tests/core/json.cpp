@@ -31,11 +31,12 @@ std::string nested(std::size_t depth, std::string_view open, std::string_view cl
   return text;
 }
 
-/// Each piece behind every offset into a word, so that it meets the eight-byte steps at every phase.
+/// Each piece behind every offset into a word and two vectors, so that it meets the steps of eight, sixteen and thirty-two
+/// bytes at every phase.
 template <class F>
 void at_every_phase(std::string_view piece, F&& f) {
-  for (std::size_t before = 0; before < 17; ++before)
-    for (std::size_t after : {0u, 1u, 5u, 9u, 20u})
+  for (std::size_t before = 0; before < 34; ++before)
+    for (std::size_t after : {0u, 5u, 9u, 33u})
       f("\"" + std::string(before, 'a') + std::string(piece) + std::string(after, 'b') + "\"");
 }
 
@@ -245,6 +246,82 @@ TEST_CASE("json: strings are read alike wherever they fall into a word") {
     });
 }
 
+TEST_CASE("json: eight bytes at a time and sixteen see the same") {
+  using json::detail::scanner_of;
+  auto const same = [](std::string const& text) {
+    CAPTURE(text);
+    std::vector<char> const exact(text.begin(), text.end());
+    char const* const from = exact.data();
+    scanner_of<json::detail::word_block> words(from + exact.size(), 16);
+    scanner_of<json::detail::block> blocks(from + exact.size(), 16);
+    CHECK(words.value(from, *from) == blocks.value(from, *from));
+    CHECK(words.fault == blocks.fault);
+    CHECK(words.stopped == blocks.stopped);
+    CHECK(words.escaped == blocks.escaped);
+  };
+  for (int c = 0; c < 256; ++c)
+    for (std::size_t const before : {0u, 1u, 7u, 8u, 15u, 16u, 31u, 32u, 40u})
+      for (std::size_t const after : {0u, 3u, 40u})
+        same('"' + std::string(before, 'a') + static_cast<char>(c) + std::string(after, 'b') + '"');
+  for (std::string_view const piece : {"\\n", "\\", "é", "\xc3", "日本語", "\xe6\x97", "\x1f"})
+    at_every_phase(piece, [&](std::string const& text) {
+      same(text);
+      same("[" + text + "]");
+      same("{" + text + ":" + text + "}");
+    });
+}
+
+TEST_CASE("json: what closes a connection is invalid UTF-8 wherever it stands, and looked for only behind the first fault") {
+  auto const why = [](std::string_view text) {
+    json::cursor c(text, 2);
+    std::string_view raw;
+    REQUIRE_FALSE((c.value(raw) && c.done()));
+    return c.refusal();
+  };
+  for (std::string_view const broken : {"[1 2", "[\"\x01\"", "[\"\\x\"", "[[[", "[1] 2", "[tru", "[-", "[1e400"}) {
+    CAPTURE(broken);
+    CHECK(why(broken) == (broken == "[[[" ? errc::too_deep : errc::not_json));
+    for (std::string_view const valid : {"é", "日本語 and more of it", "plain, longer than a word and than a vector"}) {
+      CHECK(why(std::string(broken) + std::string(valid)) == why(broken));
+      CHECK(why(std::string(broken) + std::string(valid) + "\xc3") == errc::invalid_utf8);
+      CHECK(why(std::string(broken) + "\xff" + std::string(valid)) == errc::invalid_utf8);
+    }
+  }
+  CHECK(why("[\"\xc3\"]") == errc::invalid_utf8);
+}
+
+TEST_CASE("json: a compact string is a short one without escapes, with a comma right behind it") {
+  std::string const far(32, ' ');
+  std::string_view raw;
+  std::string const text = "\"ab\",\"\",\"123456789012345\",1" + far;
+  json::cursor some(text, 2);
+  REQUIRE(some.compact_string(raw));
+  CHECK(raw == "\"ab\"");
+  REQUIRE(some.compact_string(raw));
+  CHECK(raw == "\"\"");
+  if constexpr (json::detail::block::size == 16) {
+    REQUIRE(some.compact_string(raw));
+    CHECK(raw == "\"123456789012345\"");
+    CHECK_FALSE(some.compact_string(raw));
+    REQUIRE(some.value(raw));
+    CHECK(raw == "1");
+    CHECK(some.done());
+  }
+  for (std::string_view const other :
+       {"\"a\" ,", "\"a\"]", " \"a\",", "\"a\\n\",", "\"é\",", "\"a\n\",", "\"1234567890123456\",", "7,"}) {
+    CAPTURE(other);
+    std::string const whole = std::string(other) + far;
+    json::cursor none(whole, 2);
+    CHECK_FALSE(none.compact_string(raw));
+  }
+  // Never beyond the end: a sanitizer would say so.
+  for (std::string_view const short_one : {"", "\"", "\"a", "\"a\"", "\"a\",", "\"a\",\"b\""}) {
+    std::vector<char> const exact(short_one.begin(), short_one.end());
+    json::cursor none({exact.data(), exact.size()}, 2);
+    CHECK_FALSE(none.compact_string(raw));
+  }
+}
+
 TEST_CASE("json: text that is not UTF-8 is told from text that is not JSON") {
   for (std::string_view const bad : {"\x80",
                                      "\xbf",
@@ -283,6 +360,7 @@ TEST_CASE("json: text that is not UTF-8 is told from text that is not JSON") {
   CHECK(json::utf8(""));
   CHECK(json::utf8("plain ASCII, longer than a word"));
   CHECK(json::utf8("ASCII, dann Grüße, ₤, 😀 und mehr"));
+  CHECK(json::utf8("привет \"мир\"\n\x01 日本語"));  // what a string must not hold is UTF-8 all the same
 }
 
 TEST_CASE("json: nesting is bounded, by arrays and objects alike") {

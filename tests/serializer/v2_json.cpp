@@ -170,6 +170,8 @@ TEST_CASE("v2_json: text that is not UTF-8 is told from everything else that is 
   CHECK(c.decode("hello \xc3\x28") == errc::invalid_utf8);
   CHECK(c.decode("{\"\xc3(\"}") == errc::invalid_utf8);
   CHECK(c.decode("[1,2,3] \xff") == errc::invalid_utf8);
+  CHECK(c.decode("[1,2,3,4,[} , \"\xff") == errc::invalid_utf8);
+  CHECK(c.decode("{\"topic\":1} \xff") == errc::invalid_utf8);
   CHECK(c.decode("[null,\"1\",\"t\",\"e\",{}]\xe2\x82") == errc::invalid_utf8);
 }
 

@@ -29,9 +29,7 @@ class frame {
   [[nodiscard]] bool empty() const noexcept { return block_ == nullptr; }
   [[nodiscard]] opcode op() const noexcept { return info().op; }
   /// The message itself, without WebSocket framing.
-  [[nodiscard]] std::string_view data() const noexcept {
-    return {block_->bytes() + sizeof(head), info().size};
-  }
+  [[nodiscard]] std::string_view data() const noexcept { return {block_->bytes() + sizeof(head), info().size}; }
   /// The same with its RFC 6455 header before it, in one piece: a server's frames are unmasked, so these bytes serve every
   /// host that writes raw sockets.
   [[nodiscard]] std::string_view websocket() const noexcept {
@@ -56,8 +54,8 @@ class frame {
   detail::block* block_ = nullptr;
 };
 
-/// Blocks that were frames, kept to be frames again: what makes echo and broadcast allocate nothing once warm. Belongs to one
-/// loop. A frame still held by a transport, on whatever thread, is left alone: its count says so.
+/// Blocks that were frames, kept to be frames again: what makes echo and broadcast allocate nothing once warm. Belongs to
+/// one loop. A frame still held by a transport, on whatever thread, is left alone: its count says so.
 class frame_pool {
  public:
   static constexpr std::size_t most = 64;            ///< blocks kept
@@ -134,6 +132,15 @@ class frame_builder {
     if (size_ == room_ && !grow(1)) return;
     at_[size_++] = byte;
   }
+  /// Appends characters and texts one behind the other, with one look at whether there is room.
+  template <class... Part>
+  void append_all(Part const&... parts) noexcept {
+    std::size_t const more = (std::size_t{0} + ... + size_of(parts));
+    if (more > room_ - size_ && !grow(more)) return;
+    char* to = at_ + size_;
+    ((to = put(to, parts)), ...);
+    size_ += more;
+  }
   /// Appends `text` as a JSON string with no needless escapes: `"`, `\` and control characters only.
   void quoted(std::string_view text) noexcept {
     append('"');
@@ -193,6 +200,17 @@ class frame_builder {
   }
 
  private:
+  [[nodiscard]] static constexpr std::size_t size_of(char) noexcept { return 1; }
+  [[nodiscard]] static constexpr std::size_t size_of(std::string_view text) noexcept { return text.size(); }
+  [[nodiscard]] static char* put(char* to, char byte) noexcept {
+    *to = byte;
+    return to + 1;
+  }
+  [[nodiscard]] static char* put(char* to, std::string_view text) noexcept {
+    std::size_t const n = text.size();
+    if (n != 0) std::memcpy(to, text.data(), n);
+    return to + n;
+  }
   [[nodiscard]] bool grow(std::size_t more) noexcept {
     if (block_ == nullptr || failed_) {
       failed_ = true;

@@ -13,6 +13,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__SSE2__) || defined(_M_X64)
+#include <emmintrin.h>
+#endif
+
 namespace phx::inline PHX_BUILD::json {
 
 /// No depth beyond this can be configured: the scanner keeps one bit per open container on the stack.
@@ -43,8 +47,54 @@ inline constexpr std::uint64_t high_bits = every_byte * 0x80;
 /// The high bit of each byte that a string scan must stop at: a quote, a backslash, a control character, the first of a
 /// multi-byte character; exact as above.
 [[nodiscard]] constexpr std::uint64_t stops(std::uint64_t word) noexcept { return (ascii_stops(word) | word) & high_bits; }
-[[nodiscard]] constexpr bool stops(unsigned char c) noexcept { return c < 0x20 || c == '"' || c == '\\' || c >= 0x80; }
 
+/// Bytes looked at together: eight in a word, on any machine. `find_stop` and `find_wide` answer how many bytes come before
+/// the first that a string scan must stop at, or before the first of a multi-byte character; `size` if there is none.
+/// `two_pass`: two blocks have nothing to stop at.
+struct word_block {
+  static constexpr std::size_t size = 8;
+  [[nodiscard]] static bool two_pass(char const* at) noexcept { return (stops(eight(at)) | stops(eight(at + 8))) == 0; }
+  [[nodiscard]] static std::size_t find_stop(char const* at) noexcept { return first(stops(eight(at))); }
+  [[nodiscard]] static std::size_t find_wide(char const* at) noexcept { return first(eight(at) & high_bits); }
+
+ private:
+  [[nodiscard]] static std::size_t first(std::uint64_t found) noexcept {
+    return static_cast<std::size_t>(std::countr_zero(found)) >> 3;
+  }
+};
+#if defined(__SSE2__) || defined(_M_X64)
+/// Sixteen in a vector, which every x86-64 has. Nothing wider: what is worth scanning here is mostly shorter.
+struct vector_block {
+  static constexpr std::size_t size = 16;
+  [[nodiscard]] static bool two_pass(char const* at) noexcept {
+    return _mm_movemask_epi8(_mm_or_si128(stopping(load(at)), stopping(load(at + 16)))) == 0;
+  }
+  [[nodiscard]] static std::size_t find_stop(char const* at) noexcept { return first(stopping(load(at))); }
+  [[nodiscard]] static std::size_t find_wide(char const* at) noexcept { return first(load(at)); }
+
+ private:
+  [[nodiscard]] static __m128i stopping(__m128i bytes) noexcept {
+    // As signed bytes those of multi-byte characters are below the space, as control characters are.
+    __m128i const low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+    __m128i const quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    __m128i const backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    return _mm_or_si128(low, _mm_or_si128(quote, backslash));
+  }
+  [[nodiscard]] static __m128i load(char const* at) noexcept {
+    __m128i bytes;
+    std::memcpy(&bytes, at, sizeof(bytes));
+    return bytes;
+  }
+  [[nodiscard]] static std::size_t first(__m128i found) noexcept {
+    return static_cast<std::size_t>(std::countr_zero(static_cast<unsigned>(_mm_movemask_epi8(found)) | 0x10000u));
+  }
+};
+using block = vector_block;
+#else
+using block = word_block;
+#endif
+
+[[nodiscard]] constexpr bool stops(unsigned char c) noexcept { return c < 0x20 || c == '"' || c == '\\' || c >= 0x80; }
 [[nodiscard]] constexpr bool digit(char c) noexcept { return static_cast<unsigned char>(c - '0') < 10; }
 [[nodiscard]] constexpr bool space(char c) noexcept { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
@@ -74,8 +124,9 @@ inline constexpr std::uint64_t high_bits = every_byte * 0x80;
 }
 
 /// Goes on from a character boundary over text with multi-byte characters, eight bytes at a time, as long as they are
-/// plainly UTF-8 and hold nothing that ends a run of characters in a string. Stops on a boundary. Leads whose next byte has
-/// a range of its own (E0, ED, F0 and above), and the two that are never right, are left to multibyte().
+/// plainly UTF-8 and, `in_string`, hold nothing that ends a run of characters in a string. Stops on a boundary. Leads whose
+/// next byte has a range of its own (E0, ED, F0 and above), and the two that are never right, are left to multibyte().
+template <bool in_string>
 [[nodiscard]] inline char const* skip_multibyte(char const* at, char const* end) noexcept {
   constexpr auto has = [](std::uint64_t word, std::uint64_t byte) {
     std::uint64_t const zero = word ^ every_byte * byte;
@@ -87,7 +138,7 @@ inline constexpr std::uint64_t high_bits = every_byte * 0x80;
     std::uint64_t const wide = word & high_bits;
     std::uint64_t const lead = wide & word << 1, lead3 = lead & word << 2, lead4 = lead3 & word << 3;
     std::uint64_t const odd = lead4 | has(word, 0xe0) | has(word, 0xed) | has(word & every_byte * 0xfe, 0xc0);
-    if ((ascii_stops(word) & ~word & high_bits) != 0 || odd != 0 || wide == 0) break;
+    if ((in_string && (ascii_stops(word) & ~word & high_bits) != 0) || odd != 0 || wide == 0) break;
     if ((wide & ~lead) != (due | lead << 8 | lead3 << 16)) break;
     due = lead >> 56 | lead3 >> 48;
     at += 8;
@@ -221,40 +272,25 @@ struct escape {
   return compared == first_beyond.size();  // a shorter prefix is below: the last digit of the bound is not 0
 }
 
-/// One pass over one value. The functions answer where it ends; null, with `fault` set, where there is none.
-class scanner {
+/// One pass over one value. The functions answer where it ends; null, with `fault` and `stopped` set, where there is none.
+/// @tparam Block what bytes are looked at in; only tests name it.
+template <class Block>
+class scanner_of {
  public:
-  explicit scanner(char const* end, std::uint32_t depth) noexcept : end_(end), depth_(depth < deepest ? depth : deepest) {}
+  explicit scanner_of(char const* end, std::uint32_t depth) noexcept
+      : end_(end), depth_(depth < deepest ? depth : deepest) {}
 
   errc fault = errc::none;
-  bool escaped = false;  ///< a string since this was last cleared had a backslash in it
+  char const* stopped = nullptr;  ///< where the fault is: before it all is right, and it is no character's middle
+  bool escaped = false;           ///< a string since this was last cleared had a backslash in it
 
   /// @param at behind the opening quote.
   [[nodiscard]] char const* string(char const* at) noexcept {
-    for (;;) {
-      std::uint64_t found = 0;
-      while (end_ - at >= 8 && (found = stops(eight(at))) == 0) at += 8;
-      if (found != 0)
-        at += std::countr_zero(found) >> 3;
-      else
-        while (at != end_ && !stops(static_cast<unsigned char>(*at))) ++at;
-      if (at == end_) return refuse(errc::not_json);
-      if (*at == '"') return at + 1;
-      if (*at == '\\') {
-        std::size_t const length = read_escape(at, end_).length;
-        if (length == 0) return refuse(errc::not_json);
-        escaped = true;
-        at += length;
-        continue;
-      }
-      if (static_cast<unsigned char>(*at) < 0x20) return refuse(errc::not_json);
-      at = skip_multibyte(at, end_);
-      while (at != end_ && static_cast<unsigned char>(*at) >= 0x80) {
-        std::size_t const length = multibyte(at, end_);
-        if (length == 0) return refuse(errc::invalid_utf8);
-        at += length;
-      }
+    if (room(at) >= Block::size) {  // most strings end here
+      std::size_t const run = Block::find_stop(at);
+      if (run != Block::size && at[run] == '"') return at + run + 1;
     }
+    return long_string(at);
   }
 
   /// @param at where the value begins, spaces skipped. @param first what stands there.
@@ -264,9 +300,41 @@ class scanner {
   }
 
  private:
-  [[nodiscard]] char const* refuse(errc why) noexcept {
+  [[nodiscard]] char const* refuse(char const* at, errc why) noexcept {
     fault = why;
+    stopped = at;
     return nullptr;
+  }
+  [[nodiscard]] std::size_t room(char const* at) const noexcept { return static_cast<std::size_t>(end_ - at); }
+
+  [[nodiscard]] char const* long_string(char const* at) noexcept {
+    for (;;) {
+      std::size_t run = Block::size;
+      while (room(at) >= 2 * Block::size && Block::two_pass(at)) at += 2 * Block::size;
+      while (room(at) >= Block::size && (run = Block::find_stop(at)) == Block::size) at += Block::size;
+      if (run != Block::size) {
+        at += run;
+      } else {
+        if (room(at) >= word_block::size) at += word_block::find_stop(at);
+        while (at != end_ && !stops(static_cast<unsigned char>(*at))) ++at;
+      }
+      if (at == end_) return refuse(at, errc::not_json);
+      if (*at == '"') return at + 1;
+      if (*at == '\\') {
+        std::size_t const length = read_escape(at, end_).length;
+        if (length == 0) return refuse(at, errc::not_json);
+        escaped = true;
+        at += length;
+        continue;
+      }
+      if (static_cast<unsigned char>(*at) < 0x20) return refuse(at, errc::not_json);
+      at = skip_multibyte<true>(at, end_);
+      while (at != end_ && static_cast<unsigned char>(*at) >= 0x80) {
+        std::size_t const length = multibyte(at, end_);
+        if (length == 0) return refuse(at, errc::invalid_utf8);
+        at += length;
+      }
+    }
   }
 
   [[nodiscard]] char const* container(char const* at) noexcept {
@@ -280,7 +348,7 @@ class scanner {
         at = string(at + 1);
         if (at == nullptr) return nullptr;
       } else if (first == '{' || first == '[') {
-        if (level == depth_) return refuse(errc::too_deep);
+        if (level == depth_) return refuse(at, errc::too_deep);
         if (level != 0 && level % 64 == 0) spilt[level / 64 - 1] = open;
         open = open << 1 | (first == '{');
         ++level;
@@ -300,7 +368,7 @@ class scanner {
           if (object && (at = key(at)) == nullptr) return nullptr;
           break;
         }
-        if (next != (object ? '}' : ']')) return refuse(errc::not_json);
+        if (next != (object ? '}' : ']')) return refuse(at, errc::not_json);
         ++at;
         if (--level == 0) return at;
         open = level % 64 == 0 ? spilt[level / 64 - 1] : open >> 1;
@@ -310,10 +378,10 @@ class scanner {
 
   /// A key and its colon.
   [[nodiscard]] char const* key(char const* at) noexcept {
-    if (skip_space(at, end_) != '"') return refuse(errc::not_json);
+    if (skip_space(at, end_) != '"') return refuse(at, errc::not_json);
     at = string(at + 1);
     if (at == nullptr) return nullptr;
-    if (skip_space(at, end_) != ':') return refuse(errc::not_json);
+    if (skip_space(at, end_) != ':') return refuse(at, errc::not_json);
     return at + 1;
   }
 
@@ -328,7 +396,7 @@ class scanner {
 
   [[nodiscard]] char const* word(char const* at, std::string_view text) noexcept {
     if (static_cast<std::size_t>(end_ - at) < text.size() || std::memcmp(at, text.data(), text.size()) != 0)
-      return refuse(errc::not_json);
+      return refuse(at, errc::not_json);
     return at + text.size();
   }
 
@@ -337,24 +405,31 @@ class scanner {
     if (peek(at, end_) == '-') ++at;
     char const* const whole = at;
     at = digits(at);
-    if (at == whole || (*whole == '0' && at - whole > 1)) return refuse(errc::not_json);
+    if (at == whole || (*whole == '0' && at - whole > 1)) return refuse(at, errc::not_json);
     bool check = at - whole > 308;
     if (peek(at, end_) == '.') {
       char const* const from = at + 1;
       at = digits(from);
-      if (at == from) return refuse(errc::not_json);
+      if (at == from) return refuse(at, errc::not_json);
     }
     if (char const e = peek(at, end_); e == 'e' || e == 'E') {
       char const* from = at + 1;
       if (char const sign = peek(from, end_); sign == '+' || sign == '-') ++from;
       at = digits(from);
-      if (at == from) return refuse(errc::not_json);
+      if (at == from) return refuse(at, errc::not_json);
       check |= at - from > 2 || at - whole > 200;  // below: not more than 1e(200 + 99)
     }
-    if (check && beyond_double(first, at)) return refuse(errc::not_json);
+    if (check && beyond_double(first, at)) return refuse(at, errc::not_json);
     return at;
   }
   [[nodiscard]] char const* digits(char const* at) const noexcept {
+    while (room(at) >= 8) {
+      // The high bit of each byte that is no digit; the lowest is exact.
+      std::uint64_t const value = eight(at) ^ every_byte * '0';
+      std::uint64_t const other = ((value + every_byte * (0x80 - 10)) | value) & high_bits;
+      if (other != 0) return at + (std::countr_zero(other) >> 3);
+      at += 8;
+    }
     while (at != end_ && digit(*at)) ++at;
     return at;
   }
@@ -362,6 +437,7 @@ class scanner {
   char const* end_;
   std::uint32_t depth_;
 };
+using scanner = scanner_of<block>;
 
 /// The bytes a string token stands for, one after the other.
 class unescaped {
@@ -391,14 +467,20 @@ class unescaped {
 
 /// Is all of `text` UTF-8?
 [[nodiscard]] inline bool utf8(std::string_view text) noexcept {
+  using detail::block;
   char const* at = text.data();
   char const* const end = at + text.size();
   while (at != end) {
-    if (end - at >= 8 && (detail::eight(at) & detail::high_bits) == 0) {
-      at += 8;
+    if (static_cast<std::size_t>(end - at) >= block::size) {
+      std::size_t const plain = block::find_wide(at);
+      at += plain;
+      if (plain == block::size) continue;
     } else if (static_cast<unsigned char>(*at) < 0x80) {
       ++at;
-    } else {
+      continue;
+    }
+    at = detail::skip_multibyte<false>(at, end);
+    while (at != end && static_cast<unsigned char>(*at) >= 0x80) {
       std::size_t const length = detail::multibyte(at, end);
       if (length == 0) return false;
       at += length;
@@ -435,6 +517,16 @@ class cursor {
     at_ = behind;
     return true;
   }
+  /// Takes a short string without escapes that has a comma right behind it, as clients write all that stands before a
+  /// payload. False, and nothing taken, where there is anything else: value() and take() then say what.
+  [[nodiscard]] bool compact_string(std::string_view& raw) noexcept {
+    if (static_cast<std::size_t>(end_ - at_) < detail::block::size + 2 || *at_ != '"') return false;
+    std::size_t const run = detail::block::find_stop(at_ + 1);
+    if (run == detail::block::size || at_[run + 1] != '"' || at_[run + 2] != ',') return false;
+    raw = {at_, run + 2};
+    at_ += run + 3;
+    return true;
+  }
   /// Nothing but spaces is left.
   [[nodiscard]] bool done() noexcept {
     static_cast<void>(detail::skip_space(at_, end_));
@@ -442,8 +534,17 @@ class cursor {
   }
   /// Had the last value no escape anywhere? A string token then stands for its own bytes.
   [[nodiscard]] bool plain() const noexcept { return !scan_.escaped; }
-  /// not_json, too_deep or invalid_utf8 after value() failed, else none.
+  /// not_json, too_deep or invalid_utf8 after value() failed, else none. The first fault counts.
   [[nodiscard]] errc fault() const noexcept { return scan_.fault; }
+  /// The same for a text that closes its connection: invalid_utf8 anywhere outranks the rest (protocol 3.6). Looks only at
+  /// what has not been looked at yet. To be asked once value(), or a take() or done() without which the text is no JSON,
+  /// said no.
+  [[nodiscard]] errc refusal() const noexcept {
+    if (scan_.fault == errc::invalid_utf8) return errc::invalid_utf8;
+    char const* const from = scan_.fault == errc::none ? at_ : scan_.stopped;
+    if (!utf8({from, static_cast<std::size_t>(end_ - from)})) return errc::invalid_utf8;
+    return scan_.fault == errc::none ? errc::not_json : scan_.fault;
+  }
 
  private:
   char const* at_;

@@ -123,6 +123,14 @@ struct payload_access {
     p.borrowed_ = true;
     return p;
   }
+  /// Makes `into` borrow the text of one JSON value, without spaces around it.
+  static void borrow_json(std::string_view token, payload& into) noexcept {
+    into.drop();
+    into.data_ = token.data();
+    into.size_ = static_cast<std::uint32_t>(token.size());
+    into.shape_ = token.front() == '{' ? payload::shape::object : payload::shape::other;
+    into.borrowed_ = true;
+  }
   /// The same bytes without a count: for a record that does not outlive `p`.
   [[nodiscard]] static payload lend(payload const& p) noexcept {
     payload q;

@@ -41,23 +41,23 @@ struct v1_json_of {
     json::cursor c(in, room.json_depth);
     std::string_view found[fields];
     bool plain[fields] = {};
-    bool whole = c.take('{');
-    if (whole && !c.take('}')) {
+    if (!c.take('{')) return detail::another_shape(in, room);
+    if (!c.take('}')) {
       do {
         std::string_view key, value;
-        whole = c.value(key) && key.front() == '"';
-        field const f = whole ? field_of(key, c.plain()) : unknown;
-        whole = whole && c.take(':') && c.value(value);
-        if (whole && f != unknown && found[f].empty()) {
+        if (!c.value(key) || key.front() != '"') return c.refusal();
+        field const f = field_of(key, c.plain());
+        if (!c.take(':') || !c.value(value)) return c.refusal();
+        if (f != unknown && found[f].empty()) {
           found[f] = value;
           plain[f] = c.plain();
         }
-      } while (whole && c.take(','));
-      whole = whole && c.take('}');
+      } while (c.take(','));
+      if (!c.take('}')) return c.refusal();
     }
-    whole = whole && c.done();
-    whole = whole && !found[topic].empty() && !found[event_].empty() && !found[payload_].empty();
-    if (!whole || (W.ref_required && found[ref].empty())) return detail::unreadable(in, room);
+    if (!c.done()) return c.refusal();
+    if (found[topic].empty() || found[event_].empty() || found[payload_].empty() || (W.ref_required && found[ref].empty()))
+      return errc::wrong_shape;
 
     if (!detail::ref_fits(found[join_ref], room) || !detail::ref_fits(found[ref], room)) return errc::name_too_long;
     if (errc const why = detail::read_name(found[topic], plain[topic], room, out.topic_name); why != errc::none) return why;
@@ -72,7 +72,7 @@ struct v1_json_of {
       }
     out.topic = out.topic_name.text;
     out.event = out.event_name.text;
-    out.payload = detail::payload_access::borrow(found[payload_], false);
+    detail::payload_access::borrow_json(found[payload_], out.payload);
     return errc::none;
   }
 
@@ -90,13 +90,9 @@ struct v1_json_of {
     std::string_view const word = W.refused_is_ignore && r.to == answer::refused_join ? "ignore" : r.status.text();
     begin(out, r.topic, {event::reply, {}}, on_top ? r.ref : token{},
           word.size() + r.payload.raw().size() + detail::room_for(r.ref) + 40);
-    out.append(R"({"status":")");
-    out.append(word);
-    out.append(R"(","response":)");
-    out.append(r.payload.raw());
+    out.append_all(R"({"status":")", word, R"(","response":)", r.payload.raw());
     if constexpr (inside) {
-      out.append(R"(,"ref":)");
-      detail::write_token(out, r.ref);
+      out.append_all(R"(,"ref":)", detail::text_of(r.ref));
     }
     out.append("}}");
     return errc::none;
@@ -145,15 +141,13 @@ struct v1_json_of {
     out.append(R"(,"event":)");
     detail::write_name(out, what);
     if constexpr (W.ref_written) {
-      out.append(R"(,"ref":)");
-      detail::write_token(out, shown);
+      out.append_all(R"(,"ref":)", detail::text_of(shown));
     }
     out.append(R"(,"payload":)");
   }
   static void write(frame_builder& out, name const& to, name const& what, token shown, std::string_view payload) noexcept {
     begin(out, to, what, shown, payload.size());
-    out.append(payload);
-    out.append('}');
+    out.append_all(payload, '}');
   }
 };
 

@@ -19,17 +19,9 @@ struct v2_json {
     if (r.payload.is_binary()) return encode_binary(out, r);
     out.start(opcode::text, detail::room_for(r.join_ref) + detail::room_for(r.ref) + detail::room_for(r.topic) +
                                 r.status.text().size() + r.payload.raw().size() + 48);
-    out.append('[');
-    detail::write_token(out, r.join_ref);
-    out.append(',');
-    detail::write_token(out, r.ref);
-    out.append(',');
+    out.append_all('[', detail::text_of(r.join_ref), ',', detail::text_of(r.ref), ',');
     detail::write_name(out, r.topic);
-    out.append(R"(,"phx_reply",{"status":")");
-    out.append(r.status.text());
-    out.append(R"(","response":)");
-    out.append(r.payload.raw());
-    out.append("}]");
+    out.append_all(R"(,"phx_reply",{"status":")", r.status.text(), R"(","response":)", r.payload.raw(), "}]");
     return errc::none;
   }
   [[nodiscard]] static errc encode(frame_builder& out, push const& p) noexcept {
@@ -52,24 +44,28 @@ struct v2_json {
 
   [[nodiscard]] static errc decode_text(std::string_view in, scratch& room, message& out) noexcept {
     json::cursor c(in, room.json_depth);
-    std::string_view topic, event, payload;
-    bool plain_topic = true, plain_event = true;
-    bool whole =
-        c.take('[') && c.value(out.join_ref.json) && c.take(',') && c.value(out.ref.json) && c.take(',') && c.value(topic);
-    plain_topic = c.plain();
-    whole = whole && c.take(',') && c.value(event);
-    plain_event = c.plain();
-    whole = whole && c.take(',') && c.value(payload);
-    for (std::string_view extra; whole && c.take(',');) whole = c.value(extra);  // ignored, but it has to be JSON
-    whole = whole && c.take(']') && c.done();
-    if (!whole) return detail::unreadable(in, room);
+    if (!c.take('[')) return detail::another_shape(in, room);
+    std::string_view topic, event, payload, *const parts[] = {&out.join_ref.json, &out.ref.json, &topic, &event, &payload};
+    bool plain[5] = {};
+    std::size_t found = 0;
+    while (found != 4 && c.compact_string(*parts[found])) plain[found++] = true;
+    if (found != 0 || !c.take(']')) {
+      do {
+        std::string_view extra;  // behind the fifth: ignored, but it has to be JSON
+        if (!c.value(found < 5 ? *parts[found] : extra)) return c.refusal();
+        if (found < 5) plain[found++] = c.plain();
+      } while (c.take(','));
+      if (!c.take(']')) return c.refusal();
+    }
+    if (!c.done()) return c.refusal();
+    if (found < 5) return errc::wrong_shape;
 
     if (!detail::ref_fits(out.join_ref.json, room) || !detail::ref_fits(out.ref.json, room)) return errc::name_too_long;
-    if (errc const why = detail::read_name(topic, plain_topic, room, out.topic_name); why != errc::none) return why;
-    if (errc const why = detail::read_name(event, plain_event, room, out.event_name); why != errc::none) return why;
+    if (errc const why = detail::read_name(topic, plain[2], room, out.topic_name); why != errc::none) return why;
+    if (errc const why = detail::read_name(event, plain[3], room, out.event_name); why != errc::none) return why;
     out.topic = out.topic_name.text;
     out.event = out.event_name.text;
-    out.payload = detail::payload_access::borrow(payload, false);
+    detail::payload_access::borrow_json(payload, out.payload);
     return errc::none;
   }
 
@@ -119,17 +115,11 @@ struct v2_json {
                           payload const& p) noexcept {
     out.start(opcode::text, detail::room_for(join_ref) + detail::room_for(ref) + detail::room_for(topic) +
                                 detail::room_for(event) + p.raw().size() + 6);
-    out.append('[');
-    detail::write_token(out, join_ref);
-    out.append(',');
-    detail::write_token(out, ref);
-    out.append(',');
+    out.append_all('[', detail::text_of(join_ref), ',', detail::text_of(ref), ',');
     detail::write_name(out, topic);
     out.append(',');
     detail::write_name(out, event);
-    out.append(',');
-    out.append(p.raw());
-    out.append(']');
+    out.append_all(',', p.raw(), ']');
   }
 
   /// A header string of a binary frame: at most 255 bytes of text.

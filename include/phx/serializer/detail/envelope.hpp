@@ -6,28 +6,30 @@
 
 namespace phx::inline PHX_BUILD::detail {
 
-/// Why `in` could not be read as a message. Only now is all of it looked at: invalid UTF-8 anywhere outranks the rest,
-/// because it closes a text frame with 1007 (protocol 3.6), and JSON of another shape is told from what is no JSON.
-[[nodiscard]] inline errc unreadable(std::string_view in, scratch const& room) noexcept {
-  if (!json::utf8(in)) return errc::invalid_utf8;
-  errc const broken = json::check(in, room.json_depth < json::deepest ? room.json_depth + 1 : json::deepest);
-  return broken == errc::none ? errc::wrong_shape : broken;
+/// Why `in`, which does not even begin as a message does, could not be read: JSON of another shape is told from what is no
+/// JSON.
+[[nodiscard]] inline errc another_shape(std::string_view in, scratch const& room) noexcept {
+  json::cursor c(in, room.json_depth < json::deepest ? room.json_depth + 1 : json::deepest);
+  std::string_view raw;
+  return c.value(raw) && c.done() ? errc::wrong_shape : c.refusal();
 }
 
+[[nodiscard]] inline errc read_escaped(std::string_view raw, scratch& room, name& out) noexcept {
+  // An escape is six bytes for one at most, so what is longer than this cannot fit and needs no room.
+  if (out.text.size() / 6 > room.name) return errc::name_too_long;
+  char* const at = room.room(out.text.size());
+  if (at == nullptr) return errc::no_memory;
+  out.text = {at, json::unescape(raw, at)};
+  return out.text.size() > room.name ? errc::name_too_long : errc::none;
+}
 /// A topic or event from its token. What is no string keeps its JSON and has no text (protocol 2: echoed, never matched).
 /// @param plain no escape in it: the text is then a view of the frame.
 [[nodiscard]] inline errc read_name(std::string_view raw, bool plain, scratch& room, name& out) noexcept {
-  out = {{}, raw};
-  if (raw.front() != '"') return raw.size() > room.name ? errc::name_too_long : errc::none;
-  out.text = raw.substr(1, raw.size() - 2);
-  if (!plain) {
-    // An escape is six bytes for one at most, so what is longer than this cannot fit and needs no room.
-    if (out.text.size() / 6 > room.name) return errc::name_too_long;
-    char* const at = room.room(out.text.size());
-    if (at == nullptr) return errc::no_memory;
-    out.text = {at, json::unescape(raw, at)};
-  }
-  return out.text.size() > room.name ? errc::name_too_long : errc::none;
+  out.json = raw;
+  bool const string = raw.front() == '"';
+  out.text = string ? std::string_view(raw.data() + 1, raw.size() - 2) : std::string_view();
+  if (string && !plain) return read_escaped(raw, room, out);
+  return (string ? out.text : raw).size() > room.name ? errc::name_too_long : errc::none;
 }
 
 /// A ref comes back as it came, so its bytes count as they came, but for the quotes.
@@ -40,14 +42,14 @@ namespace phx::inline PHX_BUILD::detail {
   return p.event.text == event::close || p.event.text == event::error;
 }
 
-inline void write_token(frame_builder& out, token t) noexcept { out.append(t.absent() ? std::string_view("null") : t.json); }
+[[nodiscard]] inline std::string_view text_of(token t) noexcept { return t.absent() ? std::string_view("null") : t.json; }
 inline void write_name(frame_builder& out, name const& n) noexcept {
   if (n.json.empty())
     out.quoted(n.text);
   else
     out.append(n.json);
 }
-/// Bytes that write_token and write_name need, when nothing has to be escaped.
+/// Bytes that text_of and write_name need, when nothing has to be escaped.
 [[nodiscard]] inline std::size_t room_for(token t) noexcept { return t.absent() ? 4 : t.json.size(); }
 [[nodiscard]] inline std::size_t room_for(name const& n) noexcept {
   return n.json.empty() ? n.text.size() + 2 : n.json.size();
