@@ -39,15 +39,24 @@ std::string frame_of(char const* event, std::size_t size) {
   return text;
 }
 
-std::size_t decode(std::string const& text, unsigned long times) {
+std::size_t decode(std::string const& text, unsigned long times, phx::errc verdict = phx::errc::none) {
   phx::scratch room(phx::memory{});
   std::size_t seen = 0;
   for (; times != 0; --times) {
     phx::message m;
-    if (phx::v2_json::decode(phx::opcode::text, text, room, m) == phx::errc::none) seen += m.payload.raw().size();
+    if (phx::v2_json::decode(phx::opcode::text, text, room, m) != verdict) std::abort();
+#ifdef PHX_DECODES_TWICE  // what the guard's own test must find
+    if (phx::v2_json::decode(phx::opcode::text, text, room, m) != verdict) std::abort();
+#endif
+    seen += m.payload.raw().size();
     room.reset();
   }
   return seen;
+}
+/// The same, wrong in its last byte, or in the middle.
+std::string broken(std::string text, bool at_the_end) {
+  text[at_the_end ? text.size() - 1 : text.size() / 2] = at_the_end ? '}' : '\x01';
+  return text;
 }
 std::size_t hear(std::string const& text, std::size_t clients, unsigned long times) {
   no_waker waker;
@@ -79,6 +88,8 @@ int main(int argc, char** argv) {
   std::size_t done = 0;
   if (what == "decode_94") done = decode(frame_of("echo", 94), times);
   else if (what == "decode_1024") done = decode(frame_of("echo", 1024), times);
+  else if (what == "reject_1024") done = decode(broken(frame_of("echo", 1024), true), times, phx::errc::not_json);
+  else if (what == "reject_middle") done = decode(broken(frame_of("echo", 1024), false), times, phx::errc::not_json);
   else if (what == "dispatch") done = hear(frame_of("mute", 94), 1, times);       // decode, find the channel, call it
   else if (what == "reply_94") done = hear(frame_of("echo", 94), 1, times);       // and encode its reply
   else if (what == "reply_1024") done = hear(frame_of("echo", 1024), 1, times);

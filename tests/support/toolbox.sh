@@ -33,7 +33,7 @@ npm_ci() {
 
 now() { date +%H:%M:%S; }
 
-nothing=77
+nothing=77  # the status of what was skipped; a line `note: skipped: WHAT: WHY` in its log says so
 all_passed=0 all_failed=0 pending=() summary=()
 
 # group NAME COMMAND...: runs it, its output in a log; prints the seconds, and the log's end when it fails
@@ -50,8 +50,10 @@ group() {
   while read -r p f; do passed=$((passed + p)) failed=$((failed + f)); done <"$ledger"
   local result="$passed passed, $failed failed"
   if [ $status = $nothing ]; then
-    pending+=("$name")
-    printf '%s  %s: nothing to run yet\n' "$(now)" "$name"
+    local why
+    why=$(sed -n 's/^note: skipped: //p' "$log" | head -n 1)
+    pending+=("${why:-$name: nothing to run yet}")
+    printf '%s  skipped: %s\n' "$(now)" "${why:-$name: nothing to run yet}"
     return 0
   fi
   if [ $status != 0 ]; then
@@ -84,7 +86,7 @@ count_lines() {
 closing() {
   echo
   printf '%s\n' "${summary[@]}"
-  [ ${#pending[@]} = 0 ] || printf '  nothing to run yet: %s\n' "${pending[@]}"
+  [ ${#pending[@]} = 0 ] || printf '  skipped: %s\n' "${pending[@]}"
   printf '%6d s  all of it\n\n%d passed, %d failed\n' "$SECONDS" "$all_passed" "$all_failed"
   [ "$all_failed" = 0 ] && [ "$all_passed" -gt 0 ]
 }
