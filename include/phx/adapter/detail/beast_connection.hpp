@@ -63,6 +63,8 @@ class connection : public guest {
 
   // ---- bytes in
 
+  // A wait costs an epoll_ctl in Asio each time. A read begun instead would cost the same: Asio tries a recv first, which
+  // finds nothing; and each connection that waits would need a buffer.
   void await_more() noexcept {
     if (state_ == state::open && !failed_ && waiting_ > all().how.high_water) {
       paused_ = true;  // on_writable goes on

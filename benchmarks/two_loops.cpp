@@ -1,0 +1,319 @@
+// Two loops over sockets: what two of them on two threads do, against one on one thread. Each thread has its loop, the
+// server side of its connections and their clients, so that the machine's cores are all the same and none waits for a load
+// generator elsewhere; the kernel's part, loopback TCP, is real. The same is done without phx (`bare`: the frames are
+// unmasked and sent back), because a kernel does not give twice the throughput on two cores by itself.
+//   echo      each client asks and waits for its answer, 32 clients for each loop at a time with 8 messages in one write
+//   fan-out   each loop has a topic of 64; what is said on it is posted to the other loop as well, where nobody is on it
+// Run: phx_two_loops [--rounds 7] [--seconds 0.5]; lines of name=value
+#include <phx/adapter/detail/rfc6455.hpp>
+#include <phx/phx.hpp>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+[[nodiscard]] double seconds(clockid_t which = CLOCK_MONOTONIC) noexcept {
+  timespec t{};
+  clock_gettime(which, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+}
+void must(bool holds, char const* what) {
+  if (holds) return;
+  std::fprintf(stderr, "two_loops: %s\n", what);
+  std::exit(1);
+}
+void pin(unsigned thread) noexcept {
+  cpu_set_t mine, one;
+  if (sched_getaffinity(0, sizeof mine, &mine) != 0) return;
+  auto left = thread % static_cast<unsigned>(CPU_COUNT(&mine));
+  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &mine) && left-- == 0) {
+      CPU_ZERO(&one);
+      CPU_SET(cpu, &one);
+      (void)pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+      return;
+    }
+}
+
+struct load {
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "echo") return phx::outcome::reply(in.payload);
+    here.broadcast("shout", in.payload);
+    return phx::outcome::noreply();
+  }
+};
+using application = phx::router<>;
+constexpr phx::time_point now{};
+
+/// A connection over loopback TCP: the client's end and the server's.
+struct pair {
+  int client = -1, server = -1;
+  pair(int listener, sockaddr_in const& at) {
+    client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(::connect(client, reinterpret_cast<sockaddr const*>(&at), sizeof at) == 0, "cannot connect");
+    server = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    must(server >= 0, "cannot accept");
+    int const on = 1;
+    for (int const fd : {client, server}) (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  pair(pair const&) = delete;
+  pair& operator=(pair const&) = delete;
+  ~pair() {
+    ::close(client);
+    ::close(server);
+  }
+};
+
+std::string masked(std::string_view text) {
+  std::string out;
+  out += static_cast<char>(0x81);
+  if (text.size() < 126) {
+    out += static_cast<char>(0x80 | text.size());
+  } else {
+    out += static_cast<char>(0x80 | 126);
+    out += static_cast<char>(text.size() >> 8);
+    out += static_cast<char>(text.size());
+  }
+  constexpr char key[4] = {0x12, 0x34, 0x56, 0x78};
+  out.append(key, 4);
+  for (std::size_t i = 0; i < text.size(); ++i) out += static_cast<char>(text[i] ^ key[i % 4]);
+  return out;
+}
+std::string const payload = R"({"c":17,"d":"xxxxxxxxxxxxxxxxxxxxxxxx","n":4711})";
+std::string message_of(unsigned loop, char const* event) {
+  return R"(["1","2","load:)" + std::to_string(loop) + R"(",")" + event + R"(",)" + payload + "]";
+}
+/// Bytes of a server's frame, header included.
+[[nodiscard]] std::size_t framed(std::size_t text) { return text + (text < 126 ? 2 : 4); }
+[[nodiscard]] std::size_t reply_size() {
+  return framed(std::string_view(R"(["1","2","load:0","phx_reply",{"status":"ok","response":}])").size() + payload.size());
+}
+[[nodiscard]] std::size_t shout_size() {
+  return framed(std::string_view(R"([null,null,"load:0","shout",])").size() + payload.size());
+}
+constexpr unsigned in_one_write = 8;
+
+/// The server's end of a connection.
+class connection {
+ public:
+  connection(int fd, phx::loop& on, application& app, phx::admission<application::session_type>&& who) : fd_(fd) {
+    phoenix_.emplace(on, app, std::move(who), transport{this}, now);
+  }
+  /// For `bare`.
+  explicit connection(int fd) : fd_(fd) {}
+  connection(connection const&) = delete;
+  connection& operator=(connection const&) = delete;
+  ~connection() = default;
+
+  phx::send_status send(phx::frame const& f) noexcept {
+    out_.append(f.websocket());  // a failure to allocate ends the benchmark
+    return phx::send_status::ok;
+  }
+  void flush() noexcept {
+    must(::send(fd_, out_.data(), out_.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(out_.size()), "cannot send");
+    out_.clear();
+  }
+  void readable(phx::loop* on, char* room, std::size_t size) noexcept {
+    ssize_t const n = ::recv(fd_, room, size, 0);
+    must(n > 0, "cannot read");
+    std::span<char> bytes(room, static_cast<std::size_t>(n));
+    if (on == nullptr) {
+      for (;;) {
+        phx::detail::frame_event const e = frames_.next(bytes);
+        if (e.what != phx::detail::frame_event::data) break;
+        out_ += static_cast<char>(0x81);
+        out_ += static_cast<char>(e.part.size());
+        out_.append(e.part);
+      }
+      return flush();
+    }
+    auto const turn = on->turn();
+    for (;;) {
+      phx::detail::frame_event const e = frames_.next(bytes);
+      if (e.what != phx::detail::frame_event::data) return;
+      must(phoenix_->receive(e.op, e.part, e.last, now), "phx closed a connection");
+    }
+  }
+
+ private:
+  struct transport {
+    connection* to;
+    phx::send_status send(phx::frame const& f) noexcept { return to->send(f); }
+    void flush() noexcept { to->flush(); }
+    void close(phx::close_frame) noexcept {}
+    [[nodiscard]] std::size_t buffered() const noexcept { return 0; }
+  };
+  int fd_;
+  std::string out_{};
+  phx::detail::frame_reader frames_{1 << 20};
+  std::optional<phx::socket<transport, application>> phoenix_{};
+};
+
+struct no_waker {
+  void wake() noexcept {}
+};
+enum class work { bare, echo, fan_out };
+
+/// One thread's: its loop, its connections, both ends of them.
+struct alignas(128) shelf {
+  no_waker waker{};
+  std::optional<phx::loop> loop{};
+  std::vector<std::unique_ptr<pair>> wires{};
+  std::vector<std::unique_ptr<connection>> all{};
+  std::unique_ptr<char[]> room{new char[1 << 18]};
+  std::uint64_t done = 0;
+  double cpu = 0;
+
+  void build(work what, unsigned number, unsigned clients, int listener, sockaddr_in const& at, phx::endpoint& all_loops,
+             application& app, phx::mount const& where) {
+    if (what != work::bare) loop.emplace(all_loops, waker);
+    for (unsigned i = 0; i < clients; ++i) {
+      wires.push_back(std::make_unique<pair>(listener, at));
+      pair const& w = *wires.back();
+      if (what == work::bare) {
+        all.push_back(std::make_unique<connection>(w.server));
+        continue;
+      }
+      phx::request from;
+      from.method = "GET";
+      from.path = "/socket/websocket";
+      from.query = "vsn=2.0.0";
+      auto judged = phx::handshake(where, app, from);
+      all.push_back(std::make_unique<connection>(w.server, *loop, app, std::move(*std::get_if<0>(&judged))));
+      write(w.client, masked(R"(["1","1","load:)" + std::to_string(number) + R"(","phx_join",{}])"));
+      all.back()->readable(&*loop, room.get(), 1 << 18);
+      must(::recv(w.client, room.get(), 1 << 18, 0) > 0, "no reply to a join");
+    }
+  }
+  static void write(int fd, std::string_view text) {
+    must(::send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()), "cannot write");
+  }
+  /// A client reads exactly so many bytes.
+  void read(int fd, std::size_t bytes) {
+    must(::recv(fd, room.get(), bytes, MSG_WAITALL) == static_cast<ssize_t>(bytes), "a client misses something");
+  }
+};
+
+struct figures {
+  double rate, cpu_us;
+};
+figures run(work what, unsigned loops, double for_so_long) {
+  int const listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof at;
+  must(::bind(listener, reinterpret_cast<sockaddr*>(&at), size) == 0 && ::listen(listener, 128) == 0 &&
+           ::getsockname(listener, reinterpret_cast<sockaddr*>(&at), &size) == 0,
+       "cannot listen");
+  application app;
+  app.channel<load>("load:*");
+  phx::mount const where{};
+  phx::endpoint everywhere;
+  std::vector<std::unique_ptr<shelf>> shelves;
+  unsigned const clients = what == work::fan_out ? 64 : 32;
+  for (unsigned l = 0; l < loops; ++l) {
+    shelves.push_back(std::make_unique<shelf>());
+    shelves.back()->build(what, l, clients, listener, at, everywhere, app, where);
+  }
+  std::size_t const answer = what == work::bare   ? framed(message_of(0, "echo").size())
+                             : what == work::echo ? reply_size()
+                                                  : shout_size();
+
+  std::atomic<unsigned> ready{0};
+  std::atomic<bool> go{false};
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < loops; ++t)
+    threads.emplace_back([&, t] {
+      shelf& mine = *shelves[t];
+      std::string batch;
+      for (unsigned i = 0; i < in_one_write; ++i) batch += masked(message_of(t, what == work::fan_out ? "shout" : "echo"));
+      pin(t);
+      ++ready;
+      go.wait(false);
+      double const cpu_from = seconds(CLOCK_THREAD_CPUTIME_ID);
+      double const until = seconds() + for_so_long;
+      std::size_t i = 0;
+      while (seconds() < until) {
+        std::size_t const who = i++ % clients;
+        shelf::write(mine.wires[who]->client, batch);
+        mine.all[who]->readable(mine.loop ? &*mine.loop : nullptr, mine.room.get(), 1 << 18);
+        std::size_t const first = what == work::fan_out ? 0 : who, behind = what == work::fan_out ? clients : who + 1;
+        for (std::size_t c = first; c != behind; ++c) mine.read(mine.wires[c]->client, answer * in_one_write);
+        mine.done += in_one_write * (behind - first);
+        if (mine.loop) (void)mine.loop->run(now);  // what the other loop posted
+      }
+      mine.cpu = seconds(CLOCK_THREAD_CPUTIME_ID) - cpu_from;
+    });
+  while (ready != loops) std::this_thread::yield();
+  double const from = seconds();
+  go = true;
+  go.notify_all();
+  for (std::thread& t : threads) t.join();
+  double const wall = seconds() - from;
+  figures f{};
+  double messages = 0, cpu = 0;
+  for (auto const& s : shelves) {
+    messages += static_cast<double>(s->done);
+    cpu += s->cpu;
+  }
+  for (auto const& s : shelves) s->all.clear();
+  ::close(listener);
+  f.rate = messages / wall;
+  f.cpu_us = cpu * 1e6 / messages;
+  return f;
+}
+
+double median(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  return v[v.size() / 2];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  unsigned rounds = 7;
+  double for_so_long = 0.5;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    std::string_view const name = argv[i];
+    if (name == "--rounds")
+      rounds = static_cast<unsigned>(std::strtoul(argv[i + 1], nullptr, 10));
+    else if (name == "--seconds")
+      for_so_long = std::strtod(argv[i + 1], nullptr);
+    else
+      return std::fprintf(stderr, "two_loops: what is %s?\n", argv[i]), 2;
+  }
+  if (rounds == 0 || for_so_long <= 0) return std::fprintf(stderr, "usage: %s [--rounds N] [--seconds S]\n", argv[0]), 2;
+  for (work const what : {work::bare, work::echo, work::fan_out}) {
+    std::vector<double> times, cpu, rate;
+    for (unsigned r = 0; r < rounds; ++r) {
+      figures const one = run(what, 1, for_so_long), two = run(what, 2, for_so_long);
+      times.push_back(two.rate / one.rate);
+      cpu.push_back(two.cpu_us / one.cpu_us);
+      rate.push_back(one.rate);
+    }
+    auto const [least, most] = std::minmax_element(times.begin(), times.end());
+    // By the clock, which others on the machine take from; and by the CPU time that a message took, which they do not.
+    std::printf("two_loops_over_sockets=%s times_one=%.2f least=%.2f most=%.2f cpu_each_against_one=%.2f one_per_s=%.0f\n",
+                what == work::bare   ? "bare"
+                : what == work::echo ? "echo"
+                                     : "fan-out",
+                median(times), *least, *most, median(cpu), median(rate));
+  }
+}
