@@ -1,5 +1,6 @@
 // What phx costs in process, with a transport that does nothing. Questions, and the budget of each:
 //   decode      ns to read one frame, 94 bytes and 1 KiB                      within 2 x simdjson reading the document
+//   rejected    ns to refuse such a frame, wrong in its last byte             no more than decode
 //   echo        ns from bytes in to frame out: decode, dispatch, handler, reply
 //   fan-out     ns for each recipient of one broadcast, 1 to 1,000,000        10 at 1,000, 30 at 1,000,000
 //   join        ns to join and leave a topic that has a million subscribers   independent of the million
@@ -8,6 +9,9 @@
 #include <phx/phx.hpp>
 
 #include <benchmark/benchmark.h>
+#ifdef PHX_BESIDE_SIMDJSON
+#include <simdjson.h>
+#endif
 
 #include <memory>
 #include <string>
@@ -78,6 +82,53 @@ void decode(benchmark::State& state) {
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(text.size()));
 }
 BENCHMARK(decode)->Arg(94)->Arg(1024);
+
+void rejected(benchmark::State& state) {
+  std::string text = frame_of(static_cast<std::size_t>(state.range(0)));
+  text.back() = '}';
+  phx::scratch room(phx::memory{});
+  for (auto _ : state) {
+    phx::message m;
+    benchmark::DoNotOptimize(phx::v2_json::decode(phx::opcode::text, text, room, m));
+    room.reset();
+  }
+}
+BENCHMARK(rejected)->Arg(94)->Arg(1024);
+
+#ifdef PHX_BESIDE_SIMDJSON
+/// Reads the whole document on demand: every key, string and number. That is what makes simdjson validate all of it.
+std::size_t read_all(simdjson::ondemand::value v) {
+  std::size_t seen = 0;
+  switch (v.type().value_unsafe()) {
+    case simdjson::ondemand::json_type::array:
+      for (auto item : v.get_array()) seen += read_all(item.value_unsafe());
+      break;
+    case simdjson::ondemand::json_type::object:
+      for (auto field : v.get_object()) {
+        seen += field.unescaped_key().value_unsafe().size();
+        seen += read_all(field.value().value_unsafe());
+      }
+      break;
+    case simdjson::ondemand::json_type::string: seen += v.get_string().value_unsafe().size(); break;
+    case simdjson::ondemand::json_type::number: seen += v.get_double().value_unsafe() > 1 ? 1 : 0; break;
+    default: break;
+  }
+  return seen;
+}
+void simdjson_whole(benchmark::State& state) {
+  std::string const text = frame_of(static_cast<std::size_t>(state.range(0)));
+  simdjson::padded_string const padded(text);
+  simdjson::ondemand::parser parser;
+  for (auto _ : state) {
+    simdjson::ondemand::document document;
+    if (parser.iterate(padded).get(document) != simdjson::SUCCESS) state.SkipWithError("simdjson refuses it");
+    std::size_t seen = 0;
+    for (auto item : document.get_array()) seen += read_all(item.value_unsafe());
+    benchmark::DoNotOptimize(seen);
+  }
+}
+BENCHMARK(simdjson_whole)->Arg(94)->Arg(1024);
+#endif
 
 void echo(benchmark::State& state) {
   world w;
