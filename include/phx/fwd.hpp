@@ -125,6 +125,10 @@ class service_for;
 class sessions;
 }  // namespace longpoll
 
+// presence
+class tracker;
+struct tracker_options;
+
 }  // namespace phx::inline PHX_BUILD
 
 #endif

@@ -1,0 +1,80 @@
+#ifndef PHX_PRESENCE_DETAIL_DOTS_HPP
+#define PHX_PRESENCE_DETAIL_DOTS_HPP
+// What a replica has seen of another one's clock: a set of numbers that is nearly always one range from 1 on (Phoenix's context)
+// and now and then has islands behind a gap (its clouds; protocol 14.4).
+
+#include <phx/core/error.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace phx::inline PHX_BUILD::detail {
+
+/// From 1 on; below 2^48, because a phx_ref has six bytes for it.
+using dot = std::uint64_t;
+inline constexpr dot last_dot = (dot{1} << 48) - 1;
+
+struct dot_range {
+  dot first = 0, last = 0;  // both in it
+  [[nodiscard]] friend bool operator==(dot_range, dot_range) = default;
+};
+
+/// Ranges in order, with a gap between any two.
+class dot_set {
+ public:
+  dot_set() = default;
+  /// @param ranges by their first; they may overlap.
+  explicit dot_set(std::vector<dot_range> ranges) : ranges_(std::move(ranges)) { close_up(); }
+
+  [[nodiscard]] bool contains(dot d) const noexcept {
+    std::size_t at = 0, end = ranges_.size();  // the first that begins after d lies between them
+    while (at != end) {
+      std::size_t const middle = at + (end - at) / 2;
+      if (ranges_[middle].first <= d) at = middle + 1;
+      else end = middle;
+    }
+    return at != 0 && d <= ranges_[at - 1].last;
+  }
+  /// Everything from 1 to this is in it.
+  [[nodiscard]] dot contiguous() const noexcept {
+    return ranges_.empty() || ranges_.front().first != 1 ? 0 : ranges_.front().last;
+  }
+  [[nodiscard]] std::vector<dot_range> const& ranges() const noexcept { return ranges_; }
+
+  [[nodiscard]] dot_set united(dot_set const& other) const {
+    dot_set both;
+    both.ranges_.reserve(ranges_.size() + other.ranges_.size());
+    std::size_t mine = 0, its = 0;
+    while (mine != ranges_.size() || its != other.ranges_.size()) {
+      bool const next_is_mine =
+          its == other.ranges_.size() || (mine != ranges_.size() && ranges_[mine].first <= other.ranges_[its].first);
+      both.ranges_.push_back(next_is_mine ? ranges_[mine++] : other.ranges_[its++]);
+    }
+    both.close_up();
+    return both;
+  }
+  /// What of it lies in [first, last].
+  [[nodiscard]] dot_set within(dot first, dot last) const {
+    dot_set part;
+    for (dot_range const r : ranges_)
+      if (r.last >= first && r.first <= last)
+        part.ranges_.push_back({r.first < first ? first : r.first, r.last < last ? r.last : last});
+    return part;
+  }
+
+ private:
+  void close_up() noexcept {
+    std::size_t kept = 0;
+    for (std::size_t i = 1; i < ranges_.size(); ++i) {
+      if (ranges_[i].first > ranges_[kept].last + 1) ranges_[++kept] = ranges_[i];
+      else if (ranges_[i].last > ranges_[kept].last) ranges_[kept].last = ranges_[i].last;
+    }
+    if (!ranges_.empty()) ranges_.resize(kept + 1);
+  }
+  std::vector<dot_range> ranges_;
+};
+
+}  // namespace phx::inline PHX_BUILD::detail
+
+#endif

@@ -1,0 +1,122 @@
+#ifndef PHX_PRESENCE_DETAIL_ENTRY_HPP
+#define PHX_PRESENCE_DETAIL_ENTRY_HPP
+// One tracked channel under one key, as its node said it, and how the JSON of a list of them is written (protocol 14.1).
+
+#include <phx/core/json.hpp>
+#include <phx/presence/detail/dots.hpp>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace phx::inline PHX_BUILD::detail {
+
+/// Six bytes for a node's start and six for its clock, as base64url: what phx_ref is on the wire. Its nodes agree on it without
+/// sending it.
+inline void append_ref(std::string& out, std::uint64_t mark, dot clock) {
+  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  for (std::uint64_t const half : {mark, clock})
+    for (int shift = 42; shift >= 0; shift -= 6) out.push_back(letters[half >> shift & 63]);
+}
+
+/// Never changed once made: diffs and lists share it.
+struct presence_entry {
+  std::string topic{}, key{};
+  std::string json{};        ///< the meta, its phx_ref first
+  std::size_t meta_at = 0;   ///< where in `json` the members of the user's meta begin
+  dot clock = 0, prev = 0;   ///< of this entry; of the one that it replaced, 0 for none
+
+  [[nodiscard]] std::string_view ref() const noexcept { return std::string_view(json).substr(12, 16); }
+  /// The members of the user's meta without its braces.
+  [[nodiscard]] std::string_view members() const noexcept {
+    return std::string_view(json).substr(meta_at, json.size() - 1 - meta_at);
+  }
+  [[nodiscard]] std::string meta() const { return std::string("{").append(members()).append("}"); }
+};
+using entry_ptr = std::shared_ptr<presence_entry const>;
+
+[[nodiscard]] inline entry_ptr make_entry(std::uint64_t mark, dot clock, dot prev, std::string_view topic, std::string_view key,
+                                          std::string_view members) {
+  auto made = std::make_shared<presence_entry>();
+  made->topic = topic;
+  made->key = key;
+  made->clock = clock;
+  made->prev = prev;
+  std::string& json = made->json;
+  json.reserve(members.size() + 68);
+  json = R"({"phx_ref":")";
+  append_ref(json, mark, clock);
+  json += '"';
+  if (prev != 0) {
+    json += R"(,"phx_ref_prev":")";
+    append_ref(json, mark, prev);
+    json += '"';
+  }
+  if (!members.empty()) json += ',';
+  made->meta_at = json.size();
+  json.append(members) += '}';
+  return made;
+}
+
+/// The members of a meta without spaces around them, and without those that phx writes itself (Phoenix puts its own over them).
+/// Nothing if `text` is no JSON object.
+[[nodiscard]] inline std::optional<std::string> meta_members(std::string_view text, std::uint32_t depth = 1024) {
+  std::string out;
+  json::cursor c(text, depth);
+  std::string_view key, value;
+  if (!c.take('{')) return std::nullopt;
+  if (!c.take('}')) {
+    do {
+      if (!c.value(key) || !json::is_string(key) || !c.take(':') || !c.value(value)) return std::nullopt;
+      if (json::same_string(key, R"("phx_ref")") || json::same_string(key, R"("phx_ref_prev")")) continue;
+      if (!out.empty()) out += ',';
+      out.append(key).append(":").append(value);
+    } while (c.take(','));
+    if (!c.take('}')) return std::nullopt;
+  }
+  if (!c.done()) return std::nullopt;
+  return out;
+}
+
+/// Keys that are no plain keys of a JavaScript object: phoenix.js before 1.8.9 breaks on them (CVE-2026-56812).
+[[nodiscard]] inline bool unsafe_key(std::string_view key) noexcept {
+  for (std::string_view const name :
+       {"__proto__", "prototype", "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toString",
+        "toLocaleString", "valueOf", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__"})
+    if (key == name) return true;
+  return false;
+}
+
+inline void append_quoted(std::string& out, std::string_view text) {
+  std::size_t const at = out.size();
+  out.resize(at + json::quoted_size(text));
+  json::quote(text, out.data() + at);
+}
+
+/// By key; several metas each, in the order they came.
+using entries_by_key = std::map<std::string, std::vector<entry_ptr>, std::less<>>;
+
+inline void append_metas(std::string& out, std::vector<entry_ptr> const& metas) {
+  out += R"({"metas":[)";
+  for (std::size_t i = 0; i < metas.size(); ++i) {
+    if (i != 0) out += ',';
+    out += metas[i]->json;
+  }
+  out += "]}";
+}
+/// `{"key":{"metas":[...]},...}`
+[[nodiscard]] inline std::string written(entries_by_key const& all) {
+  std::string out = "{";
+  for (auto const& [key, metas] : all) {
+    if (out.size() > 1) out += ',';
+    append_quoted(out, key);
+    out += ':';
+    append_metas(out, metas);
+  }
+  return out += '}';
+}
+
+}  // namespace phx::inline PHX_BUILD::detail
+
+#endif

@@ -1,0 +1,324 @@
+#include <phx/presence/tracker.hpp>
+
+#include "storm.hpp"
+
+#include <algorithm>
+
+#include <doctest/doctest.h>
+
+namespace {
+
+using namespace std::chrono_literals;
+using phx::time_point;
+
+/// Some trackers that hear each other at once, but for those that are cut off.
+struct nodes {
+  explicit nodes(std::initializer_list<char const*> names, phx::tracker_options how = {}) : options(how) {
+    for (char const* const n : names) all.push_back(std::make_unique<phx::tracker>(n, 1, options));
+  }
+  phx::tracker& operator[](std::size_t i) { return *all[i]; }
+  void pass(phx::duration d) {
+    for (time_point const until = now + d; now < until; now += 100ms) {
+      for (auto& t : all)
+        if (t->due() <= now) (void)t->tick(now);
+      carry();
+    }
+  }
+  void carry() {
+    for (bool more = true; more;) {
+      more = false;
+      for (auto& from : all)
+        for (phx::tracker::parcel const& p : from->take_parcels()) {
+          more = true;
+          last = p.bytes;
+          for (auto& to : all)
+            if (to != from && (p.to.empty() || p.to == to->node()) && cut != from->node() && cut != to->node())
+              CHECK(to->receive(p.bytes));
+        }
+    }
+  }
+  std::string list(std::size_t at) {
+    std::string text;
+    all[at]->for_each([&](auto const& e) { text += e->key + ' '; });
+    return text;
+  }
+  /// `+key -key ...`
+  std::string changes(std::size_t at) {
+    std::string text;
+    for (auto const& c : all[at]->take_changes()) text += (c.joined ? '+' : '-') + c.who->key + ' ';
+    return text;
+  }
+  phx::tracker_options options;
+  std::vector<std::unique_ptr<phx::tracker>> all{};
+  time_point now{1h};
+  std::string cut{};
+  std::string last{};
+};
+
+}  // namespace
+
+TEST_CASE("tracker: what one node joins and leaves all others see within a period") {
+  nodes n({"a", "b", "c"});
+  n.pass(2s);
+  auto const x = n[0].join("t", "x", "");
+  auto const y = n[1].join("t", "y", R"("n":1)");
+  n.pass(1600ms);
+  for (std::size_t i : {0u, 1u, 2u}) CHECK(n.list(i) == "x y ");
+  CHECK(n.changes(2).size() == 6);
+  CHECK(n[2].list("t")->at("y")[0]->json == y->json);
+  CHECK(n[0].leave(x->clock));
+  CHECK_FALSE(n[0].leave(x->clock));
+  CHECK(n[0].own(y->clock) == nullptr);
+  n.pass(1600ms);
+  CHECK(n.list(2) == "y ");
+  CHECK(n.changes(2) == "-x ");
+}
+
+TEST_CASE("tracker: an update is a leave and a join, in this order, and is heard as such") {
+  nodes n({"a", "b"});
+  auto const x = n[0].join("t", "x", "");
+  n.pass(3s);
+  (void)n.changes(1);
+  auto const again = n[0].update(x->clock, R"("n":2)");
+  CHECK(again->prev == x->clock);
+  n.pass(2s);
+  CHECK(n.changes(1) == "-x +x ");
+  CHECK(n[1].list("t")->at("x")[0]->json == again->json);
+  CHECK(n[0].update(x->clock, "") == nullptr);
+}
+
+TEST_CASE("tracker: a node that falls silent is down after its period, and healed when it is heard again") {
+  nodes n({"a", "b"});
+  auto const x = n[0].join("t", "x", "");
+  (void)n[0].join("t", "y", "");
+  n.pass(3s);
+  CHECK(n.changes(1) == "+x +y ");
+  n.cut = "a";
+  n.pass(28s);
+  CHECK(n.list(1) == "x y ");
+  n.pass(4s);
+  CHECK(n.list(1) == "");
+  CHECK(n.changes(1) == "-x -y ");
+  CHECK(n[1].others_up() == 0);
+  CHECK(n[1].others_known() == 1);
+  CHECK(n[0].leave(x->clock));
+  (void)n[0].join("t", "z", "");
+  n.cut = "";
+  n.pass(20s);
+  CHECK(n.list(1) == "y z ");
+  CHECK(n[1].others_up() == 1);
+}
+
+TEST_CASE("tracker: a node silent for longer is forgotten, and starts from nothing when it comes back") {
+  phx::tracker_options how;
+  how.permdown = 60s;
+  nodes n({"a", "b"}, how);
+  (void)n[0].join("t", "x", "");
+  n.pass(3s);
+  n.cut = "a";
+  n.pass(61s);
+  CHECK(n[1].others_known() == 0);
+  n.cut = "";
+  n.pass(16s);
+  CHECK(n.list(1) == "x ");
+}
+
+TEST_CASE("tracker: a node that was started anew leaves nothing of its old life") {
+  nodes n({"a", "b"});
+  (void)n[0].join("t", "old", "");
+  n.pass(3s);
+  std::string const stale = n.last;
+  n.all[0] = std::make_unique<phx::tracker>("a", 2);
+  (void)n[0].join("t", "new", "");
+  n.pass(3s);
+  CHECK(n.list(1) == "new ");
+  CHECK(n.changes(1) == "+old -old +new ");
+}
+
+TEST_CASE("tracker: who says goodbye is forgotten at once") {
+  nodes n({"a", "b"});
+  (void)n[0].join("t", "x", "");
+  n.pass(3s);
+  n[0].goodbye();
+  n.carry();
+  CHECK(n.list(1) == "");
+  CHECK(n[1].others_known() == 0);
+}
+
+TEST_CASE("tracker: what no client may see is kept and passed on all the same") {
+  nodes n({"a", "b"});
+  phx::tracker_options open;
+  open.any_key = true;
+  n.all[0] = std::make_unique<phx::tracker>("a", 1, open);
+  n.all.push_back(std::make_unique<phx::tracker>("c", 1, open));
+  (void)n[0].join("t", "__proto__", "");
+  (void)n[0].join("t", "x", "");
+  n.pass(4s);
+  CHECK(n.list(1) == "x ");
+  CHECK(n.changes(1) == "+x ");
+  CHECK(n.list(2) == "__proto__ x ");
+}
+
+TEST_CASE("tracker: refs are sixteen characters, the same on every node, and never twice") {
+  std::set<std::string> all;
+  for (char const* const name : {"a", "b"})
+    for (std::uint64_t start : {1u, 2u}) {
+      phx::tracker t(name, start);
+      for (int i = 0; i < 100; ++i) {
+        auto const e = t.join("t", "k", "");
+        CHECK(e->json == "{\"phx_ref\":\"" + std::string(e->ref()) + "\"}");
+        all.insert(std::string(e->ref()));
+      }
+    }
+  CHECK(all.size() == 400);
+}
+
+TEST_CASE("tracker: a name that is another's too, an old life, and too many nodes are not listened to") {
+  phx::tracker_options how;
+  how.nodes = 2;
+  phx::tracker t("a", 1, how);
+  auto const hear = [&](char const* name, std::uint64_t start) {
+    phx::tracker other(name, start);
+    (void)other.join("t", name, "");
+    (void)other.tick(time_point{1h});
+    bool good = true;
+    for (auto const& p : other.take_parcels()) good = t.receive(p.bytes) && good;
+    return good;
+  };
+  CHECK_FALSE(hear("a", 7));
+  CHECK(t.counted().same_name == 1);
+  CHECK(hear("b", 5));
+  CHECK(hear("b", 4));
+  CHECK(hear("c", 1));
+  CHECK(hear("d", 1));
+  CHECK(t.counted().refused == 1);
+  CHECK(t.others_known() == 2);
+  std::string keys;
+  t.for_each([&](auto const& e) { keys += e->key; });
+  CHECK(keys == "bc");
+}
+
+TEST_CASE("tracker: more entries or gaps of one node than it may have are not taken") {
+  phx::tracker_options how;
+  how.entries = 3;
+  phx::tracker t("a", 1, how), b("b", 1);
+  for (int i = 0; i < 4; ++i) (void)b.join("t", "k", "");
+  (void)b.tick(time_point{1h});
+  for (auto const& p : b.take_parcels()) CHECK(t.receive(p.bytes));
+  CHECK(t.list("t") == nullptr);
+  CHECK(t.counted().refused == 1);
+
+  phx::tracker_options few;
+  few.gaps = 1;
+  phx::tracker u("a", 1, few), c("c", 1);
+  time_point now{1h};
+  for (int i = 0; i < 5; ++i) {
+    (void)c.join("t", "k", "");
+    (void)c.tick(now += 2s);
+    auto const said = c.take_parcels();
+    if (i % 2 == 0)
+      for (auto const& p : said) CHECK(u.receive(p.bytes));
+  }
+  CHECK(u.counted().refused == 1);
+}
+
+TEST_CASE("tracker: garbage is counted, and changes nothing") {
+  phx::tracker b("b", 1);
+  (void)b.join("topic", "key", R"("n":[1,2])");
+  (void)b.tick(time_point{1h});
+  std::string const good = b.take_parcels().at(0).bytes;
+
+  SUBCASE("a message cut short anywhere") {
+    phx::tracker t("a", 1);
+    for (std::size_t i = 0; i < good.size(); ++i) CHECK_FALSE(t.receive(std::string_view(good).substr(0, i)));
+    CHECK_FALSE(t.receive(good + "x"));
+    CHECK(t.counted().garbage == good.size() + 1);
+    CHECK(t.list("topic") == nullptr);
+    CHECK(t.receive(good));
+    CHECK(t.list("topic") != nullptr);
+  }
+  SUBCASE("any byte changed: never more than a message holds, never broken JSON") {
+    storm::dice dice(7);
+    for (int i = 0; i < 20'000; ++i) {
+      phx::tracker t("a", 1);
+      std::string bad = good;
+      for (std::uint64_t n = 1 + dice.below(3); n != 0; --n)
+        bad[dice.below(bad.size())] = static_cast<char>(static_cast<unsigned char>(dice.below(256)));
+      (void)t.receive(bad);
+      t.for_each([](auto const& e) { CHECK(phx::json::valid(e->json)); });
+      (void)t.tick(time_point{1h});
+      (void)t.take_parcels();
+    }
+  }
+  SUBCASE("counts that promise more than there is") {
+    phx::tracker t("a", 1);
+    for (char const* const more : {"\xff\xff\xff\xff\x7f", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
+                                   "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"})
+      CHECK_FALSE(t.receive(std::string("PT1\1\1b\1") + more));
+  }
+}
+
+TEST_CASE("tracker: a state too large for one message is cut, and its pieces may come in any order") {
+  phx::tracker_options how;
+  how.kept = 2;
+  how.message = 40;
+  std::vector<std::unique_ptr<phx::tracker>> none;
+  phx::tracker a("a", 1, how), b("b", 1);
+  time_point now{1h};
+  (void)a.tick(now);
+  (void)b.tick(now);
+  std::vector<phx::detail::dot> joined;
+  for (int i = 0; i < 30; ++i) joined.push_back(a.join("t", "k" + std::to_string(i), "")->clock);
+  for (int i = 0; i < 10; ++i) (void)a.leave(joined[static_cast<std::size_t>(i) * 3]);
+  (void)a.take_parcels();
+  (void)b.take_parcels();
+  (void)a.tick(now += 2s);
+  for (auto const& p : a.take_parcels()) CHECK(b.receive(p.bytes));  // it cannot say what is new, only that something is
+  CHECK(b.list("t") == nullptr);
+  (void)b.tick(now);
+  for (auto const& p : b.take_parcels()) CHECK(a.receive(p.bytes));
+  auto pieces = a.take_parcels();
+  CHECK(pieces.size() > 10);
+  SUBCASE("backwards") { std::reverse(pieces.begin(), pieces.end()); }
+  SUBCASE("in order") {}
+  for (auto const& p : pieces) CHECK(b.receive(p.bytes));
+  CHECK(b.list("t")->size() == 20);
+  // All has been seen: it does not ask again.
+  auto const asked = b.counted().requests;
+  for (int i = 0; i < 20; ++i) {
+    (void)a.tick(now += 2s);
+    for (auto const& p : a.take_parcels()) CHECK(b.receive(p.bytes));
+    (void)b.tick(now);
+    for (auto const& p : b.take_parcels()) CHECK(a.receive(p.bytes));
+  }
+  CHECK(b.counted().requests == asked);
+}
+
+TEST_CASE("dots: ranges close up, overlap and are cut") {
+  using phx::detail::dot_range;
+  using phx::detail::dot_set;
+  dot_set const a({{1, 3}, {5, 5}, {9, 12}}), b({{4, 4}, {6, 7}, {11, 20}});
+  CHECK(a.contiguous() == 3);
+  CHECK(b.contiguous() == 0);
+  CHECK(a.united(b).ranges() == std::vector<dot_range>{{1, 7}, {9, 20}});
+  CHECK(a.within(2, 9).ranges() == std::vector<dot_range>{{2, 3}, {5, 5}, {9, 9}});
+  CHECK(a.contains(5));
+  CHECK_FALSE(a.contains(4));
+  CHECK_FALSE(dot_set{}.contains(1));
+  CHECK(dot_set({{1, 9}, {2, 3}, {4, 10}}).ranges() == std::vector<dot_range>{{1, 10}});
+}
+
+// benchmarks/presence_storm plays many more. What failed once stands here.
+TEST_CASE("tracker: after any storm all nodes agree, and have told their clients so") {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    storm::run weather(seed);
+    CHECK_MESSAGE(weather.heal().empty(), "seed " << seed);
+  }
+}
+TEST_CASE("tracker: storms that once were not weathered") {
+  // Pieces of a whole state that came in another order were thrown away, and asked for in vain.
+  for (std::uint64_t const seed : {467u, 571u, 723u, 764u}) {
+    storm::run weather(seed);
+    CHECK_MESSAGE(weather.heal().empty(), "seed " << seed);
+  }
+}
