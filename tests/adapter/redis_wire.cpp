@@ -1,0 +1,280 @@
+#include <phx/adapter/detail/redis_wire.hpp>
+
+#include <doctest/doctest.h>
+
+using namespace phx::detail;
+
+namespace {
+
+std::string bytes(std::string_view hex) {
+  std::string out;
+  int half = -1;
+  for (char const c : hex) {
+    if (c == ' ' || c == '\n') continue;
+    int const v = c >= 'a' ? c - 'a' + 10 : c - '0';
+    if (half < 0) {
+      half = v;
+    } else {
+      out.push_back(static_cast<char>(half * 16 + v));
+      half = -1;
+    }
+  }
+  return out;
+}
+std::string hex(std::string_view in) {
+  std::string out;
+  for (char const c : in) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    out.push_back(digits[static_cast<unsigned char>(c) >> 4]);
+    out.push_back(digits[static_cast<unsigned char>(c) & 15]);
+  }
+  return out;
+}
+/// The term that JSON text becomes, without the version byte; "no" if it is refused.
+std::string term(std::string_view json, etf::bounds const& most = {}) {
+  std::string out;
+  return etf::writer(out).json(json, most) ? hex(out) : "no";
+}
+/// The JSON text of a term; "no" if it is refused, "more" if bytes are left.
+std::string json_of(std::string_view raw, etf::bounds const& most = {}) {
+  std::string out;
+  etf::reader in(raw, most);
+  if (!in.json(out)) return "no";
+  return in.done() ? out : "more";
+}
+std::string json_hex(std::string_view h) { return json_of(bytes(h)); }
+bool skips(std::string_view h, etf::bounds const& most = {}) {
+  std::string const raw = bytes(h);
+  etf::reader in(raw, most);
+  return in.skip() && in.done();
+}
+phx::broadcast said(std::string_view topic, std::string_view event, std::string_view json) {
+  return {topic, event, phx::payload::json(json), {}};
+}
+
+/// The example of protocol 13.2, to the byte.
+constexpr std::string_view example = R"(
+83 68 06 61 03 64 0006 657863657074 6d 00000006 6e6f64652d61 6d 00000006 726f6f6d3a31
+74 00000004
+  64 000a 5f5f7374727563745f5f  64 001f 456c697869722e50686f656e69782e536f636b65742e42726f616463617374
+  64 0005 6576656e74            6d 00000007 6e65775f6d7367
+  64 0007 7061796c6f6164        74 00000001 6d 00000004 626f6479 6d 00000002 6869
+  64 0005 746f706963            6d 00000006 726f6f6d3a31
+64 001d 456c697869722e50686f656e69782e4368616e6e656c2e536572766572
+)";
+
+}  // namespace
+
+TEST_CASE("redis wire: a broadcast is the term that OTP 25 writes, to the byte") {
+  std::string out;
+  REQUIRE(redis_wire::write_term(out, false, "node-a", said("room:1", "new_msg", R"({"body":"hi"})"), {}));
+  CHECK(hex(out) == hex(bytes(example)));
+}
+
+TEST_CASE("redis wire: that term is read back") {
+  std::string room;
+  std::string const in = bytes(example);
+  auto const h = redis_wire::read_term(in, room, {});
+  REQUIRE(h);
+  CHECK_FALSE(h->only);
+  CHECK(h->node == "node-a");
+  CHECK_FALSE(h->node_is_atom);
+  CHECK(h->topic == "room:1");
+  CHECK(h->event == "new_msg");
+  CHECK(h->payload == R"({"body":"hi"})");
+  CHECK_FALSE(h->bytes);
+}
+
+TEST_CASE("redis wire: a term cut short anywhere, or with a byte too many, is nothing") {
+  std::string const in = bytes(example);
+  std::string room;
+  for (std::size_t n = 0; n < in.size(); ++n) CHECK_FALSE(redis_wire::read_term(in.substr(0, n), room, {}));
+  CHECK_FALSE(redis_wire::read_term(in + 'x', room, {}));
+}
+
+TEST_CASE("redis wire: what is for one node says so, and a name with an @ is an atom") {
+  std::string out, room;
+  REQUIRE(redis_wire::write_term(out, true, "app@host", said("t", "e", "{}"), {}));
+  auto h = redis_wire::read_term(out, room, {});
+  REQUIRE(h);
+  CHECK(h->only);
+  CHECK(h->node == "app@host");
+  CHECK(h->node_is_atom);
+  out.clear();
+  REQUIRE(redis_wire::write_term(out, false, "app", {"t", "e", phx::payload::binary(std::string_view("\0\xff", 2)), {}}, {}));
+  h = redis_wire::read_term(out, room, {});
+  REQUIRE(h);
+  CHECK(h->bytes);
+  CHECK(h->payload == std::string_view("\0\xff", 2));
+  CHECK_FALSE(h->node_is_atom);
+}
+
+TEST_CASE("redis wire: other versions, modes, structs, dispatchers and messages are nothing") {
+  std::string const in = bytes(example);
+  std::string room;
+  auto const with = [&](std::string_view from, std::string_view to) {
+    std::string changed = in;
+    changed.replace(changed.find(from), from.size(), to);
+    return redis_wire::read_term(changed, room, {}).has_value();
+  };
+  CHECK(with("new_msg", "old_msg"));  // this way of changing it works
+  CHECK_FALSE(with("\x61\x03", "\x61\x01"));
+  CHECK_FALSE(with("except", "expect"));
+  CHECK_FALSE(with("Phoenix.Socket.Broadcast", "Phoenix.Socket.Broadcasd"));
+  CHECK_FALSE(with("Phoenix.Channel.Server", "Phoenix.Channel.Servus"));
+  CHECK_FALSE(with("__struct__", "__strukt__"));
+  CHECK_FALSE(with("room:1", "room:2"));   // of the two topics the first
+  CHECK_FALSE(with("room:1", "room\xff" "1"));
+  CHECK_FALSE(with("new_msg", "new_ms\xff"));
+  CHECK_FALSE(with("hi", "h\xff"));
+  // A plain broadcast's dispatcher is taken; a message that is no Broadcast, {forward, "x"}, is not.
+  std::string plain = in.substr(0, in.size() - 32);
+  CHECK(redis_wire::read_term(plain + bytes("64 0015") + "Elixir.Phoenix.PubSub", room, {}));
+  CHECK_FALSE(redis_wire::read_term(bytes("83 68 06 61 03 64 0006 657863657074 6d 00000001 61 6d 00000001 74 "
+                                          "68 02 64 0001 66 6d 00000001 78 64 0001 64"), room, {}));
+  CHECK_FALSE(redis_wire::read_term(bytes("83 50 00000001 789c4b04000062 0062"), room, {}));  // compressed
+  CHECK_FALSE(redis_wire::read_term("PING", room, {}));
+}
+
+TEST_CASE("etf: numbers of every size are written as Erlang writes them") {
+  CHECK(term("0") == "6100");
+  CHECK(term("255") == "61ff");
+  CHECK(term("256") == "6200000100");
+  CHECK(term("-1") == "62ffffffff");
+  CHECK(term("2147483647") == "627fffffff");
+  CHECK(term("2147483648") == "6e040000000080");
+  CHECK(term("-2147483648") == "6280000000");
+  CHECK(term("-2147483649") == "6e040101000080");
+  CHECK(term("1700000000000") == "6e0600" "0068e5cf8b01");  // milliseconds: six bytes, little-endian
+  CHECK(term("18446744073709551616") == "6e0900000000000000000001");
+  CHECK(term("-9223372036854775808") == "6e08010000000000000080");
+  CHECK(term("1.5") == "463ff8000000000000");
+  CHECK(term("1e2") == "464059000000000000");
+  CHECK(term("0.1") == "463fb999999999999a");
+}
+
+TEST_CASE("etf: words, strings, lists and maps are written as Erlang writes them") {
+  CHECK(term("null") == "6400036e696c");
+  CHECK(term("true") == "640004" "74727565");
+  CHECK(term(R"("a\u00e9\n")") == "6d0000000461c3a90a");
+  CHECK(term("[]") == "6a");
+  CHECK(term("[1,2,255]") == "6b00030102ff");
+  CHECK(term("[1,256]") == "6c00000002" "6101" "6200000100" "6a");
+  CHECK(term("[[1],\"x\"]") == "6c00000002" "6b000101" "6d0000000178" "6a");
+  CHECK(term("{}") == "7400000000");
+  CHECK(term(R"( { "a" : [ 1 , 2 ] , "b" : null } )") == "7400000002" "6d0000000161" "6b00020102" "6d0000000162" "6400036e696c");
+}
+
+TEST_CASE("etf: of a key that is there twice the later one stays, because Erlang reads no such map") {
+  CHECK(term(R"({"a":1,"b":2,"\u0061":3,"c":4,"b":5})") ==
+        "7400000003" "6d0000000161" "6103" "6d0000000163" "6104" "6d0000000162" "6105");
+}
+
+TEST_CASE("etf: every tag of the table is read") {
+  CHECK(json_hex("61 07") == "7");
+  CHECK(json_hex("62 ffffffff") == "-1");
+  CHECK(json_hex("6e 06 00 0068e5cf8b01") == "1700000000000");
+  CHECK(json_hex("6f 00000009 01 000000000000000001") == "-18446744073709551616");
+  CHECK(json_hex("6e 00 01") == "0");
+  CHECK(json_hex("46 3ff8000000000000") == "1.5");
+  CHECK(json_hex("46 4059000000000000") == "100.0");
+  CHECK(json_hex("46 7ff0000000000000") == "no");
+  CHECK(json_hex("64 0003 6e696c") == "null");
+  CHECK(json_hex("77 04 74727565") == "true");
+  CHECK(json_hex("73 05 66616c7365") == "false");
+  CHECK(json_hex("76 0002 c3a9") == "\"\xc3\xa9\"");
+  CHECK(json_hex("64 0001 e9") == "\"\xc3\xa9\"");
+  CHECK(json_hex("77 01 e9") == "no");
+  CHECK(json_hex("6a") == "[]");
+  CHECK(json_hex("6b 0003 0102ff") == "[1,2,255]");
+  CHECK(json_hex("6c 00000002 6101 6a 6a") == "[1,[]]");
+  CHECK(json_hex("6c 00000001 6101 6102") == "no");  // improper
+  CHECK(json_hex("6d 00000003 22c3a9") == "\"\\\"\xc3\xa9\"");
+  CHECK(json_hex("6d 00000001 ff") == "no");
+  CHECK(json_hex("74 00000002 6d00000001 61 6101 77 01 62 77 03 6e696c") == R"({"a":1,"b":null})");
+  CHECK(json_hex("74 00000001 6201000000 6101") == R"({"16777216":1})");
+  CHECK(json_hex("74 00000001 6a 6101") == "no");
+  CHECK(json_hex("68 01 6101") == "no");
+  CHECK(json_hex("67 64 0001 61 00000000 00000000 00") == "no");
+  CHECK(json_hex("74 00000001 77 0a 5f5f7374727563745f5f 77 0b 456c697869722e44617465") == R"({"__struct__":"Elixir.Date"})");
+  CHECK(json_hex("ff") == "no");
+  CHECK(json_of("") == "no");
+}
+
+TEST_CASE("etf: what is not asked for is skipped whole") {
+  for (std::string_view const h :
+       {"61 07", "62 00000000", "6e 02 00 0102", "6f 00000002 00 0102", "46 3ff8000000000000", "64 0001 61", "73 01 61",
+        "76 0001 61", "77 01 61", "68 02 6101 6102", "69 00000001 6a", "6a", "6b 0002 0102", "6c 00000001 6101 6a",
+        "6d 00000002 ffff", "74 00000001 6a 68 00", "58 77 01 61 00000000 00000000 00000000", "67 77 01 61 00000000 00000000 00",
+        "5a 0002 77 01 61 00000000 00000000 00000000", "72 0001 77 01 61 00 00000000", "4d 00000001 03 ff"})
+    CHECK_MESSAGE(skips(h), h);
+  for (std::string_view const h : {"79 00", "70 00000000", "61", "6e ff 00", "6d ffffffff", "6c ffffffff", "74 ffffffff 6a", ""})
+    CHECK_MESSAGE(!skips(h), h);
+}
+
+TEST_CASE("etf: nesting and big integers are bounded both ways") {
+  etf::bounds most;
+  most.depth = 3;
+  CHECK(term("[[[300]]]", most) != "no");
+  CHECK(term("[[[[300]]]]", most) == "no");
+  CHECK(term(R"({"a":{"a":{"a":{}}}})", most) == "no");
+  CHECK(json_of(bytes("6c00000001 6c00000001 6c00000001 6101 6a 6a 6a"), most) == "[[[1]]]");
+  CHECK(json_of(bytes("6c00000001 6c00000001 6c00000001 6c00000001 6101 6a 6a 6a 6a"), most) == "no");
+  CHECK(skips("6801 6801 6801 6a", most));
+  CHECK_FALSE(skips("6801 6801 6801 6801 6a", most));
+  std::string deep;
+  for (int i = 0; i < 1'000'000; ++i) deep += "\x68\x01";
+  CHECK_FALSE(etf::reader(deep, {}).skip());
+
+  most.integer_bytes = 9;
+  CHECK(term("4722366482869645213695", most) == "6e0900ffffffffffffffffff");
+  CHECK(term("4722366482869645213696", most) == "no");
+  CHECK(term(std::string(100'000, '9')) == "no");
+  CHECK(json_of(bytes("6e 09 00 ffffffffffffffffff"), most) == "4722366482869645213695");
+  CHECK(json_of(bytes("6e 0a 00 ffffffffffffffffffff"), most) == "no");
+  CHECK(term("1e400") == "no");
+}
+
+TEST_CASE("etf: JSON comes back as it went") {
+  for (std::string_view const text :
+       {R"({"a":[1,-2,3.5,{"b":"c\"\\\n"}],"d":123456789012345678901234567890,"e":null,"f":true,"g":[]})", "[]", "{}",
+        "\"\xf0\x9f\x98\x80\"", "-12345678901", "[0,1,2]", "0.1"}) {
+    std::string out;
+    REQUIRE(etf::writer(out).json(text, {}));
+    CHECK(json_of(out) == text);
+  }
+}
+
+TEST_CASE("redis wire: our own form carries the payload verbatim and takes nothing that is not exact") {
+  std::string out;
+  REQUIRE(redis_wire::write(out, false, "a", said("room:1", "e", R"( {"n":1.0e5, "b":12345678901234567890} )")));
+  auto h = redis_wire::read(out);
+  REQUIRE(h);
+  CHECK(h->node == "a");
+  CHECK(h->topic == "room:1");
+  CHECK(h->event == "e");
+  CHECK(h->payload == R"( {"n":1.0e5, "b":12345678901234567890} )");
+  CHECK_FALSE(h->only);
+  CHECK_FALSE(h->bytes);
+  for (std::size_t n = 0; n < out.size(); ++n) CHECK_FALSE(redis_wire::read(std::string_view(out).substr(0, n)));
+  CHECK_FALSE(redis_wire::read(out + "x"));
+  auto const with = [&](std::size_t at, char c) {
+    std::string changed = out;
+    changed[at] = c;
+    return redis_wire::read(changed).has_value();
+  };
+  CHECK_FALSE(with(3, 2));                        // another version
+  CHECK_FALSE(with(4, 4));                        // an unknown flag
+  CHECK_FALSE(with(out.size() - 2, '{'));         // no JSON
+  CHECK_FALSE(with(redis_wire::head + 2, '\xff'));  // a topic that is no text
+  CHECK(with(4, 2));                              // of bytes nothing is asked
+
+  std::string direct;
+  REQUIRE(redis_wire::write(direct, true, "b", {"t", "e", phx::payload::binary("\xff"), {}}));
+  h = redis_wire::read(direct);
+  REQUIRE(h);
+  CHECK(h->only);
+  CHECK(h->bytes);
+  CHECK(h->payload == "\xff");
+  CHECK_FALSE(redis_wire::write(direct, true, "b", {std::string(65'536, 't'), "e", phx::payload{}, {}}));
+}
