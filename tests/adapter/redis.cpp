@@ -1,0 +1,344 @@
+#include <phx/adapter/redis.hpp>
+#include <phx/pubsub/loop.hpp>
+
+#include <support/redis_server.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+using namespace std::chrono_literals;
+using support::redis_server;
+
+namespace {
+
+/// Waits until it is so; a minute is for ever.
+template <class F>
+bool eventually(F&& is_so) {
+  auto const until = std::chrono::steady_clock::now() + 60s;
+  while (!is_so()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::sleep_for(1ms);
+  }
+  return true;
+}
+
+phx::redis::options at(redis_server const& s, std::string node) {
+  phx::redis::options how;
+  how.port = s.port;
+  how.node = std::move(node);
+  how.backoff = 10ms;
+  how.backoff_most = 50ms;
+  how.ping = 50ms;
+  how.silence = 2s;
+  return how;
+}
+
+/// An endpoint on Redis, and what it hears on the topic "t".
+struct node {
+  explicit node(phx::redis::options how) : between(with(std::move(how), *this)) {
+    here.attach(between);
+    here.listen("t", {this, [](void* self, phx::broadcast const& b) noexcept {
+                        auto& me = *static_cast<node*>(self);
+                        std::lock_guard const hold(me.mutex);
+                        me.heard.push_back(std::string(b.event) + ' ' + std::string(b.payload.raw()));
+                        me.bytes = b.payload.is_binary();
+                      }});
+  }
+  static phx::redis::options with(phx::redis::options how, node& me) {
+    how.on_change = [&me](phx::redis::change const& c) {
+      std::lock_guard const hold(me.mutex);
+      me.changes.push_back(c);
+      me.changes.back().why = {};
+    };
+    return how;
+  }
+  bool up() { return between.wait_connected(60s); }
+  bool hears(std::string_view what) {
+    return eventually([&] {
+      std::lock_guard const hold(mutex);
+      return std::find(heard.begin(), heard.end(), what) != heard.end();
+    });
+  }
+  std::size_t count() {
+    std::lock_guard const hold(mutex);
+    return heard.size();
+  }
+  phx::errc say(std::string_view event, std::string_view json = "{}") {
+    return here.broadcast("t", event, phx::payload::json(json));
+  }
+
+  std::mutex mutex{};
+  std::vector<std::string> heard{};
+  std::vector<phx::redis::change> changes{};
+  bool bytes = false;
+  phx::redis::pubsub between;  // outlives the endpoint
+  phx::endpoint here{};
+};
+
+/// Raw commands, to be a stranger with.
+void publish(redis_server const& s, std::string_view channel, std::string_view what) {
+  redisContext* const c = redisConnect("127.0.0.1", s.port);
+  freeReplyObject(redisCommand(c, "PUBLISH %b %b", channel.data(), channel.size(), what.data(), what.size()));
+  redisFree(c);
+}
+
+}  // namespace
+
+TEST_CASE("redis: what one node publishes the others hear, once and verbatim, and itself does not") {
+  redis_server s;
+  REQUIRE(s.runs());
+  node a(at(s, "a")), b(at(s, "b")), c(at(s, "c"));
+  REQUIRE((a.up() && b.up() && c.up()));
+  CHECK(a.here.node_name() == "a");
+  CHECK(a.say("x", R"( {"n":1.0e5} )") == phx::errc::none);
+  CHECK(b.hears(R"(x  {"n":1.0e5} )"));
+  CHECK(c.hears(R"(x  {"n":1.0e5} )"));
+  CHECK(b.here.broadcast("t", "y", phx::payload::binary(std::string_view("\0\xff", 2))) == phx::errc::none);
+  CHECK(a.hears("y " + std::string("\0\xff", 2)));
+  CHECK(a.bytes);
+  CHECK(a.here.to_node("c", {"t", "for c", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(a.here.to_node("a", {"t", "for a", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(a.say("last") == phx::errc::none);
+  CHECK(c.hears("for c {}"));
+  CHECK(a.hears("for a {}"));
+  CHECK((b.hears("last {}") && c.hears("last {}")));
+  CHECK(a.count() == 2);
+  CHECK(b.count() == 2);
+  CHECK(c.count() == 4);
+  CHECK(eventually([&] { return a.between.counters().confirmed == 4; }));
+  CHECK(a.between.counters().sent == 4);
+  CHECK(b.between.counters().skipped == 0);
+  CHECK(a.here.unsent() == 0);
+}
+
+TEST_CASE("redis: pubsubs of another name hear nothing of each other") {
+  redis_server s;
+  REQUIRE(s.runs());
+  auto other = at(s, "b");
+  other.name = "other";
+  node a(at(s, "a")), b(other), c(at(s, "c"));
+  REQUIRE((a.up() && b.up() && c.up()));
+  CHECK(a.say("x") == phx::errc::none);
+  CHECK(c.hears("x {}"));
+  publish(s, "phx:other", "garbage");
+  CHECK(eventually([&] { return b.between.counters().skipped == 1; }));
+  CHECK(b.count() == 0);
+}
+
+TEST_CASE("redis: a stranger's garbage is skipped and counted, and what follows is heard") {
+  redis_server s;
+  REQUIRE(s.runs());
+  node a(at(s, "a")), b(at(s, "b"));
+  REQUIRE((a.up() && b.up()));
+  for (std::string_view const g : {"", "phx", "phx\x01", "{\"topic\":\"t\"}", "\x83h\x06", "phx\x02xxxxxxxxxxxxxxxxxxxx"})
+    publish(s, "phx:phx", g);
+  CHECK(a.say("x") == phx::errc::none);
+  CHECK(b.hears("x {}"));
+  CHECK(b.between.counters().skipped == 6);
+  CHECK(b.between.counters().heard == 1);
+  CHECK(b.between.counters().connects == 1);
+}
+
+TEST_CASE("redis: a message over the limit costs the connection, and the next one is made") {
+  redis_server s;
+  REQUIRE(s.runs());
+  auto how = at(s, "b");
+  how.message = 100'000;
+  node a(at(s, "a")), b(how);
+  REQUIRE((a.up() && b.up()));
+  publish(s, "phx:phx", std::string(5'000'000, 'x'));
+  CHECK(eventually([&] { return b.between.counters().connects == 2; }));
+  CHECK(b.between.counters().too_large == 1);
+  REQUIRE(b.up());
+  CHECK(a.say("x") == phx::errc::none);
+  CHECK(b.hears("x {}"));
+}
+
+TEST_CASE("redis: while Redis is away a broadcast is refused and counted; when it is back all goes on") {
+  redis_server s;
+  REQUIRE(s.runs());
+  node a(at(s, "a")), b(at(s, "b"));
+  REQUIRE((a.up() && b.up()));
+  s.kill();
+  CHECK(eventually([&] { return !a.between.connected() && !b.between.connected(); }));
+  CHECK(a.say("lost") == phx::errc::nodes_not_reached);
+  CHECK(a.between.counters().refused == 1);
+  CHECK(a.here.unsent() == 1);
+  s.start();
+  REQUIRE(s.runs());
+  REQUIRE((a.up() && b.up()));
+  CHECK(a.say("x") == phx::errc::none);
+  CHECK(b.hears("x {}"));
+  CHECK(b.count() == 1);
+  CHECK(a.between.counters().connects == 2);
+  CHECK(a.between.counters().deaf > 0ns);
+  auto const came_twice = [&] {
+    std::lock_guard const hold(a.mutex);
+    return std::count_if(a.changes.begin(), a.changes.end(), [](auto const& c) { return c.connected; }) == 2;
+  };
+  CHECK(eventually(came_twice));
+  std::lock_guard const hold(a.mutex);
+  CHECK(a.changes.front().connected);
+  CHECK(a.changes.back().deaf > 0ns);
+  CHECK(a.changes.back().unsent == 1);
+  CHECK_FALSE(a.changes[1].connected);
+}
+
+TEST_CASE("redis: nodes may be there before Redis, and may keep a bounded part of what they say meanwhile") {
+  redis_server s;
+  REQUIRE(s.runs());
+  s.kill();
+  auto how = at(s, "a");
+  how.away = phx::redis::while_away::keep;
+  how.queue = 300;
+  node a(how);
+  CHECK(a.say("0") == phx::errc::none);
+  CHECK(a.say("1") == phx::errc::none);
+  int kept = 0;
+  while (a.say("full") == phx::errc::none) ++kept;
+  CHECK(kept < 4);
+  CHECK(a.between.counters().refused == 1);
+  CHECK_FALSE(a.between.connected());
+  s.start();
+  REQUIRE(s.runs());
+  node b(at(s, "b"));
+  REQUIRE((a.up() && b.up()));
+  CHECK(a.say("late") == phx::errc::none);
+  CHECK(b.hears("late {}"));
+  CHECK(eventually([&] { return a.between.counters().confirmed == a.between.counters().sent; }));
+  CHECK(a.between.counters().confirmed == static_cast<std::uint64_t>(kept) + 3);
+  CHECK(a.between.counters().lost == 0);
+}
+
+TEST_CASE("redis: one that falls silent is left after a while, and what it had not confirmed is counted as lost") {
+  redis_server s;
+  REQUIRE(s.runs());
+  auto how = at(s, "a");
+  how.silence = 300ms;
+  node a(how);
+  REQUIRE(a.up());
+  s.freeze();
+  CHECK(a.say("x") == phx::errc::none);  // nobody can know yet
+  CHECK(eventually([&] { return !a.between.connected(); }));
+  CHECK(a.between.counters().lost == 1);
+  CHECK(a.say("y") == phx::errc::nodes_not_reached);
+  s.thaw();
+  REQUIRE(a.up());
+  CHECK(a.between.counters().connects >= 2);
+}
+
+TEST_CASE("redis: a password is asked for and given") {
+  redis_server s({"--requirepass", "secret"});
+  REQUIRE(s.runs());
+  auto how = at(s, "a");
+  how.password = "secret";
+  node a(how), stranger(at(s, "b"));
+  CHECK(a.up());
+  CHECK(eventually([&] {
+    std::lock_guard const hold(stranger.mutex);
+    return !stranger.changes.empty();
+  }));
+  CHECK_FALSE(stranger.between.connected());
+}
+
+TEST_CASE("redis: what was queued goes out before it stops") {
+  redis_server s;
+  REQUIRE(s.runs());
+  node b(at(s, "b"));
+  REQUIRE(b.up());
+  {
+    auto how = at(s, "a");
+    how.linger = 60s;
+    node a(how);
+    REQUIRE(a.up());
+    for (int i = 0; i < 1'000; ++i) (void)a.say("x", std::to_string(i));
+  }
+  CHECK(b.hears("x 999"));
+  CHECK(b.count() == 1'000);
+}
+
+TEST_CASE("redis: 100,000 messages of two senders arrive in the order of each, and none is lost") {
+  constexpr std::size_t each = 50'000;
+  redis_server s;
+  REQUIRE(s.runs());
+  auto how = at(s, "a");
+  how.queue = 100'000'000;
+  node a(how), b(at(s, "b"));
+  REQUIRE((a.up() && b.up()));
+  auto const sender = [&](std::string_view event) {
+    return std::thread([&, event] {
+      for (std::size_t i = 0; i < each; ++i) (void)a.say(event, std::to_string(i));
+    });
+  };
+  std::thread one = sender("one"), two = sender("two");
+  one.join();
+  two.join();
+  CHECK(eventually([&] { return b.count() == 2 * each; }));
+  std::size_t next[2] = {0, 0};
+  bool ordered = true;
+  for (std::string const& h : b.heard) {
+    std::size_t& n = next[h.starts_with("one") ? 0 : 1];
+    ordered = ordered && h.substr(4) == std::to_string(n++);
+  }
+  CHECK(ordered);
+  CHECK(eventually([&] { return a.between.counters().confirmed == 2 * each; }));
+  CHECK(a.between.counters().lost + a.between.counters().refused == 0);
+}
+
+TEST_CASE("redis: beside Elixir it speaks and hears the terms of Phoenix's own adapter") {
+  redis_server s;
+  REQUIRE(s.runs());
+  auto how = at(s, "phx@a");
+  how.beside_elixir = "MyApp.PubSub";
+  auto other = at(s, "b");
+  other.beside_elixir = "MyApp.PubSub";
+  node a(how), b(other);
+  REQUIRE((a.up() && b.up()));
+  CHECK(a.between.channel() == "phx:Elixir.MyApp.PubSub.Adapter");
+  CHECK(a.say("x", R"({"n":[1,2,300],"big":123456789012345678901234567890})") == phx::errc::none);
+  CHECK(b.hears(R"(x {"n":[1,2,300],"big":123456789012345678901234567890})"));
+  CHECK(b.here.to_node("phx@a", {"t", "for a", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(a.hears("for a {}"));
+  CHECK(a.say("no", R"({"n":1e400})") != phx::errc::none);
+  // As an Elixir node says it, OTP 26: atoms are UTF-8, and the map has an order of its own.
+  auto const atom = [](std::string_view text) {
+    return std::string("\x77") + static_cast<char>(text.size()) + std::string(text);
+  };
+  auto const binary = [](std::string_view text) {
+    return std::string("m\0\0\0", 4) + static_cast<char>(text.size()) + std::string(text);
+  };
+  std::string const said = std::string("\x83h\x06""a\x03") + atom("except") + atom("elixir@host") + binary("t") +
+                           std::string("t\0\0\0\x04", 5) + atom("topic") + binary("t") + atom("payload") +
+                           std::string("t\0\0\0\x01", 5) + atom("body") + atom("nil") + atom("event") + binary("hello") +
+                           atom("__struct__") + atom("Elixir.Phoenix.Socket.Broadcast") + atom("Elixir.Phoenix.Channel.Server");
+  publish(s, a.between.channel(), said);
+  CHECK(a.hears(R"(hello {"body":null})"));
+  CHECK(b.hears(R"(hello {"body":null})"));
+  publish(s, a.between.channel(), "\x83h\x06 and so on");
+  CHECK(eventually([&] { return a.between.counters().skipped == 1; }));
+}
+
+TEST_CASE("redis: a node whose loops are far behind stops reading, and loses nothing") {
+  struct waker {
+    void wake() noexcept {}
+  } asleep;
+  redis_server s;
+  REQUIRE(s.runs());
+  phx::redis::pubsub between(at(s, "b"));
+  phx::endpoint slow;
+  slow.attach(between);
+  phx::limits narrow;
+  narrow.mailbox = 100;
+  phx::loop l(slow, asleep, narrow);
+  node a(at(s, "a"));
+  REQUIRE((a.up() && between.wait_connected(60s)));
+  for (int i = 0; i < 5'000; ++i) REQUIRE(a.say("x") == phx::errc::none);
+  CHECK(eventually([&] { return slow.congested(); }));
+  CHECK(eventually([&] {
+    (void)l.run(phx::time_point{});
+    return between.counters().heard == 5'000;
+  }));
+  CHECK(between.counters().overrun == 0);
+  CHECK(l.dropped() == 0);
+}
