@@ -1,5 +1,6 @@
-// lab_server --port P [--threads N] [--dispatcher router|actors]
+// lab_server --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]
 //
+// With --redis it is one of several nodes, and says on its output when Redis comes and goes.
 // The lab server on Boost.Beast. On SIGTERM or SIGINT every client is told to come back later (1012), then it exits with 0;
 // a second signal does not wait.
 
@@ -7,6 +8,9 @@
 #include "channels.hpp"
 
 #include <phx/adapter/beast.hpp>
+#if __has_include(<hiredis/hiredis.h>)
+#include <phx/adapter/redis.hpp>
+#endif
 
 #include <boost/asio/signal_set.hpp>
 
@@ -21,6 +25,9 @@ struct asked_for {
   std::uint16_t port = 4000;
   std::uint32_t threads = 1;
   bool actors = false;
+  std::string redis_host{};  // none: this node is the only one
+  std::uint16_t redis_port = 0;
+  std::string node{};
 };
 
 template <class Number>
@@ -36,11 +43,61 @@ std::optional<asked_for> read(int argc, char** argv) {
     if (i + 1 == argc) return std::nullopt;
     if (name == "--port" && read(argv[i + 1], what.port)) continue;
     if (name == "--threads" && read(argv[i + 1], what.threads) && what.threads != 0) continue;
+    if (name == "--node") {
+      what.node = argv[i + 1];
+      continue;
+    }
+    if (name == "--redis") {
+      std::string_view const at = argv[i + 1];
+      std::size_t const colon = at.rfind(':');
+      if (colon == at.npos || !read(argv[i + 1] + colon + 1, what.redis_port)) return std::nullopt;
+      what.redis_host = at.substr(0, colon);
+      continue;
+    }
     what.actors = std::strcmp(argv[i + 1], "actors") == 0;
     if (name != "--dispatcher" || (!what.actors && std::strcmp(argv[i + 1], "router") != 0)) return std::nullopt;
   }
   return what;
 }
+
+#if __has_include(<hiredis/hiredis.h>)
+/// The other nodes, if there are any.
+class nodes {
+ public:
+  explicit nodes(asked_for const& what) {
+    if (what.redis_host.empty()) return;
+    phx::redis::options how;
+    how.host = what.redis_host;
+    how.port = what.redis_port;
+    how.node = what.node;
+    how.on_change = [](phx::redis::change const& c) {
+      if (c.connected) {
+        auto const deaf = std::chrono::duration_cast<std::chrono::milliseconds>(c.deaf).count();
+        std::printf("redis: there, deaf for %lld ms, %llu unsent\n", static_cast<long long>(deaf),
+                    static_cast<unsigned long long>(c.unsent));
+      } else {
+        std::printf("redis: away, %.*s\n", static_cast<int>(c.why.size()), c.why.data());
+      }
+      std::fflush(stdout);
+    };
+    between_.emplace(std::move(how));
+  }
+  void join(phx::endpoint& here) {
+    if (between_) here.attach(*between_);
+  }
+
+ private:
+  std::optional<phx::redis::pubsub> between_{};
+};
+#else
+class nodes {
+ public:
+  explicit nodes(asked_for const& what) {
+    if (!what.redis_host.empty()) throw std::runtime_error("built without phx::redis");
+  }
+  void join(phx::endpoint&) {}
+};
+#endif
 
 /// `POST /suite/broadcast?topic=T&event=E`, by which a test disconnects a user.
 std::optional<phx::http_answer> control(phx::endpoint& all, phx::request const& asked) {
@@ -79,7 +136,7 @@ void run(net::io_context& io, phx::beast::server& server, Sites& sites, std::uin
 int main(int argc, char** argv) try {
   std::optional<asked_for> const what = read(argc, argv);
   if (!what) {
-    std::fprintf(stderr, "usage: %s --port P [--threads N] [--dispatcher router|actors]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]\n", argv[0]);
     return 2;
   }
   phx::beast::options how;
@@ -88,11 +145,13 @@ int main(int argc, char** argv) try {
 
   // Who answers outlives the server.
   lab::alarm_clock alarms;
+  nodes others(*what);
   if (what->actors) {
     lab::crew crew{alarms};
     auto sites = lab::sites([&](auto connect) { return lab::actors<lab::session>(crew, connect); }, alarms);
     net::io_context io(static_cast<int>(what->threads));
     phx::beast::server server(io, how);
+    others.join(server.endpoint());
     crew.everywhere = &server.endpoint();
     run(io, server, sites, what->threads);
     alarms.stop();  // they post to the crew
@@ -101,6 +160,7 @@ int main(int argc, char** argv) try {
     auto sites = lab::sites([](auto connect) { return phx::router<lab::session>(connect); }, alarms);
     net::io_context io(static_cast<int>(what->threads));
     phx::beast::server server(io, how);
+    others.join(server.endpoint());
     run(io, server, sites, what->threads);
   }
   return 0;

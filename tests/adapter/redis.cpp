@@ -204,6 +204,7 @@ TEST_CASE("redis: nodes may be there before Redis, and may keep a bounded part o
   REQUIRE(s.runs());
   node b(at(s, "b"));
   REQUIRE((a.up() && b.up()));
+  CHECK(eventually([&] { return a.between.counters().sent == static_cast<std::uint64_t>(kept) + 2; }));
   CHECK(a.say("late") == phx::errc::none);
   CHECK(b.hears("late {}"));
   CHECK(eventually([&] { return a.between.counters().confirmed == a.between.counters().sent; }));
@@ -308,10 +309,13 @@ TEST_CASE("redis: beside Elixir it speaks and hears the terms of Phoenix's own a
   auto const binary = [](std::string_view text) {
     return std::string("m\0\0\0", 4) + static_cast<char>(text.size()) + std::string(text);
   };
-  std::string const said = std::string("\x83h\x06""a\x03") + atom("except") + atom("elixir@host") + binary("t") +
-                           std::string("t\0\0\0\x04", 5) + atom("topic") + binary("t") + atom("payload") +
-                           std::string("t\0\0\0\x01", 5) + atom("body") + atom("nil") + atom("event") + binary("hello") +
-                           atom("__struct__") + atom("Elixir.Phoenix.Socket.Broadcast") + atom("Elixir.Phoenix.Channel.Server");
+  std::string const said = std::string(
+                               "\x83h\x06"
+                               "a\x03") +
+                           atom("except") + atom("elixir@host") + binary("t") + std::string("t\0\0\0\x04", 5) +
+                           atom("topic") + binary("t") + atom("payload") + std::string("t\0\0\0\x01", 5) + atom("body") +
+                           atom("nil") + atom("event") + binary("hello") + atom("__struct__") +
+                           atom("Elixir.Phoenix.Socket.Broadcast") + atom("Elixir.Phoenix.Channel.Server");
   publish(s, a.between.channel(), said);
   CHECK(a.hears(R"(hello {"body":null})"));
   CHECK(b.hears(R"(hello {"body":null})"));

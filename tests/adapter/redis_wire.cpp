@@ -101,7 +101,8 @@ TEST_CASE("redis wire: what is for one node says so, and a name with an @ is an 
   CHECK(h->node == "app@host");
   CHECK(h->node_is_atom);
   out.clear();
-  REQUIRE(redis_wire::write_term(out, false, "app", {"t", "e", phx::payload::binary(std::string_view("\0\xff", 2)), {}}, {}));
+  REQUIRE(
+      redis_wire::write_term(out, false, "app", {"t", "e", phx::payload::binary(std::string_view("\0\xff", 2)), {}}, {}));
   h = redis_wire::read_term(out, room, {});
   REQUIRE(h);
   CHECK(h->bytes);
@@ -162,7 +163,12 @@ TEST_CASE("etf: words, strings, lists and maps are written as Erlang writes them
   CHECK(term("[1,256]") == "6c00000002" "6101" "6200000100" "6a");
   CHECK(term("[[1],\"x\"]") == "6c00000002" "6b000101" "6d0000000178" "6a");
   CHECK(term("{}") == "7400000000");
-  CHECK(term(R"( { "a" : [ 1 , 2 ] , "b" : null } )") == "7400000002" "6d0000000161" "6b00020102" "6d0000000162" "6400036e696c");
+  CHECK(term(R"( { "a" : [ 1 , 2 ] , "b" : null } )") ==
+        "7400000002"
+        "6d0000000161"
+        "6b00020102"
+        "6d0000000162"
+        "6400036e696c");
 }
 
 TEST_CASE("etf: of a key that is there twice the later one stays, because Erlang reads no such map") {
@@ -196,19 +202,37 @@ TEST_CASE("etf: every tag of the table is read") {
   CHECK(json_hex("74 00000001 6a 6101") == "no");
   CHECK(json_hex("68 01 6101") == "no");
   CHECK(json_hex("67 64 0001 61 00000000 00000000 00") == "no");
-  CHECK(json_hex("74 00000001 77 0a 5f5f7374727563745f5f 77 0b 456c697869722e44617465") == R"({"__struct__":"Elixir.Date"})");
+  CHECK(json_hex("74 00000001 77 0a 5f5f7374727563745f5f 77 0b 456c697869722e44617465") ==
+        R"({"__struct__":"Elixir.Date"})");
   CHECK(json_hex("ff") == "no");
   CHECK(json_of("") == "no");
 }
 
 TEST_CASE("etf: what is not asked for is skipped whole") {
-  for (std::string_view const h :
-       {"61 07", "62 00000000", "6e 02 00 0102", "6f 00000002 00 0102", "46 3ff8000000000000", "64 0001 61", "73 01 61",
-        "76 0001 61", "77 01 61", "68 02 6101 6102", "69 00000001 6a", "6a", "6b 0002 0102", "6c 00000001 6101 6a",
-        "6d 00000002 ffff", "74 00000001 6a 68 00", "58 77 01 61 00000000 00000000 00000000", "67 77 01 61 00000000 00000000 00",
-        "5a 0002 77 01 61 00000000 00000000 00000000", "72 0001 77 01 61 00 00000000", "4d 00000001 03 ff"})
+  for (std::string_view const h : {"61 07",
+                                   "62 00000000",
+                                   "6e 02 00 0102",
+                                   "6f 00000002 00 0102",
+                                   "46 3ff8000000000000",
+                                   "64 0001 61",
+                                   "73 01 61",
+                                   "76 0001 61",
+                                   "77 01 61",
+                                   "68 02 6101 6102",
+                                   "69 00000001 6a",
+                                   "6a",
+                                   "6b 0002 0102",
+                                   "6c 00000001 6101 6a",
+                                   "6d 00000002 ffff",
+                                   "74 00000001 6a 68 00",
+                                   "58 77 01 61 00000000 00000000 00000000",
+                                   "67 77 01 61 00000000 00000000 00",
+                                   "5a 0002 77 01 61 00000000 00000000 00000000",
+                                   "72 0001 77 01 61 00 00000000",
+                                   "4d 00000001 03 ff"})
     CHECK_MESSAGE(skips(h), h);
-  for (std::string_view const h : {"79 00", "70 00000000", "61", "6e ff 00", "6d ffffffff", "6c ffffffff", "74 ffffffff 6a", ""})
+  for (std::string_view const h :
+       {"79 00", "70 00000000", "61", "6e ff 00", "6d ffffffff", "6c ffffffff", "74 ffffffff 6a", ""})
     CHECK_MESSAGE(!skips(h), h);
 }
 

@@ -49,8 +49,8 @@ struct options {
   std::string username{}, password{};  ///< AUTH, if there is a password
   std::string node{};                  ///< unique among the nodes; empty: made up. One with an @ is an atom to Elixir
   std::string name = "phx";            ///< of this pubsub: nodes of one name hear each other, on the Redis channel phx:NAME
-  /// The module of a Phoenix.PubSub, such as MyApp.PubSub: speak the wire of Phoenix's Redis adapter, on its channel, so that
-  /// Phoenix nodes and this one hear each other (protocol 13.2). `name` then does not matter.
+  /// The module of a Phoenix.PubSub, such as MyApp.PubSub: speak the wire of Phoenix's Redis adapter, on its channel, so
+  /// that Phoenix nodes and this one hear each other (protocol 13.2). `name` then does not matter.
   std::string beside_elixir{};
   while_away away = while_away::refuse;
   std::size_t queue = 8'000'000;       ///< bytes waiting to be written to Redis; beyond: `dropped`, the newest is refused
@@ -83,10 +83,11 @@ struct counters {
 /// A PubSub. It has a thread of its own, with which it connects (also resolves options::host), sends, and delivers; phx's
 /// core has none. All members are for any thread. Linux.
 ///
-/// Two connections: one subscribes, to one Redis channel; one publishes, one PUBLISH a broadcast, pipelined. They come and go
-/// together. While a loop is far behind, it stops reading: then Redis keeps the messages (its client-output-buffer-limit says
-/// how many; beyond, it ends the connection, and this node is deaf until the next).
-/// Whoever can publish to that Redis can say anything to the clients and disconnect them: it is to be as private as a database.
+/// Two connections: one subscribes, to one Redis channel; one publishes, one PUBLISH a broadcast, pipelined. They come and
+/// go together. While a loop is far behind, it stops reading: then Redis keeps the messages (its client-output-buffer-limit
+/// says how many; beyond, it ends the connection, and this node is deaf until the next).
+/// Whoever can publish to that Redis can say anything to the clients and disconnect them: it is to be as private as a
+/// database.
 class pubsub {
  public:
   explicit pubsub(options how) : how_(std::move(how)) {
@@ -470,8 +471,8 @@ class pubsub {
   clock::time_point deaf_since_{};
   duration deaf_{};
 
-  std::atomic<std::uint64_t> sent_{0}, confirmed_{0}, refused_{0}, lost_{0}, heard_{0}, overrun_{0}, skipped_{0}, too_large_{0},
-      connects_{0};
+  std::atomic<std::uint64_t> sent_{0}, confirmed_{0}, refused_{0}, lost_{0}, heard_{0}, overrun_{0}, skipped_{0},
+      too_large_{0}, connects_{0};
 
   // the thread's own
   link in_{}, out_{};

@@ -172,7 +172,8 @@ class writer {
   [[nodiscard]] bool number(bounds const& most) {
     char const* const from = at_;
     bool whole = true;
-    while (at_ != end_ && (phx::json::detail::digit(*at_) || *at_ == '-' || *at_ == '+' || *at_ == '.' || (*at_ | 32) == 'e')) {
+    while (at_ != end_ &&
+           (phx::json::detail::digit(*at_) || *at_ == '-' || *at_ == '+' || *at_ == '.' || (*at_ | 32) == 'e')) {
       whole = whole && *at_ != '.' && (*at_ | 32) != 'e';
       ++at_;
     }
@@ -270,8 +271,8 @@ class reader {
   }
   [[nodiscard]] bool skip() noexcept { return skip(0); }
 
-  /// The next term as JSON, appended: atoms are strings, but `nil`, `true` and `false`; keys are binaries, atoms or integers;
-  /// a struct is a map that says so. What JSON cannot say (tuples, pids, bytes that are no UTF-8) is refused.
+  /// The next term as JSON, appended: atoms are strings, but `nil`, `true` and `false`; keys are binaries, atoms or
+  /// integers; a struct is a map that says so. What JSON cannot say (tuples, pids, bytes that are no UTF-8) is refused.
   [[nodiscard]] bool json(std::string& out) { return json(out, 0); }
 
  private:

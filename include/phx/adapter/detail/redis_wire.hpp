@@ -29,7 +29,8 @@ inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 4;
 /// @return false if a name is longer than 65,535 bytes.
 [[nodiscard]] inline bool write(std::string& to, bool only, std::string_view node, broadcast const& b) {
   std::string_view const payload = b.payload.raw();
-  if (node.size() > 0xffff || b.topic.size() > 0xffff || b.event.size() > 0xffff || payload.size() > 0xffff'ffff) return false;
+  if (node.size() > 0xffff || b.topic.size() > 0xffff || b.event.size() > 0xffff || payload.size() > 0xffff'ffff)
+    return false;
   to += magic;
   etf::writer out(to);
   out.byte(static_cast<std::uint8_t>((only ? 1 : 0) | (b.payload.is_binary() ? 2 : 0)));
@@ -120,7 +121,8 @@ inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 4;
       has_payload = true;
       if (from.peek() == etf::small_tuple) {
         std::uint32_t two = 0;
-        if (!from.tuple(two) || two != 2 || !from.atom(word) || word != "binary" || !from.binary(h.payload)) return std::nullopt;
+        if (!from.tuple(two) || two != 2 || !from.atom(word) || word != "binary" || !from.binary(h.payload))
+          return std::nullopt;
         h.bytes = true;
       } else {
         room.clear();

@@ -1,0 +1,57 @@
+// Two processes as one server: what is said on one is heard on both. Needs a Redis; without one each is on its own.
+//
+//   redis-server --port 6400 --save "" &
+//   REDIS_PORT=6400 NODE=left  ./09_redis_two_nodes --port 4000 &
+//   REDIS_PORT=6400 NODE=right ./09_redis_two_nodes --port 4001
+#include <phx/adapter/blocking.hpp>
+#include <phx/adapter/redis.hpp>
+#include <phx/phx.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace {
+
+struct room {
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "node") return phx::outcome::reply(phx::payload::json('"' + name + '"'));
+    if (in.event != "say") return phx::outcome::stop(phx::exit_reason::error);
+    // Who is on this node has it in any case. Whether the others could be reached may be looked at, or left to the counters.
+    bool const everywhere = here.broadcast("said", in.payload).error() != phx::errc::nodes_not_reached;
+    return phx::outcome::reply(phx::status::ok,
+                               phx::payload::json(everywhere ? R"({"to":"all"})" : R"({"to":"this node"})"));
+  }
+
+  std::string name;
+};
+
+std::string from_environment(char const* name, char const* otherwise) {
+  char const* const value = std::getenv(name);
+  return value == nullptr ? otherwise : value;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
+  std::string const name = from_environment("NODE", "one");
+
+  phx::redis::options how;
+  how.port = static_cast<std::uint16_t>(std::atoi(from_environment("REDIS_PORT", "6379").c_str()));
+  how.node = name;
+  how.on_change = [](phx::redis::change const& c) {
+    if (c.connected) std::printf("Redis is there, after %.1f s\n", std::chrono::duration<double>(c.deaf).count());
+    else std::printf("Redis is away: %.*s\n", static_cast<int>(c.why.size()), c.why.data());
+    std::fflush(stdout);
+  };
+  phx::redis::pubsub between(how);  // outlives the server
+
+  phx::router app;
+  app.channel("room:*", [&name](auto const&) { return room{name}; });
+
+  phx::blocking::server server(app, {.port = static_cast<std::uint16_t>(port)});
+  server.endpoint().attach(between);
+  std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
+  std::fflush(stdout);
+  server.run();
+}

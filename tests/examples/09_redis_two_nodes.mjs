@@ -1,0 +1,34 @@
+// Two processes and a Redis of the visit's own: what is said on one is heard on the other, and that Redis is gone is told.
+import { Server, sleep } from '../conformance/server.mjs';
+import { Redis } from '../support/redis.mjs';
+
+export default async function visit(guest) {
+  const redis = await Redis.start();
+  process.env.REDIS_PORT = String(redis.port);
+  const nodes = [];
+  try {
+    const channels = [];
+    for (const name of ['left', 'right']) {
+      process.env.NODE = name;
+      const server = await Server.start([guest.program]);
+      nodes.push(server);
+      while (!server.output.includes('Redis is there')) await sleep(5);
+      const channel = guest.socket({}, {}, server.url.replace('http', 'ws')).channel('room:1');
+      guest.same((await guest.answer(channel.join()))[0], 'ok');
+      guest.same(await guest.answer(channel.push('node', {})), ['ok', name]);
+      channels.push(channel);
+    }
+    const heard = channels.map((c) => guest.event(c, 'said'));
+    guest.same(await guest.answer(channels[0].push('say', { text: 'hello' })), ['ok', { to: 'all' }]);
+    for (const h of heard) guest.same(await h, { text: 'hello' });
+
+    await redis.kill();
+    while (!nodes[1].output.includes('Redis is away')) await sleep(5);
+    guest.same(await guest.answer(channels[1].push('say', { text: 'alone' })), ['ok', { to: 'this node' }]);
+  } finally {
+    for (const n of nodes) n.process.kill('SIGKILL');
+    await redis.kill();
+    delete process.env.REDIS_PORT;
+    delete process.env.NODE;
+  }
+}

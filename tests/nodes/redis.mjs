@@ -1,0 +1,206 @@
+// Several lab_servers and a Redis: nodes that come, go, are killed and cut off.   node redis.mjs --server PATH
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { Server, sleep } from '../conformance/server.mjs';
+import { Redis, Wire } from '../support/redis.mjs';
+
+const here = path.dirname(new URL(import.meta.url).pathname);
+const require = createRequire(path.join(here, '../conformance/'));
+const WebSocket = require('ws');
+
+const program = process.argv[process.argv.indexOf('--server') + 1];
+const patience = 60000;
+
+// Waits until it is so: every wait in here is for something that happens, with a deadline that only a failure meets.
+async function until(what, is) {
+  for (const end = Date.now() + patience; !await is(); await sleep(5))
+    if (Date.now() > end) throw new Error(`not within ${patience / 1000} s: ${what}`);
+}
+const equal = (got, want, what) => {
+  if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`${what}: expected ${JSON.stringify(want)}, got ${JSON.stringify(got)}`);
+};
+const running = new Set();
+
+class Node {
+  static async start(name, port) {
+    const n = new Node();
+    n.name = name;
+    n.server = await Server.start([program, '--redis', `127.0.0.1:${port}`, '--node', name], { patience });
+    running.add(n);
+    return n;
+  }
+  times(word) { return this.server.output.split(`redis: ${word}`).length - 1; }
+  // Until Redis has come for the n-th time
+  there(n = 1) { return until(`${this.name} has Redis (${n})`, () => this.times('there') >= n); }
+  away(n = 1) { return until(`${this.name} is without Redis (${n})`, () => this.times('away') >= n); }
+  async kill() {
+    running.delete(this);
+    this.server.process.kill('SIGKILL');
+    await this.server.ended;
+  }
+  async join(topic = 'room:1', params = '') {
+    const c = new Client();
+    c.topic = topic;
+    c.heard = [];
+    c.ws = new WebSocket(`ws://127.0.0.1:${this.server.port}/socket/websocket?vsn=2.0.0${params}`);
+    c.ws.on('message', (m) => c.on(String(m)));
+    c.ws.on('close', (code) => { c.closed = code; }).on('error', () => {});
+    await new Promise((r, no) => c.ws.once('open', r).once('error', no));
+    c.send('phx_join', {});
+    await until(`${this.name} lets a client join`, () => c.replies === 1);
+    return c;
+  }
+}
+class Client {
+  replies = 0;
+  ref = 0;
+  on(text) {
+    const [, , , event, payload] = JSON.parse(text);
+    if (event === 'phx_reply') this.replies++;
+    else this.heard.push([event, payload]);
+  }
+  send(event, payload) { this.ws.send(JSON.stringify(['1', String(++this.ref), this.topic, event, payload])); }
+  shout(n) { this.send('shout', { n }); }
+  has(n) { return this.heard.some(([event, payload]) => event === 'shout' && payload.n === n); }
+  hears(n) { return until(`a client hears ${n}`, () => this.has(n)); }
+}
+async function nodes(port, ...names) {
+  const all = await Promise.all(names.map((n) => Node.start(n, port)));
+  for (const n of all) await n.there();
+  return all;
+}
+const numbers = (c) => c.heard.filter(([e]) => e === 'shout').map(([, p]) => p.n);
+
+const tests = {
+  async 'two nodes are one room, and whisper leaves out its sender alone'(redis) {
+    const [a, b] = await nodes(redis.port, 'a', 'b');
+    const ann = await a.join(), too = await a.join(), ben = await b.join();
+    ann.send('whisper', { n: 0 });
+    ann.shout(1);
+    ben.shout(2);
+    for (const c of [ann, too, ben]) for (const n of [1, 2]) await c.hears(n);
+    equal(ann.heard.filter(([e]) => e === 'whisper').length, 0, 'the sender');
+    for (const c of [too, ben]) equal(c.heard[0], ['whisper', { n: 0 }], 'the others, in order');
+    for (const c of [ann, too, ben]) equal(numbers(c).length, 2, 'each once');
+  },
+  async 'an event that channels intercept is intercepted where it arrives'(redis) {
+    const [a, b] = await nodes(redis.port, 'a', 'b');
+    const ann = await a.join(), ben = await b.join('room:1', '&user_id=ben');
+    ann.send('masked', { x: 1 });
+    await until('ben hears it', () => ben.heard.length === 1);
+    equal(ben.heard[0], ['masked', { x: 1, seen_by: 'ben' }], 'masked');
+  },
+  async 'disconnect ends the sockets of a user on every node, and no others'(redis) {
+    const all = await nodes(redis.port, 'a', 'b', 'c');
+    const ann = await Promise.all(all.map((n) => n.join('room:1', '&user_id=ann')));
+    const bob = await Promise.all(all.map((n) => n.join('room:1', '&user_id=bob')));
+    bob[0].send('disconnect', { user_id: 'ann' });
+    for (const c of ann) await until('ann is out', () => c.closed !== undefined);
+    equal(ann.map((c) => c.closed), [1001, 1001, 1001], 'close codes');
+    bob[0].shout(1);
+    for (const c of bob) await c.hears(1);
+  },
+  async 'of three nodes one is killed: the others go on, and it comes back'(redis) {
+    const [a, b, c] = await nodes(redis.port, 'a', 'b', 'c');
+    const ann = await a.join(), ben = await b.join();
+    await c.kill();
+    ann.shout(1);
+    await ben.hears(1);
+    const [again] = await nodes(redis.port, 'c');
+    const cat = await again.join();
+    cat.shout(2);
+    for (const x of [ann, ben, cat]) await x.hears(2);
+    equal(numbers(cat), [2], 'who came back hears nothing of before');
+  },
+  async 'Redis is killed: each node serves its own; it comes back, and they are one again'(redis) {
+    const [a, b] = await nodes(redis.port, 'a', 'b');
+    const ann = await a.join(), too = await a.join(), ben = await b.join();
+    await redis.kill();
+    await Promise.all([a.away(), b.away()]);
+    ann.shout(1);
+    await too.hears(1);
+    await redis.again();
+    await Promise.all([a.there(2), b.there(2)]);
+    if (!/there, deaf for \d+ ms, 1 unsent/.test(a.server.output)) throw new Error(`one unsent: ${a.server.output}`);
+    ann.shout(2);
+    ben.shout(3);
+    for (const x of [ann, too, ben]) for (const n of [2, 3]) await x.hears(n);
+    equal(ben.has(1), false, 'what was said meanwhile stays where it was said');
+  },
+  async 'the nodes come first and Redis after them'(redis) {
+    await redis.kill();
+    const all = [await Node.start('a', redis.port), await Node.start('b', redis.port)];
+    const [ann, ben] = await Promise.all(all.map((n) => n.join()));
+    await redis.again();
+    for (const n of all) await n.there();
+    ann.shout(1);
+    await ben.hears(1);
+  },
+  async 'a node that is cut off notices, serves its own, and is back when the cut is mended'(redis) {
+    const wire = await Wire.to(redis.port);
+    const a = (await nodes(redis.port, 'a'))[0], b = (await nodes(wire.port, 'b'))[0];
+    const ann = await a.join(), ben = await b.join(), too = await b.join();
+    ann.shout(1);
+    await ben.hears(1);
+    wire.cut = true;
+    await b.away();
+    ann.shout(2);
+    ben.shout(3);
+    await too.hears(3);
+    wire.mend();
+    await b.there(2);
+    ann.shout(4);
+    ben.shout(5);
+    for (const c of [ann, ben, too]) for (const n of [4, 5]) await c.hears(n);
+    equal([ben.has(2), ann.has(3)], [false, false], 'what was said across the cut');
+    wire.close();
+  },
+  async '100,000 messages of two senders on two nodes reach a third, in order, none lost'(redis) {
+    const [a, b, c] = await nodes(redis.port, 'a', 'b', 'c');
+    const each = 50000, ahead = 2000;
+    const senders = [await a.join('load:1'), await b.join('load:1')];
+    const listener = await c.join('load:1');
+    const next = [0, 0];
+    let disorder;
+    listener.on = (text) => {
+      const [, sender, n] = /"s":(\d),"n":(\d+)/.exec(text) ?? [];
+      if (sender === undefined) return;
+      if (Number(n) !== next[sender]++) disorder ??= `${text} where ${next[sender] - 1} was due`;
+    };
+    for (const s of senders) s.on = () => {};
+    await Promise.all(senders.map(async (s, which) => {
+      for (let n = 0; n < each; n++) {
+        if (n - next[which] >= ahead) await until(`message ${next[which]} of ${which}`, () => n - next[which] < ahead / 2);
+        s.ws.send(`["1",null,"load:1","shout",{"s":${which},"n":${n}}]`);
+      }
+    }));
+    await until('all are there', () => next[0] === each && next[1] === each);
+    if (disorder) throw new Error(disorder);
+  },
+};
+
+let passed = 0, failed = 0;
+for (const [name, test] of Object.entries(tests)) {
+  const redis = await Redis.start();
+  const begun = Date.now();
+  try {
+    await test(redis);
+    for (const n of [...running]) {
+      const wrong = await n.server.stop();
+      running.delete(n);
+      if (wrong) throw new Error(wrong);
+    }
+    passed++;
+    console.log(`ok   ${name} (${Date.now() - begun} ms)`);
+  } catch (e) {
+    failed++;
+    console.log(`FAIL ${name}\n  ${e.stack}`);
+    for (const n of [...running]) {
+      console.log(`  ${n.name}: ${n.server.output.trim().replaceAll('\n', '\n    ')}`);
+      await n.kill();
+    }
+  }
+  await redis.kill();
+}
+console.log(`nodes over Redis: ${passed} passed, ${failed} failed`);
+process.exit(failed || !passed ? 1 : 0);
