@@ -3,6 +3,7 @@
 // A redis-server of the test's own: on a free port, in memory, gone with the test. Never the machine's.
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -64,7 +65,7 @@ class redis_server {
     arguments.push_back(nullptr);
     pid_ = fork();
     if (pid_ == 0) {
-      (void)!freopen("/dev/null", "w", stdout);
+      (void)dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
       execvp("redis-server", arguments.data());
       _exit(127);
     }

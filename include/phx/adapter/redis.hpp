@@ -247,12 +247,16 @@ class pubsub {
     was_up_ = false;
     why_.clear();
     begun_ = next_ping_ = clock::now();
-    if (open(in_) && open(out_)) {
-      append(in_, {"SUBSCRIBE", channel_});
-      append(out_, {"PING"});
-      while (why_.empty() && turn()) {
-      }
-    }
+    // What it does allocates; without memory this session is over, and another may have some.
+    (void)phx::detail::guarded(
+        [this] {
+          if (!open(in_) || !open(out_)) return;
+          append(in_, {"SUBSCRIBE", channel_});
+          append(out_, {"PING"});
+          while (why_.empty() && turn()) {
+          }
+        },
+        [](char const*) {});
     in_.drop();
     out_.drop();
     went(why_);
