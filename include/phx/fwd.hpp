@@ -85,6 +85,7 @@ class check_origin;
 template <class S>
 struct connected;
 class context;
+struct crashed;
 class joining;
 struct mount;
 struct origin;

@@ -1,4 +1,5 @@
-// Each limit, by name. limits::channels is in socket.cpp; held_pushes, held_bytes and join are in socket_deferred.cpp.
+// Each limit, by name. limits::channels is in socket.cpp; held_pushes, held_bytes and join are in socket_deferred.cpp; the
+// policies that drop are in socket_slow.cpp.
 
 #include <phx/socket/socket.hpp>
 
@@ -101,25 +102,6 @@ TEST_CASE("limits::outbound: a frame the transport drops is pressure as well") {
   CHECK(t.tell("echo").empty());
   CHECK(t.c.close_code() == 1008);
   CHECK(w.count("frame_dropped") == 1);
-}
-
-TEST_CASE("limits::outbound with pressure_policy::drop_newest: frames are dropped and counted until there is room") {
-  talk t("2.0.0", with([](phx::limits& l) {
-           l.outbound = 1000;
-           l.pressure = phx::pressure_policy::drop_newest;
-         }));
-  watcher& w = t.watch();
-  (void)t.join();
-  phx::testing::recorder& r = t.c.recorder();
-  r.answer = phx::send_status::congested;
-  r.waiting = 1001;
-  CHECK(t.tell("echo", "1").size() == 1);  // taken, and from now on it is full
-  CHECK(t.tell("echo", "2").empty());
-  CHECK(t.tell("echo", "3").empty());
-  CHECK(w.count("frame_dropped") == 2);
-  r.waiting = 10;
-  CHECK(t.tell("echo", "4") == texts{reply("\"1\"", "\"9\"", "ok", "4")});
-  CHECK_FALSE(t.c.closed());
 }
 
 TEST_CASE("limits::outbound with pressure_policy::ignore: the host bounds its queue itself") {

@@ -39,15 +39,20 @@ struct options {
 /// that writes stops reading while the client does not; so one thread alone writes, and everybody else appends here.
 class outbox {
  public:
+  static constexpr std::size_t high_water = 256 * 1024;
+
   /// @param most bytes that may wait; limits::outbound. The frame that goes beyond is taken still, no more after it.
   outbox(int fd, std::size_t most, duration goodbye) noexcept : fd_(fd), most_(most), goodbye_(goodbye) {}
 
-  // phx's side of it: quick, never blocks. `congested` makes phx ask its pressure policy, which by default closes.
+  // phx's side of it: quick, never blocks. `congested` makes phx ask its pressure policy: the default closes only when there
+  // is more than limits::outbound; one that drops holds back from now on, until write_all has written half.
   send_status send(frame const& f) noexcept {
     std::lock_guard const hold(mutex_);
     if (finished_) return send_status::closed;
     if (waiting() > most_ || !append(f.websocket())) return send_status::dropped;
-    return waiting() > most_ ? send_status::congested : send_status::ok;
+    if (waiting() <= high_water && waiting() <= most_ / 2) return send_status::ok;
+    congested_ = true;
+    return send_status::congested;
   }
   [[nodiscard]] std::size_t buffered() const noexcept {
     std::lock_guard const hold(mutex_);
@@ -85,7 +90,9 @@ class outbox {
   }
 
   /// The writer thread. It also sees to it that the reader gets to an end: recv() returns once the socket is shut down.
-  void write_all() noexcept {
+  /// @param writable called, with no lock held, when what made it congested has been written
+  template <class F>
+  void write_all(F writable) noexcept {
     std::string writing;
     std::unique_lock hold(mutex_);
     bool written = true;
@@ -99,6 +106,11 @@ class outbox {
       writing.clear();
       if (writing.capacity() > 64 * 1024) writing = std::string();  // one burst is no reason to keep megabytes
       hold.lock();
+      if (std::exchange(congested_, false) && !finished_) {
+        hold.unlock();
+        writable();
+        hold.lock();
+      }
     }
     if (written) {
       (void)::shutdown(fd_, SHUT_WR);
@@ -135,7 +147,7 @@ class outbox {
   std::condition_variable changed_;
   std::string bytes_;
   std::size_t unwritten_ = 0;  // of what the writer has taken out of bytes_
-  bool finished_ = false, ended_ = false;
+  bool finished_ = false, ended_ = false, congested_ = false;
   time_point deadline_{};
   int const fd_;
   std::size_t const most_;
@@ -234,9 +246,16 @@ class server {
     std::size_t have = 0;
     if (auto admitted = shake_hands(c, in, have)) {
       outbox out(c.from.fd, how_.mount.bounds.outbound, how_.goodbye);
+      std::optional<client> phoenix;  // guarded by mutex_
+      auto const write = [&] {
+        out.write_all([&] {
+          std::lock_guard const inside(mutex_);
+          if (phoenix) (void)phoenix->writable(detail::clock_now());
+        });
+      };
       std::thread writer;
-      if (detail::guarded([&] { writer = std::thread([&] { out.write_all(); }); }, [](char const*) noexcept {})) {
-        talk(c, std::move(*admitted), out, {in.data(), have}, in);
+      if (detail::guarded([&] { writer = std::thread(write); }, [](char const*) noexcept {})) {
+        talk(c, phoenix, std::move(*admitted), out, {in.data(), have}, in);
         // What still comes is read and dropped: with bytes unread the kernel would reset the connection, and the client
         // might never see why it was closed. The writer ends this, if the client does not.
         while (detail::receive_some(c.from.fd, in) > 0) {
@@ -251,9 +270,9 @@ class server {
   }
 
   /// The part of a host that is about phx. @param early frames that came with the request.
-  void talk(connection& c, admission<session_type> admitted, outbox& out, std::span<char> early, bytes_in& in) noexcept {
+  void talk(connection& c, std::optional<client>& phoenix, admission<session_type> admitted, outbox& out,
+            std::span<char> early, bytes_in& in) noexcept {
     detail::frame_reader frames(how_.mount.bounds.frame);
-    std::optional<client> phoenix;
     {
       std::lock_guard const inside(mutex_);
       phoenix.emplace(loop_, app_, std::move(admitted), transport{&out}, detail::clock_now());

@@ -8,6 +8,8 @@
 //   outcome handle_in(context&, message const&);                every other event; without it they crash the channel
 //   static constexpr std::array<std::string_view, N> intercepts{...};
 //   outcome handle_out(context&, broadcast const&);             for the intercepted ones
+//   static constexpr phx::pressure_policy when_slow = ...;      what happens to its messages when its client is slow; it may
+//                                                               be a data member as well, and set in join
 //   outcome handle_info(context&, message const&);              what it sent itself, timers, channel_id::send
 //   void terminate(context&, exit_reason) noexcept;
 
@@ -27,11 +29,21 @@ class join_result {
   /// By channel_id::joined or refused until `deadline`, which answers `{"reason":"timeout"}`.
   [[nodiscard]] static join_result later(time_point deadline) noexcept { return {kind::later, {}, deadline}; }
 
+  /// As if `join` had thrown: `{"reason":"join crashed"}`, and terminate is not called. For builds without exceptions.
+  /// @param why for the observer
+  template <std::size_t N>
+  [[nodiscard]] static join_result crash(char const (&why)[N]) noexcept {
+    join_result r(kind::crash, {}, {});
+    r.why_ = std::string_view(why, N - 1);
+    return r;
+  }
+
   // For a Dispatcher that carries it out.
-  enum class kind : std::uint8_t { ok, error, later };
+  enum class kind : std::uint8_t { ok, error, later, crash };
   [[nodiscard]] kind what() const noexcept { return what_; }
   [[nodiscard]] payload const& response() const noexcept { return response_; }
   [[nodiscard]] time_point deadline() const noexcept { return deadline_; }
+  [[nodiscard]] std::string_view why() const noexcept { return why_; }
 
  private:
   template <class Session>
@@ -41,6 +53,7 @@ class join_result {
   kind what_;
   payload response_;
   time_point deadline_;
+  std::string_view why_{};
 };
 
 /// An event bound to a member function. Its parameters: the context, and optionally the message, its payload, or a type of
@@ -69,7 +82,7 @@ namespace detail {
 /// Every name a channel may have. A class that inherits from both has an ambiguous name where C has that name too, whatever
 /// C means by it: a template (`auto& here`), an overload set, something private. `&C::join` sees none of these.
 struct channel_names {
-  int join, handle_in, handle_out, handle_info, terminate, intercepts;
+  int join, handle_in, handle_out, handle_info, terminate, intercepts, when_slow;
 };
 template <class C>
 struct beside_channel_names : C, channel_names {};
@@ -100,6 +113,8 @@ concept names_terminate = std::is_final_v<C> == requires { &detail::channel_name
 template <class C>
 concept names_intercepts_list = std::is_final_v<C> == requires { &detail::channel_names_of<C>::intercepts; };
 template <class C>
+concept names_when_slow = std::is_final_v<C> == requires { &detail::channel_names_of<C>::when_slow; };
+template <class C>
 concept channel_joins = requires(C& c, joining& j, message const& in) {
   { c.join(j, in) } -> std::same_as<join_result>;
 };
@@ -121,6 +136,10 @@ concept channel_terminates = requires(C& c, context& here, exit_reason why) {
 };
 template <class C>
 concept channel_intercepts = requires { std::span<std::string_view const>(C::intercepts); };
+template <class C>
+concept channel_chooses_pressure = requires(C const& c) {
+  { c.when_slow } -> std::same_as<pressure_policy const&>;
+};
 template <class C> concept names_events = requires { C::events; };
 
 namespace detail {
@@ -138,6 +157,8 @@ struct checked_channel {
                 "terminate must be public: void terminate(phx::context&, phx::exit_reason) noexcept");
   static_assert(channel_intercepts<C> || !names_intercepts_list<C>,
                 "intercepts must be public: static constexpr std::array<std::string_view, N> intercepts");
+  static_assert(channel_chooses_pressure<C> || !names_when_slow<C>,
+                "when_slow must be public: static constexpr phx::pressure_policy when_slow = ..., or a member of that type");
   static_assert(channel_handles_out<C> || !channel_intercepts<C>, "a channel that intercepts needs handle_out");
   static_assert(names_join<C> || names_channel_in<C> || names_channel_info<C> || names_terminate<C> || names_events<C>,
                 "this type has none of a channel's callbacks");

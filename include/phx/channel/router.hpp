@@ -66,6 +66,7 @@ class router {
       outcome (*handle_info)(void*, context&, message const&);
       void (*terminate)(void*, context&, exit_reason) noexcept;
       std::span<std::string_view const> (*intercepts)() noexcept;
+      std::optional<pressure_policy> (*when_slow)(void const*) noexcept;
       void (*destroy)(void*) noexcept;
     };
     channel_type(table const* ops, void* held) noexcept : ops_(ops), held_(held) {}
@@ -121,6 +122,7 @@ class router {
     switch (said.what_) {
       case join_result::kind::ok: return accepted<channel_type>{std::move(made), std::move(said.response_)};
       case join_result::kind::later: return pending<channel_type>{std::move(made), said.deadline_};
+      case join_result::kind::crash: return crashed{said.why_};
       case join_result::kind::error: break;
     }
     // A refused join is told `shutdown`, not joined: what it would push goes nowhere (6.6).
@@ -137,9 +139,11 @@ class router {
     return c.ops_->handle_info(c.held_, here, in);
   }
   [[nodiscard]] std::span<std::string_view const> intercepts(channel_type const& c) noexcept { return c.ops_->intercepts(); }
+  [[nodiscard]] std::optional<pressure_policy> when_slow(channel_type const& c) noexcept { return c.ops_->when_slow(c.held_); }
   void terminate(channel_type& c, context& here, exit_reason why) noexcept {
-    // Phoenix kills a replaced channel: its terminate does not run (6.6).
-    if (why == exit_reason::replaced) return;
+    // Phoenix kills a replaced channel: its terminate does not run (6.6). A join that was pending, which Phoenix has none of,
+    // is told that it is cancelled.
+    if (why == exit_reason::replaced && here.state() == channel_state::joined) return;
     c.ops_->terminate(c.held_, here, why);
   }
 
@@ -230,6 +234,11 @@ class router {
     else return {};
   }
   template <class C>
+  static std::optional<pressure_policy> when_slow_of(void const* c) noexcept {
+    if constexpr (channel_chooses_pressure<C>) return static_cast<cell<C> const*>(c)->channel.when_slow;
+    else return (void)c, std::nullopt;
+  }
+  template <class C>
   static void destroy_of(void* c) noexcept {
     auto* const whole = static_cast<cell<C>*>(c);
     auto const release = whole->release;
@@ -244,6 +253,7 @@ class router {
       &info_of<C>,
       &terminate_of<C>,
       &intercepts_of<C>,
+      &when_slow_of<C>,
       &destroy_of<C>};
 
   struct route {

@@ -7,11 +7,22 @@
 
 namespace phx::inline PHX_BUILD {
 
-/// What happens when more bytes wait for one client than limits::outbound (the transport counts them: `buffered`).
+/// What happens to a client that reads more slowly than it is spoken to. A connection has one policy (limits::pressure), a
+/// channel may have another for its topic (channel.hpp).
+///
+/// With the three that drop, phx stops handing messages to a transport that says `congested` or holds more than half of
+/// limits::outbound, and keeps what follows, in its order, until there is room again: up to limits::outbound bytes with what
+/// the transport holds. What then goes are broadcasts and pushes; replies, heartbeats and the ends of channels are never
+/// dropped: a client that leaves room for nothing else is closed with 1008.
 enum class pressure_policy : std::uint8_t {
-  close,        ///< the socket closes with 1008; phoenix.js reconnects and rejoins
-  drop_newest,  ///< this frame is dropped and counted; the client may miss messages
-  ignore,       ///< the host bounds its queue itself
+  close,        ///< more than limits::outbound: the socket closes with 1008; phoenix.js reconnects and rejoins
+  drop_newest,  ///< what finds no room is dropped: the client misses what came last
+  drop_oldest,  ///< what has waited longest makes room
+  /// Of the messages that wait, one for each topic, event and key (`context::broadcast`): the latest, in the place of the
+  /// one it replaces, so that what changes often is not kept waiting by what changes seldom. It overtakes nothing but
+  /// other keys. Beyond the bound the oldest make room.
+  keep_latest,
+  ignore,  ///< the host bounds its queue itself; of a connection
 };
 
 /// One set goes to a loop (mailbox, memory, frames_kept), one to each mount (all the others).
@@ -25,6 +36,8 @@ struct limits {
   std::size_t held_bytes = 1'000'000;    ///< their bytes, likewise
   std::size_t outbound = 16'000'000;     ///< bytes waiting for one client; beyond: `pressure`
   pressure_policy pressure = pressure_policy::close;
+  /// A client that has caught up is told what it missed: a push `phx_dropped` `{"count":N}` on each topic it missed N of.
+  bool tell_dropped = false;
   duration idle = std::chrono::seconds(60);  ///< nothing received for so long: close 1001. zero: never
   duration join = std::chrono::seconds(60);  ///< the longest deadline a pending join may ask for
   // a loop's

@@ -134,12 +134,14 @@ struct broadcast {
   std::string_view event{};
   phx::payload payload{};
   std::string_view topic_json{};  ///< `topic` quoted, where somebody has it at hand; may be empty
+  std::string_view key{};         ///< what it is about, for pressure_policy::keep_latest: an instrument, a player, a cursor
 };
 
 /// Names phx itself puts on the wire or listens for.
 namespace event {
 inline constexpr std::string_view join = "phx_join", leave = "phx_leave", reply = "phx_reply", close = "phx_close",
-                                  error = "phx_error", heartbeat = "heartbeat", disconnect = "disconnect";
+                                  error = "phx_error", heartbeat = "heartbeat", disconnect = "disconnect",
+                                  dropped = "phx_dropped";
 }
 
 namespace detail {

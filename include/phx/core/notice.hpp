@@ -20,6 +20,8 @@ enum class noted : std::uint8_t {
   handled_in,           ///< payload: the message's (not told of a handler that threw, nor of phx_leave)
   duplicate_join,       ///< the old channel was replaced
   draining,             ///< count: sockets in this batch, total: at the beginning
+  slow,                 ///< a policy that drops holds messages back for this socket from now on; count: bytes waiting
+  caught_up,            ///< it holds none back any more; count: messages dropped meanwhile, total: since it connected
   // faults of user code
   join_crashed,         ///< text: what it threw
   handler_crashed,      ///< text: what it threw, or why its record could not be encoded; inside the catch
@@ -30,7 +32,7 @@ enum class noted : std::uint8_t {
   too_many_channels,
   stale_message,        ///< join_ref of another life (protocol 5, rows 7 and 9)
   held_too_much,        ///< a pending join ended: more than limits::held_pushes or held_bytes waited
-  frame_dropped,        ///< limits::outbound, or the transport could not take it; count: bytes
+  frame_dropped,        ///< limits::outbound, or the transport could not take it; count: bytes, total: of this socket so far
   broadcast_skipped,    ///< a subscriber on another loop whose serializer cannot carry it
   nodes_not_reached,    ///< a broadcast that only this node's subscribers got: the PubSub would not take it
   not_encoded,          ///< error: a push, reply or broadcast its serializer cannot carry
@@ -44,7 +46,7 @@ enum class noted : std::uint8_t {
 [[nodiscard]] constexpr std::string_view to_string(noted what) noexcept {
   constexpr std::string_view names[] = {
       "socket_connected", "socket_closed", "channel_joined", "channel_refused", "channel_ended", "handled_in",
-      "duplicate_join",   "draining",      "join_crashed",   "handler_crashed", "join_timed_out", "connect_refused",
+      "duplicate_join",   "draining",      "slow",          "caught_up",       "join_crashed",   "handler_crashed", "join_timed_out", "connect_refused",
       "unmatched_topic",  "too_many_channels", "stale_message", "held_too_much", "frame_dropped", "broadcast_skipped",
       "nodes_not_reached", "not_encoded",      "malformed",     "too_large",      "idle",            "pressure",       "no_memory"};
   static_assert(sizeof(names) / sizeof(names[0]) == std::size_t(noted::no_memory) + 1);

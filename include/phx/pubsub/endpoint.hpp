@@ -26,10 +26,11 @@ namespace detail {
 /// The other loops as one loop last saw them: read without a lock, renewed when a loop came or went.
 struct peer_list {
   std::uint64_t version = 0;
-  std::vector<mailbox_ref> boxes{};
-  std::vector<mailbox*> plain{};
-  [[nodiscard]] auto begin() const noexcept { return plain.begin(); }
-  [[nodiscard]] auto end() const noexcept { return plain.end(); }
+  array<mailbox*> boxes{};  // one count of each
+  void clear(memory const& from) noexcept {
+    for (mailbox* const b : boxes) b->drop();
+    boxes.free(from);
+  }
 };
 }  // namespace detail
 
@@ -66,18 +67,19 @@ class endpoint {
 
   /// To all subscribers of `topic` in every loop of every node. From any thread; arrives when the loops run next. A
   /// subscriber whose serializer cannot carry it is skipped and counted.
+  /// @param key what it is about, where a slow client is to get the latest only (pressure_policy::keep_latest).
   /// In Phoenix an adapter that fails keeps the broadcast from the own node as well (protocol 13.1); here the own node is
   /// always served, and what did not go further is said and counted.
   /// @return errc::invalid_payload: nothing was sent. errc::limit_reached: a mailbox was full. errc::nodes_not_reached: this
   ///   node was served, the others were not.
-  errc broadcast(std::string_view topic, std::string_view event, payload const& what) noexcept {
+  errc broadcast(std::string_view topic, std::string_view event, payload const& what, std::string_view key = {}) noexcept {
     if (!what.valid()) return errc::invalid_payload;
-    return post_everywhere({topic, event, detail::payload_access::lend(what), {}}, true);
+    return post_everywhere({topic, event, detail::payload_access::lend(what), {}, key}, true);
   }
   /// To the subscribers on this node only.
-  errc local_broadcast(std::string_view topic, std::string_view event, payload const& what) noexcept {
+  errc local_broadcast(std::string_view topic, std::string_view event, payload const& what, std::string_view key = {}) noexcept {
     if (!what.valid()) return errc::invalid_payload;
-    return post_all({topic, event, detail::payload_access::lend(what), {}}, true);
+    return post_all({topic, event, detail::payload_access::lend(what), {}, key}, true);
   }
   /// Ends every socket with this id on every node (protocol 8.1): close 1001, its clients come back. It gets into a full
   /// mailbox too.
@@ -177,13 +179,19 @@ class endpoint {
     std::erase_if(boxes_, [&](detail::mailbox_ref const& b) { return b.get() == box.get(); });
     version_.fetch_add(1, std::memory_order_release);
   }
-  void refresh(detail::peer_list& seen) noexcept {
+  void refresh(detail::peer_list& seen, memory const& from) noexcept {
     if (version_.load(std::memory_order_acquire) == seen.version) return;
     std::lock_guard const hold(mutex_);
+    detail::array<detail::mailbox*> fresh;
+    // Without memory the old list serves until the next time: a loop that went answers `closed`, a new one misses this.
+    if (!fresh.reserve(from, boxes_.size())) return;
+    for (detail::mailbox_ref const& b : boxes_) {
+      b->keep();
+      (void)fresh.push(from, b.get());
+    }
+    seen.clear(from);
+    seen.boxes.swap(fresh);
     seen.version = version_.load(std::memory_order_relaxed);
-    seen.boxes = boxes_;
-    seen.plain.clear();
-    for (detail::mailbox_ref const& b : seen.boxes) seen.plain.push_back(b.get());
   }
   struct listening {
     std::string topic{};
@@ -234,7 +242,7 @@ class endpoint {
   }
   /// The bytes are copied into the mail, so that no count is shared between two loops.
   [[nodiscard]] static send_status post(detail::mailbox& box, phx::broadcast const& b, bool bounded) noexcept {
-    detail::mail* const m = detail::mail::make(box.from(), detail::mail_kind::broadcast, b.topic, b.event, b.payload.raw());
+    detail::mail* const m = detail::mail::make(box.from(), detail::mail_kind::broadcast, b.topic, b.event, b.payload.raw(), b.key);
     if (m == nullptr) return send_status::dropped;
     m->payload = detail::payload_access::borrow(m->text(2), b.payload.is_binary());
     return box.post(m, bounded);

@@ -28,8 +28,10 @@ struct member {
   topic* on = nullptr;
   std::uint32_t at = 0;         // index in on->plain or on->others
   std::uint32_t number = 0;     // which life of which channel of its socket
+  std::uint32_t dropped = 0;    // messages its client missed and was not told of yet
   bool subscribed = false;
   bool intercepting = false;
+  pressure_policy pressure = pressure_policy::close;
   std::span<std::string_view const> intercepts{};
   member* next = nullptr;                        // among the loop's orphans
   void (*end)(loop&, member&) noexcept = nullptr;  // tells its dispatcher and gives it back
@@ -59,15 +61,43 @@ class client {
 
   serializer_ref wire{};
   socket_id id{};
-  client* next_dirty = nullptr;
-  client* next_doomed = nullptr;
-  bool dirty = false;
-  bool doomed = false;   // on one of the two lists that next_doomed links
+  client* next = nullptr;     // on the one list of its loop that it is on: of the dirty, the doomed or the ended
+  client** before = nullptr;  // what points at it there
+  bool dirty = false;         // on the first of them
   bool closing = false;
 
  protected:
   ~client() = default;
 };
+
+/// What is being sent to clients, while it may be dropped: of a slow one that is asked.
+struct said {
+  topic const* on;
+  std::string_view event, key;
+};
+
+/// A client with a policy that drops, while it is slow: its loop looks after it from time to time.
+struct slow_client {
+  client* who = nullptr;
+  slow_client* next = nullptr;
+  slow_client** before = nullptr;
+};
+
+/// Intrusive lists that are left in O(1), whatever list it is.
+template <class T>
+void link(T*& first, T& what) noexcept {
+  what.next = first;
+  what.before = &first;
+  if (first != nullptr) first->before = &what.next;
+  first = &what;
+}
+template <class T>
+void unlink(T& what) noexcept {
+  if (what.before == nullptr) return;
+  *what.before = what.next;
+  if (what.next != nullptr) what.next->before = what.before;
+  what.before = nullptr;
+}
 
 struct subscription {
   client* to;

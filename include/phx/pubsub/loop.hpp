@@ -170,16 +170,20 @@ class loop {
   void flush_all() noexcept;
   void handle(detail::mail* m) noexcept;
   void doom(detail::client& c) noexcept {
-    c.doomed = true;
-    c.next_doomed = doomed_;
-    doomed_ = &c;
+    if (std::exchange(c.dirty, false)) detail::unlink(c);  // before it is closed it is flushed
+    detail::link(doomed_, c);
   }
+  /// @pre it is not closing.
   void mark_dirty(detail::client& c) noexcept {
     if (c.dirty) return;
     c.dirty = true;
-    c.next_dirty = dirty_;
-    dirty_ = &c;
+    detail::link(dirty_, c);
   }
+  void look_after(detail::slow_client& s) noexcept {
+    if (slow_ == nullptr) next_look_ = now_ + looks;
+    detail::link(slow_, s);
+  }
+  void look_at_slow() noexcept;
   void drain_batch() noexcept;
   [[nodiscard]] time_point next_time() const noexcept;
 
@@ -207,6 +211,11 @@ class loop {
   detail::client* dirty_ = nullptr;
   detail::lodger* lodgers_ = nullptr;
   std::uint32_t last_lodger_ = 0;
+  detail::slow_client* slow_ = nullptr;
+  /// A host that says `writable` is not waited for. One that does not has its slow clients looked after so often.
+  static constexpr duration looks = std::chrono::milliseconds(100);
+  time_point next_look_{};
+  detail::said const* said_ = nullptr;  // what is being sent, unless it may not be dropped
   detail::member* orphans_ = nullptr;  // channels of sockets that a callback destroyed: `terminate` takes its turn
   std::uint32_t depth_ = 0;  // of receive, run and gone
   std::uint32_t turns_ = 0;
@@ -242,6 +251,9 @@ struct loop_access {
   static bool timer(loop& l, time_point at, mail* m, socket_id of) noexcept { return l.set_timer(at, m, of); }
   static void doom(loop& l, client& c) noexcept { l.doom(c); }
   static void mark_dirty(loop& l, client& c) noexcept { l.mark_dirty(c); }
+  static void look_after(loop& l, slow_client& s) noexcept { l.look_after(s); }
+  /// Not a parameter of `deliver`: a fan-out spends some 25 instructions for each recipient.
+  static said const*& said_now(loop& l) noexcept { return l.said_; }
   static void nudge(loop& l) noexcept { l.nudge(); }
   static void tick(loop& l, time_point now) noexcept {
     if (l.depth_ == 0 && now > l.now_) l.now_ = now;
@@ -299,6 +311,7 @@ inline loop::~loop() {
   queue_.clear();
   for (timer const& t : timers_)
     if (t.what != nullptr) detail::mail::free(t.what);
+  peers_.clear(bounds_.memory);
   timers_.free(bounds_.memory);
   slots_.free(bounds_.memory);
 }
@@ -312,6 +325,7 @@ inline time_point loop::run(time_point now) noexcept {
   for (detail::lodger* l = lodgers_; l != nullptr; l = l->next)
     if (l->due() <= now_) l->ring(now_);
   if (drain_.on && now_ >= drain_.next_batch) drain_batch();
+  if (slow_ != nullptr && now_ >= next_look_) look_at_slow();
   leave();
   in_run_ = false;
   promised_ = next_time();
@@ -324,6 +338,7 @@ inline time_point loop::next_time() const noexcept {
   if (drain_.on && live_ != 0 && drain_.next_batch < next) next = drain_.next_batch;
   for (detail::lodger const* l = lodgers_; l != nullptr; l = l->next)
     if (time_point const due = l->due(); due < next) next = due;
+  if (slow_ != nullptr && next_look_ < next) next = next_look_;
   return next;
 }
 
@@ -367,24 +382,31 @@ inline void loop::run_queue() noexcept {
 inline void loop::close_doomed() noexcept {
   // Ending channels runs `terminate`, which may doom others: they are served here too, each socket once.
   while (doomed_ != nullptr) {
-    detail::client* const c = std::exchange(doomed_, doomed_->next_doomed);
-    c->next_doomed = ended_;
-    ended_ = c;
-    c->end_channels();
+    detail::client& c = *doomed_;
+    detail::unlink(c);
+    detail::link(ended_, c);
+    c.end_channels();
   }
   while (ended_ != nullptr) {
-    detail::client* const c = std::exchange(ended_, ended_->next_doomed);
-    c->doomed = false;
-    c->close();  // may destroy c
+    detail::client& c = *ended_;
+    detail::unlink(c);
+    c.close();  // may destroy c
   }
 }
 
 inline void loop::flush_all() noexcept {
   while (dirty_ != nullptr) {
-    detail::client* const c = std::exchange(dirty_, dirty_->next_dirty);
-    c->dirty = false;
-    c->flush();
+    detail::client& c = *dirty_;
+    detail::unlink(c);
+    c.dirty = false;
+    c.flush();
   }
+}
+
+inline void loop::look_at_slow() noexcept {
+  next_look_ = now_ + looks;
+  for (detail::slow_client const* s = slow_; s != nullptr; s = s->next)
+    if (!s->who->closing) mark_dirty(*s->who);
 }
 
 inline bool loop::add(detail::client& c) noexcept {
@@ -403,18 +425,8 @@ inline bool loop::add(detail::client& c) noexcept {
 }
 
 inline void loop::remove(detail::client& c) noexcept {
-  auto const unlink = [&c](detail::client*& list, detail::client* detail::client::*next) noexcept {
-    for (detail::client** link = &list; *link != nullptr; link = &((*link)->*next))
-      if (*link == &c) {
-        *link = c.*next;
-        return;
-      }
-  };
-  if (c.dirty) unlink(dirty_, &detail::client::next_dirty);
-  if (c.doomed) {
-    unlink(doomed_, &detail::client::next_doomed);
-    unlink(ended_, &detail::client::next_doomed);
-  }
+  detail::unlink(c);
+  c.dirty = false;
   if (c.id == socket_id{}) return;  // there was no memory for a place
   slot& s = slots_[c.id.slot];
   s.who = nullptr;
@@ -429,8 +441,8 @@ inline errc loop::publish(broadcast const& b, detail::member const* except, bool
   if (!b.payload.valid()) return errc::invalid_payload;
   errc const judged = serve(b, except, true);
   if (judged != errc::none || everywhere_ == nullptr) return judged;
-  everywhere_->refresh(peers_);
-  for (detail::mailbox* const other : peers_)
+  everywhere_->refresh(peers_, bounds_.memory);
+  for (detail::mailbox* const other : peers_.boxes)
     if (other != box_.get()) (void)endpoint::post(*other, b, bounded);
   if (everywhere_->others_ && !everywhere_->reached_others(b)) {
     observer_({.what = noted::nodes_not_reached, .topic = b.topic, .event = b.event, .error = errc::nodes_not_reached});
@@ -444,7 +456,7 @@ inline errc loop::serve(broadcast const& b, detail::member const* except, bool j
   if (t == nullptr) return errc::none;
   // Encoded once per serializer in use, all of them before anybody is served: a broadcast that one of them cannot carry fails
   // in its caller (protocol 7: "validate once before the loop"). What is no object only version 2 refuses (3.5).
-  broadcast const as_written{b.topic, b.event, detail::payload_access::lend(b.payload), t->json()};
+  broadcast const as_written{b.topic, b.event, detail::payload_access::lend(b.payload), t->json(), b.key};
   struct encoded {
     serializer_ref wire;
     frame bytes;
@@ -485,6 +497,8 @@ inline errc loop::serve(broadcast const& b, detail::member const* except, bool j
     if (judged) return one->why;
     observer_({.what = noted::broadcast_skipped, .topic = b.topic, .event = b.event, .error = one->why, .count = 1});
   }
+  detail::said const droppable{t, b.event, b.key};
+  said_ = &droppable;
   if (t->wires.size() == 1) {
     frame const& only = encode_for(t->wires[0].wire)->bytes;
     if (!only.empty())
@@ -509,11 +523,12 @@ inline errc loop::serve(broadcast const& b, detail::member const* except, bool j
       s.to->deliver(bytes);
     }
   }
+  said_ = nullptr;
   return errc::none;
 }
 
 inline void loop::queue_intercepted(broadcast const& b, detail::member const& who) noexcept {
-  detail::mail* const m = detail::mail::make(bounds_.memory, detail::mail_kind::out, b.topic, b.event);
+  detail::mail* const m = detail::mail::make(bounds_.memory, detail::mail_kind::out, b.topic, b.event, b.key);
   if (m == nullptr || !detail::mail::carries(m, b.payload, bounds_.memory)) {
     observer_({.what = noted::no_memory, .topic = b.topic, .event = b.event});
     return;
@@ -528,7 +543,7 @@ inline void loop::handle(detail::mail* m) noexcept {
   switch (m->kind) {
     case detail::mail_kind::broadcast:
       // Judged in its own loop: here a subscriber that cannot take it is skipped and counted.
-      (void)serve({m->text(0), m->text(1), detail::payload_access::lend(m->payload), {}}, nullptr, false);
+      (void)serve({m->text(0), m->text(1), detail::payload_access::lend(m->payload), {}, m->text(3)}, nullptr, false);
       break;
     case detail::mail_kind::drain:
       drain({static_cast<std::uint32_t>(m->numbers[0]), duration(m->numbers[1]), duration(m->numbers[2])}, now_);

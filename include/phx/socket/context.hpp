@@ -26,16 +26,16 @@ class channel_id {
   channel_id() = default;
 
   /// To its client. One that the serializer cannot carry ends the channel with phx_error.
-  send_status push(std::string_view event, payload const& what) const noexcept {
-    return post(detail::mail_kind::push, event, what, false);
+  send_status push(std::string_view event, payload const& what, std::string_view key = {}) const noexcept {
+    return post(detail::mail_kind::push, event, what, false, key);
   }
   /// To all subscribers of its topic, as if the channel had broadcast it: before what is posted after it.
-  send_status broadcast(std::string_view event, payload const& what) const noexcept {
-    return post(detail::mail_kind::cast, event, what, false);
+  send_status broadcast(std::string_view event, payload const& what, std::string_view key = {}) const noexcept {
+    return post(detail::mail_kind::cast, event, what, false, key);
   }
   /// The same, but for the channel itself.
-  send_status broadcast_from(std::string_view event, payload const& what) const noexcept {
-    return post(detail::mail_kind::cast, event, what, true);
+  send_status broadcast_from(std::string_view event, payload const& what, std::string_view key = {}) const noexcept {
+    return post(detail::mail_kind::cast, event, what, true, key);
   }
   /// To the channel: arrives as handle_info.
   send_status send(std::string_view event, payload const& what = {}) const noexcept {
@@ -68,17 +68,18 @@ class channel_id {
   channel_id(detail::mailbox_ref box, socket_id socket, std::uint32_t number) noexcept
       : box_(std::move(box)), socket_(socket), number_(number) {}
 
-  [[nodiscard]] detail::mail* make(detail::mail_kind kind, std::string_view event) const noexcept {
+  [[nodiscard]] detail::mail* make(detail::mail_kind kind, std::string_view event, std::string_view key = {}) const noexcept {
     if (!box_) return nullptr;
-    detail::mail* const m = detail::mail::make(box_->from(), kind, event);
+    detail::mail* const m = detail::mail::make(box_->from(), kind, event, key);
     if (m == nullptr) return nullptr;
     m->slot = socket_.slot;
     m->generation = socket_.generation;
     m->number = number_;
     return m;
   }
-  send_status post(detail::mail_kind kind, std::string_view event, payload const& what, bool granted) const noexcept {
-    detail::mail* const m = make(kind, event);
+  send_status post(detail::mail_kind kind, std::string_view event, payload const& what, bool granted,
+                   std::string_view key = {}) const noexcept {
+    detail::mail* const m = make(kind, event, key);
     if (m == nullptr) return box_ ? send_status::dropped : send_status::closed;
     if (!detail::mail::carries(m, what, box_->from())) return send_status::dropped;
     m->granted = granted;
@@ -230,15 +231,18 @@ class context {
   context(context const&) = delete;
   context& operator=(context const&) = delete;
 
+  // `key` says what a message is about, where a slow client is to get the latest only (pressure_policy::keep_latest): one
+  // message waits for each topic, event and key.
+
   /// To this channel's client. In `terminate` of a connection that has ended it goes nowhere.
-  sent push(std::string_view event, payload const& what) noexcept;
+  sent push(std::string_view event, payload const& what, std::string_view key = {}) noexcept;
   /// To all subscribers of the topic in every loop of every node, this channel's client included. Judged against the
   /// serializers of this loop's subscribers before anybody gets it. errc::nodes_not_reached: this node's have it.
-  sent broadcast(std::string_view event, payload const& what) noexcept;
+  sent broadcast(std::string_view event, payload const& what, std::string_view key = {}) noexcept;
   /// To all but this channel: other channels of the same connection get it.
-  sent broadcast_from(std::string_view event, payload const& what) noexcept;
+  sent broadcast_from(std::string_view event, payload const& what, std::string_view key = {}) noexcept;
   /// To all subscribers of another topic.
-  sent publish(std::string_view topic, std::string_view event, payload const& what) noexcept;
+  sent publish(std::string_view topic, std::string_view event, payload const& what, std::string_view key = {}) noexcept;
   /// Ends every socket with this id in every loop of every node: close 1001 (protocol 8.1).
   sent disconnect(std::string_view id) noexcept { return {detail::loop_access::disconnect(loop_, id), unhandled_}; }
   /// A message to the channel itself: handle_info, after this callback.
@@ -251,6 +255,8 @@ class context {
   [[nodiscard]] std::string_view topic() const noexcept;
   [[nodiscard]] channel_id id() const noexcept;
   [[nodiscard]] socket_id socket() const noexcept;
+  /// `joining` in `terminate` of a join that was still pending: its client was never told yes.
+  [[nodiscard]] channel_state state() const noexcept;
   [[nodiscard]] time_point now() const noexcept;
   [[nodiscard]] loop& here() const noexcept { return loop_; }
 

@@ -34,8 +34,12 @@ struct pending {
 struct refused {
   payload response{};
 };
+/// The join is answered `join crashed`, as if it had thrown (protocol 6.1). @param why static text, for the observer.
+struct crashed {
+  std::string_view why{};
+};
 template <class C>
-using join_outcome = std::variant<accepted<C>, pending<C>, refused>;
+using join_outcome = std::variant<accepted<C>, pending<C>, refused, crashed>;
 
 template <class D>
 concept has_session = std::move_constructible<typename D::session_type>;
@@ -64,11 +68,16 @@ concept terminates_channels = requires(D& d, typename D::channel_type& ch, conte
 
 // Optional ones: named but of another signature, they are an error, never skipped.
 template <class D> concept names_intercepts = requires { &D::intercepts; };
+template <class D> concept names_choice_when_slow = requires { &D::when_slow; };
 template <class D> concept names_handle_out = requires { &D::handle_out; };
 template <class D> concept names_handle_info = requires { &D::handle_info; };
 template <class D>
 concept intercepts_events = requires(D& d, typename D::channel_type const& ch) {
   { d.intercepts(ch) } noexcept -> std::same_as<std::span<std::string_view const>>;
+};
+template <class D>
+concept chooses_pressure = requires(D& d, typename D::channel_type const& ch) {
+  { d.when_slow(ch) } noexcept -> std::same_as<std::optional<pressure_policy>>;
 };
 template <class D>
 concept handles_out = requires(D& d, typename D::channel_type& ch, context& here, broadcast const& b) {
@@ -89,6 +98,8 @@ concept handles_info = requires(D& d, typename D::channel_type& ch, context& her
 /// Optional:
 ///   intercepts(channel const&) noexcept -> std::span<std::string_view const>, asked once, when the join is accepted; the
 ///     names outlive the channel;
+///   when_slow(channel const&) noexcept -> std::optional<pressure_policy>, asked once, then too: what happens to the topic's
+///     pushes and broadcasts when its client is slow; nullopt: what limits::pressure says;
 ///   handle_out(channel&, context&, broadcast const&) -> outcome, for events it named;
 ///   handle_info(channel&, context&, message const&) -> outcome, for what the channel or others sent it.
 template <class D>

@@ -32,6 +32,8 @@ struct dispatch_of {
                 "handle_out must be: outcome handle_out(channel_type&, context&, broadcast const&)");
   static_assert(handles_info<D> || !names_handle_info<D>,
                 "handle_info must be: outcome handle_info(channel_type&, context&, message const&)");
+  static_assert(chooses_pressure<D> || !names_choice_when_slow<D>,
+                "when_slow must be: std::optional<pressure_policy> when_slow(channel_type const&) noexcept");
   static_assert(alignof(channel) <= alignof(std::max_align_t), "your channel_type is over-aligned");
 
   static D& the(void* d) noexcept { return *static_cast<D*>(d); }
@@ -51,6 +53,8 @@ struct dispatch_of {
     } else if (auto* const no = std::get_if<refused>(&said)) {
       v.what = dispatch_table::verdict::refused;
       v.response = std::move(no->response);
+    } else if (auto const* const fell = std::get_if<crashed>(&said)) {
+      v.why = fell->why;
     }
     return v;
   }
@@ -66,6 +70,10 @@ struct dispatch_of {
     if constexpr (intercepts_events<D>) return the(d).intercepts(*static_cast<channel const*>(c));
     else return (void)d, (void)c, std::span<std::string_view const>{};
   }
+  static std::optional<pressure_policy> when_slow(void* d, void const* c) noexcept {
+    if constexpr (chooses_pressure<D>) return the(d).when_slow(*static_cast<channel const*>(c));
+    else return (void)d, (void)c, std::nullopt;
+  }
 
   static constexpr dispatch_table table{
       sizeof(channel),
@@ -76,6 +84,7 @@ struct dispatch_of {
       &handle_info,
       [](void* d, void* c, context& here, exit_reason why) noexcept { the(d).terminate(ch(c), here, why); },
       &intercepts,
+      &when_slow,
       [](void* c) noexcept { ch(c).~channel(); }};
 };
 
@@ -117,6 +126,11 @@ class socket final : public detail::socket_core {
   [[nodiscard]] bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept {
     return socket_core::receive(op, part, last, now);
   }
+  /// The transport has written what waited in it, or half of that: a slow client, whose policy is to drop, gets what was held
+  /// back for it. Of one that is not slow this costs a test. A host that never says it has its slow clients looked after by
+  /// `run`, ten times a second. As with receive, not from inside the Transport.
+  /// @return as receive.
+  [[nodiscard]] bool writable(time_point now) noexcept { return socket_core::writable(now); }
   /// The other end has left: its channels end. The Transport is not called any more.
   void gone(lost how) noexcept {
     socket_core::gone(how == lost::normal ? exit_reason(exit_reason::closed) : exit_reason(exit_reason::closed, "lost"));
@@ -129,6 +143,10 @@ class socket final : public detail::socket_core {
   }
 
   [[nodiscard]] socket_id name() const noexcept { return this->id; }
+  /// Messages that this client did not get: dropped by limits::pressure or by the transport, or replaced by later ones.
+  [[nodiscard]] std::uint32_t dropped() const noexcept { return dropped_; }
+  /// Whether a policy that drops holds messages back for it.
+  [[nodiscard]] bool slow() const noexcept { return backlog_ != nullptr; }
   [[nodiscard]] session_type& session() noexcept { return session_; }
   [[nodiscard]] session_type const& session() const noexcept { return session_; }
   [[nodiscard]] T& transport() noexcept { return transport_; }
@@ -136,16 +154,22 @@ class socket final : public detail::socket_core {
  private:
   void deliver(frame const& f) noexcept override {
     if (this->closing) return;
-    if (full_ && refuse_newest(f.data().size(), transport_.buffered())) return;
+    if (backlog_ != nullptr) return hold_back(f);
     send_status const answer = transport_.send(f);
     sending(f.data().size());
     if constexpr (flushes<T>) dirty_now();
     std::size_t const waiting = transport_.buffered();
-    if (answer > send_status::congested || waiting > outbound()) pressed(answer, f.data().size(), waiting);
+    if (answer != send_status::ok || waiting > ahead_) pressed(answer, f, waiting);
   }
   void flush() noexcept override {
-    if constexpr (flushes<T>)
-      if (!detached_) transport_.flush();
+    if (detached_) return;
+    if (backlog_ != nullptr) return feed();
+    if constexpr (flushes<T>) transport_.flush();
+  }
+  send_status hand_over(frame const& f) noexcept override { return transport_.send(f); }
+  std::size_t buffered() const noexcept override { return transport_.buffered(); }
+  void flush_transport() noexcept override {
+    if constexpr (flushes<T>) transport_.flush();
   }
   void close_transport(close_frame why) noexcept override {
     if constexpr (flushes<T>) transport_.flush();

@@ -48,6 +48,7 @@ class recorder {
 
   // ---- what it answers
   std::size_t waiting = 0;             ///< what `buffered` says
+  bool stalled = false;                ///< true: the client does not read, `waiting` grows with each frame taken
   bool keeps = true;                   ///< false: the frame's bytes are looked at by nobody and its handle is not kept
   send_status answer = send_status::ok;
   std::size_t answer_from = 0;         ///< `answer` holds from this send on, counted from 0; ok before
@@ -58,7 +59,9 @@ class recorder {
   send_status take(frame const& f) noexcept {
     if (closed) ++after_close;
     send_status const said = sends++ < answer_from ? send_status::ok : answer;
-    if (said == send_status::dropped || said == send_status::closed || !keeps) return said;
+    if (said == send_status::dropped || said == send_status::closed) return said;
+    if (stalled) waiting += f.websocket().size();
+    if (!keeps) return said;
     bool const kept = detail::guarded([&] { frames.push_back(f); }, [](char const*) {});
     return kept ? said : send_status::dropped;
   }

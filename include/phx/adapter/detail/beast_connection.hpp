@@ -45,6 +45,7 @@ class connection : public guest {
  protected:
   ~connection() override { drop_queue(); }
   [[nodiscard]] virtual bool receive(opcode, std::string_view part, bool last, time_point) noexcept = 0;
+  virtual void writable(time_point) noexcept = 0;
   virtual void gone(lost) noexcept = 0;
   /// Destroys the phx::socket.
   virtual void forget() noexcept = 0;
@@ -220,6 +221,8 @@ class connection : public guest {
     blocked_ = false;
     if (ec) return;  // closed
     write();
+    // What phx held back for a slow client. It may close, which is no matter here: this guest is held.
+    if (state_ == state::open && !failed_ && waiting_ <= all().how.high_water / 2) writable(clock_now());
     if (paused_ && waiting_ <= all().how.high_water / 2) go_on();
   }
   void go_on() noexcept {
@@ -296,6 +299,7 @@ class connection_to final : public connection {
   bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept override {
     return phoenix_->receive(op, part, last, now);
   }
+  void writable(time_point now) noexcept override { (void)phoenix_->writable(now); }
   void gone(lost how) noexcept override { phoenix_->gone(how); }
   void forget() noexcept override { phoenix_.reset(); }
 

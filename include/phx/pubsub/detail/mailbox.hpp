@@ -20,10 +20,10 @@ enum class send_status : std::uint8_t {
 namespace detail {
 
 enum class mail_kind : std::uint8_t {
-  broadcast,  // topic, event, payload: to this loop's subscribers
-  out,        // topic, event, payload: an intercepted broadcast for one channel's handle_out
-  push,       // event, payload
-  cast,       // event, payload: a broadcast by a channel that lives elsewhere; granted: to all but itself
+  broadcast,  // topic, event, payload's text, key: to this loop's subscribers
+  out,        // topic, event, key, payload: an intercepted broadcast for one channel's handle_out
+  push,       // event, key, payload
+  cast,       // event, key, payload: a broadcast by a channel that lives elsewhere; granted: to all but itself
   info,       // event, payload: for handle_info
   reply,      // topic, ref, join_ref, status, payload
   verdict,    // payload; granted

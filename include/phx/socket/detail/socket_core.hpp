@@ -7,8 +7,13 @@
 //   closing       | ignored          | dropped            | ignored          | channels end, detached
 //   detached      | (not called)     | (not found)        | (not found)      | ignored
 //
+//   what is sent  | transport                              | backlog
+//   in time       | takes it                               | none
+//   slow          | fed when it holds half of what it did  | in order: replies stay, pushes and broadcasts by their policy
+//
 //   a seat (one topic): joining -> pending -> joined -> ended, or joining -> joined, or joining -> refused.
 
+#include <phx/socket/detail/backlog.hpp>
 #include <phx/socket/dispatcher.hpp>
 
 namespace phx::inline PHX_BUILD::detail {
@@ -19,6 +24,7 @@ struct dispatch_table {
     enum : std::uint8_t { crashed, accepted, pending, refused } what = crashed;
     payload response{};
     time_point deadline{};
+    std::string_view why{};
   };
   std::size_t channel_size;
   bool (*matches)(void* d, std::string_view) noexcept;
@@ -28,6 +34,7 @@ struct dispatch_table {
   outcome (*handle_info)(void* d, void* channel, context&, message const&);
   void (*terminate)(void* d, void* channel, context&, exit_reason) noexcept;
   std::span<std::string_view const> (*intercepts)(void* d, void const* channel) noexcept;
+  std::optional<pressure_policy> (*when_slow)(void* d, void const* channel) noexcept;
   void (*destroy)(void* channel) noexcept;
 };
 
@@ -53,7 +60,10 @@ class socket_core : public client {
  public:
   socket_core(loop& here, void* dispatcher, dispatch_table const& ops, void* session, limits const& bounds,
               time_point now) noexcept
-      : loop_(&here), ops_(&ops), dispatcher_(dispatcher), session_(session), bounds_(&bounds), heard_(now) {}
+      : loop_(&here), ops_(&ops), dispatcher_(dispatcher), session_(session), bounds_(&bounds), heard_(now) {
+    bool const drops = bounds.pressure != pressure_policy::close && bounds.pressure != pressure_policy::ignore;
+    ahead_ = drops ? bounds.outbound / 2 : bounds.outbound;
+  }
 
   void open(serializer_ref chosen, std::string_view id_topic, time_point now) noexcept {
     wire = chosen;
@@ -82,6 +92,20 @@ class socket_core : public client {
         heard_ = loop_->now();
         if (!closing && (op == opcode::text || op == opcode::binary)) take_part(op, part, last);
       }
+    }
+    if (alive) alive_ = nullptr;
+    return alive;
+  }
+
+  /// What waited in the transport has been written: a slow client gets what was held back for it.
+  [[nodiscard]] bool writable(time_point now) noexcept {
+    if (detached_) return false;
+    if (backlog_ == nullptr) return true;
+    bool alive = true;
+    alive_ = &alive;
+    {
+      inside here(*loop_, now);
+      if (alive && !closing) loop_access::mark_dirty(*loop_, *this);
     }
     if (alive) alive_ = nullptr;
     return alive;
@@ -132,6 +156,7 @@ class socket_core : public client {
   }
   void close() noexcept override {
     tell({.what = noted::socket_closed, .text = how_.reason, .exit = exit_, .code = static_cast<std::uint16_t>(how_.code)});
+    hand_over_all();
     detach();
     close_transport(how_);  // may destroy *this
   }
@@ -140,10 +165,14 @@ class socket_core : public client {
   }
 
   // ---- for channels
-  errc send_push(seat& s, std::string_view name, payload const& what) noexcept {
+  errc send_push(seat& s, std::string_view name, payload const& what, std::string_view key) noexcept {
     if (closing) return errc::none;
     frame_builder out(loop_access::pool(*loop_));
-    return send(out, wire.encode(out, push{s.stamp(), {}, s.on->name(), {name, {}}, what}));
+    said const droppable{s.on, name, key};
+    loop_access::said_now(*loop_) = &droppable;
+    errc const fault = send(out, wire.encode(out, push{s.stamp(), {}, s.on->name(), {name, {}}, what}));
+    loop_access::said_now(*loop_) = nullptr;
+    return fault;
   }
   [[nodiscard]] loop& here() const noexcept { return *loop_; }
   void tell(notice n) const noexcept {
@@ -157,24 +186,71 @@ class socket_core : public client {
  protected:
   ~socket_core() = default;
   virtual void close_transport(close_frame) noexcept = 0;
+  // The transport of a slow client.
+  virtual send_status hand_over(frame const&) noexcept = 0;
+  virtual std::size_t buffered() const noexcept = 0;
+  virtual void flush_transport() noexcept = 0;
 
-  [[nodiscard]] std::size_t outbound() const noexcept { return bounds_->outbound; }
-  /// The transport did not take a frame, or more than outbound() waits in it.
-  void pressed(send_status answer, std::size_t bytes, std::size_t waiting) noexcept {
+  /// The transport did not take a frame, or took it and is congested, or holds more than ahead_.
+  void pressed(send_status answer, frame const& f, std::size_t waiting) noexcept {
     if (answer == send_status::closed) return;  // the host will say `gone`
-    if (answer == send_status::dropped) tell({.what = noted::frame_dropped, .count = bytes});
-    if (bounds_->pressure == pressure_policy::close) {
-      tell({.what = noted::pressure, .count = waiting});
-      doom({close_code::policy, "too much waiting"}, exit_reason::closed);
-    } else if (bounds_->pressure == pressure_policy::drop_newest) {
-      full_ = waiting > bounds_->outbound;
+    bool const taken = answer != send_status::dropped;
+    said const* const what = loop_access::said_now(*loop_);
+    seat* const of = what == nullptr ? nullptr : find(*what->on);
+    switch (of == nullptr ? bounds_->pressure : of->pressure) {
+      case pressure_policy::close:
+        if (!taken) missed(of, what, f);
+        if (!taken || waiting > bounds_->outbound) too_much(waiting);
+        return;
+      case pressure_policy::ignore:
+        if (!taken) missed(of, what, f);
+        return;
+      default:
+        if (slow_down(waiting) && !taken) hold_back(f);
     }
   }
-  /// With pressure_policy::drop_newest, until the transport has written what waits.
-  [[nodiscard]] bool refuse_newest(std::size_t bytes, std::size_t waiting) noexcept {
-    full_ = waiting > bounds_->outbound;
-    if (full_) tell({.what = noted::frame_dropped, .count = bytes});
-    return full_;
+  /// Of a slow client: in its place behind what waits already, or dropped.
+  void hold_back(frame const& f) noexcept {
+    said const* const what = loop_access::said_now(*loop_);
+    seat* const of = what == nullptr ? nullptr : find(*what->on);
+    pressure_policy const policy = of == nullptr ? pressure_policy::close : of->pressure;
+    bool const stays = policy == pressure_policy::close || policy == pressure_policy::ignore;
+    loop_access::mark_dirty(*loop_, *this);  // what can go, goes with this turn
+    backlog::name who{};
+    bool const named = policy == pressure_policy::keep_latest;
+    if (named) {
+      hub const& topics = loop_access::topics(*loop_);
+      who = {of->number, topics.hash(what->event) * 31 + topics.hash(what->key) + of->number, what->event, what->key};
+      if (backlog::item* const old = backlog_->find(who)) {
+        missed(of, what, old->what);
+        if (backlog_->may_change(*old)) {
+          backlog_->change(*old, f);
+          (void)make_room(0);
+          return;
+        }
+        backlog_->remove(*old);
+      }
+    }
+    std::size_t const cost = backlog::cost(f, named ? &who : nullptr);
+    bool const fits = policy == pressure_policy::drop_newest ? !beyond(cost) : make_room(cost);
+    if (fits && backlog_->append(f, of == nullptr ? 0 : of->number, !stays, policy == pressure_policy::drop_newest,
+                                 named ? &who : nullptr))
+      return;
+    if (!stays) return missed(of, what, f);
+    if (fits) return doom({close_code::internal, "no memory"}, exit_reason::closed);
+    if (bounds_->pressure != pressure_policy::ignore) return too_much(buffered() + backlog_->bytes());
+    hand_over_all();
+    caught_up();
+    deliver(f);
+  }
+  /// At the end of a turn, when the host says `writable`, and from time to time: what the transport has room for.
+  void feed() noexcept {
+    flush_transport();
+    while (backlog_ != nullptr && !closing && buffered() <= backlog_->resume_at) {
+      bool const took = hand_over_some();
+      flush_transport();
+      if (!took) return;
+    }
   }
   void sending(std::size_t bytes) noexcept {
     phx::traffic& seen = loop_access::traffic(*loop_);
@@ -182,14 +258,113 @@ class socket_core : public client {
     seen.bytes_out += bytes;
   }
   void dirty_now() noexcept { loop_access::mark_dirty(*loop_, *this); }
-  bool full_ = false;
-  bool detached_ = false;   // not in the loop any more: nothing of the Transport is called
+  backlog* backlog_ = nullptr;  // of a slow client
+  std::size_t ahead_;           // bytes that the transport may hold before somebody asks
+  std::uint32_t dropped_ = 0;
+  bool detached_ = false;       // not in the loop any more: nothing of the Transport is called
 
  private:
   struct place {
     topic* on;
     seat* who;
   };
+
+  // ---- a slow client
+
+  void too_much(std::size_t waiting) noexcept {
+    tell({.what = noted::pressure, .count = waiting});
+    doom({close_code::policy, "too much waiting"}, exit_reason::closed);
+  }
+  void missed(seat* of, said const* what, frame const& f) noexcept {
+    ++dropped_;
+    if (of != nullptr) ++of->dropped;
+    tell({.what = noted::frame_dropped,
+          .topic = of == nullptr ? std::string_view{} : of->on->text(),
+          .event = what == nullptr ? std::string_view{} : what->event,
+          .count = f.data().size(),
+          .total = dropped_});
+  }
+  [[nodiscard]] bool slow_down(std::size_t waiting) noexcept {
+    if (backlog_ != nullptr) return true;
+    backlog_ = make<backlog>(loop_access::from(*loop_), loop_access::from(*loop_));
+    if (backlog_ == nullptr) {
+      doom({close_code::internal, "no memory"}, exit_reason::closed);
+      return false;
+    }
+    backlog_->resume_at = waiting / 2;
+    backlog_->dropped_before = dropped_;
+    backlog_->link.who = this;
+    loop_access::look_after(*loop_, backlog_->link);
+    tell({.what = noted::slow, .count = waiting});
+    return true;
+  }
+  [[nodiscard]] bool beyond(std::size_t more) const noexcept {
+    return buffered() + backlog_->bytes() + more > bounds_->outbound;
+  }
+  /// Drops what may be dropped, as little as is needed. False, and nothing is dropped, if that would not do.
+  [[nodiscard]] bool make_room(std::size_t more) noexcept {
+    if (buffered() + backlog_->bytes() - backlog_->loose_bytes() + more > bounds_->outbound) return false;
+    while (beyond(more)) {
+      backlog::item* const out = backlog_->victim();
+      if (out == nullptr) return false;
+      std::uint32_t const at = find(out->number);
+      missed(at == none ? nullptr : seats_[at].who, nullptr, out->what);
+      backlog_->remove(*out);
+    }
+    return true;
+  }
+  /// As much as the transport wants. False when it takes no more.
+  [[nodiscard]] bool hand_over_some() noexcept {
+    while (backlog::item* const head = backlog_->first()) {
+      send_status const answer = hand_over(head->what);
+      if (answer > send_status::congested) return false;
+      sending(head->what.data().size());
+      backlog_->remove(*head);
+      std::size_t const waiting = buffered();
+      if (answer == send_status::ok && waiting <= ahead_) continue;
+      backlog_->resume_at = waiting / 2;
+      return true;
+    }
+    caught_up();
+    return true;
+  }
+  void hand_over_all() noexcept {
+    if (backlog_ == nullptr) return;
+    while (backlog::item* const head = backlog_->first()) {
+      if (hand_over(head->what) <= send_status::congested) sending(head->what.data().size());
+      backlog_->remove(*head);
+    }
+  }
+  void caught_up() noexcept {
+    std::uint32_t const meanwhile = dropped_ - backlog_->dropped_before;
+    forget_backlog();
+    tell({.what = noted::caught_up, .count = meanwhile, .total = dropped_});
+    if (!bounds_->tell_dropped || meanwhile == 0 || closing) return;
+    said const* const outer = std::exchange(loop_access::said_now(*loop_), nullptr);  // this is not to be dropped
+    for (place const& p : seats_) {
+      if (p.who->dropped == 0) continue;
+      char text[32] = R"({"count":)";
+      char* const end = decimal(text + 9, std::exchange(p.who->dropped, 0));
+      *end = '}';
+      payload const count = payload_access::borrow({text, static_cast<std::size_t>(end + 1 - text)}, false);
+      frame_builder out(loop_access::pool(*loop_));
+      (void)send(out, wire.encode(out, push{p.who->stamp(), {}, p.on->name(), {event::dropped, {}}, count}));
+    }
+    loop_access::said_now(*loop_) = outer;
+  }
+  [[nodiscard]] static char* decimal(char* to, std::uint32_t number) noexcept {
+    char digits[10];
+    std::size_t n = 0;
+    do digits[n++] = static_cast<char>('0' + number % 10);
+    while ((number /= 10) != 0);
+    while (n != 0) *to++ = digits[--n];
+    return to;
+  }
+  void forget_backlog() noexcept {
+    if (backlog_ == nullptr) return;
+    unlink(backlog_->link);
+    destroy(loop_access::from(*loop_), std::exchange(backlog_, nullptr));
+  }
 
   // ---- bytes in
 
@@ -312,6 +487,7 @@ class socket_core : public client {
         },
         [&](char const* what) { tell({.what = noted::join_crashed, .topic = m.topic, .ref = m.ref, .text = what}); });
     if (!ran || said.what == dispatch_table::verdict::crashed) {
+      if (ran) tell({.what = noted::join_crashed, .topic = m.topic, .ref = m.ref, .text = said.why});
       give_back(s);
       return static_answer(m.join_ref, m, R"({"reason":"join crashed"})", answer::refused_join);
     }
@@ -351,6 +527,8 @@ class socket_core : public client {
   void granted(seat& s, payload const& response, payload const* asked) noexcept {
     s.intercepts = ops_->intercepts(dispatcher_, s.channel());
     s.intercepting = !s.intercepts.empty();
+    s.pressure = ops_->when_slow(dispatcher_, s.channel()).value_or(bounds_->pressure);
+    if (s.pressure != pressure_policy::close && s.pressure != pressure_policy::ignore) ahead_ = bounds_->outbound / 2;
     if (!loop_access::topics(*loop_).subscribe(s)) return overloaded(unseat(find(s)));
     s.state = channel_state::joined;
     errc const fault = join_answer(s, status::ok, response, answer::join);
@@ -442,12 +620,12 @@ class socket_core : public client {
     bool const pending = s.state == channel_state::joining;
     switch (m.kind) {
       case mail_kind::push:
-        if (errc const fault = send_push(s, m.text(0), m.payload); fault != errc::none && fault != errc::no_memory)
+        if (errc const fault = send_push(s, m.text(0), m.payload, m.text(1)); fault != errc::none && fault != errc::no_memory)
           crash(s, m.text(0), fault);
         break;
       case mail_kind::cast:
         if (errc const fault = loop_access::publish(
-                *loop_, broadcast{s.on->text(), m.text(0), payload_access::lend(m.payload), {}}, m.granted ? &s : nullptr);
+                *loop_, broadcast{s.on->text(), m.text(0), payload_access::lend(m.payload), {}, m.text(1)}, m.granted ? &s : nullptr);
             fault != errc::none && fault != errc::no_memory && fault != errc::nodes_not_reached)
           crash(s, m.text(0), fault);
         break;
@@ -465,7 +643,7 @@ class socket_core : public client {
         break;
       }
       case mail_kind::out: {
-        broadcast const b{m.text(0), m.text(1), payload_access::lend(m.payload), {}};
+        broadcast const b{m.text(0), m.text(1), payload_access::lend(m.payload), {}, m.text(2)};
         outcome said;
         if (call(s, b.event, nullptr, [&](context& here) { said = ops_->handle_out(dispatcher_, s.channel(), here, b); }) &&
             said.stops_)
@@ -604,6 +782,11 @@ class socket_core : public client {
     return none;
   }
   [[nodiscard]] std::uint32_t find(seat const& s) const noexcept { return find(s.number); }
+  [[nodiscard]] seat* find(topic const& t) const noexcept {
+    for (place const& p : seats_)
+      if (p.on == &t) return p.who;
+    return nullptr;
+  }
 
   [[nodiscard]] seat* make_seat(message const& m) noexcept {
     memory const& from = loop_access::from(*loop_);
@@ -686,6 +869,7 @@ class socket_core : public client {
       destroy(loop_access::from(*loop_), id_);
     }
     loop_access::remove(*loop_, *this);
+    forget_backlog();
     parts_.free(loop_access::from(*loop_));
     seats_.free(loop_access::from(*loop_));
   }
@@ -778,21 +962,23 @@ inline send_status joining::send_after(duration delay, std::string_view event, p
 inline std::string_view context::topic() const noexcept { return channel_.on->text(); }
 inline socket_id context::socket() const noexcept { return who_ == nullptr ? socket_id{} : who_->id; }
 inline time_point context::now() const noexcept { return loop_.now(); }
+inline channel_state context::state() const noexcept { return channel_.state; }
 inline channel_id context::id() const noexcept {
   return {detail::loop_access::box(loop_), socket(), channel_.number};
 }
-inline sent context::push(std::string_view event, payload const& what) noexcept {
-  return {who_ == nullptr ? errc::none : who_->send_push(channel_, event, what), unhandled_};
+inline sent context::push(std::string_view event, payload const& what, std::string_view key) noexcept {
+  return {who_ == nullptr ? errc::none : who_->send_push(channel_, event, what, key), unhandled_};
 }
-inline sent context::broadcast(std::string_view event, payload const& what) noexcept {
-  return {detail::loop_access::publish(loop_, {topic(), event, detail::payload_access::lend(what), {}}, nullptr), unhandled_};
+inline sent context::broadcast(std::string_view event, payload const& what, std::string_view key) noexcept {
+  return {detail::loop_access::publish(loop_, {topic(), event, detail::payload_access::lend(what), {}, key}, nullptr), unhandled_};
 }
-inline sent context::broadcast_from(std::string_view event, payload const& what) noexcept {
-  return {detail::loop_access::publish(loop_, {topic(), event, detail::payload_access::lend(what), {}}, &channel_),
+inline sent context::broadcast_from(std::string_view event, payload const& what, std::string_view key) noexcept {
+  return {detail::loop_access::publish(loop_, {topic(), event, detail::payload_access::lend(what), {}, key}, &channel_),
           unhandled_};
 }
-inline sent context::publish(std::string_view topic, std::string_view event, payload const& what) noexcept {
-  return {detail::loop_access::publish(loop_, {topic, event, detail::payload_access::lend(what), {}}, nullptr), unhandled_};
+inline sent context::publish(std::string_view topic, std::string_view event, payload const& what,
+                             std::string_view key) noexcept {
+  return {detail::loop_access::publish(loop_, {topic, event, detail::payload_access::lend(what), {}, key}, nullptr), unhandled_};
 }
 inline send_status context::send(std::string_view event, payload const& what) noexcept {
   return send_after(duration::zero(), event, what);
