@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "support/raw_client.hpp"
+#include "support/slow.hpp"
 
 using namespace std::chrono_literals;
 using phx_tests::raw_client;
@@ -75,6 +76,7 @@ phx::beast::options quick(std::uint32_t loops = 1) {
 struct running {
   explicit running(phx::beast::options o = quick(), unsigned threads = 1, phx::mount m = {}) : server(io, std::move(o)) {
     app.channel<room>("room:*");
+    phx_tests::serve_floods(app);
     server.observe(seen);
     server.serve(app, std::move(m));
     server.serve(app, phx::mount{.path = "/other", .url_host = "other.example"});
@@ -415,6 +417,14 @@ TEST_CASE("beast: a client that reads nothing at all is hung up on after its goo
   CHECK(slow.text(R"(["1","2","room:a","flood",{}])"));
   CHECK(r.seen.has("pressure"));
   CHECK(r.connections(0));
+}
+
+TEST_CASE("beast: a client that stops reading loses what its topic's policy says, and no reply") {
+  running r(quick(), 1, phx_tests::flooded_mount());
+  phx_tests::all_policies_that_drop([&](int receive_buffer) { return r.client(receive_buffer); });
+  CHECK(r.seen.has("caught_up", 3));
+  CHECK(r.seen.count("slow") == 3);
+  CHECK(r.seen.count("pressure") == 0);
 }
 
 TEST_CASE("beast: a broadcast that is far more than a socket takes arrives whole and in order") {

@@ -6,6 +6,7 @@
 #include <future>
 
 #include "support/raw_client.hpp"
+#include "support/slow.hpp"
 
 using namespace std::chrono_literals;
 using phx_tests::raw_client;
@@ -62,6 +63,7 @@ phx::blocking::options quick(phx::mount m = {}) {
 struct running {
   explicit running(phx::blocking::options o = quick()) : server(app, std::move(o)) {
     app.channel<room>("room:*");
+    phx_tests::serve_floods(app);
     server.observe(seen);
     thread = std::thread([this] { server.run(); });
   }
@@ -293,6 +295,15 @@ TEST_CASE("blocking: a client that reads again in time gets all that was taken, 
   CHECK(c.read().data.find("phx_reply") != std::string::npos);
   CHECK(c.read().data.find("flood") != std::string::npos);
   CHECK(c.read_close(10s) == 1008);
+}
+
+TEST_CASE("blocking: a client that stops reading loses what its topic's policy says, and no reply") {
+  running r(quick(phx_tests::flooded_mount()));
+  phx_tests::all_policies_that_drop([&](int receive_buffer) { return raw_client(r.server.port(), receive_buffer); });
+  r.stop();
+  CHECK(r.seen.has("slow"));
+  CHECK(r.seen.has("caught_up"));
+  CHECK_FALSE(r.seen.has("pressure"));
 }
 
 TEST_CASE("blocking: a client that vanishes leaves nothing behind") {

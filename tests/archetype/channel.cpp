@@ -12,6 +12,7 @@ struct only_in {
   phx::outcome handle_in(phx::context&, phx::message const&);
 };
 struct only_joins {
+  static constexpr phx::pressure_policy when_slow = phx::pressure_policy::keep_latest;
   phx::join_result join(phx::joining&, phx::message const&);
 };
 struct only_listens {
@@ -20,6 +21,7 @@ struct only_listens {
   phx::outcome handle_in(phx::context&, phx::message const&);
 };
 struct only_info {
+  phx::pressure_policy when_slow = phx::pressure_policy::drop_oldest;
   phx::outcome handle_info(phx::context&, phx::message const&);
 };
 struct only_ends {

@@ -38,11 +38,13 @@ static_assert(!phx::handles_info<dispatcher>);
 /// Everything optional as well.
 struct attentive : dispatcher {
   std::span<std::string_view const> intercepts(channel const&) noexcept;
+  std::optional<phx::pressure_policy> when_slow(channel const&) noexcept;
   phx::outcome handle_out(channel&, phx::context&, phx::broadcast const&);
   phx::outcome handle_info(channel&, phx::context&, phx::message const&);
 };
 static_assert(phx::Dispatcher<attentive>);
 static_assert(phx::intercepts_events<attentive>);
+static_assert(phx::chooses_pressure<attentive> && !phx::chooses_pressure<dispatcher>);
 static_assert(phx::handles_out<attentive>);
 static_assert(phx::handles_info<attentive>);
 
@@ -56,7 +58,7 @@ bool use(phx::loop& here, D& d, phx::mount const& m, phx::request const& r, phx:
   if (in == nullptr) return false;
   phx::socket<wire, D> s(here, d, std::move(*in), wire{}, now);
   (void)s.session();
-  return s.receive(phx::opcode::text, "", true, now);
+  return s.receive(phx::opcode::text, "", true, now) && s.writable(now);
 }
 template bool use(phx::loop&, dispatcher&, phx::mount const&, phx::request const&, phx::time_point);
 template bool use(phx::loop&, attentive&, phx::mount const&, phx::request const&, phx::time_point);

@@ -162,6 +162,43 @@ TEST_CASE("router: channels are made in hook memory and given back; without memo
   metered::reset();
 }
 
+TEST_CASE("router: a pending join that a second one replaces is told, as one that its client leaves") {
+  struct teller {
+    std::vector<std::string>* log;
+    phx::join_result join(phx::joining& j, phx::message const&) { return phx::join_result::later(j.now() + std::chrono::seconds(5)); }
+    void terminate(phx::context& here, phx::exit_reason why) noexcept {
+      CHECK(here.state() == phx::channel_state::joining);
+      log->push_back(std::string(support::name_of(why)));
+    }
+  };
+  std::vector<std::string> log;
+  phx::router<> r;
+  r.channel("x", [&log](phx::anonymous const&) { return teller{&log}; });
+  phx::testing::server s(r);
+  auto client = s.connect();
+  auto first = client.join("x"), second = client.join("x");
+  CHECK(log == texts{"replaced"});
+  second.leave();
+  CHECK(log == texts{"replaced", "left"});
+}
+
+TEST_CASE("router: a join that says crash is answered as one that throws, and its channel is not told") {
+  struct falls {
+    bool* told;
+    phx::join_result join(phx::joining&, phx::message const&) { return phx::join_result::crash("no database"); }
+    void terminate(phx::context&, phx::exit_reason) noexcept { *told = true; }
+  };
+  bool told = false;
+  support::watcher seen;
+  phx::router<> r;
+  r.channel("x", [&told](phx::anonymous const&) { return falls{&told}; });
+  phx::testing::server s(r);
+  s.loop().observe(seen);
+  CHECK(s.connect().join("x").joined() == phx::testing::answered{"error", R"({"reason":"join crashed"})"});
+  CHECK_FALSE(told);
+  CHECK(seen.count("join_crashed x 'no database'") == 1);
+}
+
 TEST_CASE("router: a refused join is told shutdown, with nobody to push to; a replaced one is not told") {
   struct teller {
     std::vector<std::string>* log;

@@ -36,6 +36,34 @@ TEST_CASE("endpoint: loops come and go while others publish") {
   CHECK(w[2].count() == 1);
 }
 
+TEST_CASE("endpoint: a loop without memory for the list of the others tells those it knew, and all once there is some") {
+  metered::reset();
+  {
+    phx::limits counted;
+    counted.memory = metered::hook();
+    phx::endpoint e;
+    phx::testing::fake_waker w[3];
+    phx::loop first(e, w[0], counted);
+    auto second = std::make_unique<phx::loop>(e, w[1]);
+    auto const say = [&] { return first.publish({"a", "b", phx::payload{}, {}}); };
+    CHECK(say() == phx::errc::none);
+    CHECK(w[1].count() == 1);
+    phx::loop third(e, w[2]);
+    metered::fail_at = metered::allocations.load();
+    metered::fail_on = true;
+    CHECK(say() == phx::errc::none);
+    CHECK(w[2].count() == 0);
+    second.reset();  // what is posted to it is closed
+    CHECK(say() == phx::errc::none);
+    metered::fail_at = SIZE_MAX;
+    metered::fail_on = false;
+    CHECK(say() == phx::errc::none);
+    CHECK(w[2].count() == 1);
+  }
+  CHECK(metered::bytes == 0);
+  metered::reset();
+}
+
 TEST_CASE("endpoint: it counts the sockets of all its loops") {
   journal log;
   struct named : rooms {

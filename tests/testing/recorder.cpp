@@ -40,6 +40,22 @@ TEST_CASE("recorder: it fails from the send it was told to, and keeps nothing of
   CHECK(r.out() == std::vector<std::string>{"c"});
 }
 
+TEST_CASE("recorder: a client that is stalled lets what it is sent wait") {
+  phx::testing::recorder r;
+  auto t = r.transport();
+  (void)t.send(text_frame("a"));
+  CHECK(t.buffered() == 0);
+  r.stalled = true;
+  (void)t.send(text_frame("abc"));
+  r.keeps = false;
+  (void)t.send(text_frame("d"));
+  CHECK(t.buffered() == 5 + 3);  // with their headers
+  r.answer = phx::send_status::dropped;
+  (void)t.send(text_frame("e"));
+  CHECK(t.buffered() == 8);
+  CHECK(r.out() == std::vector<std::string>{"a", "abc"});
+}
+
 TEST_CASE("recorder: it says what closed it, counts, and calls the host back") {
   phx::testing::recorder r;
   int called = 0;

@@ -353,7 +353,7 @@ inline void loop::leave() noexcept {
   if (depth_ == 1) {
     run_queue();
     close_doomed();
-    if (turns_ == 0) flush_all();
+    if (turns_ == 0 && dirty_ != nullptr) flush_all();
     if (!in_run_) nudge();
   }
   --depth_;

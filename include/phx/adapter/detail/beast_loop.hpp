@@ -40,6 +40,9 @@ struct options {
   /// Bytes waiting for one client beyond which phx is told `congested` and the client is not read from until half is gone:
   /// who does not listen cannot make us speak.
   std::size_t high_water = 256 * 1024;
+  /// Bytes the kernel is to hold for one client (it takes twice as many); 0: as it likes, which is some megabytes for one that
+  /// stops reading.
+  std::uint32_t send_buffer = 0;
 };
 
 /// A request for the host's own routes. Views: they die when the route returns.

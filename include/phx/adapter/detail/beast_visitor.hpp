@@ -246,6 +246,8 @@ inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
       [&] {
         error_code ignored;
         s.set_option(net::ip::tcp::no_delay(true), ignored);  // phx says when a turn ends; Nagle would wait for more
+        if (how.send_buffer != 0)
+          s.set_option(net::socket_base::send_buffer_size(static_cast<int>(std::min(how.send_buffer, 1U << 30))), ignored);
         s.non_blocking(true, ignored);
         net::post(at.executor(), [t = ticket(shared_from_this(), at), s = std::move(s)]() mutable {
           (void)guarded([&] { visitor::begin(std::move(t), std::move(s)); }, [](char const*) noexcept {});
