@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <future>
+#include <list>
 #include <mutex>
 #include <thread>
 
@@ -80,10 +81,16 @@ struct running {
     server.observe(seen);
     server.serve(app, std::move(m));
     server.serve(app, phx::mount{.path = "/other", .url_host = "other.example"});
-    server.route([](phx::beast::http_request const& r) -> std::optional<phx::http_answer> {
+    server.route([this](phx::beast::http_request const& r) -> std::optional<phx::http_answer> {
       if (r.path == "/body") return phx::http_answer{200, {{"x-method", std::string(r.method)}}, std::string(r.body)};
       if (r.path == "/peer") return phx::http_answer{200, {}, std::string(r.peer.address)};
       if (r.path == "/throws") throw 1;
+      if (r.path == "/header") return phx::http_answer{200, {}, std::string(r.header(r.query).value_or("none"))};
+      if (r.path == "/later") {
+        std::lock_guard const hold(waiting_mutex);
+        waiting.push_back(r.later());
+        (void)r.later();  // the right is given away: this one says nothing
+      }
       return std::nullopt;
     });
     server.start();
@@ -114,9 +121,26 @@ struct running {
     for (int i = 0; i < 500 && server.connections() != n; ++i) std::this_thread::sleep_for(10ms);
     return server.connections() == n;
   }
+  /// The next late answer somebody waits for.
+  phx::beast::late_answer next_waiting() {
+    for (int i = 0; i < 500; ++i) {
+      {
+        std::lock_guard const hold(waiting_mutex);
+        if (!waiting.empty()) {
+          phx::beast::late_answer next = std::move(waiting.front());
+          waiting.pop_front();
+          return next;
+        }
+      }
+      std::this_thread::sleep_for(10ms);
+    }
+    throw std::runtime_error("nobody waits");
+  }
   boost::asio::io_context io{};
   phx::router<> app{};
   journal seen{};
+  std::mutex waiting_mutex{};
+  std::list<phx::beast::late_answer> waiting{};
   phx::beast::server server;
   std::vector<std::thread> pool{};
 };
@@ -211,6 +235,141 @@ TEST_CASE("beast: the host's routes are asked, one request after the other on a 
                "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"
                "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\n127.0.0.1");
+}
+
+TEST_CASE("beast: an answer may come later, from another thread, and the connection goes on with what was sent meanwhile") {
+  running r;
+  raw_client c = r.client();
+  CHECK(c.send(request("GET", "/later") + request("GET", "/none")));
+  phx::beast::late_answer first = r.next_waiting();
+  CHECK(c.send(request("HEAD", "/later")));
+  std::thread([&] { first({200, {{"x-late", "yes"}}, "at last"}); }).join();
+  CHECK(c.read_head() == 200);
+  CHECK(c.head() == "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nx-late: yes\r\n\r\n");
+  CHECK(c.read_body() == "at last");
+  first({500, {}, {}});  // said twice
+  CHECK(c.read_head() == 404);
+  r.next_waiting()({200, {}, "no body of this"});
+  CHECK(c.read_head() == 200);
+  CHECK(c.send(request("GET", "/peer")));
+  CHECK(c.read_head() == 200);
+  CHECK(c.read_body() == "127.0.0.1");
+  CHECK(c.open() == 101);  // and may become a WebSocket in the end
+  CHECK(c.text(R"([null,"1","phoenix","heartbeat",{}])"));
+  CHECK(c.read().first == 0x81);
+}
+
+TEST_CASE("beast: a late answer that nobody gives is 500") {
+  running r;
+  raw_client c = r.client();
+  CHECK(c.send(request("GET", "/later")));
+  { phx::beast::late_answer const dropped = r.next_waiting(); }
+  CHECK(c.read_head() == 500);
+}
+
+TEST_CASE("beast: who hangs up while an answer is awaited is gone, and the answer is not missed") {
+  running r;
+  raw_client c = r.client();
+  CHECK(c.send(request("GET", "/later")));
+  phx::beast::late_answer late = r.next_waiting();
+  c.drop();
+  CHECK(r.connections(0));
+  late({200, {}, "to nobody"});
+  CHECK(r.client().open() == 101);
+}
+
+TEST_CASE("beast: who sends far more than one request while an answer is awaited is not read on") {
+  running r;
+  raw_client c = r.client();
+  CHECK(c.send(request("GET", "/later")));
+  phx::beast::late_answer late = r.next_waiting();
+  std::string const more = request("POST", "/body", "content-length: 5000\r\n", std::string(5000, 'x'));
+  int sent = 0;
+  while (sent < 20'000 && c.send_within(more, 300ms)) ++sent;
+  REQUIRE(sent < 20'000);
+  late({200, {}, {}});
+  CHECK(c.read_head() == 200);
+  for (int i = 0; i < sent; ++i) {
+    REQUIRE(c.read_head() == 200);
+    REQUIRE(c.read_body().size() == 5000);
+  }
+}
+
+TEST_CASE("beast: a late answer outlives the server, and a drain gives it options::goodbye") {
+  std::optional<phx::beast::late_answer> first, second;
+  {
+    running r;
+    raw_client c = r.client(), d = r.client();
+    CHECK(c.send(request("GET", "/later")));
+    first.emplace(r.next_waiting());
+    CHECK(d.send(request("GET", "/later")));
+    second.emplace(r.next_waiting());
+    std::promise<void> gone;
+    r.server.drain({}, [&] { gone.set_value(); });
+    (*first)({200, {}, "bye"});
+    CHECK(c.read_head() == 200);
+    CHECK(c.head().find("connection: close") != std::string::npos);
+    CHECK(d.read_end());
+    CHECK(gone.get_future().wait_for(5s) == std::future_status::ready);
+    for (std::thread& t : r.pool) t.join();
+    r.pool.clear();
+  }
+  (*second)({200, {}, {}});
+}
+
+TEST_CASE("beast: a thousand requests in one piece are answered in their order") {
+  running r;
+  raw_client c = r.client();
+  std::string all, wanted;
+  for (int i = 0; i < 1000; ++i) {
+    all += request("POST", "/body", "content-length: 4\r\n", std::to_string(1000 + i));
+    wanted += std::to_string(1000 + i);
+  }
+  CHECK(c.send(all));
+  std::string got;
+  for (int i = 0; i < 1000 && c.read_head() == 200; ++i) got += c.read_body();
+  CHECK(got == wanted);
+}
+
+TEST_CASE("beast: an answer larger than a socket takes arrives whole") {
+  phx::beast::options o = quick();
+  o.body_bytes = 8'000'000;
+  running r(o);
+  raw_client c = r.client(4096);
+  std::string const body(8'000'000, 'b');
+  CHECK(c.send(request("POST", "/body", "content-length: 8000000\r\n", body)));
+  CHECK(c.read_head() == 200);
+  CHECK(c.read_body() == body);
+}
+
+TEST_CASE("beast: a client that waits to be told to go on is told so, if its body may come") {
+  running r;
+  raw_client c = r.client();
+  CHECK(c.send(request("POST", "/body", "expect: 100-continue\r\ncontent-length: 5\r\n")));
+  CHECK(c.read_head() == 100);
+  CHECK(c.send("hello"));
+  CHECK(c.read_head() == 200);
+  CHECK(c.read_body() == "hello");
+  CHECK(c.send(request("POST", "/body", "expect: 100-continue\r\ncontent-length: 500000\r\n")));
+  CHECK(c.read_head() == 413);
+}
+
+TEST_CASE("beast: a body in chunks is bounded too, and what comes behind it is no header") {
+  running r;
+  auto const asks = [&](std::string const& bytes, std::string_view path = "/body") {
+    raw_client c = r.client();
+    CHECK(c.send(request("POST", path, "transfer-encoding: chunked\r\n", bytes)));
+    unsigned const status = c.read_head();
+    return std::to_string(status) + ' ' + c.read_body();
+  };
+  CHECK(asks("3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n") == "200 abcde");
+  CHECK(asks("10000\r\n" + std::string(65536, 'x') + "\r\n1\r\nx\r\n0\r\n\r\n") == "413 ");
+  CHECK(asks("fffffffffffffff0\r\n") == "413 ");
+  CHECK(asks("zz\r\n") == "400 ");
+  CHECK(asks("-1\r\n") == "400 ");
+  CHECK(asks("3\r\nabcde\r\n") == "400 ");
+  CHECK(asks("3;" + std::string(100'000, 'x')) == "400 ");
+  CHECK(asks("0\r\nx-forwarded-for: me\r\n\r\n", "/header?x-forwarded-for") == "200 none");
 }
 
 TEST_CASE("beast: a request that does not come to an end has a deadline, and so has none at all") {

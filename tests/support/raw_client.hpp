@@ -99,6 +99,17 @@ class raw_client {
     return head_.starts_with("HTTP/1.1 ") ? static_cast<unsigned>(std::atoi(head_.c_str() + 9)) : 0;
   }
   [[nodiscard]] std::string const& head() const { return head_; }
+  /// After read_head: as much as its content-length says, or what came of it.
+  std::string read_body() {
+    auto const until = now() + patience;
+    std::size_t const at = head_.find("content-length: ");
+    std::size_t const size = at == std::string::npos ? 0 : static_cast<std::size_t>(std::atoll(head_.c_str() + at + 16));
+    while (in_.size() < size && more(until)) {
+    }
+    std::string const body = in_.substr(0, size);
+    in_.erase(0, body.size());
+    return body;
+  }
   /// All that comes until the other end closes.
   std::string read_all(milliseconds most = patience) {
     auto const until = now() + most;

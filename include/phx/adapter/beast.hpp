@@ -104,7 +104,7 @@ class server {
     class opening_to final : public detail::opening {
      public:
       opening_to(D& app, admitted_as&& who) : app_(app), who_(std::move(who)) { subprotocol = who_.subprotocol; }
-      void open(detail::ticket&& t, detail::tcp_socket&& s, std::span<char> early) override {
+      void open(detail::ticket&& t, detail::stream&& s, std::span<char> early) override {
         detail::connection_to<D>::open(std::move(t), std::move(s), app_, std::move(who_), early);
       }
 

@@ -14,7 +14,7 @@ namespace phx::inline PHX_BUILD::beast::detail {
 /// readable, then reads into its loop's.
 class connection : public guest {
  public:
-  connection(ticket&& t, tcp_socket&& s, std::size_t most) : guest(std::move(t), std::move(s)), frames_(most) {
+  connection(ticket&& t, stream&& s, std::size_t most) : guest(std::move(t), std::move(s)), frames_(most) {
     here().keep(*this);
   }
 
@@ -71,23 +71,19 @@ class connection : public guest {
       paused_ = true;  // on_writable goes on
       return;
     }
-    wait(net::socket_base::wait_read);
+    wait_to_read();
   }
-  void wait(net::socket_base::wait_type what) noexcept {
-    bool const reading = what == net::socket_base::wait_read;
+  void wait_to_read() noexcept {
     bool const begun = guarded(
-        [&] {
-          if (reading) socket_.async_wait(what, completion<connection, &connection::on_readable>{this, &read_room_, hold(*this)});
-          else socket_.async_wait(what, completion<connection, &connection::on_writable>{this, &write_room_, hold(*this)});
-        },
+        [&] { stream_.when_readable(completion<connection, &connection::on_readable>{this, &read_room_, hold(*this)}); },
         [](char const*) noexcept {});
     if (!begun) hang_up();
   }
-  /// As recv; would_block is 0 bytes and no error.
-  [[nodiscard]] std::size_t receive_some(std::span<char> into, error_code& ec) noexcept {
-    std::size_t const n = socket_.receive(net::buffer(into.data(), into.size()), 0, ec);
-    if (ec == net::error::would_block || ec == net::error::try_again || ec == net::error::interrupted) ec = {};
-    return n;
+  void wait_to_write() noexcept {
+    bool const begun = guarded(
+        [&] { stream_.when_writable(completion<connection, &connection::on_writable>{this, &write_room_, hold(*this)}); },
+        [](char const*) noexcept {});
+    if (!begun) hang_up();
   }
   void on_readable(error_code ec) noexcept {
     // One client with much to say must not keep the others of its loop waiting: so many buffers, then they have their turn.
@@ -95,7 +91,7 @@ class connection : public guest {
       auto const turn = here().loop().turn();
       std::span<char> const into(here().in.get(), lane::room);
       for (int rounds = 4; rounds != 0 && !ec; --rounds) {
-        std::size_t const n = receive_some(into, ec);
+        std::size_t const n = stream_.read(into, ec);
         if (!ec && n != 0 && state_ == state::open) feed(into.first(n), clock_now());
         if (n < into.size()) break;
       }
@@ -182,12 +178,12 @@ class connection : public guest {
       std::string_view next = first_.websocket().substr(written_);
       if (rest_ != nullptr && next.size() < lane::room / 2) next = together(next);
       error_code ec;
-      std::size_t const n = socket_.send(net::buffer(next.data(), next.size()), 0, ec);
-      if (ec && ec != net::error::would_block && ec != net::error::try_again && ec != net::error::interrupted) return fail();
+      std::size_t const n = stream_.write(next, ec);
+      if (ec) return fail();
       written(n);
-      if (n < next.size() && ec != net::error::interrupted) {
+      if (n < next.size()) {
         blocked_ = true;
-        wait(net::socket_base::wait_write);
+        wait_to_write();
         return;
       }
     }
@@ -226,14 +222,13 @@ class connection : public guest {
     if (paused_ && waiting_ <= all().how.high_water / 2) go_on();
   }
   void go_on() noexcept {
-    if (std::exchange(paused_, false)) wait(net::socket_base::wait_read);
+    if (std::exchange(paused_, false)) wait_to_read();
   }
   /// The client is gone; the read that is under way, or the one begun here, will say so.
   void fail() noexcept {
     failed_ = true;
     drop_queue();
-    error_code ignored;
-    socket_.shutdown(net::socket_base::shutdown_both, ignored);
+    stream_.shut(net::socket_base::shutdown_both);
     go_on();
   }
 
@@ -252,10 +247,7 @@ class connection : public guest {
     go_on();
     flush();
   }
-  void finish() noexcept {
-    error_code ignored;
-    socket_.shutdown(net::socket_base::shutdown_send, ignored);
-  }
+  void finish() noexcept { stream_.finish(); }
 
   phx::detail::frame_reader frames_;
   frame first_{};
@@ -285,14 +277,14 @@ class connection_to final : public connection {
  public:
   using admitted_as = admission<typename D::session_type>;
 
-  static void open(ticket&& t, tcp_socket&& s, D& app, admitted_as&& who, std::span<char> early) {
+  static void open(ticket&& t, stream&& s, D& app, admitted_as&& who, std::span<char> early) {
     auto* const made = new connection_to(std::move(t), std::move(s), app, std::move(who));
     hold const while_it_begins(*made);
     made->begin(early);
   }
 
  private:
-  connection_to(ticket&& t, tcp_socket&& s, D& app, admitted_as&& who)
+  connection_to(ticket&& t, stream&& s, D& app, admitted_as&& who)
       : connection(std::move(t), std::move(s), who.bounds->frame) {
     phoenix_.emplace(here().loop(), app, std::move(who), transport{this}, clock_now());
   }

@@ -45,9 +45,21 @@ struct options {
   std::uint32_t send_buffer = 0;
 };
 
+class late_answer;
+namespace detail {
+class visitor;
+}
+
 /// A request for the host's own routes. Views: they die when the route returns.
 struct http_request : phx::request {
   std::string_view body{};
+  /// The right to answer when the route has returned, and said nothing: from any thread. There is one; who asks again gets
+  /// an empty one.
+  [[nodiscard]] late_answer later() const;
+
+ private:
+  friend class detail::visitor;
+  detail::visitor* from_ = nullptr;
 };
 
 namespace detail {
@@ -107,6 +119,91 @@ class op_allocator {
   op_room* room_;
 };
 
+// ---- bytes
+
+/// TLS on a connection (beast_tls.hpp). It works on the socket by itself and never blocks.
+class cipher {
+ public:
+  cipher() = default;
+  cipher(cipher const&) = delete;
+  cipher& operator=(cipher const&) = delete;
+  virtual ~cipher() = default;
+  /// As stream's. To go on where nothing came or went, the socket has to be ready for what `reads_by` or `writes_by` says.
+  [[nodiscard]] virtual std::size_t read(std::span<char> into, error_code& ec) noexcept = 0;
+  [[nodiscard]] virtual std::size_t write(std::string_view bytes, error_code& ec) noexcept = 0;
+  [[nodiscard]] virtual net::socket_base::wait_type reads_by() const noexcept = 0;
+  [[nodiscard]] virtual net::socket_base::wait_type writes_by() const noexcept = 0;
+  /// Whether there is something to read although the socket has nothing.
+  [[nodiscard]] virtual bool holds_more() const noexcept = 0;
+  /// The peer's certificate, DER; empty without one.
+  [[nodiscard]] virtual std::string certificate() const = 0;
+  /// Says that nothing more will be written.
+  virtual void finish() noexcept = 0;
+};
+
+/// A client's bytes, by readiness: TCP, or a cipher over it. A plain one pays for the other with one test for each system call.
+class stream {
+ public:
+  stream(tcp_socket&& s, std::unique_ptr<cipher> c) noexcept : socket_(std::move(s)), cipher_(std::move(c)) {}
+
+  /// As recv, the end is net::error::eof. Nothing there now: 0 and no error.
+  [[nodiscard]] std::size_t read(std::span<char> into, error_code& ec) noexcept {
+    if (cipher_) return cipher_->read(into, ec);
+    std::size_t const n = socket_.receive(net::buffer(into.data(), into.size()), 0, ec);
+    not_yet(ec);
+    return n;
+  }
+  /// Gives how many were taken. Fewer than all and no error: the rest when the socket is writable.
+  [[nodiscard]] std::size_t write(std::string_view bytes, error_code& ec) noexcept {
+    if (cipher_) return cipher_->write(bytes, ec);
+    std::size_t const n = socket_.send(net::buffer(bytes.data(), bytes.size()), 0, ec);
+    not_yet(ec);
+    return n;
+  }
+  /// Calls `done(error_code)` once, later, when there is something to read, or the end.
+  template <class Done>
+  void when_readable(Done&& done) {
+    if (cipher_ && cipher_->holds_more())
+      return net::post(socket_.get_executor(), now<std::decay_t<Done>>{std::forward<Done>(done)});
+    socket_.async_wait(cipher_ ? cipher_->reads_by() : net::socket_base::wait_read, std::forward<Done>(done));
+  }
+  template <class Done>
+  void when_writable(Done&& done) {
+    socket_.async_wait(cipher_ ? cipher_->writes_by() : net::socket_base::wait_write, std::forward<Done>(done));
+  }
+  /// No more will be written; what still comes can be read.
+  void finish() noexcept {
+    if (cipher_) cipher_->finish();
+    shut(net::socket_base::shutdown_send);
+  }
+  void shut(net::socket_base::shutdown_type what) noexcept {
+    error_code ignored;
+    socket_.shutdown(what, ignored);
+  }
+  void close() noexcept {
+    error_code ignored;
+    socket_.close(ignored);
+  }
+  [[nodiscard]] net::ip::tcp::endpoint peer() const noexcept {
+    error_code ignored;
+    return socket_.remote_endpoint(ignored);
+  }
+  [[nodiscard]] bool secure() const noexcept { return cipher_ != nullptr; }
+  [[nodiscard]] std::string certificate() const { return cipher_ ? cipher_->certificate() : std::string(); }
+
+ private:
+  template <class Done>
+  struct now {
+    Done done;
+    void operator()() { done(error_code()); }
+  };
+  static void not_yet(error_code& ec) noexcept {
+    if (ec == net::error::would_block || ec == net::error::try_again || ec == net::error::interrupted) ec = {};
+  }
+  tcp_socket socket_;
+  std::unique_ptr<cipher> cipher_;
+};
+
 // ---- whoever is connected
 
 class core;
@@ -138,8 +235,8 @@ struct guest_list {
 /// inside of its strand or, when the io_context ends, alone. So the count needs no atomic.
 class guest {
  public:
-  guest(ticket&& t, tcp_socket&& s) noexcept
-      : socket_(std::move(s)), ticket_(std::move(t)), all_(ticket_.all()), lane_(&ticket_.on()) {}
+  guest(ticket&& t, stream&& s) noexcept
+      : stream_(std::move(s)), ticket_(std::move(t)), all_(ticket_.all()), lane_(&ticket_.on()) {}
   guest(guest const&) = delete;
   guest& operator=(guest const&) = delete;
 
@@ -160,20 +257,17 @@ class guest {
   virtual void expired() noexcept = 0;
   /// The server stops: nothing of the host's is called after this.
   virtual void dismissed() noexcept = 0;
-  /// The server drains: who has nothing under way goes.
+  /// The server drains: who has nothing under way goes, who waits for a late answer has not long.
   virtual void asked_to_leave() noexcept = 0;
 
  protected:
   virtual ~guest();
-  void hang_up() noexcept {
-    error_code ignored;
-    socket_.close(ignored);
-  }
+  void hang_up() noexcept { stream_.close(); }
   [[nodiscard]] lane& here() const noexcept { return *lane_; }
   [[nodiscard]] core& all() const noexcept { return *all_; }
   /// For the guest that this one becomes.
   [[nodiscard]] ticket pass_on() noexcept { return std::move(ticket_); }
-  tcp_socket socket_;
+  stream stream_;
 
  private:
   friend class lane;
@@ -302,7 +396,7 @@ class opening {
   opening& operator=(opening const&) = delete;
   virtual ~opening() = default;
   /// @param early frames that came with the request.
-  virtual void open(ticket&&, tcp_socket&&, std::span<char> early) = 0;
+  virtual void open(ticket&&, stream&&, std::span<char> early) = 0;
   std::string subprotocol{};
 };
 class mounted {
@@ -385,6 +479,7 @@ class core : public std::enable_shared_from_this<core> {
   phx::endpoint everywhere;
   std::vector<std::unique_ptr<mounted>> mounts;
   std::vector<route> routes;
+  std::function<std::unique_ptr<cipher>(tcp_socket::native_handle_type)> secure;  // of an accepted socket; empty: none
   std::vector<std::unique_ptr<lane>> lanes;  // after `everywhere`, which their loops are in
   std::uint16_t port = 0;
   std::atomic<std::uint32_t> guests{0};
@@ -526,7 +621,7 @@ inline void lane::part(guest& g) noexcept {
   arm(until);
 }
 inline void lane::ask_to_leave() noexcept {
-  each(greeting_, [](guest& g) { g.asked_to_leave(); });
+  for (guest_list* const list : {&greeting_, &open_}) each(*list, [](guest& g) { g.asked_to_leave(); });
 }
 inline void lane::dismiss() noexcept {
   for (guest_list* const list : {&greeting_, &open_, &leaving_}) each(*list, [](guest& g) { g.dismissed(); });

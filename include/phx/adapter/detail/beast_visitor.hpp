@@ -5,14 +5,13 @@
 #include <phx/adapter/detail/beast_connection.hpp>
 #include <phx/adapter/detail/http.hpp>
 
-#include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/status.hpp>
-#include <boost/beast/http/string_body.hpp>
 
 #include <algorithm>
+#include <limits>
 
 namespace phx::inline PHX_BUILD::beast::detail {
 
@@ -41,9 +40,45 @@ namespace http = boost::beast::http;
   return out;
 }
 
+/// A body that grows as it comes: http::string_body believes a content-length and takes all of it beforehand.
+struct text_body {
+  using value_type = std::string;
+  class reader {
+   public:
+    template <bool IsRequest, class Fields>
+    reader(http::header<IsRequest, Fields>&, value_type& body) noexcept : body_(body) {}
+    template <class Length>
+    void init(Length const&, error_code& ec) noexcept {
+      ec = {};
+    }
+    template <class Buffers>
+    std::size_t put(Buffers const& buffers, error_code& ec) {
+      std::size_t const before = body_.size();
+      for (auto it = net::buffer_sequence_begin(buffers); it != net::buffer_sequence_end(buffers); ++it) {
+        net::const_buffer const part(*it);
+        body_.append(static_cast<char const*>(part.data()), part.size());
+      }
+      ec = {};
+      return body_.size() - before;
+    }
+    void finish(error_code& ec) noexcept { ec = {}; }
+
+   private:
+    value_type& body_;
+  };
+};
+
+class visitor;
+/// What a late_answer still has of its visitor. `who` is looked at inside the strand alone, and null once nobody waits.
+struct awaited {
+  std::weak_ptr<core> all;
+  lane* at;
+  visitor* who;
+};
+
 class visitor final : public guest {
  public:
-  static void begin(ticket&& t, tcp_socket&& s) {
+  static void begin(ticket&& t, stream&& s) {
     auto* const made = new visitor(std::move(t), std::move(s));
     hold const while_it_begins(*made);
     made->here().greet(*made);
@@ -51,32 +86,60 @@ class visitor final : public guest {
     else made->next_request();
   }
 
+  /// For http_request::later, while a route is asked. Null when it was asked before.
+  [[nodiscard]] std::shared_ptr<awaited> wanted_later() {
+    if (later_) return nullptr;
+    return later_ = std::make_shared<awaited>(awaited{all().weak_from_this(), &here(), this});
+  }
+  /// The late answer.
+  void answered(http_answer const& answer) noexcept {
+    hold const meanwhile(*this);
+    forget_later();
+    if (state_ != state::waiting) return;
+    here().greet(*this);  // as long as a request may take to come, its answer may take to go
+    or_hang_up([&] { write(answer); });
+  }
+
   // ---- a guest
   void expired() noexcept override {
-    if (state_ != state::reading || !begun_) return hang_up();
+    if (state_ != state::reading || !begun_) return end();
     refuse(408);
   }
-  void dismissed() noexcept override { hang_up(); }
+  void dismissed() noexcept override { end(); }
   void asked_to_leave() noexcept override {
     if (state_ == state::reading && !begun_) hang_up();
+    if (state_ == state::waiting) here().part(*this);
   }
 
  private:
-  enum class state : std::uint8_t { reading, answering, lingering };
-  using parser = http::request_parser<http::string_body>;
+  enum class state : std::uint8_t { reading, waiting, answering, lingering, over };
+  using parser = http::request_parser<text_body>;
+  static constexpr std::size_t room = 16 * 1024;  // of one read
 
-  visitor(ticket&& t, tcp_socket&& s)
-      : guest(std::move(t), std::move(s)), bytes_(std::size_t{all().how.head_bytes} + 4096) {
-    error_code ignored;
-    auto const peer = socket_.remote_endpoint(ignored);
+  visitor(ticket&& t, stream&& s) : guest(std::move(t), std::move(s)), bytes_(std::size_t{all().how.head_bytes} + 4096) {
+    auto const peer = stream_.peer();
     address_ = peer.address().to_string();
     peer_port_ = peer.port();
+  }
+  ~visitor() override {
+    if (later_) later_->who = nullptr;
   }
 
   /// Runs `f`; without memory the connection ends.
   template <class F>
   void or_hang_up(F&& f) noexcept {
-    if (!guarded(std::forward<F>(f), [](char const*) noexcept {})) hang_up();
+    if (!guarded(std::forward<F>(f), [](char const*) noexcept {})) end();
+  }
+  void end() noexcept {
+    hold const meanwhile(*this);
+    forget_later();
+    state_ = state::over;
+    hang_up();
+  }
+  void forget_later() noexcept {
+    if (later_) later_->who = nullptr;
+    later_.reset();
+    stays_here_.reset();
   }
 
   // ---- a request comes
@@ -85,30 +148,37 @@ class visitor final : public guest {
     or_hang_up([&] {
       state_ = state::reading;
       begun_ = bytes_.size() != 0;
+      headed_ = false;
       parser_.emplace();
-      parser_->eager(true);
       parser_->header_limit(all().how.head_bytes);
-      parser_->body_limit(all().how.body_bytes);
+      parser_->body_limit(std::numeric_limits<std::uint64_t>::max());  // until it is known whose body that is
       parse();
     });
   }
+  /// While a late answer is waited for as well: who hangs up then is not answered.
   void read() {
-    if (reading_) return;  // since before a deadline was answered
-    std::size_t const more = std::min<std::size_t>(2048, bytes_.max_size() - bytes_.size());
-    socket_.async_receive(bytes_.prepare(more), received{this, &read_room_, hold(*this)});
+    if (reading_ || bytes_.size() == bytes_.max_size()) return;
+    stream_.when_readable(completion<visitor, &visitor::on_readable>{this, &read_room_, hold(*this)});
     reading_ = true;
   }
-  void on_bytes(error_code ec, std::size_t n) noexcept {
+  void on_readable(error_code ec) noexcept {
     reading_ = false;
-    if (ec) return hang_up();
-    switch (state_) {
-      case state::answering: return;
-      case state::lingering: return or_hang_up([&] { read(); });
-      case state::reading:
-        begun_ = true;
-        bytes_.commit(n);
-        return or_hang_up([&] { parse(); });
+    if (state_ == state::over) return;
+    if (!ec) or_hang_up([&] { take_bytes(ec); });
+    if (ec) end();
+  }
+  void take_bytes(error_code& ec) {
+    if (state_ == state::lingering) {
+      (void)stream_.read({here().in.get(), lane::room}, ec);
+      return ec ? void() : read();
     }
+    auto const to = bytes_.prepare(std::min(room, bytes_.max_size() - bytes_.size()));
+    std::size_t const n = stream_.read({static_cast<char*>(to.data()), to.size()}, ec);
+    if (ec) return;
+    bytes_.commit(n);
+    if (state_ != state::reading) return read();
+    begun_ = begun_ || n != 0;
+    parse();
   }
   void parse() {
     while (bytes_.size() != 0 && !parser_->is_done()) {
@@ -117,10 +187,15 @@ class visitor final : public guest {
       bytes_.consume(used);
       if (ec == http::error::need_more) ec = {};
       if (ec) return refuse(status_of(ec));
-      if (used == 0) break;
+      if (!headed_ && parser_->is_header_done()) {
+        headed_ = true;
+        if (std::uint16_t const no = head(); no != 0) return refuse(no);
+      } else if (used == 0) {
+        break;
+      }
     }
     if (parser_->is_done()) return serve();
-    if (bytes_.size() == bytes_.max_size()) return refuse(431);
+    if (bytes_.size() == bytes_.max_size()) return refuse(headed_ ? 400 : 431);
     read();
   }
   [[nodiscard]] static std::uint16_t status_of(error_code ec) noexcept {
@@ -129,30 +204,62 @@ class visitor final : public guest {
     if (ec == http::error::bad_version) return 505;
     return 400;
   }
+  /// The head is there. What a chunked body has behind it, trailers, is not taken for headers: a proxy has not seen them.
+  /// Gives the status it is refused with, or 0.
+  [[nodiscard]] std::uint16_t head() {
+    auto const view = [](auto text) { return std::string_view(text.data(), text.size()); };
+    auto const& said = parser_->get();
+    headers_.clear();
+    for (auto const& field : said) headers_.push_back({view(field.name_string()), view(field.value())});
+    if (stream_.secure()) certificate_ = stream_.certificate();
+    asked_ = {};
+    static_cast<phx::request&>(asked_) = phx::request::of(
+        view(said.method_string()), view(said.target()), headers_,
+        {.address = address_, .port = peer_port_, .ssl_cert = certificate_.empty() ? std::nullopt : std::optional<std::string_view>(certificate_)},
+        stream_.secure() ? "https" : "http");
+    std::uint64_t const most = all().how.body_bytes;
+    if (auto const length = parser_->content_length(); length && *length > most) return 413;
+    parser_->body_limit(most);
+    parser_->eager(true);
+    bool const waits = said.version() >= 11 && phx::detail::same_but_for_case(asked_.header("expect").value_or(""), "100-continue");
+    if (waits && !parser_->is_done() && bytes_.size() == 0) {
+      // Nothing else is on its way out, so there is room for it.
+      constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+      error_code ec;
+      if (stream_.write(go_on, ec) != go_on.size()) return 417;
+    }
+    return 0;
+  }
 
   // ---- and is answered
 
   void serve() {
     state_ = state::answering;
-    auto const view = [](auto text) { return std::string_view(text.data(), text.size()); };
     auto const& said = parser_->get();
-    std::vector<header> headers;
-    for (auto const& field : said) headers.push_back({view(field.name_string()), view(field.value())});
-    http_request asked;
-    static_cast<phx::request&>(asked) = phx::request::of(view(said.method_string()), view(said.target()), headers,
-                                                         {.address = address_, .port = peer_port_, .ssl_cert = {}});
-    asked.body = said.body();
-    stays_ = said.keep_alive() && said.version() >= 11 && !all().draining.load();
-    bool const head_only = said.method() == http::verb::head;
+    asked_.body = said.body();
+    stays_ = said.keep_alive() && said.version() >= 11;
+    head_only_ = said.method() == http::verb::head;
 
-    if (mounted* const at = all().find(asked.path)) return knock(*at, asked, said.version() >= 11);
+    if (mounted* const at = all().find(asked_.path)) return knock(*at, asked_, said.version() >= 11);
     std::optional<http_answer> answer;
+    asked_.from_ = this;
     for (core::route const& r : all().routes) {
       // What a route throws is its host's fault, and no reason to fall over.
-      if (!guarded([&] { answer = r(asked); }, [](char const*) noexcept {})) answer = http_answer{500, {}, {}};
-      if (answer) break;
+      if (!guarded([&] { answer = r(asked_); }, [](char const*) noexcept {})) answer = http_answer{500, {}, {}};
+      if (answer || later_) break;
     }
-    write(to_bytes(answer ? *answer : http_answer{404, {}, {}}, stays_, head_only));
+    if (!answer && later_) return wait();
+    forget_later();
+    write(answer ? *answer : http_answer{404, {}, {}});
+  }
+  /// For a late answer; as long as it takes.
+  void wait() {
+    state_ = state::waiting;
+    stays_here_.emplace(*this);
+    let_go();
+    here().keep(*this);
+    if (all().draining.load()) here().part(*this);
+    read();
   }
   void knock(mounted& at, http_request const& asked, bool new_enough) {
     std::optional<refused_request> no;
@@ -166,70 +273,98 @@ class visitor final : public guest {
       if (!no && (!asked.body.empty() || parser_->chunked())) no = phx::refuse(refusal::upgrade, "a request with a body");
       if (!no) opening_ = std::move(*std::get_if<std::unique_ptr<opening>>(&judged));
     }
-    if (no) note(here().loop(), *no);
-    write(no ? to_bytes(no->answer, stays_, false)
-             : phx::detail::switching_protocols(*asked.header("sec-websocket-key"), opening_->subprotocol));
+    if (no) {
+      note(here().loop(), *no);
+      head_only_ = false;
+      return write(no->answer);
+    }
+    write(phx::detail::switching_protocols(*asked.header("sec-websocket-key"), opening_->subprotocol));
   }
   /// An answer to what is no request; the connection ends with it.
   void refuse(std::uint16_t status) noexcept {
     or_hang_up([&] {
-      state_ = state::answering;
-      stays_ = false;
-      write(to_bytes({status, {}, {}}, false, false));
+      stays_ = head_only_ = false;
+      write(http_answer{status, {}, {}});
     });
   }
-  void write(std::string bytes) {
-    out_ = std::move(bytes);
-    net::async_write(socket_, net::buffer(out_), written{this, &write_room_, hold(*this)});
+  void write(http_answer const& answer) {
+    stays_ = stays_ && !all().draining.load();
+    write(to_bytes(answer, stays_, head_only_));
   }
-  void on_written(error_code ec) noexcept {
-    if (ec) return hang_up();
-    out_.clear();
+  void write(std::string bytes) {
+    state_ = state::answering;
+    let_go();
+    out_ = std::move(bytes);
+    sent_ = 0;
+    write_more();
+  }
+  /// Who waits, or is slow to take its answer, keeps no request in memory.
+  void let_go() noexcept {
+    parser_.reset();
+    headers_.clear();
+    if (bytes_.size() == 0) bytes_ = boost::beast::flat_buffer(bytes_.max_size());
+  }
+  void write_more() noexcept {
+    error_code ec;
+    sent_ += stream_.write(std::string_view(out_).substr(sent_), ec);
+    if (ec) return end();
+    if (sent_ == out_.size()) return on_written();
+    or_hang_up([&] { stream_.when_writable(completion<visitor, &visitor::on_writable>{this, &write_room_, hold(*this)}); });
+  }
+  void on_writable(error_code ec) noexcept {
+    if (state_ != state::answering) return;
+    if (ec) return end();
+    write_more();
+  }
+  void on_written() noexcept {
+    out_ = std::string();
     if (opening_) {
       or_hang_up([&] {
+        state_ = state::over;
         auto const early = bytes_.data();
-        opening_->open(pass_on(), std::move(socket_), {static_cast<char*>(early.data()), early.size()});
+        opening_->open(pass_on(), std::move(stream_), {static_cast<char*>(early.data()), early.size()});
       });
       return;
     }
     if (stays_ && (!all().draining.load() || bytes_.size() != 0)) {
       here().greet(*this);
-      return next_request();
+      if (bytes_.size() == 0) return next_request();
+      // Who has sent many requests has its turn for the next when the others of its loop had theirs.
+      return or_hang_up([&] { net::post(here().executor(), next{this, &write_room_, hold(*this)}); });
     }
     // Read what still comes, for a while: with bytes unread the kernel would reset the connection, answer and all.
     state_ = state::lingering;
-    error_code ignored;
-    socket_.shutdown(net::socket_base::shutdown_send, ignored);
+    stream_.finish();
     here().part(*this);
     bytes_.clear();
     or_hang_up([&] { read(); });
   }
-
-  struct received {
+  struct next {
     visitor* who;
     op_room* room;
     hold held;
     using allocator_type = op_allocator<char>;
     [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*room); }
-    void operator()(error_code ec, std::size_t n) { who->on_bytes(ec, n); }
-  };
-  struct written {
-    visitor* who;
-    op_room* room;
-    hold held;
-    using allocator_type = op_allocator<char>;
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*room); }
-    void operator()(error_code ec, std::size_t) { who->on_written(ec); }
+    void operator()() {
+      if (who->state_ == state::answering) who->next_request();
+    }
   };
 
   boost::beast::flat_buffer bytes_;
   std::optional<parser> parser_;
+  std::vector<header> headers_;
+  http_request asked_{};  // views into the parser and what is below
   std::unique_ptr<opening> opening_;
-  std::string out_, address_;
+  std::shared_ptr<awaited> later_;
+  std::optional<hold> stays_here_;  // while waiting: there may be no operation under way
+  std::string out_, address_, certificate_;
+  std::size_t sent_ = 0;  // of out_
   std::uint16_t peer_port_ = 0;
   state state_ = state::reading;
-  bool begun_ = false;  // a request is on its way in
+  bool begun_ = false;   // a request is on its way in
+  bool headed_ = false;  // its head is complete
   bool stays_ = false;
+  bool head_only_ = false;
   bool reading_ = false;
   op_room read_room_{}, write_room_{};
 };
@@ -250,7 +385,12 @@ inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
           s.set_option(net::socket_base::send_buffer_size(static_cast<int>(std::min(how.send_buffer, 1U << 30))), ignored);
         s.non_blocking(true, ignored);
         net::post(at.executor(), [t = ticket(shared_from_this(), at), s = std::move(s)]() mutable {
-          (void)guarded([&] { visitor::begin(std::move(t), std::move(s)); }, [](char const*) noexcept {});
+          (void)guarded(
+              [&] {
+                auto cipher = t.all()->secure ? t.all()->secure(s.native_handle()) : nullptr;
+                visitor::begin(std::move(t), stream(std::move(s), std::move(cipher)));
+              },
+              [](char const*) noexcept {});
         });
       },
       [](char const*) noexcept {});
@@ -259,5 +399,36 @@ inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
 }
 
 }  // namespace phx::inline PHX_BUILD::beast::detail
+
+namespace phx::inline PHX_BUILD::beast {
+
+/// The answer to one request, for later: a value, from any thread, that may outlive the request and the server, not the
+/// io_context. Who hangs up meanwhile is not answered; while the server drains it has options::goodbye.
+class late_answer {
+ public:
+  late_answer(late_answer&&) noexcept = default;
+  late_answer& operator=(late_answer&&) = delete;
+  /// Nothing was said: 500.
+  ~late_answer() {
+    if (to_) (void)detail::guarded([&] { (*this)(http_answer{500, {}, {}}); }, [](char const*) noexcept {});
+  }
+  /// Once; what is said after that is not heard.
+  void operator()(http_answer answer) {
+    auto const to = std::exchange(to_, nullptr);
+    if (!to) return;
+    if (auto const all = to->all.lock())
+      detail::net::post(to->at->executor(), [all, to, answer = std::move(answer)] {
+        if (to->who != nullptr) to->who->answered(answer);
+      });
+  }
+
+ private:
+  friend struct http_request;
+  explicit late_answer(std::shared_ptr<detail::awaited> to) noexcept : to_(std::move(to)) {}
+  std::shared_ptr<detail::awaited> to_;
+};
+inline late_answer http_request::later() const { return late_answer(from_->wanted_later()); }
+
+}  // namespace phx::inline PHX_BUILD::beast
 
 #endif
