@@ -21,6 +21,7 @@ using json = nlohmann::ordered_json;  // what goes through here keeps the order 
 /// What connect found out about a client.
 struct session {
   std::optional<std::string> user_id{};
+  phx::transport_kind transport = phx::transport_kind::websocket;
   json info{};  ///< what a socket that knows about its connection was told of it, else null
 };
 
@@ -255,7 +256,8 @@ class room {
  public:
   static constexpr std::array<std::string_view, 2> intercepts{"new_msg", "bin_ack"};
 
-  explicit room(session const& me) : assigns_{{"user_id", lab::or_null(me.user_id)}} {
+  explicit room(session const& me)
+      : assigns_{{"user_id", lab::or_null(me.user_id)}}, polled_(me.transport == phx::transport_kind::longpoll) {
     if (!me.info.is_null()) assigns_["connect_info"] = me.info;
   }
   phx::join_result join(auto& here, phx::message const& in) {
@@ -266,7 +268,10 @@ class room {
   }
   phx::outcome handle_in(auto& here, phx::message const& in) {
     using phx::outcome;
-    if (in.event == "new_msg") return here.broadcast("new_msg", in.payload), outcome::reply();
+    if (in.event == "new_msg") {
+      here.broadcast("new_msg", in.payload);
+      return polled_ ? outcome::noreply() : outcome::reply();
+    }
     if (in.event == "bin" && in.payload.is_binary()) return here.broadcast("bin_ack", {}), outcome::noreply();
     if (in.event == "binary_event" && in.payload.is_binary()) {
       here.push("binary_event", phx::payload::binary(std::string_view("\0\1", 2)));
@@ -277,7 +282,7 @@ class room {
   phx::outcome handle_out(auto& here, phx::broadcast const& b) {
     auto what = phx::parse<json>(b.payload);
     if (!what || !what->is_object()) return lab::raise("an object was expected");
-    (*what)["transport"] = ":websocket";
+    (*what)["transport"] = polled_ ? ":longpoll" : ":websocket";
     return here.push(b.event, phx::to_payload(*what)), phx::outcome::noreply();
   }
   phx::outcome handle_info(auto& here, phx::message const& in) {
@@ -287,11 +292,12 @@ class room {
     return here.push("joined", phx::to_payload(joined)), phx::outcome::noreply();
   }
   void terminate(auto& here, phx::exit_reason) noexcept {
-    here.push("you_left", phx::to_payload(json{{"message", "bye!"}}));
+    if (!polled_) here.push("you_left", phx::to_payload(json{{"message", "bye!"}}));
   }
 
  private:
   json assigns_;
+  bool polled_;
 };
 
 struct custom {
@@ -310,6 +316,7 @@ struct custom {
   if (who.param("reject") == "true" || who.param("custom_error") == "true") return phx::http_answer{};
   if (who.param("ratelimit") == "true") return phx::http_answer{429, {}, "Too many requests"};
   phx::connected<session> in{};
+  in.session.transport = who.transport();
   if (auto const user = who.param("user_id")) {
     in.session.user_id = std::string(*user);
     in.id = "user_sockets:" + std::string(*user);
@@ -367,6 +374,7 @@ template <class Make>
     if (at.longpoll) polls.window = window;
     return all.emplace_back(site<dispatcher>{phx::checked(std::move(at)).value(), make(connect), polls}).serves;
   };
+  using namespace std::chrono_literals;
   auto const rooms = [&later](dispatcher& d) -> dispatcher& {
     return d.channel("room:*", [&later](session const& me) { return room(me, later); })
         .channel("lobby", [&later](session const& me) { return room(me, later); });
@@ -374,7 +382,6 @@ template <class Make>
   auto const whole_lab = [&rooms](dispatcher& d) {
     rooms(d).template channel<guarded>("private:*").template channel<audit>("audit:*").template channel<load>("load:*");
   };
-  using namespace std::chrono_literals;
   phx::check_origin const lab_origins{"//localhost", "//127.0.0.1", "https://*.example.com"};
   phx::limits of_lab;
   of_lab.frame = 1'048'576;

@@ -113,7 +113,7 @@ std::optional<phx::http_answer> control(phx::endpoint& all, phx::request const& 
 /// Runs until a signal has come and all clients have gone.
 template <class Sites>
 void run(net::io_context& io, phx::beast::server& server, Sites& sites, std::uint32_t threads) {
-  for (auto& site : sites) server.serve(site.serves, site.at);
+  for (auto& site : sites) server.serve(site.serves, site.at, site.polls);
   server.route([&all = server.endpoint()](auto const& asked) { return control(all, asked); });
   server.start();
 

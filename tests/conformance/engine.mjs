@@ -255,13 +255,22 @@ function request(base, { method = 'GET', path, headers = {}, body }) {
   });
 }
 
-// A body is compared as JSON where it is JSON.
-function bodyOf(text) {
-  try { return parse(text); } catch { return text; }
+// Long-poll bodies are compared as JSON; each message inside must be a string, and is compared as the frame it holds.
+function lpBody(text, client) {
+  let v;
+  try { v = parse(text); } catch { return text; }
+  if (v && typeof v === 'object' && Array.isArray(v.messages))
+    v.messages = v.messages.map((m) => {
+      if (typeof m !== 'string') return { $not_a_string: m };
+      try { return parse(m); } catch { return { $not_json: m }; }
+    });
+  if (v && typeof v === 'object' && typeof v.token === 'string' && client) client.token = v.token;
+  return v;
 }
 
 const HTTP_HEADERS = ['access-control-allow-origin', 'access-control-allow-headers', 'access-control-allow-methods',
   'access-control-max-age', 'sec-websocket-accept', 'upgrade'];
+const LP_HEADERS = ['access-control-allow-origin', 'cache-control', 'content-type'];
 
 function keep(names, headers) {
   const o = {};
@@ -299,7 +308,7 @@ export class Run {
         if (s.expect_lanes) { await this.expectLanes(s); continue; }
         if (s.maybe) { this.clients[int(s.client)].maybe.push(...s.maybe); continue; }
         const want = s.result;
-        const got = await this.act(s);
+        const got = await this.act(s, want);
         if (want !== undefined) {
           const m = mismatch(want, got, this.names);
           if (m) throw new Fail(`result of ${this.brief(s)}\n    ${m}\n    expected ${describe(want)}\n    got      ${describe(got)}`);
@@ -371,10 +380,15 @@ export class Run {
   }
 
   // performs one action; returns a result where the action has one
-  async act(s) {
+  async act(s, want) {
     if (s.sleep !== undefined) { await sleep(int(s.sleep)); return undefined; }
     if (s.http) return this.http(s);
     const c = this.clients[int(s.client)];
+    if (s.lp_open) return this.lpOpen(s, c);
+    if (s.lp_poll) return this.lpPoll(s, c, want);
+    if (s.lp_post) return this.lpPost(s, c);
+    if (s.lp_poll_start) { c.pending = this.lpPoll({ lp_poll: s.lp_poll_start, wait: 0 }, c, undefined); return undefined; }
+    if (s.lp_poll_end) { const p = c.pending; c.pending = undefined; return p; }
     if (s.open) return c.connect(this.url, s.open, this.conv.vsn);
     const ws = c.ws;
     if (ws?.readyState !== WebSocket.OPEN && !s.terminate) {
@@ -405,8 +419,62 @@ export class Run {
     const o = { status: num(r.status) };
     const h = keep(HTTP_HEADERS, r.headers);
     if (Object.keys(h).length && s.headers !== false) o.headers = h;
-    if (s.body !== false) o.body = bodyOf(r.body);
+    if (s.body !== false) o.body = lpBody(r.body, null);
     return o;
+  }
+
+  lpPath(spec, token) {
+    const params = { ...(this.conv.vsn == null ? {} : { vsn: this.conv.vsn }), ...(spec.params ?? {}) };
+    if (token !== undefined && !spec.token_header) params.token = token;
+    return (spec.path ?? '/socket/longpoll') + '?' + query(params);
+  }
+  lpHeaders(spec, token) {
+    const h = { accept: 'application/json', ...(spec.headers ?? {}) };
+    if (token !== undefined && spec.token_header) h['x-phoenix-longpoll-token'] = token;
+    return h;
+  }
+  lpResult(r, c, spec) {
+    if (r.error) return { error: r.error };
+    const before = c.token;
+    const body = lpBody(r.body, c);
+    if (r.status >= 500) return { status: num(r.status) };
+    const o = { status: num(r.status), body };
+    if (body && typeof body === 'object' && typeof body.token === 'string') {
+      o.token = before === undefined ? 'new' : before === body.token ? 'same' : 'changed';
+    }
+    if (spec.show_headers) o.headers = keep(LP_HEADERS, r.headers);
+    return o;
+  }
+  async lpOpen(s, c) {
+    c.token = undefined;
+    const r = await request(this.url, { path: this.lpPath(s.lp_open), headers: this.lpHeaders(s.lp_open) });
+    return this.lpResult(r, c, s.lp_open);
+  }
+  async lpPoll(s, c, want) {
+    const spec = s.lp_poll, token = spec.token ?? c.token;
+    const once = async () => this.lpResult(await request(this.url, { path: this.lpPath(spec, token), headers: this.lpHeaders(spec, token) }), c, spec);
+    const wanted = want?.body?.messages?.length ?? 0;
+    let r = await once();
+    // a server may hand out what it has in several polls: collect as many messages as are expected
+    const deadline = Date.now() + this.timeout;
+    while (wanted > 0 && Array.isArray(r.body?.messages) && r.body.messages.length < wanted &&
+      r.body.status instanceof Num && r.body.status.raw === '200' && Date.now() < deadline) {
+      const more = await once();
+      if (!Array.isArray(more.body?.messages) || more.body.status?.raw !== '200') break;
+      r = { ...more, body: { ...more.body, messages: [...r.body.messages, ...more.body.messages] } };
+    }
+    return r;
+  }
+  async lpPost(s, c) {
+    const spec = s.lp_post, token = spec.no_token ? undefined : spec.token ?? c.token;
+    const ndjson = spec.frames !== undefined;
+    let body = spec.body;
+    if (ndjson) body = spec.frames.map((f) => (one(f) === '$binary' ? f.$binary : stringify(f))).join(spec.separator ?? '\n');
+    else if (spec.frame !== undefined) body = stringify(spec.frame);
+    const headers = { ...this.lpHeaders(spec, token), 'content-type': spec.content_type ?? (ndjson ? 'application/x-ndjson' : 'application/json'),
+      'content-length': Buffer.byteLength(body) };
+    const r = await request(this.url, { method: 'POST', path: this.lpPath(spec, token), headers, body });
+    return this.lpResult(r, c, spec);
   }
 
   async finish() { await Promise.all(this.clients.map((c) => c.finish())); }

@@ -45,11 +45,13 @@ class server {
 
   /// Sockets of `app` at `where`. The first mount whose path fits has the request. @param app outlives the server.
   /// @par Errors: a mount that is wrong: std::runtime_error.
+  /// @param polls where `where.longpoll` is set: how it polls.
   template <class D>
-  void serve(D& app, mount where) {
+  void serve(D& app, mount where, longpoll::options const& polls = {}) {
     if (error const wrong = where.check(); wrong.code != errc::none)
       phx::detail::no_value((std::string(to_string(wrong.code)) + ": " + wrong.entry).c_str());
-    core_->mounts.push_back(std::make_unique<mounted_at<D>>(std::move(where), app));
+    core_->mounts.push_back(std::make_unique<mounted_at<D>>(std::move(where), app, polls));
+    core_->mounts.back()->number = core_->mounts.size() - 1;
   }
   /// The host's own requests, those of no mount: the first route with an answer has it; if none has, 404 with an empty body.
   /// @param f std::optional<http_answer>(http_request const&), called inside the loops: by several threads at once.
@@ -92,11 +94,14 @@ class server {
   template <class D>
   class mounted_at final : public detail::mounted {
    public:
-    mounted_at(mount m, D& app) : mounted(std::move(m)), app_(app) {}
+    mounted_at(mount m, D& app, longpoll::options const& how) : mounted(std::move(m), how), app_(app) {}
     [[nodiscard]] std::variant<std::unique_ptr<detail::opening>, refused_request> judge(phx::request const& from) override {
       auto judged = phx::handshake(terms, app_, from);
       if (auto* const no = std::get_if<refused_request>(&judged)) return std::move(*no);
       return std::make_unique<opening_to>(app_, std::move(*std::get_if<admitted_as>(&judged)));
+    }
+    [[nodiscard]] std::unique_ptr<longpoll::service> polling(longpoll::sessions& all, phx::loop& here) override {
+      return std::make_unique<longpoll::service_for<D>>(all, here, terms, app_, polls);
     }
 
    private:

@@ -37,6 +37,7 @@ struct options {
   std::uint32_t body_bytes = 64 * 1024;               ///< of a request's body; beyond: 413
   duration handshake = std::chrono::seconds(10);      ///< from accept, or the last answer, to the end of a request; beyond: 408
   duration goodbye = std::chrono::seconds(5);         ///< after a close: to write what waits and to hear the client hang up
+  std::uint32_t max_sessions = 100'000;               ///< of long-polling, of all mounts; who wants one more is told 503
   /// Bytes waiting for one client beyond which phx is told `congested` and the client is not read from until half is gone:
   /// who does not listen cannot make us speak.
   std::size_t high_water = 256 * 1024;
@@ -209,6 +210,7 @@ class stream {
 class core;
 class lane;
 class guest;
+class mounted;
 
 /// A place in a loop and in the count of all, taken when a connection is accepted, given back when it is gone.
 class ticket {
@@ -326,7 +328,12 @@ class alignas(128) lane {
     armed_ = false;
   }
   /// Destroys the phx::loop. @pre dismiss().
-  void end() noexcept { loop_.reset(); }
+  void end() noexcept {
+    polling_.clear();
+    loop_.reset();
+  }
+  /// The long-polling of a mount on this loop, made when it is first asked for. @par Errors: std::bad_alloc.
+  [[nodiscard]] longpoll::service& polling(mounted& at);
 
   frame_pool pool;                 // of pongs and closes
   std::unique_ptr<char[]> in;      // what was read last
@@ -383,6 +390,7 @@ class alignas(128) lane {
   places_owner owner_{*this};
   alignas(128) std::atomic<bool> woken_{false};  // written by whoever posts
   alignas(128) std::optional<phx::loop> loop_;
+  std::vector<std::unique_ptr<longpoll::service>> polling_;  // by mounted::number
 };
 static_assert(Waker<lane>);
 
@@ -401,12 +409,15 @@ class opening {
 };
 class mounted {
  public:
-  explicit mounted(phx::mount m) : terms(std::move(m)) {}
+  mounted(phx::mount m, longpoll::options const& how) : terms(std::move(m)), polls(how) {}
   mounted(mounted const&) = delete;
   mounted& operator=(mounted const&) = delete;
   virtual ~mounted() = default;
   [[nodiscard]] virtual std::variant<std::unique_ptr<opening>, refused_request> judge(phx::request const&) = 0;
+  [[nodiscard]] virtual std::unique_ptr<longpoll::service> polling(longpoll::sessions&, phx::loop&) = 0;
   phx::mount const terms;
+  longpoll::options const polls;
+  std::size_t number = 0;  // among the server's
 };
 
 /// Everything that the operations under way may still need when the server is gone.
@@ -414,7 +425,8 @@ class core : public std::enable_shared_from_this<core> {
  public:
   using route = std::function<std::optional<http_answer>(http_request const&)>;
 
-  core(net::io_context& io, options o) : how(std::move(o)), io_(io), door_(net::make_strand(io)), acceptor_(door_), pause_(door_) {}
+  core(net::io_context& io, options o)
+      : how(std::move(o)), polls(how.max_sessions, {}, how.limits.memory), io_(io), door_(net::make_strand(io)), acceptor_(door_), pause_(door_) {}
   core(core const&) = delete;
   core& operator=(core const&) = delete;
   ~core() = default;
@@ -469,14 +481,16 @@ class core : public std::enable_shared_from_this<core> {
   void in_lanes(F f) {
     for (auto const& l : lanes) net::post(l->executor(), [self = shared_from_this(), at = l.get(), f]() mutable { f(*at); });
   }
-  [[nodiscard]] mounted* find(std::string_view path) const noexcept {
+  /// The mount that has this path, and what for; null: none.
+  [[nodiscard]] std::pair<mounted*, transport_kind> find(std::string_view path) const noexcept {
     for (auto const& m : mounts)
-      if (m->terms.route(path) == transport_kind::websocket) return m.get();
-    return nullptr;
+      if (auto const kind = m->terms.route(path)) return {m.get(), *kind};
+    return {nullptr, transport_kind::websocket};
   }
 
   options const how;
   phx::endpoint everywhere;
+  longpoll::sessions polls;
   std::vector<std::unique_ptr<mounted>> mounts;
   std::vector<route> routes;
   std::function<std::unique_ptr<cipher>(tcp_socket::native_handle_type)> secure;  // of an accepted socket; empty: none
@@ -620,11 +634,18 @@ inline void lane::part(guest& g) noexcept {
   move(g, &leaving_, until);
   arm(until);
 }
+inline longpoll::service& lane::polling(mounted& at) {
+  if (polling_.size() <= at.number) polling_.resize(at.number + 1);
+  auto& mine = polling_[at.number];
+  if (!mine) mine = at.polling(all_.polls, *loop_);
+  return *mine;
+}
 inline void lane::ask_to_leave() noexcept {
   for (guest_list* const list : {&greeting_, &open_}) each(*list, [](guest& g) { g.asked_to_leave(); });
 }
 inline void lane::dismiss() noexcept {
   for (guest_list* const list : {&greeting_, &open_, &leaving_}) each(*list, [](guest& g) { g.dismissed(); });
+  polling_.clear();
 }
 
 }  // namespace detail

@@ -19,14 +19,17 @@ namespace http = boost::beast::http;
 
 /// The answer as bytes. A header that would break out of its line, or that speaks of the length or the connection, is left
 /// out: those two are said here.
-[[nodiscard]] inline std::string to_bytes(http_answer const& answer, bool stays, bool without_body) {
-  std::uint16_t const status = answer.status >= 200 && answer.status <= 599 ? answer.status : std::uint16_t{500};
+[[nodiscard]] inline std::string head_of(std::uint16_t said, bool stays, std::size_t size) {
+  std::uint16_t const status = said >= 200 && said <= 599 ? said : std::uint16_t{500};
   auto const phrase = http::obsolete_reason(http::int_to_status(status));
   std::string out = "HTTP/1.1 " + std::to_string(status) + ' ';
   out.append(phrase.data(), phrase.size());
   out += stays ? "\r\n" : "\r\nconnection: close\r\n";
-  bool const bodiless = status == 204 || status == 304;
-  if (!bodiless) out += "content-length: " + std::to_string(answer.body.size()) + "\r\n";
+  if (status != 204 && status != 304) out += "content-length: " + std::to_string(size) + "\r\n";
+  return out;
+}
+[[nodiscard]] inline std::string to_bytes(http_answer const& answer, bool stays, bool without_body) {
+  std::string out = head_of(answer.status, stays, answer.body.size());
   for (auto const& [name, value] : answer.headers) {
     using phx::detail::same_but_for_case;
     bool const ours = same_but_for_case(name, "connection") || same_but_for_case(name, "content-length") ||
@@ -36,8 +39,15 @@ namespace http = boost::beast::http;
     if (!ours && !breaks) out.append(name).append(": ").append(value).append("\r\n");
   }
   out += "\r\n";
-  if (!bodiless && !without_body) out += answer.body;
+  if (answer.status != 204 && answer.status != 304 && !without_body) out += answer.body;
   return out;
+}
+[[nodiscard]] inline std::string to_bytes(longpoll::response const& answer, bool stays) {
+  std::string out = head_of(answer.status(), stays, answer.body().size());
+  answer.each_header([&](std::string_view name, std::string_view value) {
+    out.append(name).append(": ").append(value).append("\r\n");
+  });
+  return out.append("\r\n").append(answer.body());
 }
 
 /// A body that grows as it comes: http::string_body believes a content-length and takes all of it beforehand.
@@ -100,6 +110,13 @@ class visitor final : public guest {
     or_hang_up([&] { write(answer); });
   }
 
+  /// What a poll or a POST is answered, during serve() or later, in the middle of what the loop does.
+  void respond(longpoll::response said) noexcept {
+    going_.emplace(std::move(said));
+    if (state_ != state::waiting) return;
+    or_hang_up([&] { net::post(here().executor(), poll_answered{this, &write_room_, hold(*this)}); });
+  }
+
   // ---- a guest
   void expired() noexcept override {
     if (state_ != state::reading || !begun_) return end();
@@ -132,9 +149,11 @@ class visitor final : public guest {
   }
   void end() noexcept {
     hold const meanwhile(*this);
-    forget_later();
     state_ = state::over;
     hang_up();
+    forget_later();
+    polling_.reset();
+    if (auto lost = std::exchange(going_, std::nullopt)) lost->failed();
   }
   void forget_later() noexcept {
     if (later_) later_->who = nullptr;
@@ -217,7 +236,9 @@ class visitor final : public guest {
         view(said.method_string()), view(said.target()), headers_,
         {.address = address_, .port = peer_port_, .ssl_cert = certificate_.empty() ? std::nullopt : std::optional<std::string_view>(certificate_)},
         stream_.secure() ? "https" : "http");
-    std::uint64_t const most = all().how.body_bytes;
+    at_ = all().find(asked_.path);
+    bool const polls = at_.first != nullptr && at_.second == transport_kind::longpoll;
+    std::uint64_t const most = polls ? at_.first->polls.body : all().how.body_bytes;
     if (auto const length = parser_->content_length(); length && *length > most) return 413;
     parser_->body_limit(most);
     parser_->eager(true);
@@ -240,7 +261,8 @@ class visitor final : public guest {
     stays_ = said.keep_alive() && said.version() >= 11;
     head_only_ = said.method() == http::verb::head;
 
-    if (mounted* const at = all().find(asked_.path)) return knock(*at, asked_, said.version() >= 11);
+    if (at_.first != nullptr && at_.second == transport_kind::longpoll) return poll(*at_.first);
+    if (at_.first != nullptr) return knock(*at_.first, asked_, said.version() >= 11);
     std::optional<http_answer> answer;
     asked_.from_ = this;
     for (core::route const& r : all().routes) {
@@ -260,6 +282,17 @@ class visitor final : public guest {
     here().keep(*this);
     if (all().draining.load()) here().part(*this);
     read();
+  }
+  void poll(mounted& at) {
+    if (!polling_) polling_.emplace(*this);
+    here().polling(at).serve(*polling_, asked_, asked_.body, clock_now());
+    if (state_ == state::over) return;
+    if (going_) return write_poll();
+    wait();
+  }
+  void write_poll() {
+    stays_ = stays_ && !all().draining.load();
+    write(to_bytes(*going_, stays_));
   }
   void knock(mounted& at, http_request const& asked, bool new_enough) {
     std::optional<refused_request> no;
@@ -284,7 +317,10 @@ class visitor final : public guest {
   void refuse(std::uint16_t status) noexcept {
     or_hang_up([&] {
       stays_ = head_only_ = false;
-      write(http_answer{status, {}, {}});
+      // A body too long for a poll is 400, and for any origin to see (protocol 10.2).
+      bool const polls = headed_ && at_.first != nullptr && at_.second == transport_kind::longpoll;
+      if (polls) write(http_answer{status == 413 ? std::uint16_t{400} : status, {{"access-control-allow-origin", "*"}}, {}});
+      else write(http_answer{status, {}, {}});
     });
   }
   void write(http_answer const& answer) {
@@ -318,6 +354,7 @@ class visitor final : public guest {
   }
   void on_written() noexcept {
     out_ = std::string();
+    going_.reset();  // its frames are the kernel's
     if (opening_) {
       or_hang_up([&] {
         state_ = state::over;
@@ -339,6 +376,19 @@ class visitor final : public guest {
     bytes_.clear();
     or_hang_up([&] { read(); });
   }
+  struct poll_answered {
+    visitor* who;
+    op_room* room;
+    hold held;
+    using allocator_type = op_allocator<char>;
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*room); }
+    void operator()() {
+      if (who->state_ != state::waiting || !who->going_) return;
+      who->forget_later();
+      who->here().greet(*who);
+      who->or_hang_up([this] { who->write_poll(); });
+    }
+  };
   struct next {
     visitor* who;
     op_room* room;
@@ -356,6 +406,9 @@ class visitor final : public guest {
   http_request asked_{};  // views into the parser and what is below
   std::unique_ptr<opening> opening_;
   std::shared_ptr<awaited> later_;
+  std::pair<mounted*, transport_kind> at_{nullptr, transport_kind::websocket};  // whose request this is
+  std::optional<longpoll::exchange> polling_;
+  std::optional<longpoll::response> going_;  // until it is written, or cannot be
   std::optional<hold> stays_here_;  // while waiting: there may be no operation under way
   std::string out_, address_, certificate_;
   std::size_t sent_ = 0;  // of out_
