@@ -26,7 +26,7 @@ struct room {
     if (in.event == "flood") {
       // More than kernels buffer on loopback, in pieces of 64 KiB.
       auto const large = phx::payload::json("{\"fill\":\"" + std::string(65536, 'x') + "\"}");
-      for (int i = 0; i < 600; ++i) (void)here.push("flood", large);
+      for (int i = 0; i < (in.payload.raw() == "{}" ? 600 : 120); ++i) (void)here.push("flood", large);
       return phx::outcome::noreply();
     }
     if (in.event == "later") {
@@ -75,11 +75,12 @@ phx::beast::options quick(std::uint32_t loops = 1) {
 
 /// A server and its threads, drained at the end of the scope.
 struct running {
-  explicit running(phx::beast::options o = quick(), unsigned threads = 1, phx::mount m = {}) : server(io, std::move(o)) {
+  explicit running(phx::beast::options o = quick(), unsigned threads = 1, phx::mount m = {}, phx::longpoll::options polls = {})
+      : server(io, std::move(o)) {
     app.channel<room>("room:*");
     phx_tests::serve_floods(app);
     server.observe(seen);
-    server.serve(app, std::move(m));
+    server.serve(app, std::move(m), polls);
     server.serve(app, phx::mount{.path = "/other", .url_host = "other.example"});
     server.route([this](phx::beast::http_request const& r) -> std::optional<phx::http_answer> {
       if (r.path == "/body") return phx::http_answer{200, {{"x-method", std::string(r.method)}}, std::string(r.body)};
@@ -673,4 +674,225 @@ TEST_CASE("beast: a mount that is wrong, an address that is none and a port that
   CHECK_THROWS_WITH_AS(b.start(), doctest::Contains(std::to_string(a.port()).c_str()), std::runtime_error);
   phx::beast::server d(io, {.address = "localhost"});
   CHECK_THROWS_WITH_AS(d.start(), doctest::Contains("localhost"), std::runtime_error);
+}
+
+// ---- long-polling
+
+namespace {
+
+phx::mount polled() {
+  phx::mount m{};
+  m.longpoll = true;
+  return m;
+}
+
+/// A long-poll client that does its requests on any connection.
+struct poller {
+  std::string token{};
+  static std::string post_of(std::string_view target, std::string_view body) {
+    return request("POST", target, "content-type: application/json\r\ncontent-length: " + std::to_string(body.size()) + "\r\n", body);
+  }
+  [[nodiscard]] std::string target() const { return "/socket/longpoll?vsn=2.0.0&token=" + token; }
+  [[nodiscard]] std::string poll_request() const { return request("GET", target()); }
+  /// The body of an answer with 200; else its status.
+  static std::string answer(raw_client& on) {
+    unsigned const status = on.read_head();
+    return status == 200 ? on.read_body() : "HTTP " + std::to_string(status) + on.read_body();
+  }
+  void open(raw_client& on) {
+    REQUIRE(on.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
+    std::string const said = answer(on);
+    std::size_t const at = said.find("\"token\":\"");
+    REQUIRE(said.find("\"status\":410") != std::string::npos);
+    REQUIRE(at != std::string::npos);
+    token = said.substr(at + 9, said.find('"', at + 9) - at - 9);
+  }
+  std::string post(raw_client& on, std::string_view body) const {
+    REQUIRE(on.send(post_of(target(), body)));
+    return answer(on);
+  }
+  std::string poll(raw_client& on) const {
+    REQUIRE(on.send(poll_request()));
+    return answer(on);
+  }
+  void join(raw_client& on) const {
+    REQUIRE(post(on, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
+    REQUIRE(poll(on) == with(R"([\"1\",\"1\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
+  }
+  /// A poll's 200 with this one frame, escaped.
+  [[nodiscard]] std::string with(std::string_view frame) const {
+    return "{\"messages\":[\"" + std::string(frame) + "\"],\"status\":200,\"token\":\"" + token + "\"}";
+  }
+  [[nodiscard]] std::string nothing() const { return "{\"status\":204,\"token\":\"" + token + "\",\"messages\":[]}"; }
+};
+constexpr std::string_view news = R"([null,null,\"room:a\",\"news\",{}])";
+
+}  // namespace
+
+TEST_CASE("beast: a long-poll session hears what is said on other loops, whatever connections its requests come by") {
+  running r(quick(4), 2, polled());
+  raw_client one = r.client(), two = r.client(), three = r.client(), four = r.client();  // each on a loop of its own
+  raw_client socket = r.joined();
+  poller p;
+  p.open(one);
+  CHECK(p.post(two, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
+  CHECK(p.poll(three) == p.with(R"([\"1\",\"1\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
+  CHECK(four.send(p.poll_request()));
+  CHECK(socket.text(R"(["1","2","room:a","shout",{"n":1}])"));
+  CHECK(poller::answer(four) == p.with(R"([null,null,\"room:a\",\"shout\",{\"n\":1}])"));
+  CHECK(four.head().find("access-control-allow-origin: *\r\n") != std::string::npos);
+  CHECK(p.post(one, R"(["1","3","room:a","shout",{"n":2}])") == R"({"status":200})");
+  CHECK(socket.read().data == R"([null,null,"room:a","shout",{"n":1}])");
+  CHECK(socket.read().data == R"([null,null,"room:a","shout",{"n":2}])");
+}
+
+TEST_CASE("beast: who hangs up in the middle of a poll misses nothing") {
+  for (std::uint32_t const loops : {1u, 2u}) {
+    CAPTURE(loops);
+    running r(quick(loops), loops, polled());
+    raw_client c = r.client();
+    poller p;
+    p.open(c);
+    p.join(c);
+    {
+      raw_client gone = r.client();
+      CHECK(gone.send(p.poll_request()));
+      CHECK(gone.send("GET /"));  // half of the next request
+    }
+    CHECK(r.connections(1));
+    CHECK(r.server.endpoint().broadcast("room:a", "news", phx::payload{}) == phx::errc::none);
+    CHECK(p.poll(c) == p.with(news));
+  }
+}
+
+TEST_CASE("beast: frames of an answer that could not be written come with the next poll") {
+  for (std::uint32_t const loops : {1u, 2u}) {
+    CAPTURE(loops);
+    running r(quick(loops), loops, polled());
+    raw_client c = r.client();
+    poller p;
+    p.open(c);
+    p.join(c);
+    {
+      raw_client slow = r.client(4096);
+      CHECK(slow.send(p.poll_request()));
+      CHECK(p.post(c, R"(["1","2","room:a","flood",{"less":1}])") == R"({"status":200})");
+      CHECK(slow.read_head() == 200);  // it begins to be written, and is never read to its end
+    }
+    CHECK(r.connections(1));
+    std::string const again = p.poll(c);
+    CHECK(again.size() > std::size_t{120} * 65536);
+    CHECK(again.find("\"status\":200") != std::string::npos);
+    CHECK(p.post(c, R"(["1","3","room:a","echo",{}])") == R"({"status":200})");
+    CHECK(p.poll(c) == p.with(R"([\"1\",\"3\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
+  }
+}
+
+TEST_CASE("beast: polls in one piece are answered one after the other") {
+  running r(quick(), 1, polled(), {.window = 150ms});
+  raw_client c = r.client(), other = r.client();
+  poller p;
+  p.open(c);
+  CHECK(p.post(c, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
+  CHECK(c.send(p.poll_request() + p.poll_request() + poller::post_of(p.target(), R"(["1","2","room:a","echo",{}])") + p.poll_request()));
+  CHECK(poller::answer(c).find("phx_reply") != std::string::npos);
+  CHECK(poller::answer(c).find("\"status\":204") != std::string::npos);
+  CHECK(poller::answer(c) == R"({"status":200})");
+  CHECK(poller::answer(c).find("\\\"2\\\",\\\"room:a\\\",\\\"phx_reply\\\"") != std::string::npos);
+}
+
+TEST_CASE("beast: the body of a POST may have 8,000,000 bytes and not one more; the session lives on") {
+  running r(quick(), 1, polled());
+  raw_client c = r.client();
+  poller p;
+  p.open(c);
+  p.join(c);
+  std::string const head = R"(["1","2","room:a","echo",{"x":")", tail = R"("}])";
+  CHECK(p.post(c, head + std::string(8'000'000 - head.size() - tail.size(), 'y') + tail) == R"({"status":200})");
+  CHECK(p.poll(c).size() > 7'999'000);
+  {
+    raw_client d = r.client();
+    CHECK(d.send(request("POST", p.target(), "content-length: 8000001\r\n")));
+    CHECK(d.read_head() == 400);
+    CHECK(d.head().find("access-control-allow-origin: *\r\n") != std::string::npos);
+  }
+  {
+    raw_client d = r.client();
+    CHECK(d.send(request("POST", p.target(), "transfer-encoding: chunked\r\n")));
+    std::string const chunk = "10000\r\n" + std::string(65536, 'x') + "\r\n";
+    for (int i = 0; i < 200 && d.send(chunk); ++i) {  // a body that never ends
+    }
+    CHECK(d.read_head() == 400);
+  }
+  for (std::string const nonsense : {"zz\r\n", "-1\r\n", "3\r\nabcde\r\n"}) {
+    CAPTURE(nonsense);
+    raw_client d = r.client();
+    CHECK(d.send(request("POST", p.target(), "transfer-encoding: chunked\r\n", nonsense)));
+    CHECK(d.read_head() == 400);
+  }
+  CHECK(p.post(c, R"(["1","3","room:a","echo",{}])") == R"({"status":200})");
+  CHECK(p.poll(c).find("\\\"3\\\"") != std::string::npos);
+}
+
+TEST_CASE("beast: a POST whose body stops coming has the deadline of a request") {
+  phx::beast::options o = quick();
+  o.handshake = 300ms;
+  running r(o, 1, polled());
+  raw_client c = r.client();
+  poller p;
+  p.open(c);
+  raw_client d = r.client();
+  CHECK(d.send(request("POST", p.target(), "content-length: 1000\r\n", "[")));
+  CHECK(d.read_head() == 408);
+  CHECK(d.read_end());
+}
+
+TEST_CASE("beast: a drain answers those who poll, ends their sessions, and comes to its end") {
+  running r(quick(2), 2, polled());
+  raw_client c = r.client(), d = r.client();
+  poller p, q;
+  p.open(c);
+  p.join(c);
+  q.open(d);
+  CHECK(c.send(p.poll_request()));
+  CHECK(d.send(p.post_of(q.target(), R"(["1","1","room:a","phx_join",{}])") + q.poll_request() + q.poll_request()));
+  CHECK(poller::answer(d) == R"({"status":200})");
+  CHECK(poller::answer(d).find("phx_reply") != std::string::npos);
+  std::promise<void> gone;
+  r.server.drain({}, [&] { gone.set_value(); });
+  CHECK(poller::answer(c).find("\"status\":204") != std::string::npos);
+  CHECK(c.head().find("connection: close") != std::string::npos);
+  CHECK(d.read_head() != 0);
+  CHECK(gone.get_future().wait_for(5s) == std::future_status::ready);
+  for (std::thread& t : r.pool) t.join();
+  r.pool.clear();
+  CHECK(r.seen.count("channel_ended") == 2);
+}
+
+TEST_CASE("beast: a server that is stopped, or goes, ends its long-poll sessions") {
+  for (bool const stopped : {true, false}) {
+    CAPTURE(stopped);
+    journal seen;
+    std::optional<raw_client> c;
+    {
+      boost::asio::io_context io;
+      phx::router<> app;
+      app.channel<room>("room:*");
+      phx::beast::server server(io, quick(2));
+      server.observe(seen);
+      server.serve(app, polled());
+      server.start();
+      std::thread one([&] { io.run(); });
+      c.emplace(server.port());
+      poller p;
+      p.open(*c);
+      p.join(*c);
+      CHECK(c->send(p.poll_request()));
+      if (stopped) server.stop();
+      else io.stop();
+      one.join();
+    }
+    CHECK(c->read_end());
+    CHECK(seen.count("channel_ended") == 1);
+  }
 }
