@@ -169,7 +169,7 @@ int main(int argc, char** argv) {
   phx::router app;
   app.channel("room:*", [&](phx::anonymous const&) { return member(all); });
   app.channel("stats", [&](phx::anonymous const&) { return meter(all); });
-  phx::mount const mount{.origins = {"//localhost", "//127.0.0.1"}};
+  phx::mount const mount{.origins = {"//localhost", "//127.0.0.1"}, .longpoll = true};
 
   boost::asio::io_context io;
   phx::beast::server server(io, {.port = port, .loops = 1});

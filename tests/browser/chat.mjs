@@ -455,6 +455,39 @@ async function play(browser, size) {
   ms = await travel(bo, ann, "Back where it is cosy.");
   check(`${at}: and chats on in the others`, ms < 1000, `${ms} ms`);
 
+  // where WebSockets are barred
+  const barred = await context.newPage();
+  barred.setDefaultTimeout(WITHIN);
+  barred.on("console", (message) => complaints.push(`Cy: ${message.type()}: ${message.text()}`));
+  barred.on("pageerror", (error) => complaints.push(`Cy: ${error}`));
+  let refused = 0;
+  await barred.routeWebSocket(/./, (socket) => {
+    ++refused;
+    void socket.close({code: 1011});
+  });
+  await barred.goto(`${origin}/`);
+  const cy = new Tab(barred, "Cy");
+  await cy.page.fill("#hello-name", "Cy");
+  await cy.page.press("#hello-name", "Enter");
+  await cy.linked("reconnecting");
+  await cy.view("beneath");
+  await cy.page.click("#transport");
+  await cy.view("chat");
+  await cy.linked("open");
+  await cy.roomState("joined");
+  await shoot(cy, size, "polling");
+  check(`${at}: a tab without WebSockets is let in when it polls`, refused > 0, `${refused} WebSockets refused`);
+  for (const tab of [bo, cy]) {
+    await tab.view("rooms");
+    await tab.page.locator("#rooms [data-room=lobby]").click();
+    await tab.view("chat");
+    await tab.roomState("joined");
+  }
+  ms = await travel(cy, bo, "Through the letter box.");
+  const back = await travel(bo, cy, "And out of the window.");
+  check(`${at}: and chats both ways`, ms < 1000 && back < 1000, `${ms} ms, ${back} ms back`);
+  check(`${at}: polling, too, the page fits`, await cy.fits());
+
   check(`${at}: nothing is asked of another host`, strangers.length === 0, strangers.join(" "));
   check(
     `${at}: the console is silent`,

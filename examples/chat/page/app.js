@@ -1,6 +1,6 @@
 // A chat in which everything that travels is a Phoenix Channel. Whatever people write reaches the page as textContent.
 
-import {Serializer, Socket} from "/phoenix.mjs";
+import {LongPoll, Serializer, Socket} from "/phoenix.mjs";
 import {Meter, frames, ruled, steps} from "/meter.js";
 
 const at = (id) => document.getElementById(id);
@@ -79,7 +79,9 @@ function showFrame(direction, {event, topic, payload}, raw) {
 }
 
 let retryAt = 0;
+let polls = sessionStorage.getItem("polls") === "yes"; // where WebSockets are barred; per tab, as the name
 const socket = new Socket("/socket", {
+  ...(polls ? {transport: LongPoll} : {}),
   reconnectAfterMs: (tries) => {
     const wait = [250, 500, 1000, 1000, 2000, 3000][tries - 1] ?? 5000;
     retryAt = performance.now() + wait;
@@ -160,6 +162,21 @@ function ping() {
     });
 }
 setInterval(ping, 10000);
+
+function showTransport() {
+  setText(at("transport"), polls ? "Long-polling" : "WebSocket");
+  at("transport").setAttribute("aria-label", polls ? "Long-polling: change to WebSocket" : "WebSocket: change to long-polling");
+}
+at("transport").addEventListener("click", () => {
+  polls = !polls;
+  sessionStorage.setItem("polls", polls ? "yes" : "no");
+  socket.disconnect(() => {
+    socket.transport = polls ? LongPoll : WebSocket;
+    if (wanted) connectNow();
+  });
+  showTransport();
+});
+showTransport();
 
 socket.onOpen(() => {
   if (everOpen) for (const room of rooms.values()) if (room.channel) note(room, "Connected again");

@@ -1,12 +1,13 @@
 #ifndef PHX_ADAPTER_BEAST_HPP
 #define PHX_ADAPTER_BEAST_HPP
-// WebSockets on Boost.Asio and Boost.Beast: one acceptor, several loops, as many threads as run the io_context.
+// WebSockets and long-polls on Boost.Asio and Boost.Beast: one acceptor, several loops, as many threads as run the
+// io_context.
 //
 //     boost::asio::io_context io;
 //     phx::router app;
 //     app.channel<room>("room:*");
 //     phx::beast::server server{io, {.port = 4000, .loops = 4}};
-//     server.serve(app, {.path = "/socket"});
+//     server.serve(app, {.path = "/socket", .longpoll = true});
 //     server.start();
 //     io.run();                                       // in as many threads as you like
 //
@@ -54,7 +55,8 @@ class server {
     core_->mounts.back()->number = core_->mounts.size() - 1;
   }
   /// The host's own requests, those of no mount: the first route with an answer has it; if none has, 404 with an empty body.
-  /// @param f std::optional<http_answer>(http_request const&), called inside the loops: by several threads at once.
+  /// @param f std::optional<http_answer>(http_request const&), called inside the loops: by several threads at once. One that
+  ///   asked http_request::later and answers nothing has the request, and answers it when it likes.
   template <class F>
   void route(F f) {
     core_->routes.emplace_back(std::move(f));

@@ -1,15 +1,18 @@
 // Real Phoenix clients, as npm publishes them, against a server with the lab server's channels.
 //   node clients/run.mjs --server PROGRAM [--only 1.8] [-- ARGUMENTS]
 //   node clients/run.mjs --url http://127.0.0.1:PORT [--only 1.8]
-// The restart is left out with --url.
+// Each speaks WebSocket, then long-polling. The restart is left out with --url.
 import fs from 'node:fs';
+import http from 'node:http';
 import { createRequire } from 'node:module';
 import WebSocket from 'ws';
 import { Server, freePort, options, sleep } from '../server.mjs';
+import { XMLHttpRequest } from './xhr.mjs';
 
 // What a browser has and the older clients take from the window.
 globalThis.window ??= globalThis;
 globalThis.WebSocket = WebSocket;
+globalThis.XMLHttpRequest = XMLHttpRequest;
 
 const require = createRequire(import.meta.url);
 const o = options({ patience: { type: 'string', default: '5000' } });
@@ -37,8 +40,9 @@ const event = (channel, name) => within(`event ${name}`, new Promise((r) => { ch
 
 class Client {
   static sockets = 0;
-  constructor(version, url) {
+  constructor(version, url, polls = false) {
     this.version = version;
+    this.polls = polls;
     this.minor = Number(version.split('.')[1]);
     const manifest = new URL(`../node_modules/phoenix-${version}/package.json`, import.meta.url);
     this.patch = JSON.parse(fs.readFileSync(manifest)).version;
@@ -49,7 +53,8 @@ class Client {
   // a connected socket that comes back at once and notes what closed it
   async socket(given = {}) {
     const s = new this.phoenix.Socket(this.url, {
-      reconnectAfterMs: () => 50, rejoinAfterMs: () => 50, heartbeatIntervalMs: 30000, timeout: patience, ...given,
+      reconnectAfterMs: () => 50, rejoinAfterMs: () => 50, heartbeatIntervalMs: 30000, timeout: patience,
+      ...(this.polls ? { transport: this.phoenix.LongPoll } : {}), ...given,
     });
     s.opens = 0;
     s.codes = [];
@@ -75,7 +80,9 @@ class Client {
   done() { for (const s of this.open) s.disconnect(); this.open = []; }
 }
 
-// Each is a named line of the report. `from`: the first minor version that has it.
+// Each is a named line of the report. `from`: the first minor version that has it. `polls`: the first whose long-polling has it;
+// heartbeats, close codes and bytes from the server are WebSocket's alone (protocol 10.4).
+const never = Infinity;
 const checks = [
   { name: 'connects and joins', run: async (c, topic) => {
     await c.joined(await c.socket(), topic);
@@ -94,8 +101,10 @@ const checks = [
     same('join', await answer(channel.join()), ['error', { reason: 'unmatched topic' }]);
     channel.leave();
   } },
-  { name: 'a refused connect does not open', run: async (c) => {
-    const s = new c.phoenix.Socket(c.url, { params: { reject: '1' }, reconnectAfterMs: () => 60000 });
+  { name: 'a refused connect does not open', polls: 5, run: async (c) => {
+    const s = new c.phoenix.Socket(c.url, {
+      params: { reject: '1' }, reconnectAfterMs: () => 60000, ...(c.polls ? { transport: c.phoenix.LongPoll } : {}),
+    });
     c.open.push(s);
     let opened = false;
     s.onOpen(() => { opened = true; });
@@ -187,7 +196,7 @@ const checks = [
     const second = await c.joined(s, topic);
     same('echo', await answer(second.push('echo', { n: 2 })), ['ok', { n: 2 }]);
   } },
-  { name: 'heartbeats are answered and keep the socket open', run: async (c, topic) => {
+  { name: 'heartbeats are answered and keep the socket open', polls: never, run: async (c, topic) => {
     const s = await c.socket({ heartbeatIntervalMs: 60 });
     let beats = 0;
     s.onMessage((m) => { if (m.topic === 'phoenix' && m.event === 'phx_reply' && m.payload.status === 'ok') beats++; });
@@ -195,7 +204,7 @@ const checks = [
     same('opened and closed', [s.opens, s.codes], [1, []]);
     await c.joined(s, topic);
   } },
-  { name: 'disconnected by the server with 1001, it comes back and rejoins', run: async (c, topic) => {
+  { name: 'disconnected by the server with 1001, it comes back and rejoins', polls: never, run: async (c, topic) => {
     const user_id = `u-${topic}`;
     const s = await c.socket({ params: { user_id } });
     const channel = await c.joined(s, topic);
@@ -206,25 +215,25 @@ const checks = [
     await until('the rejoin', () => s.opens === 2 && channel.joins === 2);
     same('afterwards', await answer(channel.push('echo', { back: 1 })), ['ok', { back: 1 }]);
   } },
-  { name: 'cut off without a close frame, it comes back and rejoins', run: async (c, topic) => {
+  { name: 'cut off without a close frame, it comes back and rejoins', polls: never, run: async (c, topic) => {
     const s = await c.socket();
     const channel = await c.joined(s, topic);
     s.conn.terminate();
     await until('the rejoin', () => s.opens === 2 && channel.joins === 2);
     same('code', s.codes, [1006]);
   } },
-  { name: 'binary: a push and its answer', from: 5, run: async (c, topic) => {
+  { name: 'binary: a push and its answer', from: 5, polls: never, run: async (c, topic) => {
     const channel = await c.joined(await c.socket(), topic);
     const [status, response] = await answer(channel.push('bin', bytes(0, 1, 254, 255)));
     same('bin', [status, list(response)], ['ok', [0, 1, 254, 255]]);
   } },
-  { name: 'binary: a push from the server', from: 5, run: async (c, topic) => {
+  { name: 'binary: a push from the server', from: 5, polls: never, run: async (c, topic) => {
     const channel = await c.joined(await c.socket(), topic);
     const pushed = event(channel, 'bin_pushed');
     channel.push('bin_push', bytes(1, 2, 3));
     same('bin_pushed', list(await pushed), [1, 2, 3]);
   } },
-  { name: 'binary: a broadcast heard by two sockets', from: 5, run: async (c, topic) => {
+  { name: 'binary: a broadcast heard by two sockets', from: 5, polls: never, run: async (c, topic) => {
     const a = await c.joined(await c.socket(), topic), b = await c.joined(await c.socket(), topic);
     const heard = Promise.all([event(a, 'bin_shout'), event(b, 'bin_shout')]);
     a.push('bin_shout', bytes(7, 0, 7));
@@ -255,11 +264,78 @@ async function check(label, c, run) {
   } finally { c.done(); }
 }
 
-async function all(version, url) {
-  const c = new Client(version, url);
-  for (const [n, { name, from = 0, run }] of checks.entries()) {
-    if (c.minor < from) continue;
-    await check(`phoenix ${c.patch}: ${name}`, c, () => run(c, `room:client-${version}-${n}`));
+async function all(version, url, polls = false) {
+  const c = new Client(version, url, polls);
+  for (const [n, one] of checks.entries()) {
+    if (c.minor < (one.from ?? 0) || (polls && c.minor < (one.polls ?? 0))) continue;
+    const { name, run } = one;
+    await check(`phoenix ${c.patch}${polls ? ' polling' : ''}: ${name}`, c, () => run(c, `room:client-${version}-${n}-${polls}`));
+  }
+}
+
+// What is only to be seen when polling.
+async function polling(version, url) {
+  const c = new Client(version, url, true);
+  if (c.minor >= 7) await check(`phoenix ${c.patch} polling: what is pushed in one go comes in its order`, c, async () => {
+    const s = await c.socket();
+    const channel = await c.joined(s, `room:batch-${version}`);
+    const heard = [];
+    channel.on('pushed', ({ n }) => heard.push(n));
+    for (let n = 0; n < 250; n++) channel.push('push', { n });
+    same('the last answer', await answer(channel.push('echo', {})), ['ok', {}]);
+    same('heard', heard, [...Array(250).keys()]);
+  });
+  if (c.minor >= 7) await check(`phoenix ${c.patch} polling: bytes are pushed as base64`, c, async () => {
+    const channel = await c.joined(await c.socket(), `room:bytes-${version}`);
+    channel.push('silent', bytes(0, 255));
+    const count = await answer(channel.push('count', {}));
+    same('a later push', count, ['ok', { count: 1 }]);
+  });
+  // Before 1.8.2 a client took the end of its session for a new beginning and went on with channels that nobody had joined.
+  if (c.minor >= 8) await check(`phoenix ${c.patch} polling: disconnected by the server, it comes back and rejoins`, c, async () => {
+    const user_id = `polling-${version}`;
+    const s = await c.socket({ params: { user_id } });
+    const channel = await c.joined(s, `room:polling-${version}`);
+    const other = await c.joined(await c.socket(), `room:polling-${version}-other`);
+    same('disconnect', await answer(other.push('disconnect', { user_id })), ['ok', {}]);
+    await until('the rejoin', () => channel.joins === 2);
+    same('afterwards', await answer(channel.push('echo', { back: 1 })), ['ok', { back: 1 }]);
+  });
+}
+
+// A server whose WebSocket route is broken, `how`: the rest goes on to `to`.
+async function broken(how, to) {
+  const front = http.createServer((req, res) => {
+    const onwards = http.request(to + req.url, { method: req.method, headers: req.headers }, (got) => {
+      res.writeHead(got.statusCode, got.headers);
+      got.pipe(res);
+    }).on('error', () => res.destroy());
+    res.on('close', () => onwards.destroy());
+    req.pipe(onwards);
+  });
+  front.on('upgrade', (req, socket) => {
+    socket.on('error', () => {});
+    if (how === 'refuses') socket.end('HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n');
+  });
+  await new Promise((r) => { front.listen(0, '127.0.0.1', r); });
+  return front;
+}
+async function fallback(version, url) {
+  for (const how of ['refuses', 'says nothing']) {
+    const front = await broken(how, url);
+    const c = new Client(version, `http://127.0.0.1:${front.address().port}`);
+    if (c.phoenix.Socket.prototype.connectWithFallback) {
+      await check(`phoenix ${c.patch}: falls back to long-polling where the WebSocket route ${how}`, c, async () => {
+        const kept = new Map();
+        const sessionStorage = { getItem: (k) => kept.get(k) ?? null, setItem: (k, v) => { kept.set(k, v); } };
+        const s = await c.socket({ longPollFallbackMs: 150, sessionStorage });
+        const channel = await c.joined(s, `room:fallback-${version}-${how}`);
+        same('echo', await answer(channel.push('echo', { n: 1 })), ['ok', { n: 1 }]);
+        same('transport', s.transport === c.phoenix.LongPoll, true);
+      });
+    }
+    front.closeAllConnections();
+    front.close();
   }
 }
 
@@ -287,7 +363,8 @@ async function restart(version) {
 
 const versions = ['1.2', '1.3', '1.4', '1.5', '1.6', '1.7', '1.8'].filter((v) => !o.only || v === o.only);
 const server = o.program && await Server.start(o.program);
-await Promise.all(versions.map((v) => all(v, o.url ?? server.url)));
+const url = o.url ?? server.url;
+await Promise.all(versions.flatMap((v) => [all(v, url), all(v, url, true), polling(v, url), fallback(v, url)]));
 if (server) {
   const wrong = await server.stop();
   if (wrong) { failed++; console.log(`FAIL ${wrong}`); }

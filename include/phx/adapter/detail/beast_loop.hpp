@@ -142,7 +142,7 @@ class cipher {
   virtual void finish() noexcept = 0;
 };
 
-/// A client's bytes, by readiness: TCP, or a cipher over it. A plain one pays for the other with one test for each system call.
+/// A client's bytes, by readiness: TCP, or a cipher over it. A plain one pays for the other with a test for each system call.
 class stream {
  public:
   stream(tcp_socket&& s, std::unique_ptr<cipher> c) noexcept : socket_(std::move(s)), cipher_(std::move(c)) {}
@@ -426,7 +426,12 @@ class core : public std::enable_shared_from_this<core> {
   using route = std::function<std::optional<http_answer>(http_request const&)>;
 
   core(net::io_context& io, options o)
-      : how(std::move(o)), polls(how.max_sessions, {}, how.limits.memory), io_(io), door_(net::make_strand(io)), acceptor_(door_), pause_(door_) {}
+      : how(std::move(o)),
+        polls(how.max_sessions, {}, how.limits.memory),
+        io_(io),
+        door_(net::make_strand(io)),
+        acceptor_(door_),
+        pause_(door_) {}
   core(core const&) = delete;
   core& operator=(core const&) = delete;
   ~core() = default;

@@ -234,7 +234,9 @@ class visitor final : public guest {
     asked_ = {};
     static_cast<phx::request&>(asked_) = phx::request::of(
         view(said.method_string()), view(said.target()), headers_,
-        {.address = address_, .port = peer_port_, .ssl_cert = certificate_.empty() ? std::nullopt : std::optional<std::string_view>(certificate_)},
+        {.address = address_,
+         .port = peer_port_,
+         .ssl_cert = certificate_.empty() ? std::nullopt : std::optional<std::string_view>(certificate_)},
         stream_.secure() ? "https" : "http");
     at_ = all().find(asked_.path);
     bool const polls = at_.first != nullptr && at_.second == transport_kind::longpoll;
@@ -242,7 +244,8 @@ class visitor final : public guest {
     if (auto const length = parser_->content_length(); length && *length > most) return 413;
     parser_->body_limit(most);
     parser_->eager(true);
-    bool const waits = said.version() >= 11 && phx::detail::same_but_for_case(asked_.header("expect").value_or(""), "100-continue");
+    bool const waits =
+        said.version() >= 11 && phx::detail::same_but_for_case(asked_.header("expect").value_or(""), "100-continue");
     if (waits && !parser_->is_done() && bytes_.size() == 0) {
       // Nothing else is on its way out, so there is room for it.
       constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
