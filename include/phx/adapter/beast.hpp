@@ -21,7 +21,7 @@
 // none. And it answers a client's close with the client's own code, where Phoenix's server answers 1000 or 1002 (protocol 12).
 // What that costs: permessage-deflate, which Phoenix leaves off by default, is not offered. An offer is ignored, as there.
 //
-// TLS: beast_tls.hpp, or a proxy that speaks HTTP/1.1.
+// TLS: none yet; put a proxy before it that speaks HTTP/1.1. (detail::cipher is where it will come in.)
 
 #include <phx/adapter/detail/beast_visitor.hpp>
 
@@ -60,10 +60,6 @@ class server {
   template <class F>
   void route(F f) {
     core_->routes.emplace_back(std::move(f));
-  }
-  /// For beast_tls.hpp. @param make a cipher for each connection that is accepted; inside the loops.
-  void secure(std::function<std::unique_ptr<detail::cipher>(detail::tcp_socket::native_handle_type)> make) {
-    core_->secure = std::move(make);
   }
   /// @param o told of everything, refused requests included, by several threads at once. Outlives the server.
   template <Observer O>

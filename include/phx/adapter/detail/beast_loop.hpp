@@ -122,7 +122,7 @@ class op_allocator {
 
 // ---- bytes
 
-/// TLS on a connection (beast_tls.hpp). It works on the socket by itself and never blocks.
+/// What TLS on a connection will be. It works on the socket by itself and never blocks.
 class cipher {
  public:
   cipher() = default;
