@@ -12,7 +12,9 @@
 #include <phx/phx.hpp>
 
 #include <array>
+#include <atomic>
 #include <list>
+#include <random>
 
 namespace lab {
 
@@ -224,6 +226,106 @@ struct audit {
   phx::join_result join(auto&, phx::message const&) { return phx::join_result::ok(); }
 };
 
+/// Phoenix's presence is told of changes at once, each by itself, and knows no grace for who is lost.
+[[nodiscard]] inline phx::presence_options as_in_phoenix() {
+  phx::presence_options how;
+  how.linger = how.batch = phx::duration::zero();
+  return how;
+}
+/// The entry goes with the channel, wherever that lives.
+[[nodiscard]] auto track(phx::presence& who, auto& here, std::string_view key, phx::payload const& meta) {
+  if constexpr (std::is_same_v<decltype(here), phx::context&>) return who.track(here, key, meta);
+  else return who.track(here.id(), here.topic(), key, meta);
+}
+[[nodiscard]] inline phx::outcome answered(phx::result<std::string> const& tracked) {
+  if (tracked) return phx::outcome::reply();
+  return phx::outcome::reply(phx::status::error, phx::presence::reason(tracked.error().code));
+}
+
+class present {
+ public:
+  explicit present(phx::presence& who) : who_(&who) {}
+
+  phx::join_result join(auto& here, phx::message const& in) {
+    arguments const asked(in.payload);
+    key_ = asked.text("key").value_or("anon");
+    json const* const meta = asked.find("meta");
+    (void)here.send("joined", meta == nullptr ? phx::payload{} : phx::to_payload(*meta));
+    return phx::join_result::ok();
+  }
+  phx::outcome handle_info(auto& here, phx::message const& in) {
+    // Refused, the client sees a state without itself.
+    (void)track(*who_, here, key_, in.payload);
+    here.push("presence_state", who_->list(here.topic()));
+    return phx::outcome::noreply();
+  }
+  phx::outcome handle_in(auto& here, phx::message const& in) {
+    if (in.event == "update") return answered(who_->update(here.id(), here.topic(), key_, in.payload));
+    if (in.event == "untrack") return who_->untrack(here.id(), here.topic(), key_), phx::outcome::reply();
+    if (in.event == "list") return phx::outcome::reply(who_->list(here.topic()));
+    return raise("no clause for this event");
+  }
+
+ private:
+  phx::presence* who_;
+  std::string key_{};
+};
+
+/// What Supabase's realtime-js joins.
+class realtime {
+ public:
+  explicit realtime(phx::presence& who) : who_(&who) {}
+
+  phx::join_result join(auto& here, phx::message const& in) {
+    auto const whole = phx::parse<json>(in.payload);
+    auto const config = [&](json::json_pointer const& path) -> json {
+      return whole && whole->is_object() && whole->contains(path) ? whole->at(path) : json();
+    };
+    if (config(json::json_pointer("/config/private")) == true)
+      return phx::join_result::error(phx::payload::json(R"({"reason":"Unauthorized"})"));
+    to_self_ = config(json::json_pointer("/config/broadcast/self")) == true;
+    acknowledged_ = config(json::json_pointer("/config/broadcast/ack")) == true;
+    json const key = config(json::json_pointer("/config/presence/key"));
+    key_ = key.is_string() && key != "" ? key.get<std::string>() : fresh_key();
+    if (config(json::json_pointer("/config/presence/enabled")) == true) (void)here.send("joined");
+    return phx::join_result::ok(phx::payload::json(R"({"postgres_changes":[]})"));
+  }
+  phx::outcome handle_info(auto& here, phx::message const&) {
+    here.push("presence_state", who_->list(here.topic()));
+    return phx::outcome::noreply();
+  }
+  phx::outcome handle_in(auto& here, phx::message const& in) {
+    if (in.event == "access_token") return phx::outcome::noreply();
+    if (in.event == "broadcast") {
+      if (to_self_) here.broadcast("broadcast", in.payload);
+      else here.broadcast_from("broadcast", in.payload);
+      return acknowledged_ ? phx::outcome::reply() : phx::outcome::noreply();
+    }
+    arguments const with(in.payload);
+    auto const what = with.text("event");
+    if (in.event == "presence" && what == "untrack")
+      return who_->untrack(here.id(), here.topic(), key_), phx::outcome::reply();
+    if (in.event == "presence" && what == "track") {
+      json const* const given = with.find("payload");
+      phx::payload const meta = given == nullptr ? phx::payload{} : phx::to_payload(*given);
+      auto tracked = track(*who_, here, key_, meta);
+      if (!tracked && tracked.error().code == phx::errc::already_tracked)
+        tracked = who_->update(here.id(), here.topic(), key_, meta);
+      return answered(tracked);
+    }
+    return raise("no clause for this event");
+  }
+
+ private:
+  [[nodiscard]] static std::string fresh_key() {
+    static std::atomic<std::uint64_t> last{(std::uint64_t{std::random_device{}()} << 32) + 1};
+    return "client-" + std::to_string(last++);
+  }
+  phx::presence* who_;
+  std::string key_{};
+  bool to_self_ = false, acknowledged_ = false;
+};
+
 struct load {
   phx::outcome handle_in(auto& here, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
@@ -363,9 +465,9 @@ struct site {
   phx::longpoll::options polls{};
 };
 
-/// All of them. @param make `Dispatcher(connect_outcome<session> (*connect)(connect_info const&))`
+/// All of them. @param who as in Phoenix, started or about to be. @param make `Dispatcher(connect_outcome<session> (*connect)(connect_info const&))`
 template <class Make>
-[[nodiscard]] auto sites(Make make, alarms& later) {
+[[nodiscard]] auto sites(Make make, alarms& later, phx::presence& who) {
   using dispatcher = decltype(make(&lab::connect));
   std::list<site<dispatcher>> all;
   auto const serve = [&](phx::mount at, auto connect, phx::duration window = {}) -> dispatcher& {
@@ -379,8 +481,13 @@ template <class Make>
     return d.channel("room:*", [&later](session const& me) { return room(me, later); })
         .channel("lobby", [&later](session const& me) { return room(me, later); });
   };
-  auto const whole_lab = [&rooms](dispatcher& d) {
-    rooms(d).template channel<guarded>("private:*").template channel<audit>("audit:*").template channel<load>("load:*");
+  auto const whole_lab = [&rooms, &who](dispatcher& d) {
+    rooms(d)
+        .template channel<guarded>("private:*")
+        .template channel<audit>("audit:*")
+        .channel("presence:*", [&who](session const&) { return present(who); })
+        .template channel<load>("load:*")
+        .channel("realtime:*", [&who](session const&) { return realtime(who); });
   };
   phx::check_origin const lab_origins{"//localhost", "//127.0.0.1", "https://*.example.com"};
   phx::limits of_lab;

@@ -112,7 +112,8 @@ std::optional<phx::http_answer> control(phx::endpoint& all, phx::request const& 
 
 /// Runs until a signal has come and all clients have gone.
 template <class Sites>
-void run(net::io_context& io, phx::beast::server& server, Sites& sites, std::uint32_t threads) {
+void run(net::io_context& io, phx::beast::server& server, Sites& sites, phx::presence& who, std::uint32_t threads) {
+  who.start(server.endpoint());
   for (auto& site : sites) server.serve(site.serves, site.at, site.polls);
   server.route([&all = server.endpoint()](auto const& asked) { return control(all, asked); });
   server.start();
@@ -145,23 +146,24 @@ int main(int argc, char** argv) try {
 
   // Who answers outlives the server.
   lab::alarm_clock alarms;
+  phx::presence who(lab::as_in_phoenix());
   nodes others(*what);
   if (what->actors) {
     lab::crew crew{alarms};
-    auto sites = lab::sites([&](auto connect) { return lab::actors<lab::session>(crew, connect); }, alarms);
+    auto sites = lab::sites([&](auto connect) { return lab::actors<lab::session>(crew, connect); }, alarms, who);
     net::io_context io(static_cast<int>(what->threads));
     phx::beast::server server(io, how);
     others.join(server.endpoint());
     crew.everywhere = &server.endpoint();
-    run(io, server, sites, what->threads);
+    run(io, server, sites, who, what->threads);
     alarms.stop();  // they post to the crew
     crew.finish();  // the last words of the channels, to an endpoint that is still there
   } else {
-    auto sites = lab::sites([](auto connect) { return phx::router<lab::session>(connect); }, alarms);
+    auto sites = lab::sites([](auto connect) { return phx::router<lab::session>(connect); }, alarms, who);
     net::io_context io(static_cast<int>(what->threads));
     phx::beast::server server(io, how);
     others.join(server.endpoint());
-    run(io, server, sites, what->threads);
+    run(io, server, sites, who, what->threads);
   }
   return 0;
 } catch (std::exception const& wrong) {

@@ -69,6 +69,7 @@ struct drain_options;
 class endpoint;
 struct listener;
 class loop;
+struct pulse;
 struct socket_id;
 struct traffic;
 class turn_guard;
@@ -127,6 +128,10 @@ class sessions;
 }  // namespace longpoll
 
 // presence
+class presence;
+struct presence_change;
+struct presence_counts;
+struct presence_options;
 class tracker;
 struct tracker_options;
 

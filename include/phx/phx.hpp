@@ -4,6 +4,7 @@
 
 #include <phx/channel/router.hpp>
 #include <phx/longpoll/longpoll.hpp>
+#include <phx/presence/presence.hpp>
 #include <phx/fwd.hpp>
 #include <phx/serializer/generation.hpp>
 #include <phx/serializer/v1_json.hpp>

@@ -48,7 +48,7 @@ bool skips(std::string_view h, etf::bounds const& most = {}) {
   etf::reader in(raw, most);
   return in.skip() && in.done();
 }
-phx::broadcast said(std::string_view topic, std::string_view event, std::string_view json) {
+phx::broadcast spoken(std::string_view topic, std::string_view event, std::string_view json) {
   return {topic, event, phx::payload::json(json), {}};
 }
 
@@ -67,7 +67,7 @@ constexpr std::string_view example = R"(
 
 TEST_CASE("redis wire: a broadcast is the term that OTP 25 writes, to the byte") {
   std::string out;
-  REQUIRE(redis_wire::write_term(out, false, "node-a", said("room:1", "new_msg", R"({"body":"hi"})"), {}));
+  REQUIRE(redis_wire::write_term(out, false, "node-a", spoken("room:1", "new_msg", R"({"body":"hi"})"), {}));
   CHECK(hex(out) == hex(bytes(example)));
 }
 
@@ -94,7 +94,7 @@ TEST_CASE("redis wire: a term cut short anywhere, or with a byte too many, is no
 
 TEST_CASE("redis wire: what is for one node says so, and a name with an @ is an atom") {
   std::string out, room;
-  REQUIRE(redis_wire::write_term(out, true, "app@host", said("t", "e", "{}"), {}));
+  REQUIRE(redis_wire::write_term(out, true, "app@host", spoken("t", "e", "{}"), {}));
   auto h = redis_wire::read_term(out, room, {});
   REQUIRE(h);
   CHECK(h->only);
@@ -271,7 +271,7 @@ TEST_CASE("etf: JSON comes back as it went") {
 
 TEST_CASE("redis wire: our own form carries the payload verbatim and takes nothing that is not exact") {
   std::string out;
-  REQUIRE(redis_wire::write(out, false, "a", said("room:1", "e", R"( {"n":1.0e5, "b":12345678901234567890} )")));
+  REQUIRE(redis_wire::write(out, false, "a", spoken("room:1", "e", R"( {"n":1.0e5, "b":12345678901234567890} )")));
   auto h = redis_wire::read(out);
   REQUIRE(h);
   CHECK(h->node == "a");

@@ -24,7 +24,6 @@ namespace cf = conformance;
 
 /// Whether it can be told without RFC 6455, and without HTTP but for a long-poll's.
 [[nodiscard]] bool in_process(cf::value const& conversation) {
-  if (conversation.find("name")->text == "longpoll/presence") return false;  // no such channel yet
   if (cf::value const* const transport = conversation.find("transport"); transport != nullptr && transport->text == "longpoll")
     return true;
   for (cf::value const& step : conversation.find("steps")->items) {

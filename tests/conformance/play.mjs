@@ -19,8 +19,7 @@ const o = options({
 });
 const folder = path.join(here, 'recorded');
 const conversations = fs.readdirSync(folder).filter((f) => f.endsWith('.json')).sort()
-  .map((f) => parse(fs.readFileSync(path.join(folder, f), 'utf8'))).filter((c) => !o.only || c.name.includes(o.only))
-  .filter((c) => c.name !== 'longpoll/presence');  // no such channel yet
+  .map((f) => parse(fs.readFileSync(path.join(folder, f), 'utf8'))).filter((c) => !o.only || c.name.includes(o.only));
 for (const c of conversations) {
   const differ = differences[c.name];
   if (differ) c.steps = c.steps.map((s) => (s.expect ? { ...s, expect: s.expect.map(differ) } : s));

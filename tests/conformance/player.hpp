@@ -103,7 +103,11 @@ struct world {
   /// @param make as lab::sites takes it. @param idle returns when no other thread has anything to do for this world.
   template <class Make>
   world(std::size_t loop_count, phx::endpoint& everywhere, hand_moved& bells, Make make, std::function<void()> idle)
-      : endpoint(everywhere), alarms(bells), sites(lab::sites(make, bells)), all_idle(std::move(idle)) {
+      : endpoint(everywhere),
+        alarms(bells),
+        who(everywhere, lab::as_in_phoenix()),
+        sites(lab::sites(make, bells, who)),
+        all_idle(std::move(idle)) {
     for (std::size_t i = 0; i < loop_count; ++i) {
       turn_taker& mine = *loops.emplace_back(std::make_unique<turn_taker>(endpoint));
       for (lab::site<Dispatcher>& site : sites)
@@ -119,6 +123,7 @@ struct world {
   };
   phx::endpoint& endpoint;
   hand_moved& alarms;
+  phx::presence who;
   std::list<lab::site<Dispatcher>> sites;
   std::function<void()> all_idle;
   phx::longpoll::sessions sessions{};

@@ -2,6 +2,8 @@
 
 #include <support/room.hpp>
 
+#include <thread>
+
 using namespace support;
 
 TEST_CASE("endpoint: without loops nobody hears, and that is no error") {
@@ -90,4 +92,75 @@ TEST_CASE("endpoint: a full mailbox is an error value, the other loops hear it")
   CHECK(full.dropped() == 1);
   CHECK(other.dropped() == 0);
   CHECK(e.disconnect("user:ann") == phx::errc::none);
+}
+
+namespace {
+/// Wants to be called at `at`, and notes when it was.
+struct ticker {
+  phx::time_point at = phx::time_point::max();
+  std::vector<phx::time_point> beats{};
+  bool over = false;
+  [[nodiscard]] phx::pulse pulse() {
+    return {this,
+            [](void* self, phx::time_point now) noexcept {
+              auto& t = *static_cast<ticker*>(self);
+              t.beats.push_back(now);
+              return t.at > now ? t.at : phx::time_point::max();
+            },
+            [](void* self) noexcept { static_cast<ticker*>(self)->over = true; }};
+  }
+};
+}  // namespace
+
+TEST_CASE("endpoint: a pulse is called when it is added, when it is due, and when somebody is in a hurry") {
+  using namespace std::chrono_literals;
+  ticker t;
+  {
+    phx::testing::fake_loops loops(2);
+    phx::time_point const began = loops.now();
+    t.at = began + 10s;
+    loops.endpoint().add(t.pulse());
+    loops.settle();
+    REQUIRE(t.beats.size() == 1);
+    loops.advance(9s);
+    CHECK(t.beats.size() == 1);
+    loops.advance(2s);
+    REQUIRE(t.beats.size() == 2);  // by one of the two loops
+    CHECK(t.beats[1] == began + 10s);
+    loops.advance(1h);
+    CHECK(t.beats.size() == 2);
+    std::thread([&] { loops.endpoint().hurry(phx::time_point::min()); }).join();
+    loops.settle();
+    CHECK(t.beats.size() == 3);
+    loops.endpoint().hurry(loops.now() + 5s);
+    loops.advance(4s);
+    CHECK(t.beats.size() == 3);
+    loops.advance(1s);
+    CHECK(t.beats.size() == 4);
+    loops.endpoint().remove(&t);
+    loops.endpoint().hurry(phx::time_point::min());
+    loops.settle();
+    CHECK(t.beats.size() == 4);
+    CHECK_FALSE(t.over);
+    loops.endpoint().add(t.pulse());
+  }
+  CHECK(t.over);
+}
+
+TEST_CASE("endpoint: a pulse outlives the loop that would have run for it") {
+  using namespace std::chrono_literals;
+  ticker t;
+  phx::endpoint e;
+  phx::testing::fake_waker w[2];
+  auto first = std::make_unique<phx::loop>(e, w[0]);
+  phx::loop second(e, w[1]);
+  phx::time_point const now{1h};
+  t.at = now + 1s;
+  e.add(t.pulse());
+  CHECK(first->run(now) == now + 1s);
+  (void)w[1].take();
+  first.reset();
+  CHECK(w[1].take());
+  CHECK(second.run(now) == now + 1s);
+  e.remove(&t);
 }

@@ -38,6 +38,10 @@ enum class errc : std::uint8_t {
   token_missing,
   token_invalid,
   token_expired,
+  already_tracked,
+  not_tracked,
+  unsafe_key,
+  meta_too_large,
   // a configuration: `error::entry` is the offending entry
   origin_without_host,
   unguarded_session,
@@ -73,6 +77,10 @@ enum class errc : std::uint8_t {
     case errc::token_expired: return "a token that was good once";
     case errc::unguarded_session: return "a mount with a session must check the origin or the CSRF token";
     case errc::weak_key: return "a secret that is too short, or a key derivation that gives no usable key";
+    case errc::already_tracked: return "the channel is tracked under this key already";
+    case errc::not_tracked: return "the channel is not tracked under this key";
+    case errc::unsafe_key: return "a key that breaks JavaScript objects";
+    case errc::meta_too_large: return "a meta larger than presence_options::meta";
     case errc::origin_without_host: return "an allowed origin needs a host, as in //example.com";
     case errc::star_not_at_end: return "a star may only end a topic pattern";
     case errc::bad_requirement: return "a version requirement must read ~> MAJOR.MINOR or ~> MAJOR.MINOR.PATCH";

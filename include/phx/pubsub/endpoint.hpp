@@ -22,6 +22,16 @@ struct drain_options {
   duration limit = std::chrono::seconds(30);         ///< after this all that are left go at once
 };
 
+/// Somebody who has something to do at times of its own, such as presence. The loops of the endpoint see to it: whichever runs
+/// first when it is due calls `beat`, inside that loop, outside of every callback, never two at once.
+///   beat: returns when it wants to be called next; it may be called earlier.
+///   gone: the endpoint goes, and is not to be used after that.
+struct pulse {
+  void* self = nullptr;
+  time_point (*beat)(void* self, time_point now) noexcept = nullptr;
+  void (*gone)(void* self) noexcept = nullptr;
+};
+
 namespace detail {
 /// The other loops as one loop last saw them: read without a lock, renewed when a loop came or went.
 struct peer_list {
@@ -41,6 +51,7 @@ class endpoint {
   endpoint& operator=(endpoint const&) = delete;
   /// @pre its loops are gone.
   ~endpoint() {
+    for (pulse const& p : pulses_) p.gone(p.self);
     if (others_) others_.stop(others_.host);
   }
 
@@ -146,6 +157,29 @@ class endpoint {
     }
   }
 
+  /// Other nodes may hear what is published here.
+  [[nodiscard]] bool has_others() const noexcept { return static_cast<bool>(others_); }
+
+  /// From now on `p.beat` is called when it is due, the first time soon. @pre not called from within a beat.
+  void add(pulse p) {
+    {
+      std::lock_guard const hold(pulse_mutex_);
+      pulses_.push_back(p);
+    }
+    hurry(time_point::min());
+  }
+  /// When it returns `self` is not called any more. @pre not called from within a beat.
+  void remove(void* self) noexcept {
+    std::lock_guard const hold(pulse_mutex_);
+    std::erase_if(pulses_, [&](pulse const& p) { return p.self == self; });
+  }
+  /// A pulse is due at `at` already. From any thread.
+  void hurry(time_point at) noexcept {
+    if (!due_by(at)) return;
+    std::lock_guard const hold(mutex_);
+    if (!boxes_.empty()) boxes_.front()->wake();
+  }
+
   /// Drains every loop. From any thread; done when sockets() is 0.
   void drain(drain_options const& how = {}) noexcept {
     std::lock_guard const hold(mutex_);
@@ -169,6 +203,27 @@ class endpoint {
  private:
   friend class loop;
 
+  /// Brings the time nearer at which a loop is to call `beat`. @return whether it was later.
+  bool due_by(time_point at) noexcept {
+    duration::rep const wanted = at.time_since_epoch().count();
+    duration::rep now = due_.load(std::memory_order_relaxed);
+    while (wanted < now)
+      if (due_.compare_exchange_weak(now, wanted, std::memory_order_release, std::memory_order_relaxed)) return true;
+    return false;
+  }
+  [[nodiscard]] time_point due() const noexcept { return time_point(duration(due_.load(std::memory_order_acquire))); }
+  /// Inside a loop. If another one is at it, that one also sees to what comes next.
+  void beat(time_point now) noexcept {
+    std::unique_lock const hold(pulse_mutex_, std::try_to_lock);
+    if (!hold) return;
+    // Before they are asked: who hurries from now on is heard.
+    due_.store(time_point::max().time_since_epoch().count(), std::memory_order_release);
+    time_point next = time_point::max();
+    for (pulse const& p : pulses_)
+      if (time_point const its = p.beat(p.self, now); its < next) next = its;
+    due_by(next);
+  }
+
   void add(detail::mailbox_ref const& box) {
     std::lock_guard const hold(mutex_);
     boxes_.push_back(box);
@@ -178,6 +233,8 @@ class endpoint {
     std::lock_guard const hold(mutex_);
     std::erase_if(boxes_, [&](detail::mailbox_ref const& b) { return b.get() == box.get(); });
     version_.fetch_add(1, std::memory_order_release);
+    // It may have been the one that would have run for a pulse.
+    if (due() != time_point::max() && !boxes_.empty()) boxes_.front()->wake();
   }
   void refresh(detail::peer_list& seen, memory const& from) noexcept {
     if (version_.load(std::memory_order_acquire) == seen.version) return;
@@ -251,6 +308,9 @@ class endpoint {
   mutable std::mutex mutex_;
   std::vector<detail::mailbox_ref> boxes_;
   std::atomic<std::uint64_t> version_{1};
+  std::mutex pulse_mutex_;
+  std::vector<pulse> pulses_;
+  std::atomic<duration::rep> due_{time_point::max().time_since_epoch().count()};
   detail::pubsub_ref others_{};
   std::atomic<std::uint64_t> unsent_{0};
   std::mutex listening_mutex_;

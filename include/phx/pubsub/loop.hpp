@@ -319,6 +319,8 @@ inline loop::~loop() {
 inline time_point loop::run(time_point now) noexcept {
   in_run_ = true;
   enter(now);
+  // First: what it publishes is in the mailbox already.
+  if (everywhere_ != nullptr && everywhere_->due() <= now_) everywhere_->beat(now_);
   box_->take(inbox_);
   while (detail::mail* const m = inbox_.pop()) handle(m);
   run_timers();
@@ -339,6 +341,8 @@ inline time_point loop::next_time() const noexcept {
   for (detail::lodger const* l = lodgers_; l != nullptr; l = l->next)
     if (time_point const due = l->due(); due < next) next = due;
   if (slow_ != nullptr && next_look_ < next) next = next_look_;
+  if (everywhere_ != nullptr)
+    if (time_point const due = everywhere_->due(); due < next) next = due < now_ ? now_ : due;
   return next;
 }
 

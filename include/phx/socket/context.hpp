@@ -16,6 +16,7 @@ namespace detail {
 class socket_core;
 struct seat;
 struct refused_context;
+struct watch_access;
 }  // namespace detail
 
 /// A channel's address, what Elixir calls its pid: a value, for any thread, that may outlive channel, socket and loop.
@@ -65,6 +66,7 @@ class channel_id {
  private:
   friend class context;
   friend class joining;
+  friend struct detail::watch_access;
   channel_id(detail::mailbox_ref box, socket_id socket, std::uint32_t number) noexcept
       : box_(std::move(box)), socket_(socket), number_(number) {}
 
@@ -220,6 +222,7 @@ class joining {
  private:
   friend class detail::socket_core;
   friend struct detail::refused_context;
+  friend struct detail::watch_access;
   joining(detail::socket_core& who, detail::seat& channel) noexcept : who_(who), channel_(channel) {}
   detail::socket_core& who_;
   detail::seat& channel_;
@@ -263,6 +266,7 @@ class context {
  private:
   friend class detail::socket_core;
   friend struct detail::refused_context;
+  friend struct detail::watch_access;
   context(loop& here, detail::socket_core* who, detail::seat& channel, message const* in) noexcept
       : loop_(here), who_(who), channel_(channel), in_(in) {}
   loop& loop_;

@@ -77,6 +77,36 @@ class Client {
     channel.onClose(() => { channel.closes++; });
     return channel.join().receive('ok', () => { channel.joins++; });
   }
+  // A channel with the client's own idea of who is on it. Metas are noted without their refs.
+  present(socket, topic, params) {
+    const channel = socket.channel(topic, params);
+    const { Presence } = this.phoenix;
+    // 1.2 and 1.3 do not notice that a diff brings what the state had: their lists may have a meta twice until it goes.
+    const once = (metas) => metas.filter((m, i) => this.minor >= 4 || metas.findIndex((n) => n.phx_ref === m.phx_ref) === i);
+    const plain = (entry) => once(entry?.metas ?? []).map(({ phx_ref, phx_ref_prev, ...meta }) => meta);
+    const it = { channel, joins: [], leaves: [], state: {} };
+    const onJoin = (key, current, joined) => { it.joins.push([key, current ? plain(current) : null, plain(joined)]); };
+    const onLeave = (key, current, left) => { it.leaves.push([key, plain(current), plain(left)]); };
+    if (this.minor >= 4) {
+      const presence = new Presence(channel);
+      presence.onJoin(onJoin);
+      presence.onLeave(onLeave);
+      it.now = () => presence.state;
+    } else {
+      // They have the functions only, and put nothing off: the state has to come first.
+      let told = false;
+      channel.on('presence_state', (s) => { told = true; it.state = Presence.syncState(it.state, s, onJoin, onLeave) ?? it.state; });
+      channel.on('presence_diff', (d) => {
+        if (!told) throw new Error('a diff came before the state');
+        it.state = Presence.syncDiff(it.state, d, onJoin, onLeave) ?? it.state;
+      });
+      it.now = () => it.state;
+    }
+    it.keys = () => Object.keys(it.now()).sort().join(' ');
+    it.metas = (key) => plain(it.now()[key]);
+    this.join(channel);
+    return it;
+  }
   done() { for (const s of this.open) s.disconnect(); this.open = []; }
 }
 
@@ -221,6 +251,44 @@ const checks = [
     s.conn.terminate();
     await until('the rejoin', () => s.opens === 2 && channel.joins === 2);
     same('code', s.codes, [1006]);
+  } },
+  { name: 'presence: the state, then who comes, changes and goes, with onJoin and onLeave', polls: never, run: async (c, topic) => {
+    const at = topic.replace('room:', 'presence:');
+    const [a, a2, b] = [await c.socket(), await c.socket(), await c.socket()];
+    const ann = c.present(a, at, { key: 'ann', meta: { on: 'desk' } });
+    await until('she sees herself', () => ann.keys() === 'ann');
+    const bob = c.present(b, at, { key: 'bob' });
+    await until('he comes', () => ann.keys() === 'ann bob' && bob.keys() === 'ann bob');
+    same('onJoin', ann.joins.at(-1), ['bob', null, [{}]]);
+    const phone = c.present(a2, at, { key: 'ann', meta: { on: 'phone' } });
+    await until('her second device', () => ann.metas('ann').length === 2 && bob.metas('ann').length === 2);
+    // Before 1.6 onJoin is given all metas, those that were there too.
+    same('onJoin', bob.joins.at(-1), ['ann', [{ on: 'desk' }], c.minor < 6 ? [{ on: 'desk' }, { on: 'phone' }] : [{ on: 'phone' }]]);
+    same('update', await answer(bob.channel.push('update', { on: 'bus' })), ['ok', {}]);
+    await until('he changes', () => ann.metas('bob')[0]?.on === 'bus');
+    same('one meta of his', ann.metas('bob').length, 1);
+    same('onLeave', ann.leaves.at(-1), ['bob', [{ on: 'bus' }], [{}]]);
+    const [status, listed] = await answer(ann.channel.push('list', {}));
+    same('list', [status, Object.keys(listed).sort()], ['ok', ['ann', 'bob']]);
+    phone.channel.leave();
+    await until('her second device is gone', () => ann.metas('ann').length === 1 && bob.metas('ann').length === 1);
+    same('onLeave', bob.leaves.at(-1), ['ann', [{ on: 'desk' }], [{ on: 'phone' }]]);
+    same('untrack', await answer(ann.channel.push('untrack', {})), ['ok', {}]);
+    await until('she is not there any more, and sees who is', () => ann.keys() === 'bob' && bob.keys() === 'bob');
+    b.conn.terminate();
+    await until('he is lost', () => ann.leaves.at(-1)[0] === 'bob' && ann.leaves.at(-1)[1].length === 0);
+    await until('and back', () => ann.keys() === 'bob' && bob.keys() === 'bob');
+    same('once', [ann.metas('bob').length, bob.metas('bob').length], [1, 1]);
+  } },
+  { name: 'presence: nobody comes under a key that breaks objects', run: async (c, topic) => {
+    const at = topic.replace('room:', 'presence:');
+    const ann = c.present(await c.socket(), at, { key: 'ann' });
+    await until('she sees herself', () => ann.keys() === 'ann');
+    const proto = c.present(await c.socket(), at, { key: '__proto__' });
+    await until('its state', () => proto.keys() === 'ann');
+    same('update', await answer(proto.channel.push('update', { a: 1 })), ['error', { reason: 'a key that breaks JavaScript objects' }]);
+    const bob = c.present(await c.socket(), at, { key: 'bob' });
+    await until('others come', () => ann.keys() === 'ann bob' && proto.keys() === 'ann bob' && bob.keys() === 'ann bob');
   } },
   { name: 'binary: a push and its answer', from: 5, polls: never, run: async (c, topic) => {
     const channel = await c.joined(await c.socket(), topic);

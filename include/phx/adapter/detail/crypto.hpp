@@ -114,16 +114,16 @@ class secret {
 [[nodiscard]] inline std::optional<std::string> verified_message(std::string_view key, std::string_view token) {
   std::string_view rest = token;
   std::string_view const header = next_part(rest, '.');
-  std::size_t const dot = rest.find('.');
-  if (dot == std::string_view::npos || rest.find('.', dot + 1) != std::string_view::npos) return std::nullopt;
+  std::size_t const point = rest.find('.');
+  if (point == std::string_view::npos || rest.find('.', point + 1) != std::string_view::npos) return std::nullopt;
   std::optional<key_digest> how;
   for (key_digest const d : {key_digest::sha256, key_digest::sha384, key_digest::sha512})
     if (header == protected_header(d)) how = d;
   if (!how) return std::nullopt;
-  std::optional<std::string> const theirs = from_base64url(rest.substr(dot + 1));
-  std::optional<std::string> const ours = mac_of(key, token.substr(0, header.size() + 1 + dot), *how);
+  std::optional<std::string> const theirs = from_base64url(rest.substr(point + 1));
+  std::optional<std::string> const ours = mac_of(key, token.substr(0, header.size() + 1 + point), *how);
   if (!theirs || !ours || !same_secret(*theirs, *ours)) return std::nullopt;
-  return from_base64url(rest.substr(0, dot));
+  return from_base64url(rest.substr(0, point));
 }
 
 // ---- MessageEncryptor: "XCP." iv, tag and ciphertext: XChaCha20-Poly1305, which OpenSSL has only with a short nonce

@@ -32,6 +32,14 @@ enum class mail_kind : std::uint8_t {
   inbound,    // a message held for a pending join: its six texts
   drain,      // count, and two durations in nanoseconds
   lodger,     // for what lives on the loop beside its sockets: slot is its number, the rest its own business
+  watch,      // an end_watch, for one channel
+};
+
+/// Somebody who wants to know when a channel's life is over, whatever its end was. It is called once, by the loop when the channel
+/// has been told, or by whoever finds that there is no such channel (any more, or no such loop); then it is not used again.
+struct end_watch {
+  end_watch* next = nullptr;
+  void (*ended)(end_watch*, exit_reason) noexcept = nullptr;
 };
 
 /// One thing to be done. Addressed by value: slot and generation name the socket, number the life of one of its channels.
@@ -46,6 +54,7 @@ struct mail {
   exit_reason reason = exit_reason::normal;
   phx::status status = phx::status::ok;
   phx::payload payload{};
+  end_watch* watch = nullptr;
   std::int64_t numbers[3] = {};
   std::uint32_t sizes[texts] = {};
 
@@ -89,8 +98,10 @@ struct mail {
   static void free(mail* m) noexcept {
     std::size_t const size = m->total();
     auto const how = m->release;
+    end_watch* const unmet = m->watch;
     m->~mail();
     how(m, size);
+    if (unmet != nullptr) unmet->ended(unmet, exit_reason::closed);
   }
 };
 

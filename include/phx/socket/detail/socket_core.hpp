@@ -50,6 +50,7 @@ struct alignas(std::max_align_t) seat : member {
   std::uint32_t held = 0;
   std::size_t held_bytes = 0;
   mail_queue waiting{};
+  end_watch* watches = nullptr;
 
   [[nodiscard]] void* channel() noexcept { return this + 1; }
   /// What stamps this channel's pushes and replies: the join's ref where the join_ref was null (protocol 5, notes).
@@ -647,6 +648,10 @@ class socket_core : public client {
           finish(s, said.why_);
         break;
       }
+      case mail_kind::watch:
+        m.watch->next = s.watches;
+        s.watches = std::exchange(m.watch, nullptr);
+        break;
       case mail_kind::verdict:
         if (pending) decided(s, m.granted, m.payload);
         break;
@@ -738,6 +743,7 @@ class socket_core : public client {
   }
   /// The dispatcher's only notice.
   void told(seat& s, exit_reason why) noexcept {
+    s.why = why;
     s.waiting.clear();
     tell({.what = noted::channel_ended, .topic = s.on->text(), .exit = why});
     if (!s.handed_over) return;
@@ -834,6 +840,10 @@ class socket_core : public client {
   }
   void give_back(seat* s) noexcept { give_back(*loop_, s); }
   static void give_back(loop& l, seat* s) noexcept {
+    while (end_watch* const w = s->watches) {
+      s->watches = w->next;
+      w->ended(w, s->why);
+    }
     loop_access::topics(l).unuse(s->on);
     if (s->handed_over) s->ops->destroy(s->channel());
     std::size_t const size = s->size;
@@ -932,6 +942,38 @@ inline channel_id joining::id() const noexcept {
 }
 
 namespace detail {
+/// For presence: to hear of a channel's end.
+struct watch_access {
+  struct address {
+    void const* loop;
+    std::uint32_t slot, generation, number;
+    [[nodiscard]] friend auto operator<=>(address const&, address const&) = default;
+  };
+  [[nodiscard]] static address of(channel_id const& c) noexcept {
+    return {c.box_.get(), c.socket_.slot, c.socket_.generation, c.number_};
+  }
+  /// Inside the loop.
+  static void watch(context& here, end_watch* w) noexcept { add(here.channel_, w); }
+  static void watch(joining& here, end_watch* w) noexcept { add(here.channel_, w); }
+  /// From any thread. It may be called before this returns. @return false: there was no memory, it will never be called.
+  [[nodiscard]] static bool watch(channel_id const& c, end_watch* w) noexcept {
+    if (!c.box_) {
+      w->ended(w, exit_reason::closed);
+      return true;
+    }
+    mail* const m = c.make(mail_kind::watch, {});
+    if (m == nullptr) return false;
+    m->watch = w;
+    (void)c.box_->post(m, false);
+    return true;
+  }
+
+ private:
+  static void add(seat& s, end_watch* w) noexcept {
+    w->next = s.watches;
+    s.watches = w;
+  }
+};
 /// A message of a channel to itself, now or after a while.
 inline send_status self_send(loop& here, socket_id socket, std::uint32_t number, duration delay, std::string_view event,
                              payload const& what) noexcept {

@@ -1,0 +1,585 @@
+#include <phx/presence/presence.hpp>
+
+#include <phx/testing/conversation.hpp>
+
+#include "../support/bus.hpp"
+
+#include <doctest/doctest.h>
+
+#include <thread>
+
+namespace {
+
+using namespace std::chrono_literals;
+using phx::errc;
+
+/// Tracks itself under the key of its join, and does what it is told.
+struct room {
+  explicit room(phx::presence& w) : who(&w) {}
+  phx::presence* who;
+  std::string key{};
+
+  phx::join_result join(phx::joining& here, phx::message const& in) {
+    phx::json::cursor c(in.payload.raw(), 8);
+    std::string_view name, value;
+    if (c.take('{') && c.value(name) && c.take(':') && c.value(value)) key = value.substr(1, value.size() - 2);
+    (void)here.send("joined");
+    return phx::join_result::ok();
+  }
+  phx::outcome handle_info(phx::context& here, phx::message const&) {
+    if (!key.empty()) (void)who->track(here, key);
+    here.push("presence_state", who->list(here.topic()));
+    return phx::outcome::noreply();
+  }
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "track") return said(who->track(here, key, in.payload));
+    if (in.event == "also") return said(who->track(here, "also", in.payload));
+    if (in.event == "proto") return said(who->track(here, "__proto__", in.payload));
+    if (in.event == "update") return said(who->update(here, key, in.payload));
+    if (in.event == "untrack") return who->untrack(here, key), phx::outcome::reply();
+    if (in.event == "untrack_all") return who->untrack(here), phx::outcome::reply();
+    if (in.event == "list") return phx::outcome::reply(who->list(here.topic()));
+    if (in.event == "get") return phx::outcome::reply(who->get_by_key(here.topic(), key));
+    if (in.event == "stop") return phx::outcome::stop();
+    return phx::outcome::stop(phx::exit_reason::error);
+  }
+  static phx::outcome said(phx::result<std::string> const& r) {
+    if (r) return phx::outcome::reply(phx::payload::json("{\"ref\":\"" + *r + "\"}"));
+    return phx::outcome::reply(phx::status::error, phx::presence::reason(r.error().code));
+  }
+};
+
+/// phx_refs by the order in which they were first seen: R1, R2 ...
+class refs {
+ public:
+  std::string operator()(std::string text) {
+    for (std::size_t at = 0; (at = text.find("\"phx_ref", at)) != std::string::npos;) {
+      at = text.find(":\"", at) + 2;
+      std::string const ref = text.substr(at, 16);
+      REQUIRE(text[at + 16] == '"');
+      std::size_t n = 0;
+      while (n < seen_.size() && seen_[n] != ref) ++n;
+      if (n == seen_.size()) seen_.push_back(ref);
+      text.replace(at, 16, "R" + std::to_string(n + 1));
+    }
+    return text;
+  }
+
+ private:
+  std::vector<std::string> seen_;
+};
+
+phx::presence_options as_phoenix() {
+  phx::presence_options how;
+  how.linger = how.batch = phx::duration::zero();
+  how.start = 1;
+  return how;
+}
+
+/// One node.
+struct house {
+  explicit house(phx::presence_options how = as_phoenix(), std::size_t loops = 1) : who(std::move(how)) {
+    app.channel("room:*", [this](phx::router<>::session_type const&) { return room(who); });
+    server.emplace(app, patient(), loops);
+    who.start(server->endpoint());
+  }
+  house(support::bus::node& others, phx::presence_options how) : who(std::move(how)) {
+    app.channel("room:*", [this](phx::router<>::session_type const&) { return room(who); });
+    server.emplace(app, patient());
+    server->endpoint().attach(others);
+    who.start(server->endpoint());
+  }
+  phx::testing::channel_client join(std::string const& key, std::size_t loop = 0) {
+    return server->connect({}, loop).join("room:a", "{\"key\":\"" + key + "\"}");
+  }
+  /// Somebody who is not in the list, and has seen it.
+  phx::testing::channel_client watch() {
+    auto w = join("");
+    CHECK(w.expect_push("presence_state"));
+    return w;
+  }
+  /// Its clients may be silent for as long as a test likes.
+  static phx::mount patient() {
+    phx::mount m;
+    m.bounds.idle = phx::duration::zero();
+    return m;
+  }
+  std::string list() { return std::string(who.list("room:a").raw()); }
+
+  phx::presence who;
+  phx::router<> app{};
+  std::optional<phx::testing::server<phx::router<>>> server{};
+};
+
+std::string diff(phx::testing::channel_client& c, refs& as) {
+  auto const d = c.expect_broadcast("presence_diff");
+  return d ? as(*d) : "none";
+}
+std::string state(phx::testing::channel_client& c, refs& as) {
+  auto const d = c.expect_push("presence_state");
+  return d ? as(*d) : "none";
+}
+
+}  // namespace
+
+TEST_CASE("presence: a channel is told who is there, then that it came; others that it came") {
+  house h;
+  refs as;
+  auto ann = h.join("ann");
+  CHECK(as(ann.rest().at(0)) == R"(presence_state {"ann":{"metas":[{"phx_ref":"R1"}]}})");
+  CHECK(as(ann.rest().at(1)) == R"(presence_diff {"joins":{"ann":{"metas":[{"phx_ref":"R1"}]}},"leaves":{}})");
+  auto bob = h.join("bob");
+  CHECK(state(bob, as) == R"({"ann":{"metas":[{"phx_ref":"R1"}]},"bob":{"metas":[{"phx_ref":"R2"}]}})");
+  (void)ann.expect_broadcast("presence_diff");
+  CHECK(diff(ann, as) == R"({"joins":{"bob":{"metas":[{"phx_ref":"R2"}]}},"leaves":{}})");
+}
+
+TEST_CASE("presence: one key may be many channels") {
+  house h;
+  refs as;
+  auto desk = h.join("ann"), phone = h.join("ann");
+  CHECK(as(h.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"},{"phx_ref":"R2"}]}})");
+  (void)diff(desk, as);
+  CHECK(diff(desk, as) == R"({"joins":{"ann":{"metas":[{"phx_ref":"R2"}]}},"leaves":{}})");
+  CHECK(phone.leave());
+  CHECK(diff(desk, as) == R"({"joins":{},"leaves":{"ann":{"metas":[{"phx_ref":"R2"}]}}})");
+  CHECK(as(h.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
+}
+
+TEST_CASE("presence: an update is one diff, and names what it replaced from then on") {
+  house h;
+  refs as;
+  auto ann = h.join("ann");
+  (void)diff(ann, as);
+  CHECK(ann.call("update", R"({ "on" : "watch", "phx_ref":"mine", "n":[1, 2] })")->ok());
+  CHECK(diff(ann, as) ==
+        R"({"joins":{"ann":{"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","on":"watch","n":[1, 2]}]}},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
+  CHECK(as(ann.call("get")->response) == R"({"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","on":"watch","n":[1, 2]}]})");
+  CHECK(ann.call("untrack")->ok());
+  CHECK(diff(ann, as) ==
+        R"({"joins":{},"leaves":{"ann":{"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","on":"watch","n":[1, 2]}]}}})");
+  CHECK(ann.call("get")->response == "[]");
+  CHECK(ann.call("untrack")->ok());
+  auto const no = ann.call("update");
+  CHECK(no->status == "error");
+  CHECK(no->response == R"({"reason":"nopresence"})");
+}
+
+TEST_CASE("presence: an entry goes with its channel, whatever ends it") {
+  house h;
+  refs as;
+  auto watcher = h.watch();
+  auto const gone = [&] {
+    (void)watcher.expect_broadcast("presence_diff");
+    auto const d = watcher.expect_broadcast("presence_diff");
+    return d && d->starts_with(R"({"joins":{},"leaves":{"ann")") && h.list() == "{}";
+  };
+  SUBCASE("it leaves") {
+    CHECK(h.join("ann").leave());
+    CHECK(gone());
+  }
+  SUBCASE("it stops") {
+    auto ann = h.join("ann");
+    ann.push("stop");
+    CHECK(gone());
+  }
+  SUBCASE("it crashes") {
+    auto ann = h.join("ann");
+    ann.push("crash");
+    CHECK(ann.expect_error());
+    CHECK(gone());
+  }
+  SUBCASE("its connection is lost") {
+    auto socket = h.server->connect();
+    (void)socket.join("room:a", R"({"key":"ann"})");
+    socket.disconnect(phx::lost::error);
+    CHECK(gone());
+  }
+  SUBCASE("its connection is closed by the server") {
+    auto socket = h.server->connect();
+    (void)socket.join("room:a", R"({"key":"ann"})");
+    socket.send("no JSON");
+    CHECK(socket.close_code() == 1011);
+    CHECK(gone());
+  }
+  SUBCASE("it is killed from outside, by its address") {
+    auto ann = h.join("ann");
+    h.server->endpoint().drain({});
+    h.server->settle();
+    CHECK(h.list() == "{}");
+  }
+}
+
+TEST_CASE("presence: a channel that replaces another one takes its place in the list") {
+  house h;
+  auto watcher = h.watch();
+  auto socket = h.server->connect();
+  refs as;
+  (void)socket.join("room:a", R"({"key":"ann"})");
+  CHECK(diff(watcher, as) == R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]}},"leaves":{}})");
+  (void)socket.join("room:a", R"({"key":"ann"})");
+  CHECK(diff(watcher, as) ==
+        R"({"joins":{"ann":{"metas":[{"phx_ref":"R2"}]}},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
+  CHECK(as(h.list()) == R"({"ann":{"metas":[{"phx_ref":"R2"}]}})");
+}
+
+TEST_CASE("presence: keys that break JavaScript objects are refused, and nothing is told") {
+  for (std::string const key : {"__proto__", "constructor", "prototype", "toString", "hasOwnProperty"}) {
+    house h;
+    auto ann = h.join(key);
+    CHECK(ann.expect_push("presence_state") == "{}");
+    auto const no = ann.call("track");
+    REQUIRE(no);
+    CHECK(no->response == R"({"reason":"a key that breaks JavaScript objects"})");
+    CHECK(ann.rest().empty());
+    CHECK(h.list() == "{}");
+  }
+  auto how = as_phoenix();
+  how.any_key = true;
+  house h(how);
+  refs as;
+  auto ann = h.join("__proto__");
+  CHECK(state(ann, as) == R"({"__proto__":{"metas":[{"phx_ref":"R1"}]}})");
+}
+
+TEST_CASE("presence: what track refuses, the channel survives") {
+  auto how = as_phoenix();
+  how.meta = 20;
+  how.key = 8;
+  how.tracks = 2;
+  house h(how);
+  auto ann = h.join("ann");
+  (void)ann.rest();
+  CHECK(ann.call("track")->response == R"({"reason":"the channel is tracked under this key already"})");
+  CHECK(ann.call("also", R"({"text":"0123456789"})")->response == R"({"reason":"a meta larger than presence_options::meta"})");
+  CHECK(ann.call("also", "[]")->response ==
+        R"({"reason":"the payload of a push or broadcast must be a JSON object or bytes"})");
+  CHECK(ann.call("also", R"({"t":"012345678901"})")->ok());  // twenty bytes
+  CHECK(ann.call("proto")->status == "error");
+  CHECK(ann.call("untrack_all")->ok());
+  CHECK(h.list() == "{}");
+  CHECK(ann.call("track")->ok());
+  CHECK(h.join("ninebytes").call("track")->response ==
+        R"({"reason":"a topic, event or ref longer than limits::name"})");
+}
+
+TEST_CASE("presence: a connection has so many entries and no more, all its channels together") {
+  auto how = as_phoenix();
+  how.tracks = 2;
+  house h(how);
+  auto socket = h.server->connect();
+  auto a = socket.join("room:a", R"({"key":"ann"})"), b = socket.join("room:b", R"({"key":"ann"})");
+  CHECK(a.call("also")->response == R"({"reason":"a limit was reached"})");
+  CHECK(b.leave());
+  CHECK(a.call("also")->ok());
+  auto other = h.server->connect().join("room:b", R"({"key":"ann"})");
+  CHECK(other.call("also")->ok());
+}
+
+TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays for a while") {
+  auto how = as_phoenix();
+  how.linger = 3s;
+  house h(how);
+  refs as;
+  auto watcher = h.watch();
+  auto socket = h.server->connect();
+  (void)socket.join("room:a", R"({"key":"ann"})");
+  (void)diff(watcher, as);
+  h.server->advance(1h);
+  SUBCASE("lost: three seconds") {
+    socket.disconnect(phx::lost::error);
+    h.server->advance(2900ms);
+    CHECK(watcher.rest().empty());
+    CHECK(as(h.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
+    h.server->advance(200ms);
+    CHECK(diff(watcher, as) == R"({"joins":{},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
+  }
+  SUBCASE("lost and back with the same meta: nothing has happened") {
+    socket.disconnect(phx::lost::normal);
+    h.server->advance(2s);
+    auto again = h.join("ann");
+    CHECK(state(again, as) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
+    h.server->advance(10s);
+    CHECK(watcher.rest().empty());
+    CHECK(again.rest().empty());
+    CHECK(again.leave());
+    CHECK(diff(watcher, as) == R"({"joins":{},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
+  }
+  SUBCASE("lost and back with another meta: an update") {
+    socket.disconnect();
+    auto again = h.join("");
+    CHECK(h.who.track(phx::channel_id{}, "room:a", "ann", phx::payload::json(R"({"n":2})")));  // no such channel: lost at once
+    h.server->settle();
+    CHECK(diff(watcher, as) ==
+          R"({"joins":{"ann":{"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","n":2}]}},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
+    h.server->advance(3100ms);
+    CHECK(diff(watcher, as) == R"({"joins":{},"leaves":{"ann":{"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","n":2}]}}})");
+  }
+  SUBCASE("left: at once") {
+    auto bob = h.join("bob");
+    (void)diff(watcher, as);
+    CHECK(bob.leave());
+    CHECK(diff(watcher, as) == R"({"joins":{},"leaves":{"bob":{"metas":[{"phx_ref":"R2"}]}}})");
+  }
+  SUBCASE("replaced by a rejoin: nothing has happened") {
+    (void)socket.join("room:a", R"({"key":"ann"})");
+    h.server->advance(10s);
+    CHECK(watcher.rest().empty());
+  }
+}
+
+TEST_CASE("presence: what happens within a window is one diff") {
+  auto how = as_phoenix();
+  how.batch = 100ms;
+  house h(how);
+  refs as;
+  auto watcher = h.watch();
+  auto ann = h.join("ann");
+  h.server->advance(50ms);
+  auto bob = h.join("bob");
+  auto brief = h.join("");
+  CHECK(h.who.track(phx::channel_id{}, "room:a", "brief"));  // there is no such channel: it came and went
+  h.server->advance(49ms);
+  CHECK(watcher.rest().empty());
+  h.server->advance(1ms);
+  CHECK(diff(watcher, as) ==
+        R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]},"bob":{"metas":[{"phx_ref":"R2"}]}},"leaves":{}})");
+  h.server->advance(10s);
+  CHECK(watcher.rest().empty());
+}
+
+TEST_CASE("presence: who was given the state within a window is told of the leave too") {
+  auto how = as_phoenix();
+  how.batch = 100ms;
+  house h(how);
+  refs as;
+  auto watcher = h.watch();
+  auto ann = h.join("ann");
+  auto late = h.join("");
+  CHECK(state(late, as) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
+  CHECK(ann.leave());
+  h.server->advance(100ms);
+  CHECK(diff(late, as) == R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]}},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
+}
+
+TEST_CASE("presence: a diff reaches the clients of every loop") {
+  house h(as_phoenix(), 3);
+  refs as;
+  auto a = h.join("", 0), b = h.join("", 1), c = h.join("", 2);
+  auto ann = h.join("ann", 1);
+  for (auto* const one : {&a, &b, &c}) CHECK(diff(*one, as) == R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]}},"leaves":{}})");
+  CHECK(h.who.counts().diffs == 1);
+}
+
+TEST_CASE("presence: fetch adds to entries, once for each diff") {
+  house h;
+  int calls = 0;
+  h.who.fetch([&](std::string_view topic, phx::payload const& entries) {
+    ++calls;
+    CHECK(topic == "room:a");
+    std::string text(entries.raw());
+    for (std::size_t at = 0; (at = text.find("\"metas\"", at)) != std::string::npos; at += 20) text.insert(at, R"("user":"u",)");
+    return phx::payload::json(text);
+  });
+  refs as;
+  auto watcher = h.watch(), other = h.watch();
+  calls = 0;
+  auto ann = h.join("ann");
+  CHECK(calls == 2);  // her list, the joins
+  CHECK(diff(watcher, as) == R"({"joins":{"ann":{"user":"u","metas":[{"phx_ref":"R1"}]}},"leaves":{}})");
+  CHECK(state(ann, as) == R"({"ann":{"user":"u","metas":[{"phx_ref":"R1"}]}})");
+  CHECK(as(ann.call("get")->response) == R"({"user":"u","metas":[{"phx_ref":"R1"}]})");
+}
+
+TEST_CASE("presence: a fetch that fails changes nothing") {
+  house h;
+  h.who.fetch([&](std::string_view, phx::payload const&) { return phx::payload::json("[1]"); });
+  refs as;
+  auto ann = h.join("ann");
+  CHECK(state(ann, as) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
+  CHECK(h.who.counts().fetch_failed == 2);
+#ifdef __cpp_exceptions
+  house thrower;
+  thrower.who.fetch([&](std::string_view, phx::payload const&) -> phx::payload { throw std::runtime_error("no"); });
+  auto bob = thrower.join("bob");
+  CHECK(state(bob, as) == R"({"bob":{"metas":[{"phx_ref":"R1"}]}})");
+#endif
+}
+
+TEST_CASE("presence: handle_metas hears of each diff after it is out, and may track") {
+  house h;
+  std::vector<std::string> heard;
+  refs as;
+  h.who.handle_metas([&](phx::presence_change const& c) {
+    heard.push_back(as(std::string(c.topic) + ' ' + std::string(c.joins.raw()) + ' ' + std::string(c.leaves.raw()) + ' ' +
+                       std::string(c.present.raw())));
+    if (heard.size() == 1) CHECK(h.who.track(phx::channel_id{}, "room:b", "echo"));
+  });
+  auto bob = h.join("bob");
+  CHECK(heard.at(0) == R"(room:a {"bob":{"metas":[{"phx_ref":"R1"}]}} {} {"bob":{"metas":[{"phx_ref":"R1"}]}})");
+  CHECK(bob.leave());
+  CHECK(heard.back() == R"(room:a {} {"bob":{"metas":[{"phx_ref":"R1"}]}} {})");
+}
+
+TEST_CASE("presence: update with a function of what was there") {
+  house h;
+  refs as;
+  struct counter {
+    phx::presence* who;
+    phx::outcome handle_in(phx::context& here, phx::message const& in) {
+      if (in.event == "track") return room::said(who->track(here, "k", in.payload));
+      return room::said(who->update(here, "k", [](phx::payload const& old) {
+        return phx::payload::json("{\"was\":" + std::string(old.raw()) + "}");
+      }));
+    }
+  };
+  phx::router<> app;
+  app.channel("count:*", [&](phx::router<>::session_type const&) { return counter{&h.who}; });
+  phx::testing::server server(app);
+  phx::presence who(server.endpoint(), as_phoenix());
+  h.who.handle_metas([](phx::presence_change const&) {});
+  auto ann = server.connect().join("count:a");
+  CHECK(ann.call("more")->response == R"({"reason":"nopresence"})");
+  CHECK(ann.call("track", R"({"n":1})")->ok());
+  CHECK(ann.call("more")->ok());
+  CHECK(as(std::string(h.who.list("count:a").raw())) ==
+        R"({"k":{"metas":[{"phx_ref":"R1","phx_ref_prev":"R2","was":{"n":1}}]}})");
+}
+
+TEST_CASE("presence: whether it or the endpoint goes first is all one") {
+  {
+    house h;
+    auto ann = h.join("ann");
+    h.server.reset();  // the sockets, the loops, the endpoint
+    CHECK(h.list() == R"({})");
+    CHECK(h.who.track(phx::channel_id{}, "room:a", "k").error().code == errc::already_closed);
+  }
+  phx::router<> app;
+  std::optional<phx::presence> who;
+  who.emplace(as_phoenix());
+  CHECK(who->track(phx::channel_id{}, "room:a", "k").error().code == errc::already_closed);
+  CHECK(who->list("room:a").raw() == "{}");
+  app.channel("room:*", [&](phx::router<>::session_type const&) { return room(*who); });
+  phx::testing::server server(app);
+  who->start(server.endpoint());
+  auto socket = server.connect();
+  (void)socket.join("room:a", R"({"key":"ann"})");
+  who.reset();
+  socket.disconnect();
+  server.advance(1h);
+}
+
+// ---- several nodes
+
+TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
+  support::bus wire;
+  support::bus::node north(wire, "north"), south(wire, "south");
+  auto how = as_phoenix();
+  house a(north, how), b(south, how);
+  auto const pass = [&](phx::duration d) {
+    for (phx::duration t{}; t < d; t += 100ms) {
+      a.server->advance(100ms);
+      b.server->advance(100ms);
+    }
+  };
+  refs as;
+  auto ann = a.join("ann");
+  auto bob = b.join("bob");
+  pass(4s);
+  CHECK(a.who.nodes() == 2);
+  CHECK(b.who.nodes() == 2);
+  CHECK(as(a.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]},"bob":{"metas":[{"phx_ref":"R2"}]}})");
+  CHECK(as(b.list()) == as(a.list()));
+  CHECK(state(ann, as) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
+  CHECK(diff(ann, as) == R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]}},"leaves":{}})");
+  CHECK(diff(ann, as) == R"({"joins":{"bob":{"metas":[{"phx_ref":"R2"}]}},"leaves":{}})");
+  CHECK(ann.rest().empty());
+
+  CHECK(bob.call("update", R"({"n":1})")->ok());
+  pass(2s);
+  CHECK(diff(ann, as) ==
+        R"({"joins":{"bob":{"metas":[{"phx_ref":"R3","phx_ref_prev":"R2","n":1}]}},"leaves":{"bob":{"metas":[{"phx_ref":"R2"}]}}})");
+
+  // It falls silent: its entries leave; it is heard again: they are back.
+  south.answer = phx::send_status::dropped;
+  pass(31s);
+  CHECK(a.who.nodes() == 1);
+  CHECK(as(a.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
+  CHECK(diff(ann, as) == R"({"joins":{},"leaves":{"bob":{"metas":[{"phx_ref":"R3","phx_ref_prev":"R2","n":1}]}}})");
+  CHECK(bob.call("update", R"({"n":2})")->ok());
+  pass(2s);
+  CHECK(b.who.counts().unsent > 0);
+  south.answer = phx::send_status::ok;
+  pass(20s);
+  CHECK(as(a.list()) == as(b.list()));
+  CHECK(as(a.list()).find(R"("phx_ref_prev":"R3","n":2)") != std::string::npos);
+
+  // Garbage on its topic is skipped and counted.
+  phx::broadcast const text{"phx_presence:presence", "tracker", phx::payload::json(R"({"a":1})"), {}};
+  phx::broadcast const bytes{"phx_presence:presence", "tracker", phx::payload::binary("PT1\1\1x"), {}};
+  CHECK(south.broadcast(text) == phx::send_status::ok);
+  CHECK(south.broadcast(bytes) == phx::send_status::ok);
+  CHECK(a.who.counts().nodes.garbage == 2);
+  CHECK(as(a.list()) == as(b.list()));
+
+  // An orderly end is noticed at once.
+  b.server.reset();
+  pass(0s);
+  a.server->settle();
+  CHECK(a.who.nodes() == 1);
+  CHECK(as(a.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
+}
+
+TEST_CASE("presence: several threads track, list and end at once, and nobody is left over") {
+  struct waker {
+    void wake() noexcept { woken.store(true, std::memory_order_release); }
+    std::atomic<bool> woken{true};
+  };
+  auto how = as_phoenix();
+  how.tracks = 1'000;
+  phx::endpoint everywhere;
+  phx::presence who(everywhere, how);
+  phx::router<> app;
+  app.channel("room:*", [&](phx::router<>::session_type const&) { return room(who); });
+  phx::mount const at{};
+  std::atomic<int> done{0};
+  std::atomic<std::uint64_t> state_bytes{0};
+  auto const work = [&](int number) {
+    waker w;
+    phx::loop here(everywhere, w);
+    phx::testing::recorder wire;
+    {
+      phx::admission<phx::router<>::session_type> in{};
+      in.serializer = phx::choose(at.offered(), "2.0.0");
+      in.session.emplace();
+      in.bounds = &at.bounds;
+      phx::time_point now{1h};
+      phx::socket<phx::testing::recorder::transport_type, phx::router<>> s(here, app, std::move(in), wire.transport(), now);
+      for (int i = 0; i < 50; ++i) {
+        now += 1ms;
+        std::string const n = std::to_string(number), ref = std::to_string(i);
+        std::string const head = "[\"" + ref + "\",\"" + ref + "\",\"room:a\",";
+        (void)s.receive(phx::opcode::text, head + R"("phx_join",{"key":"k)" + n + "\"}]", true, now);
+        (void)here.run(now);
+        (void)s.receive(phx::opcode::text, head + R"("update",{"n":1}])", true, now);
+        (void)s.receive(phx::opcode::text, head + (i % 2 != 0 ? R"("phx_leave",{}])" : R"("list",{}])"), true, now);
+        state_bytes += who.list("room:a").raw().size();
+        (void)here.run(now);
+      }
+      s.gone(phx::lost::normal);
+      (void)here.run(now);
+    }
+    ++done;
+    // Until all are through somebody's diff may still come here.
+    while (done.load() != 3) {
+      (void)here.run(phx::time_point{2h});
+      std::this_thread::yield();
+    }
+  };
+  std::thread one(work, 1), two(work, 2);
+  work(3);
+  one.join();
+  two.join();
+  CHECK(who.list("room:a").raw() == "{}");
+  CHECK(state_bytes > 0);
+}
