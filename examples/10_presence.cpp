@@ -1,6 +1,7 @@
 // Who is here: everybody in a room sees who is in it, on how many devices, and what they are at.
 #include <phx/adapter/blocking.hpp>
 #include <phx/phx.hpp>
+#include <phx/presence/presence.hpp>
 
 #include <cstdio>
 

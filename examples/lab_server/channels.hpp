@@ -9,7 +9,9 @@
 #include "alarms.hpp"
 
 #include <phx/adapter/nlohmann.hpp>
+#include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
+#include <phx/presence/presence.hpp>
 
 #include <array>
 #include <atomic>

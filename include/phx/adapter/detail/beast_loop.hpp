@@ -3,6 +3,7 @@
 // What the connections of the Beast host share: the server's inner part, and its loops, each of them a strand.
 
 #include <phx/adapter/detail/rfc6455.hpp>
+#include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
 
 #include <utility>  // before Asio: Boost 1.74 uses std::exchange and forgets this
