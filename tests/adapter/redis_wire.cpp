@@ -277,6 +277,7 @@ TEST_CASE("redis wire: our own form carries the payload verbatim and takes nothi
   CHECK(h->node == "a");
   CHECK(h->topic == "room:1");
   CHECK(h->event == "e");
+  CHECK(h->key.empty());
   CHECK(h->payload == R"( {"n":1.0e5, "b":12345678901234567890} )");
   CHECK_FALSE(h->only);
   CHECK_FALSE(h->bytes);
@@ -294,11 +295,12 @@ TEST_CASE("redis wire: our own form carries the payload verbatim and takes nothi
   CHECK(with(4, 2));                              // of bytes nothing is asked
 
   std::string direct;
-  REQUIRE(redis_wire::write(direct, true, "b", {"t", "e", phx::payload::binary("\xff"), {}}));
+  REQUIRE(redis_wire::write(direct, true, "b", {"t", "e", phx::payload::binary("\xff"), {}, "EURUSD"}));
   h = redis_wire::read(direct);
   REQUIRE(h);
   CHECK(h->only);
   CHECK(h->bytes);
   CHECK(h->payload == "\xff");
+  CHECK(h->key == "EURUSD");
   CHECK_FALSE(redis_wire::write(direct, true, "b", {std::string(65'536, 't'), "e", phx::payload{}, {}}));
 }

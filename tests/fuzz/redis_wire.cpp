@@ -9,7 +9,7 @@ using namespace phx::detail;
 namespace {
 
 phx::broadcast again(redis_wire::heard const& h) {
-  return {h.topic, h.event, phx::detail::payload_access::borrow(h.payload, h.bytes), {}};
+  return {h.topic, h.event, phx::detail::payload_access::borrow(h.payload, h.bytes), {}, h.key};
 }
 void same(redis_wire::heard const& a, std::optional<redis_wire::heard> const& b) {
   judge::must(b.has_value(), "what was taken is taken again");

@@ -424,7 +424,8 @@ class pubsub {
     bool const mine = h->node == how_.node && (!terms || h->node_is_atom == is_atom(how_.node));
     if (mine != h->only) return;
     ++heard_;
-    send_status const said = here_->deliver({h->topic, h->event, detail::payload_access::borrow(h->payload, h->bytes), {}});
+    send_status const said =
+        here_->deliver({h->topic, h->event, detail::payload_access::borrow(h->payload, h->bytes), {}, h->key});
     if (said == send_status::dropped) ++overrun_;
     held_ = said != send_status::ok && here_->congested();
   }

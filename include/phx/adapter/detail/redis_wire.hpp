@@ -16,26 +16,29 @@ struct heard {
   std::string_view node{};
   bool node_is_atom = false;
   std::string_view topic{}, event{};
+  std::string_view key{};     ///< broadcast::key; Phoenix's form has no room for it
   std::string_view payload{}; ///< JSON text, or bytes
   bool bytes = false;
 };
 
-// ---- ours: "phx" 1, flags, u16 lengths of node, topic and event, u32 length of the payload, then the four. Big-endian,
-// nothing behind. The payload is the JSON text as it was published.
+// ---- ours: "phx" 1, flags, u16 lengths of node, topic, event and key, u32 length of the payload, then the five.
+// Big-endian, nothing behind. The payload is the JSON text as it was published.
 
 inline constexpr std::string_view magic{"phx\x01", 4};
-inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 4;
+inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 2 + 4;
 
 /// @return false if a name is longer than 65,535 bytes.
 [[nodiscard]] inline bool write(std::string& to, bool only, std::string_view node, broadcast const& b) {
   std::string_view const payload = b.payload.raw();
-  if (node.size() > 0xffff || b.topic.size() > 0xffff || b.event.size() > 0xffff || payload.size() > 0xffff'ffff)
+  if (node.size() > 0xffff || b.topic.size() > 0xffff || b.event.size() > 0xffff || b.key.size() > 0xffff ||
+      payload.size() > 0xffff'ffff)
     return false;
   to += magic;
   etf::writer out(to);
   out.byte(static_cast<std::uint8_t>((only ? 1 : 0) | (b.payload.is_binary() ? 2 : 0)));
-  out.u16(node.size()), out.u16(b.topic.size()), out.u16(b.event.size()), out.u32(payload.size());
-  to += node, to += b.topic, to += b.event, to += payload;
+  out.u16(node.size()), out.u16(b.topic.size()), out.u16(b.event.size()), out.u16(b.key.size());
+  out.u32(payload.size());
+  to += node, to += b.topic, to += b.event, to += b.key, to += payload;
   return true;
 }
 
@@ -47,15 +50,17 @@ inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 4;
     return n;
   };
   auto const flags = static_cast<unsigned char>(in[4]);
-  std::size_t const node = number(5, 2), topic = number(7, 2), event = number(9, 2), payload = number(11, 4);
-  if (flags > 3 || in.size() != head + node + topic + event + payload) return std::nullopt;
+  std::size_t const node = number(5, 2), topic = number(7, 2), event = number(9, 2), key = number(11, 2),
+                    payload = number(13, 4);
+  if (flags > 3 || in.size() != head + node + topic + event + key + payload) return std::nullopt;
   heard h;
   h.only = (flags & 1) != 0;
   h.bytes = (flags & 2) != 0;
   h.node = in.substr(head, node);
   h.topic = in.substr(head + node, topic);
   h.event = in.substr(head + node + topic, event);
-  h.payload = in.substr(head + node + topic + event);
+  h.key = in.substr(head + node + topic + event, key);
+  h.payload = in.substr(head + node + topic + event + key);
   if (!json::utf8(h.topic) || !json::utf8(h.event) || (!h.bytes && !json::valid(h.payload))) return std::nullopt;
   return h;
 }
