@@ -38,7 +38,7 @@ class Node {
     this.server.process.kill('SIGKILL');
     await this.server.ended;
   }
-  async join(topic = 'room:1', params = '') {
+  async join(topic = 'room:1', params = '', payload = {}) {
     const c = new Client();
     c.topic = topic;
     c.heard = [];
@@ -46,7 +46,7 @@ class Node {
     c.ws.on('message', (m) => c.on(String(m)));
     c.ws.on('close', (code) => { c.closed = code; }).on('error', () => {});
     await new Promise((r, no) => c.ws.once('open', r).once('error', no));
-    c.send('phx_join', {});
+    c.send('phx_join', payload);
     await until(`${this.name} lets a client join`, () => c.replies === 1);
     return c;
   }
@@ -63,6 +63,18 @@ class Client {
   shout(n) { this.send('shout', { n }); }
   has(n) { return this.heard.some(([event, payload]) => event === 'shout' && payload.n === n); }
   hears(n) { return until(`a client hears ${n}`, () => this.has(n)); }
+  // Who is present, as this client was told; every key of these tests has one meta.
+  present() {
+    const keys = new Set();
+    for (const [event, p] of this.heard) {
+      if (event === 'presence_state') for (const k of Object.keys(p)) keys.add(k);
+      if (event !== 'presence_diff') continue;
+      for (const k of Object.keys(p.joins)) keys.add(k);
+      for (const k of Object.keys(p.leaves)) keys.delete(k);
+    }
+    return [...keys].sort().join(' ');
+  }
+  sees(keys) { return until(`a client sees "${keys}", not "${this.present()}"`, () => this.present() === keys); }
 }
 async function nodes(port, ...names) {
   const all = await Promise.all(names.map((n) => Node.start(n, port)));
@@ -101,6 +113,21 @@ const tests = {
     equal(ann.map((c) => c.closed), [1001, 1001, 1001], 'close codes');
     bob[0].shout(1);
     for (const c of bob) await c.hears(1);
+  },
+  async 'presence: three nodes agree who is here, without one that left, was lost, or died with its node'(redis) {
+    const all = await nodes(redis.port, 'a', 'b', 'c');
+    const [ann, ben, cat] = await Promise.all(all.map((n, i) => n.join('presence:1', '', { key: ['ann', 'ben', 'cat'][i] })));
+    for (const c of [ann, ben, cat]) await c.sees('ann ben cat');
+    const dan = await all[1].join('presence:1', '', { key: 'dan' });
+    for (const c of [ann, ben, cat, dan]) await c.sees('ann ben cat dan');
+    dan.send('phx_leave', {});
+    for (const c of [ann, ben, cat]) await c.sees('ann ben cat');
+    ben.ws.terminate();
+    for (const c of [ann, cat]) await c.sees('ann cat');
+    await all[2].kill();
+    await ann.sees('ann');
+    const late = await all[1].join('presence:1', '', { key: 'eve' });
+    for (const c of [ann, late]) await c.sees('ann eve');
   },
   async 'of three nodes one is killed: the others go on, and it comes back'(redis) {
     const [a, b, c] = await nodes(redis.port, 'a', 'b', 'c');
