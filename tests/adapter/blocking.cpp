@@ -5,6 +5,7 @@
 #include <csignal>
 #include <future>
 
+#include "support/host_room.hpp"
 #include "support/raw_client.hpp"
 #include "support/slow.hpp"
 
@@ -13,30 +14,7 @@ using phx_tests::raw_client;
 
 namespace {
 
-struct room {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    if (in.event == "echo") return phx::outcome::reply(phx::status::ok, in.payload);
-    if (in.event == "flood") {
-      // More than kernels buffer on loopback, in pieces of 64 KiB.
-      auto const large = phx::payload::json("{\"fill\":\"" + std::string(65536, 'x') + "\"}");
-      for (int i = 0; i < 1000; ++i) (void)here.push("flood", large);
-      return phx::outcome::noreply();
-    }
-    if (in.event == "shout") {
-      (void)here.broadcast("shout", in.payload);
-      return phx::outcome::noreply();
-    }
-    if (in.event == "later") {
-      (void)here.send_after(30ms, "due", in.payload);
-      return phx::outcome::noreply();
-    }
-    return phx::outcome::stop(phx::exit_reason::error);
-  }
-  phx::outcome handle_info(phx::context& here, phx::message const& in) {
-    (void)here.push("due", in.payload);
-    return phx::outcome::noreply();
-  }
-};
+using room = phx_tests::host_room;
 
 /// What the observer was told, for tests that have stopped the server.
 struct log {
