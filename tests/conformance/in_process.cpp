@@ -37,9 +37,10 @@ namespace cf = conformance;
 /// Without exceptions a handler that raises can stop with an error instead; a join that raises has no such way.
 [[nodiscard]] bool crashes_in_join(cf::value const& conversation) {
   for (cf::value const& step : conversation.find("steps")->items)
-    if (cf::value const* const frame = step.find("send");
-        frame != nullptr && cf::text(*frame).find(R"("crash":true)") != std::string::npos)
-      return true;
+    for (char const* const way : {"send", "lp_post"})
+      if (cf::value const* const said = step.find(way);
+          said != nullptr && cf::text(*said).find(R"("crash":true)") != std::string::npos)
+        return true;
   return false;
 }
 
