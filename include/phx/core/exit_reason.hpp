@@ -25,11 +25,11 @@ class exit_reason {
   constexpr exit_reason(kind k) noexcept : kind_(k) {}
   /// @param detail static text: `{shutdown, detail}`, or the name of an error.
   template <std::size_t N>
-  consteval exit_reason(kind k, char const (&detail)[N]) : kind_(k), detail_(detail, N - 1) {}
+  consteval exit_reason(kind k, char const (&detail)[N]) : detail_(detail), size_(N - 1), kind_(k) {}
 
   [[nodiscard]] constexpr kind what() const noexcept { return kind_; }
   /// Static text, may be empty.
-  [[nodiscard]] constexpr std::string_view detail() const noexcept { return detail_; }
+  [[nodiscard]] constexpr std::string_view detail() const noexcept { return {detail_, size_}; }
   /// phx_close, where phx_error is the other answer: normal, shutdown and {shutdown, _}.
   [[nodiscard]] constexpr bool graceful() const noexcept {
     return kind_ != error && kind_ != killed && kind_ != connection_error;
@@ -37,8 +37,10 @@ class exit_reason {
   [[nodiscard]] friend constexpr bool operator==(exit_reason a, kind k) noexcept { return a.kind_ == k; }
 
  private:
+  // Every socket has one: 16 bytes, where a string_view would make it 24.
+  char const* detail_ = "";
+  std::uint32_t size_ = 0;
   kind kind_;
-  std::string_view detail_{};
 };
 
 }  // namespace phx::inline PHX_BUILD

@@ -16,6 +16,8 @@
 #include <phx/socket/detail/backlog.hpp>
 #include <phx/socket/dispatcher.hpp>
 
+#include <algorithm>
+
 namespace phx::inline PHX_BUILD::detail {
 
 /// The Dispatcher of a socket, erased by table.
@@ -145,7 +147,9 @@ class socket_core : public client {
   void doom(close_frame how, exit_reason why) noexcept override {
     if (closing) return;
     closing = true;
-    how_ = how;
+    code_ = how.code;
+    reason_ = how.reason.data();
+    reason_size_ = static_cast<std::uint8_t>(std::min<std::size_t>(how.reason.size(), 123));
     exit_ = why;
     loop_access::doom(*loop_, *this);
   }
@@ -153,10 +157,11 @@ class socket_core : public client {
     while (!seats_.empty()) end_now(unseat(seats_.size() - 1), exit_);
   }
   void close() noexcept override {
-    tell({.what = noted::socket_closed, .text = how_.reason, .exit = exit_, .code = static_cast<std::uint16_t>(how_.code)});
+    close_frame const how{code_, {reason_, reason_size_}};
+    tell({.what = noted::socket_closed, .text = how.reason, .exit = exit_, .code = static_cast<std::uint16_t>(how.code)});
     hand_over_all();
     detach();
-    close_transport(how_);  // may destroy *this
+    close_transport(how);  // may destroy *this
   }
   void list(void* with, void (*each)(void*, std::string_view, channel_state)) const noexcept override {
     for (place const& p : seats_) each(with, p.on->text(), p.who->state);
@@ -922,12 +927,15 @@ class socket_core : public client {
   array<place> seats_;
   array<char> parts_;      // of a fragmented message
   member* id_ = nullptr;   // on the id topic
-  std::uint32_t numbers_ = 0;
-  close_frame how_{};
+  // How it ends. A close_frame in 11 bytes.
   exit_reason exit_ = exit_reason::closed;
+  char const* reason_ = nullptr;
+  std::uint32_t numbers_ = 0;
+  close_code code_ = close_code::internal;
+  std::uint8_t reason_size_ = 0;
 };
 // The budget: a million idle clients are as many of these. What only some have is behind a pointer.
-static_assert(sizeof(void*) != 8 || sizeof(socket_core) <= 224, "each client pays for what you add here");
+static_assert(sizeof(void*) != 8 || sizeof(socket_core) <= 200, "each client pays for what you add here");
 
 }  // namespace phx::inline PHX_BUILD::detail
 
