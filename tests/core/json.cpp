@@ -14,8 +14,9 @@ using phx::errc;
 using namespace std::literals;
 
 std::string in_quotes(std::string_view text) {
-  std::string out(json::quoted_size(text), '?');
-  json::quote(text, out.data());
+  std::string out = "?";
+  json::append_quoted(out, text);
+  out.erase(0, 1);
   return out;
 }
 std::string unescaped(std::string_view token) {

@@ -12,8 +12,8 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   if (verdict == phx::errc::invalid_utf8) judge::must(!phx::json::utf8(text), "what is said not to be UTF-8 is not");
 
   // Any bytes, as the text of a string.
-  std::string quoted(phx::json::quoted_size(text), '\0');
-  phx::json::quote(text, quoted.data());
+  std::string quoted;
+  phx::json::append_quoted(quoted, text);
   judge::must(phx::json::valid(quoted) == phx::json::utf8(text), "quoted text is valid exactly when it is UTF-8");
   judge::must(judge::accepts(quoted) == phx::json::utf8(text), "and nlohmann agrees");
   std::string back(text.size() * 6 + 2, '\0');
@@ -29,8 +29,8 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   out.resize(phx::json::unescape(token, out.data()));
   std::string const expected = nlohmann::json::parse(token).get<std::string>();
   judge::must(out == expected, "unescaped as nlohmann does");
-  std::string again(phx::json::quoted_size(out), '\0');
-  phx::json::quote(out, again.data());
+  std::string again;
+  phx::json::append_quoted(again, out);
   judge::must(phx::json::same_string(token, again) && phx::json::same_string(again, token),
               "the same string, written twice");
   again.insert(1, "x");

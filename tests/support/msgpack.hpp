@@ -186,9 +186,7 @@ class unpacker {
     if (in_.size() - at_ < n) return false;
     std::string_view const s = in_.substr(at_, n);
     if (!phx::json::utf8(s)) return false;
-    std::string quoted(phx::json::quoted_size(s), '\0');
-    phx::json::quote(s, quoted.data());
-    json += quoted;
+    phx::json::append_quoted(json, s);
     at_ += n;
     return true;
   }

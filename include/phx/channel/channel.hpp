@@ -185,9 +185,7 @@ struct bound_parameter<R (C::*)(context&, P) noexcept> : bound_parameter<R (C::*
 /// `{"reason":"invalid payload","field":"..."}`
 [[nodiscard]] inline payload invalid_field(std::string_view field) {
   std::string text = R"({"reason":"invalid payload","field":)";
-  std::size_t const before = text.size();
-  text.resize(before + json::quoted_size(field));
-  json::quote(field, text.data() + before);
+  json::append_quoted(text, field);
   return payload::json(text.append("}"));
 }
 

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 #if defined(__SSE2__) || defined(_M_X64)
 #include <emmintrin.h>
@@ -655,6 +656,12 @@ inline void quote(std::string_view text, char* out) noexcept {
     }
   }
   put('"');
+}
+/// The same, behind what `out` holds. May throw what its allocation throws.
+inline void append_quoted(std::string& out, std::string_view text) {
+  std::size_t const at = out.size();
+  out.resize(at + quoted_size(text));
+  quote(text, out.data() + at);
 }
 
 }  // namespace phx::inline PHX_BUILD::json

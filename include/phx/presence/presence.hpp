@@ -218,7 +218,7 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
     json::cursor c(whole.raw(), json::deepest);
     std::string_view name, entry;
     std::string wanted;
-    append_quoted(wanted, key);
+    json::append_quoted(wanted, key);
     if (c.take('{'))
       while (c.value(name) && c.take(':') && c.value(entry)) {
         if (json::same_string(name, wanted)) return payload::trusted_json(entry);
@@ -665,7 +665,7 @@ class presence {
   /// `{"reason":...}` for a reply: "nopresence", as Phoenix says it, or what to_string says.
   [[nodiscard]] static payload reason(errc why) {
     std::string text = R"({"reason":)";
-    detail::append_quoted(text, why == errc::not_tracked ? "nopresence" : to_string(why));
+    json::append_quoted(text, why == errc::not_tracked ? "nopresence" : to_string(why));
     return payload::trusted_json(text += '}');
   }
   [[nodiscard]] presence_counts counts() const noexcept { return core_->counts(); }

@@ -202,9 +202,8 @@ struct connection {
     std::string text = "[";
     text.append(join_ref).append(",").append(ref).append(",");
     for (std::string_view const name : {topic, event}) {
-      std::string quoted(json::quoted_size(name), '\0');
-      json::quote(name, quoted.data());
-      text.append(quoted).append(",");
+      json::append_quoted(text, name);
+      text += ',';
     }
     receive(opcode::text, text.append(payload).append("]"));
   }

@@ -337,11 +337,6 @@ class reader {
     return true;
   }
 
-  static void quote(std::string_view text, std::string& out) {
-    std::size_t const from = out.size();
-    out.resize(from + phx::json::quoted_size(text));
-    phx::json::quote(text, out.data() + from);
-  }
   /// @param out gets the text of an atom as UTF-8, which a latin1 one need not be.
   [[nodiscard]] bool atom_text(std::string& out) {
     bool const latin1 = peek() == atom_latin1 || peek() == small_atom_latin1;
@@ -358,7 +353,7 @@ class reader {
   [[nodiscard]] bool string_term(std::string& out) {
     std::string_view bytes;
     if (!binary(bytes) || !phx::json::utf8(bytes)) return false;
-    quote(bytes, out);
+    phx::json::append_quoted(out, bytes);
     return true;
   }
   [[nodiscard]] bool integer_term(std::string& out) {
@@ -417,7 +412,7 @@ class reader {
       if (!atom_text(text)) return false;
       if (text == "nil") out += "null";
       else if (text == "true" || text == "false") out += text;
-      else quote(text, out);
+      else phx::json::append_quoted(out, text);
       return true;
     }
     switch (peek()) {
@@ -465,7 +460,7 @@ class reader {
     if (is_atom()) {
       std::string text;
       if (!atom_text(text)) return false;
-      quote(text, out);
+      phx::json::append_quoted(out, text);
       return true;
     }
     if (peek() == etf::binary) return string_term(out);

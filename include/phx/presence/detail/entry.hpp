@@ -88,12 +88,6 @@ using entry_ptr = std::shared_ptr<presence_entry const>;
   return false;
 }
 
-inline void append_quoted(std::string& out, std::string_view text) {
-  std::size_t const at = out.size();
-  out.resize(at + json::quoted_size(text));
-  json::quote(text, out.data() + at);
-}
-
 /// By key; several metas each, in the order they came.
 using entries_by_key = std::map<std::string, std::vector<entry_ptr>, std::less<>>;
 
@@ -110,7 +104,7 @@ inline void append_metas(std::string& out, std::vector<entry_ptr> const& metas) 
   std::string out = "{";
   for (auto const& [key, metas] : all) {
     if (out.size() > 1) out += ',';
-    append_quoted(out, key);
+    json::append_quoted(out, key);
     out += ':';
     append_metas(out, metas);
   }
