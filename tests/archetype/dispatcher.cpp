@@ -1,39 +1,14 @@
-// The poorest Dispatcher there can be, and a socket and a handshake made with it.
+// A socket and a handshake made with the poorest Dispatcher there can be.
 
-#include <phx/phx.hpp>
+#include "poorest.hpp"
 
 namespace archetype {
 
-struct wire {
-  phx::send_status send(phx::frame const&) noexcept;
-  void close(phx::close_frame) noexcept;
-  std::size_t buffered() const noexcept;
-};
-
-struct session {  // moved, and no more
-  explicit session(int);
-  session(session&&) = default;
-  session& operator=(session&&) = delete;
-};
-struct channel {
-  explicit channel(int);
-  channel(channel&&) noexcept;
-  channel& operator=(channel&&) = delete;
-};
-struct dispatcher {
-  using session_type = session;
-  using channel_type = channel;
-  dispatcher(dispatcher const&) = delete;
-  phx::connect_outcome<session> connect(phx::connect_info const&);
-  bool matches(std::string_view) noexcept;
-  phx::join_outcome<channel> join(session&, phx::joining&, phx::message const&);
-  phx::outcome handle_in(channel&, phx::context&, phx::message const&);
-  void terminate(channel&, phx::context&, phx::exit_reason) noexcept;
-};
 static_assert(phx::Dispatcher<dispatcher>);
 static_assert(!phx::intercepts_events<dispatcher>);
 static_assert(!phx::handles_out<dispatcher>);
 static_assert(!phx::handles_info<dispatcher>);
+template void open(phx::loop&, dispatcher&, phx::admission<session>);  // what the near misses do with theirs
 
 /// Everything optional as well.
 struct attentive : dispatcher {

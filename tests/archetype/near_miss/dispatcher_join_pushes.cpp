@@ -1,20 +1,9 @@
 // error: your dispatcher needs: join_outcome<channel_type> join(session_type&, joining&, message const&)
-#include <phx/phx.hpp>
+#include "archetype/poorest.hpp"
 
-struct wire {
-  phx::send_status send(phx::frame const&) noexcept;
-  void close(phx::close_frame) noexcept;
-  std::size_t buffered() const noexcept;
+namespace archetype {
+struct spoilt : dispatcher {
+  phx::join_outcome<channel> join(session&, phx::context&, phx::message const&);
 };
-struct channel {};
-struct dispatcher {
-  using session_type = phx::anonymous;
-  using channel_type = channel;
-  phx::connect_outcome<phx::anonymous> connect(phx::connect_info const&);
-  bool matches(std::string_view) noexcept;
-  phx::join_outcome<channel> join(phx::anonymous&, phx::context&, phx::message const&);
-  phx::outcome handle_in(channel&, phx::context&, phx::message const&);
-  void terminate(channel&, phx::context&, phx::exit_reason) noexcept;
-};
-using near_miss = phx::socket<wire, dispatcher>;
-void open(phx::loop& l, dispatcher& d, phx::admission<phx::anonymous> in) { near_miss(l, d, std::move(in), wire{}, {}); }
+template void open(phx::loop&, spoilt&, phx::admission<session>);
+}  // namespace archetype

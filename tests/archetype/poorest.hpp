@@ -1,0 +1,43 @@
+#ifndef TESTS_ARCHETYPE_POOREST_HPP
+#define TESTS_ARCHETYPE_POOREST_HPP
+// The poorest types there can be: they have what the concepts ask for and nothing else. The near misses spoil one part of them.
+
+#include <phx/phx.hpp>
+
+namespace archetype {
+
+struct wire {
+  phx::send_status send(phx::frame const&) noexcept;
+  void close(phx::close_frame) noexcept;
+  std::size_t buffered() const noexcept;
+};
+
+struct session {  // moved, and no more
+  explicit session(int);
+  session(session&&) = default;
+  session& operator=(session&&) = delete;
+};
+struct channel {
+  explicit channel(int);
+  channel(channel&&) noexcept;
+  channel& operator=(channel&&) = delete;
+};
+struct dispatcher {
+  using session_type = session;
+  using channel_type = channel;
+  dispatcher(dispatcher const&) = delete;
+  phx::connect_outcome<session> connect(phx::connect_info const&);
+  bool matches(std::string_view) noexcept;
+  phx::join_outcome<channel> join(session&, phx::joining&, phx::message const&);
+  phx::outcome handle_in(channel&, phx::context&, phx::message const&);
+  void terminate(channel&, phx::context&, phx::exit_reason) noexcept;
+};
+
+template <class D>
+void open(phx::loop& here, D& d, phx::admission<session> in) {
+  phx::socket<wire, D>(here, d, std::move(in), wire{}, {});
+}
+
+}  // namespace archetype
+
+#endif
