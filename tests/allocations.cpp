@@ -3,6 +3,7 @@
 
 #include <phx/phx.hpp>
 
+#include <support/nowhere.hpp>
 #include <support/room.hpp>
 
 #include <new>
@@ -44,16 +45,6 @@ void* counted(std::size_t n) {
 
 namespace {
 
-/// A handle to nothing: all that a connection costs here is phx's.
-struct nowhere {
-  std::size_t* frames;
-  phx::send_status send(phx::frame const&) noexcept {
-    ++*frames;
-    return phx::send_status::ok;
-  }
-  void close(phx::close_frame) noexcept {}
-  [[nodiscard]] std::size_t buffered() const noexcept { return 0; }
-};
 /// A channel without state.
 struct stateless {
   phx::outcome handle_in(phx::context& here, phx::message const& in) {

@@ -4,6 +4,7 @@
 #include <phx/phx.hpp>
 
 #include <doctest/doctest.h>
+#include <support/nowhere.hpp>
 
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -57,15 +58,6 @@ void release(void*, std::size_t) noexcept {}
 struct nobody {
   void wake() noexcept {}
 };
-struct counting {
-  std::size_t* frames;
-  phx::send_status send(phx::frame const&) noexcept {
-    ++*frames;
-    return phx::send_status::ok;
-  }
-  void close(phx::close_frame) noexcept {}
-  [[nodiscard]] std::size_t buffered() const noexcept { return 0; }
-};
 struct talk {
   phx::outcome handle_in(phx::context& here, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
@@ -74,7 +66,7 @@ struct talk {
   }
 };
 using application = phx::router<>;
-using client = phx::socket<counting, application>;
+using client = phx::socket<support::nowhere, application>;
 
 /// A loop with all that is its own, but its mailbox: into that the others write, one item for each broadcast.
 struct side {
@@ -98,7 +90,7 @@ struct side {
       from.query = "vsn=2.0.0";
       auto judged = phx::handshake(where, app, from);
       REQUIRE(judged.index() == 0);
-      c = &own.make<client>(*loop, app, std::move(*std::get_if<0>(&judged)), counting{frames}, phx::time_point{});
+      c = &own.make<client>(*loop, app, std::move(*std::get_if<0>(&judged)), support::nowhere{frames}, phx::time_point{});
       CHECK(say(*c, R"(["1","1","room:a","phx_join",{}])"));
     }
   }

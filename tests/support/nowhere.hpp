@@ -1,0 +1,21 @@
+#ifndef TESTS_SUPPORT_NOWHERE_HPP
+#define TESTS_SUPPORT_NOWHERE_HPP
+
+#include <phx/phx.hpp>
+
+namespace support {
+
+/// A Transport to nothing: all that a connection costs here is phx's.
+struct nowhere {
+  std::size_t* frames;
+  phx::send_status send(phx::frame const&) noexcept {
+    ++*frames;
+    return phx::send_status::ok;
+  }
+  void close(phx::close_frame) noexcept {}
+  [[nodiscard]] std::size_t buffered() const noexcept { return 0; }
+};
+
+}  // namespace support
+
+#endif
