@@ -1,6 +1,6 @@
 // instructions CASE TIMES: does one thing of the hot path so many times. Run by instructions.sh under callgrind, whose
 // counts are the same on a busy machine as on an idle one.
-#include <phx/phx.hpp>
+#include "subject.hpp"
 
 #include <cstdio>
 #include <cstdlib>
@@ -10,34 +10,8 @@
 
 namespace {
 
-struct null_transport {
-  std::size_t* bytes;
-  phx::send_status send(phx::frame const& f) noexcept {
-    *bytes += f.data().size();
-    return phx::send_status::ok;
-  }
-  void close(phx::close_frame) noexcept {}
-  [[nodiscard]] std::size_t buffered() const noexcept { return 0; }
-};
-struct no_waker {
-  void wake() noexcept {}
-};
-struct channel {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    if (in.event == "echo") return phx::outcome::reply(in.payload);
-    if (in.event == "shout") here.broadcast("shout", in.payload);
-    return phx::outcome::noreply();
-  }
-};
-using application = phx::router<>;
-using client = phx::socket<null_transport, application>;
-constexpr phx::time_point now{};
-
-std::string frame_of(char const* event, std::size_t size) {
-  std::string text = std::string(R"(["1","12345","load:1",")") + event + R"(",{"c":17,"d":"","n":4711}])";
-  text.insert(text.find(R"("d":")") + 5, size > text.size() ? size - text.size() : 0, 'x');
-  return text;
-}
+using client = phx::socket<subject::null_transport, subject::application>;
+using subject::frame_of;
 
 std::size_t decode(std::string const& text, unsigned long times, phx::errc verdict = phx::errc::none) {
   phx::scratch room(phx::memory{});
@@ -58,26 +32,42 @@ std::string broken(std::string text, bool at_the_end) {
   text[at_the_end ? text.size() - 1 : text.size() / 2] = at_the_end ? '}' : '\x01';
   return text;
 }
-std::size_t hear(std::string const& text, std::size_t clients, unsigned long times) {
-  no_waker waker;
-  phx::loop loop(waker);
-  application app;
-  app.channel<channel>("load:*");
+/// Clients of one loop, all of them on the same topics.
+struct crowd {
+  subject::no_waker waker{};
+  phx::loop loop{waker};
+  subject::application app{};
   phx::mount const where{};
-  std::size_t bytes = 0;
-  std::vector<std::unique_ptr<client>> all;
-  for (std::size_t i = 0; i < clients; ++i) {
-    phx::request from;
-    from.method = "GET";
-    from.path = "/socket/websocket";
-    from.query = "vsn=2.0.0";
-    auto judged = phx::handshake(where, app, from);
-    all.push_back(std::make_unique<client>(loop, app, std::move(*std::get_if<0>(&judged)), null_transport{&bytes}, now));
-    (void)all.back()->receive(phx::opcode::text, R"(["1","1","load:1","phx_join",{}])", true, now);
+  std::uint64_t bytes = 0;
+  unsigned topics;
+  std::vector<std::unique_ptr<client>> all{};
+
+  crowd(std::size_t clients, unsigned on) : topics(on) {
+    app.channel<subject::channel>("load:*");
+    all.resize(clients);
+    for (auto& one : all) come(one);
   }
+  void come(std::unique_ptr<client>& one) {
+    one = std::make_unique<client>(loop, app, subject::let_in(where, app), subject::null_transport{&bytes}, subject::now);
+    for (unsigned t = 1; t <= topics; ++t)
+      if (!one->receive(phx::opcode::text, subject::join("load:" + std::to_string(t)), true, subject::now)) std::abort();
+  }
+};
+std::size_t hear(std::string const& text, std::size_t clients, unsigned long times) {
+  crowd c(clients, 1);
   for (; times != 0; --times)
-    if (!all.front()->receive(phx::opcode::text, text, true, now)) std::abort();
-  return bytes;
+    if (!c.all.front()->receive(phx::opcode::text, text, true, subject::now)) std::abort();
+  return c.bytes;
+}
+/// One after the other dies and comes anew: the last of them, the first, and all between.
+std::size_t come_and_go(std::size_t clients, unsigned topics, unsigned long times) {
+  crowd c(clients, topics);
+  for (unsigned long i = 0; i != times; ++i) {
+    auto& one = c.all[i * 7 % clients];
+    one.reset();
+    c.come(one);
+  }
+  return c.bytes;
 }
 
 }  // namespace
@@ -94,6 +84,9 @@ int main(int argc, char** argv) {
   else if (what == "reply_94") done = hear(frame_of("echo", 94), 1, times);       // and encode its reply
   else if (what == "reply_1024") done = hear(frame_of("echo", 1024), 1, times);
   else if (what == "fan_out_1000") done = hear(frame_of("shout", 128), 1000, times);
+  else if (what == "come_and_go_10") done = come_and_go(10, 1, times);
+  else if (what == "come_and_go_10000") done = come_and_go(10'000, 1, times);
+  else if (what == "come_and_go_100_topics") done = come_and_go(10, 100, times);
   else return std::fprintf(stderr, "usage: %s CASE TIMES\n", argv[0]), 2;
   std::printf("%zu\n", done);
 }

@@ -27,7 +27,8 @@ fi
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-cases=(decode_94:500 decode_1024:500 reject_1024:500 reject_middle:500 dispatch:500 reply_94:500 reply_1024:500 fan_out_1000:20)
+cases=(decode_94:500 decode_1024:500 reject_1024:500 reject_middle:500 dispatch:500 reply_94:500 reply_1024:500 fan_out_1000:20
+  come_and_go_10:500 come_and_go_10000:500 come_and_go_100_topics:20)
 more=()
 if [ "$task" = --self-test ]; then
   cases=(decode_94:500) more=(-DPHX_DECODES_TWICE)
@@ -67,7 +68,7 @@ for pair in "${cases[@]}"; do
   fi
   echo "$compiler $name $each" >>"$work/counts"
   if [ "$task" = --record ]; then
-    printf '%-14s %8d\n' "$name" "$each"
+    printf '%-24s %8d\n' "$name" "$each"
     continue
   fi
   was=$(awk -v c="$compiler" -v n="$name" '$1 == c && $2 == n { print $3 }' "$record")
@@ -93,6 +94,12 @@ case $task in
       verdict "$([ "$(counted $name)" -gt "$(counted decode_1024)" ] && echo FAIL || echo ok)" \
         "$name: $(counted $name) instructions, where an accepted frame of that size takes $(counted decode_1024)"
     done
+    # To join and to die cost the same whoever else is on the topic, and on a hundred topics no more than a hundred times as much.
+    alone=$(counted come_and_go_10)
+    verdict "$([ $(($(counted come_and_go_10000) * 100)) -gt $((alone * 103)) ] && echo FAIL || echo ok)" \
+      "come_and_go_10000: $(counted come_and_go_10000) instructions, where with 10 on the topic it takes $alone"
+    verdict "$([ "$(counted come_and_go_100_topics)" -gt $((alone * 100)) ] && echo FAIL || echo ok)" \
+      "come_and_go_100_topics: $(counted come_and_go_100_topics) instructions, where one topic takes $alone"
     echo "$passed passed, $failed failed"
     [ $failed = 0 ] || { echo "a change that has to cost this: CXX=$cxx benchmarks/instructions.sh --record"; exit 1; }
     ;;

@@ -6,7 +6,7 @@
 //   join        ns to join and leave a topic that has a million subscribers   independent of the million
 //   idle        bytes of one idle socket with one joined channel              1 KiB
 // Run: cmake --preset release -DPHX_BENCHMARKS=ON, then build/release/bin/phx_micro
-#include <phx/phx.hpp>
+#include "subject.hpp"
 
 #include <benchmark/benchmark.h>
 #ifdef PHX_BESIDE_SIMDJSON
@@ -19,59 +19,30 @@
 
 namespace {
 
-struct null_transport {
-  std::uint64_t* bytes;
-  phx::send_status send(phx::frame const& f) noexcept {
-    *bytes += f.data().size();
-    return phx::send_status::ok;
-  }
-  void close(phx::close_frame) noexcept {}
-  std::size_t buffered() const noexcept { return 0; }
-};
-struct no_waker {
-  void wake() noexcept {}
-};
-struct bench_channel {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    if (in.event == "echo") return phx::outcome::reply(in.payload);
-    here.broadcast("shout", in.payload);
-    return phx::outcome::noreply();
-  }
-};
-using client = phx::socket<null_transport, phx::router<>>;
+using client = phx::socket<subject::null_transport, subject::application>;
 
 struct world {
-  no_waker waker;
+  subject::no_waker waker;
   phx::limits bounds;
   phx::loop loop{waker, bounds};
-  phx::router<> app;
+  subject::application app;
   phx::mount mount{};
   std::uint64_t bytes = 0;
-  phx::time_point now{};
   std::vector<std::unique_ptr<client>> clients;
 
-  explicit world(phx::limits const& l = {}) : bounds(l) { app.channel<bench_channel>("load:*"); }
+  explicit world(phx::limits const& l = {}) : bounds(l) { app.channel<subject::channel>("load:*"); }
 
   client& connect() {
-    phx::request from;
-    from.method = "GET";
-    from.path = "/socket/websocket";
-    from.query = "vsn=2.0.0";
-    auto judged = phx::handshake(mount, app, from);
-    clients.push_back(std::make_unique<client>(loop, app, std::move(*std::get_if<0>(&judged)), null_transport{&bytes}, now));
+    clients.push_back(std::make_unique<client>(loop, app, subject::let_in(mount, app), subject::null_transport{&bytes}, subject::now));
     return *clients.back();
   }
-  void say(client& c, std::string_view text) { benchmark::DoNotOptimize(c.receive(phx::opcode::text, text, true, now)); }
+  void say(client& c, std::string_view text) { benchmark::DoNotOptimize(c.receive(phx::opcode::text, text, true, subject::now)); }
 };
 
-std::string frame_of(std::size_t size) {
-  std::string text = R"(["1","12345","load:1","echo",{"c":17,"d":"","n":4711}])";
-  text.insert(text.find("\"d\":\"") + 5, size > text.size() ? size - text.size() : 0, 'x');
-  return text;
-}
+std::string echo_of(std::size_t size) { return subject::frame_of("echo", size); }
 
 void decode(benchmark::State& state) {
-  std::string const text = frame_of(static_cast<std::size_t>(state.range(0)));
+  std::string const text = echo_of(static_cast<std::size_t>(state.range(0)));
   phx::scratch room(phx::memory{});
   for (auto _ : state) {
     phx::message m;
@@ -84,7 +55,7 @@ void decode(benchmark::State& state) {
 BENCHMARK(decode)->Arg(94)->Arg(1024);
 
 void rejected(benchmark::State& state) {
-  std::string text = frame_of(static_cast<std::size_t>(state.range(0)));
+  std::string text = echo_of(static_cast<std::size_t>(state.range(0)));
   text.back() = '}';
   phx::scratch room(phx::memory{});
   for (auto _ : state) {
@@ -116,7 +87,7 @@ std::size_t read_all(simdjson::ondemand::value v) {
   return seen;
 }
 void simdjson_whole(benchmark::State& state) {
-  std::string const text = frame_of(static_cast<std::size_t>(state.range(0)));
+  std::string const text = echo_of(static_cast<std::size_t>(state.range(0)));
   simdjson::padded_string const padded(text);
   simdjson::ondemand::parser parser;
   for (auto _ : state) {
@@ -134,7 +105,7 @@ void echo(benchmark::State& state) {
   world w;
   client& c = w.connect();
   w.say(c, R"(["1","1","load:1","phx_join",{}])");
-  std::string const text = frame_of(static_cast<std::size_t>(state.range(0)));
+  std::string const text = echo_of(static_cast<std::size_t>(state.range(0)));
   for (auto _ : state) w.say(c, text);
 }
 BENCHMARK(echo)->Arg(94)->Arg(1024);
@@ -151,7 +122,7 @@ void fan_out(benchmark::State& state) {
   auto const n = static_cast<std::size_t>(state.range(0));
   w.clients.reserve(n);
   for (std::size_t i = 0; i < n; ++i) w.say(w.connect(), R"(["1","1","load:1","phx_join",{}])");
-  std::string text = frame_of(128);
+  std::string text = echo_of(128);
   text.replace(text.find("\"echo\""), 6, "\"shout\"");
   for (auto _ : state) w.say(*w.clients[0], text);
   state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(n));

@@ -4,15 +4,14 @@
 //   build, tear down   seconds, and µs for each socket
 //   two loops  what two loops on two threads do, against one loop on one thread: twice
 // Run: phx_scale [--sockets 2000000] [--loops 8] [--threads 2] [--rounds 11]; lines of name=value
-#include <phx/phx.hpp>
+#include "on_threads.hpp"
+#include "subject.hpp"
 
 #include <malloc.h>
-#include <pthread.h>
-#include <sched.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
-#include <ctime>
 #include <memory>
 #include <optional>
 #include <semaphore>
@@ -37,11 +36,6 @@ void release(void* p, std::size_t) noexcept {
   std::free(p);
 }
 
-[[nodiscard]] double seconds(clockid_t which = CLOCK_MONOTONIC) noexcept {
-  timespec t{};
-  clock_gettime(which, &t);
-  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
-}
 [[nodiscard]] double resident() noexcept {
   double kilobytes = 0;
   if (std::FILE* const f = std::fopen("/proc/self/smaps_rollup", "re")) {
@@ -52,23 +46,10 @@ void release(void* p, std::size_t) noexcept {
   }
   return kilobytes * 1024;
 }
-void pin(unsigned thread) noexcept {
-  cpu_set_t mine, one;
-  if (sched_getaffinity(0, sizeof mine, &mine) != 0) return;
-  auto left = thread % static_cast<unsigned>(CPU_COUNT(&mine));
-  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-    if (CPU_ISSET(cpu, &mine) && left-- == 0) {
-      CPU_ZERO(&one);
-      CPU_SET(cpu, &one);
-      (void)pthread_setaffinity_np(pthread_self(), sizeof one, &one);
-      return;
-    }
-}
-
 struct heard {
   std::uint64_t messages = 0, bytes = 0;
 };
-struct null_transport {
+struct hearing {
   heard* to;
   phx::send_status send(phx::frame const& f) noexcept {
     ++to->messages;
@@ -78,16 +59,8 @@ struct null_transport {
   void close(phx::close_frame) noexcept {}
   [[nodiscard]] std::size_t buffered() const noexcept { return 0; }
 };
-struct load {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    if (in.event == "echo") return phx::outcome::reply(in.payload);
-    here.broadcast("shout", in.payload);
-    return phx::outcome::noreply();
-  }
-};
-using application = phx::router<>;
-using client = phx::socket<null_transport, application>;
-constexpr phx::time_point now{};
+using subject::application, subject::now;
+using client = phx::socket<hearing, application>;
 
 /// A thread's bell: whoever speaks to one of its loops rings.
 struct bell {
@@ -117,50 +90,11 @@ struct alignas(128) shelf {
 
   shelf(phx::endpoint& all, bell& b) : loop(all, b, bounds()) {}
   void add(application& app, phx::mount const& where) {
-    phx::request from;
-    from.method = "GET";
-    from.path = "/socket/websocket";
-    from.query = "vsn=2.0.0";
-    auto judged = phx::handshake(where, app, from);
-    clients.push_back(std::make_unique<client>(loop, app, std::move(*std::get_if<0>(&judged)), null_transport{&in}, now));
-    say(*clients.back(), R"(["1","1","load:all","phx_join",{}])");
+    clients.push_back(std::make_unique<client>(loop, app, subject::let_in(where, app), hearing{&in}, now));
+    say(*clients.back(), subject::join("load:all"));
   }
   static void say(client& c, std::string_view text) { (void)c.receive(phx::opcode::text, text, true, now); }
 };
-
-std::string message_of(char const* event) {
-  return std::string(R"(["1","2","load:all",")") + event + R"(",{"c":17,"d":")" + std::string(100, 'x') + R"(","n":4711}])";
-}
-
-/// Runs `work(thread)` on so many threads, begun together. @return wall seconds, and the CPU seconds of all
-struct spent {
-  double wall = 0, cpu = 0;
-};
-template <class F>
-spent on_threads(unsigned threads, F work) {
-  std::atomic<unsigned> ready{0};
-  std::atomic<bool> go{false};
-  std::vector<double> cpu(threads);
-  std::vector<std::thread> all;
-  for (unsigned t = 0; t < threads; ++t)
-    all.emplace_back([&, t] {
-      pin(t);
-      ++ready;
-      go.wait(false);
-      double const from = seconds(CLOCK_THREAD_CPUTIME_ID);
-      work(t);
-      cpu[t] = seconds(CLOCK_THREAD_CPUTIME_ID) - from;
-    });
-  while (ready != threads) std::this_thread::yield();
-  spent s;
-  double const from = seconds();
-  go = true;
-  go.notify_all();
-  for (std::thread& t : all) t.join();
-  s.wall = seconds() - from;
-  for (double const c : cpu) s.cpu += c;
-  return s;
-}
 
 struct options {
   unsigned sockets = 2'000'000, loops = 8, threads = 2, rounds = 11;
@@ -168,7 +102,7 @@ struct options {
 
 int many(options const& how) {
   application app;
-  app.channel<load>("load:*");
+  app.channel<subject::channel>("load:*");
   phx::mount const where{};
   phx::endpoint everywhere;
   std::vector<std::unique_ptr<bell>> bells;
@@ -257,7 +191,7 @@ struct cost {
 cost throughput(unsigned loops, bool fan_out) {
   constexpr unsigned subscribers = 2000;
   application app;
-  app.channel<load>("load:*");
+  app.channel<subject::channel>("load:*");
   phx::mount const where{};
   phx::endpoint everywhere;
   std::vector<std::unique_ptr<bell>> bells;
@@ -268,7 +202,7 @@ cost throughput(unsigned loops, bool fan_out) {
     for (unsigned i = 0; i < subscribers / loops; ++i) shelves[l]->add(app, where);
   }
   unsigned const total = fan_out ? 4000 : 2'000'000;
-  std::string const echo = message_of("echo"), shout = message_of("shout");
+  std::string const echo = subject::frame_of("echo", 160, "load:all"), shout = subject::frame_of("shout", 160, "load:all");
   std::atomic<unsigned> published{0};
   spent const s = on_threads(loops, [&](unsigned t) {
     shelf& mine = *shelves[t];

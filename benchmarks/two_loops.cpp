@@ -5,61 +5,33 @@
 //   echo      each client asks and waits for its answer, 32 clients for each loop at a time with 8 messages in one write
 //   fan-out   each loop has a topic of 64; what is said on it is posted to the other loop as well, where nobody is on it
 // Run: phx_two_loops [--rounds 7] [--seconds 0.5]; lines of name=value
+#include "on_threads.hpp"
+#include "subject.hpp"
+#include "wire.hpp"
+
 #include <phx/adapter/detail/rfc6455.hpp>
-#include <phx/phx.hpp>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
-#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace {
 
-[[nodiscard]] double seconds(clockid_t which = CLOCK_MONOTONIC) noexcept {
-  timespec t{};
-  clock_gettime(which, &t);
-  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
-}
 void must(bool holds, char const* what) {
   if (holds) return;
   std::fprintf(stderr, "two_loops: %s\n", what);
   std::exit(1);
 }
-void pin(unsigned thread) noexcept {
-  cpu_set_t mine, one;
-  if (sched_getaffinity(0, sizeof mine, &mine) != 0) return;
-  auto left = thread % static_cast<unsigned>(CPU_COUNT(&mine));
-  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-    if (CPU_ISSET(cpu, &mine) && left-- == 0) {
-      CPU_ZERO(&one);
-      CPU_SET(cpu, &one);
-      (void)pthread_setaffinity_np(pthread_self(), sizeof one, &one);
-      return;
-    }
-}
-
-struct load {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    if (in.event == "echo") return phx::outcome::reply(in.payload);
-    here.broadcast("shout", in.payload);
-    return phx::outcome::noreply();
-  }
-};
-using application = phx::router<>;
-constexpr phx::time_point now{};
+using subject::application, subject::now;
 
 /// A connection over loopback TCP: the client's end and the server's.
 struct pair {
@@ -81,16 +53,9 @@ struct pair {
 };
 
 std::string masked(std::string_view text) {
-  std::string out;
-  out += static_cast<char>(0x81);
-  if (text.size() < 126) {
-    out += static_cast<char>(0x80 | text.size());
-  } else {
-    out += static_cast<char>(0x80 | 126);
-    out += static_cast<char>(text.size() >> 8);
-    out += static_cast<char>(text.size());
-  }
+  char head[10];
   constexpr char key[4] = {0x12, 0x34, 0x56, 0x78};
+  std::string out(head, wire::header(head, 1, text.size(), 0x80));
   out.append(key, 4);
   for (std::size_t i = 0; i < text.size(); ++i) out += static_cast<char>(text[i] ^ key[i % 4]);
   return out;
@@ -165,20 +130,16 @@ class connection {
   std::optional<phx::socket<transport, application>> phoenix_{};
 };
 
-struct no_waker {
-  void wake() noexcept {}
-};
 enum class work { bare, echo, fan_out };
 
 /// One thread's: its loop, its connections, both ends of them.
 struct alignas(128) shelf {
-  no_waker waker{};
+  subject::no_waker waker{};
   std::optional<phx::loop> loop{};
   std::vector<std::unique_ptr<pair>> wires{};
   std::vector<std::unique_ptr<connection>> all{};
   std::unique_ptr<char[]> room{new char[1 << 18]};
   std::uint64_t done = 0;
-  double cpu = 0;
 
   void build(work what, unsigned number, unsigned clients, int listener, sockaddr_in const& at, phx::endpoint& all_loops,
              application& app, phx::mount const& where) {
@@ -190,13 +151,8 @@ struct alignas(128) shelf {
         all.push_back(std::make_unique<connection>(w.server));
         continue;
       }
-      phx::request from;
-      from.method = "GET";
-      from.path = "/socket/websocket";
-      from.query = "vsn=2.0.0";
-      auto judged = phx::handshake(where, app, from);
-      all.push_back(std::make_unique<connection>(w.server, *loop, app, std::move(*std::get_if<0>(&judged))));
-      write(w.client, masked(R"(["1","1","load:)" + std::to_string(number) + R"(","phx_join",{}])"));
+      all.push_back(std::make_unique<connection>(w.server, *loop, app, subject::let_in(where, app)));
+      write(w.client, masked(subject::join("load:" + std::to_string(number))));
       all.back()->readable(&*loop, room.get(), 1 << 18);
       must(::recv(w.client, room.get(), 1 << 18, 0) > 0, "no reply to a join");
     }
@@ -223,7 +179,7 @@ figures run(work what, unsigned loops, double for_so_long) {
            ::getsockname(listener, reinterpret_cast<sockaddr*>(&at), &size) == 0,
        "cannot listen");
   application app;
-  app.channel<load>("load:*");
+  app.channel<subject::channel>("load:*");
   phx::mount const where{};
   phx::endpoint everywhere;
   std::vector<std::unique_ptr<shelf>> shelves;
@@ -236,48 +192,29 @@ figures run(work what, unsigned loops, double for_so_long) {
                              : what == work::echo ? reply_size()
                                                   : shout_size();
 
-  std::atomic<unsigned> ready{0};
-  std::atomic<bool> go{false};
-  std::vector<std::thread> threads;
-  for (unsigned t = 0; t < loops; ++t)
-    threads.emplace_back([&, t] {
-      shelf& mine = *shelves[t];
-      std::string batch;
-      for (unsigned i = 0; i < in_one_write; ++i) batch += masked(message_of(t, what == work::fan_out ? "shout" : "echo"));
-      pin(t);
-      ++ready;
-      go.wait(false);
-      double const cpu_from = seconds(CLOCK_THREAD_CPUTIME_ID);
-      double const until = seconds() + for_so_long;
-      std::size_t i = 0;
-      while (seconds() < until) {
-        std::size_t const who = i++ % clients;
-        shelf::write(mine.wires[who]->client, batch);
-        mine.all[who]->readable(mine.loop ? &*mine.loop : nullptr, mine.room.get(), 1 << 18);
-        std::size_t const first = what == work::fan_out ? 0 : who, behind = what == work::fan_out ? clients : who + 1;
-        for (std::size_t c = first; c != behind; ++c) mine.read(mine.wires[c]->client, answer * in_one_write);
-        mine.done += in_one_write * (behind - first);
-        if (mine.loop) (void)mine.loop->run(now);  // what the other loop posted
-      }
-      mine.cpu = seconds(CLOCK_THREAD_CPUTIME_ID) - cpu_from;
-    });
-  while (ready != loops) std::this_thread::yield();
-  double const from = seconds();
-  go = true;
-  go.notify_all();
-  for (std::thread& t : threads) t.join();
-  double const wall = seconds() - from;
-  figures f{};
-  double messages = 0, cpu = 0;
+  spent const all = on_threads(loops, [&](unsigned t) {
+    shelf& mine = *shelves[t];
+    std::string batch;
+    for (unsigned i = 0; i < in_one_write; ++i) batch += masked(message_of(t, what == work::fan_out ? "shout" : "echo"));
+    double const until = seconds() + for_so_long;
+    std::size_t i = 0;
+    while (seconds() < until) {
+      std::size_t const who = i++ % clients;
+      shelf::write(mine.wires[who]->client, batch);
+      mine.all[who]->readable(mine.loop ? &*mine.loop : nullptr, mine.room.get(), 1 << 18);
+      std::size_t const first = what == work::fan_out ? 0 : who, behind = what == work::fan_out ? clients : who + 1;
+      for (std::size_t c = first; c != behind; ++c) mine.read(mine.wires[c]->client, answer * in_one_write);
+      mine.done += in_one_write * (behind - first);
+      if (mine.loop) (void)mine.loop->run(now);  // what the other loop posted
+    }
+  });
+  double messages = 0;
   for (auto const& s : shelves) {
     messages += static_cast<double>(s->done);
-    cpu += s->cpu;
+    s->all.clear();
   }
-  for (auto const& s : shelves) s->all.clear();
   ::close(listener);
-  f.rate = messages / wall;
-  f.cpu_us = cpu * 1e6 / messages;
-  return f;
+  return {messages / all.wall, all.cpu * 1e6 / messages};
 }
 
 double median(std::vector<double> v) {
