@@ -19,6 +19,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -54,6 +55,7 @@ enum class mode : std::uint8_t { echo, fan_out, connect, idle };
 struct options {
   mode what = mode::echo;
   unsigned port = 0, clients = 100, topics = 1, inflight = 1, payload = 64, concurrency = 64, stalled = 0;
+  std::size_t fill = 0;
   int pid = 0;
   double seconds = 2, warm_up = 0.5, rate = 0, heartbeat = 30;
   std::string_view name = "echo";
@@ -227,6 +229,7 @@ class run {
         break;
       case mode::echo:
       case mode::fan_out:
+        fill();
         begin_pushing();
         spend(how_.warm_up);
         from = usage_of(how_.pid);
@@ -367,9 +370,25 @@ class run {
     --opening_;
     ++joined_;
     opening_times_.add(nanoseconds() - c.began);
-    if (c.number < how_.clients - how_.stalled) return;
+    bool const stalls = c.number >= how_.clients - how_.stalled;
+    if (how_.fill != 0 && (stalls || c.number == 0)) push(c, 1, R"(["2","2","load:stalled","phx_join",{}])");
+    if (!stalls) return;
     c.deaf = true;
     watch(c, EPOLL_CTL_MOD);
+  }
+  /// So that there is a backlog from the first measured message on: the first client says so much to those who read nothing.
+  void fill() {
+    constexpr std::size_t each = 65'536;
+    std::uint64_t said = how_.fill != 0;  // the reply to its join
+    for (std::size_t bytes = 0; bytes < how_.fill; bytes += each) {
+      push(clients_.front(), 1, R"(["2","3","load:stalled","shout",{"d":")" + std::string(each, 'x') + "\"}]");
+      std::uint64_t const until = nanoseconds() + 10'000'000'000U;
+      for (++said; filled_ != said && faults_ == 0;) {
+        poll(nanoseconds() + 10'000'000);
+        if (nanoseconds() > until) fault("what the first client says does not come back");
+      }
+      if (faults_ != 0) return;
+    }
   }
 
   // ---- bytes
@@ -503,6 +522,8 @@ class run {
       expected_ += R"({"status":"ok","response":{}}])";
       return same(text) ? joined(c) : unexpected(c, text);
     }
+    if (how_.fill != 0 && c.number == 0 && text.substr(0, 40).find(R"("load:stalled")") != std::string_view::npos)
+      return void(++filled_);
     if (c.due.empty() && c.answered_beats < c.beats && text.find(R"("phoenix")") != std::string_view::npos) {
       expected_ = R"([null,"h)";
       append(expected_, ++c.answered_beats);
@@ -674,6 +695,15 @@ class run {
     finishing_ = true;
     if (under_way_ != 0) spend(5);
     if (under_way_ != 0 && faults_ == 0) fault("%lu messages never came", static_cast<unsigned long>(under_way_));
+    for (client const& c : clients_) {
+      if (!c.deaf || how_.fill == 0) continue;
+      int unread = 0;
+      tcp_info is{};
+      socklen_t size = sizeof is;
+      if (ioctl(c.fd, FIONREAD, &unread) != 0 || getsockopt(c.fd, IPPROTO_TCP, TCP_INFO, &is, &size) != 0 ||
+          is.tcpi_state != TCP_ESTABLISHED || unread < 1000)
+        fault("client %u was to be connected still, with much to read", c.number);
+    }
     if (faults_ != 0) return;
     for (client& c : clients_) {
       if (c.deaf || c.fd < 0) continue;
@@ -725,7 +755,7 @@ class run {
   std::uint64_t random_ = 0x9E3779B97F4A7C15U;
   unsigned opened_ = 0, opening_ = 0, joined_ = 0, closing_ = 0;
   std::uint64_t opening_began_ = 0, opening_ended_ = 0, rate_began_ = 0;
-  std::uint64_t under_way_ = 0, messages_ = 0, pushed_ = 0, beats_ = 0, beats_answered_ = 0, faults_ = 0;
+  std::uint64_t under_way_ = 0, messages_ = 0, pushed_ = 0, beats_ = 0, beats_answered_ = 0, filled_ = 0, faults_ = 0;
   bool pushing_ = false, recording_ = false, finishing_ = false;
   durations times_{}, each_times_{}, opening_times_{};
 };
@@ -748,7 +778,8 @@ int main(int argc, char** argv) {
     std::fputs(
         "load echo|fan-out|connect|idle --port P [--pid P] [--clients 100] [--topics 1] [--inflight 1 | --rate R]\n"
         "  [--payload 64] [--seconds 2] [--warm-up 0.5] [--concurrency 64] [--heartbeat 30] [--stalled 0]\n"
-        "  --stalled N: of a fan-out's clients the last N never read again once they have joined\n",
+        "  --stalled N: of a fan-out's clients the last N never read again once they have joined\n"
+        "  --fill BYTES: first so much is broadcast on a topic of theirs alone\n",
         stderr);
     return 2;
   }
@@ -766,6 +797,7 @@ int main(int argc, char** argv) {
     else if (name == "--payload") how.payload = whole(0);
     else if (name == "--concurrency") how.concurrency = whole(1);
     else if (name == "--stalled") how.stalled = whole(0);
+    else if (name == "--fill") how.fill = whole(0);
     else if (name == "--seconds") how.seconds = real();
     else if (name == "--warm-up") how.warm_up = real();
     else if (name == "--rate") how.rate = real();

@@ -1,5 +1,6 @@
-// lab_server --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]
+// lab_server --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME] [--drop-beyond BYTES]
 //
+// With --drop-beyond a client that does not read loses the oldest of what it is pushed, instead of its connection.
 // With --redis it is one of several nodes, and says on its output when Redis comes and goes.
 // The lab server on Boost.Beast. On SIGTERM or SIGINT every client is told to come back later (1012), then it exits with 0;
 // a second signal does not wait.
@@ -28,6 +29,7 @@ struct asked_for {
   std::string redis_host{};  // none: this node is the only one
   std::uint16_t redis_port = 0;
   std::string node{};
+  std::size_t drop_beyond = 0;  // 0: as the mounts have it
 };
 
 template <class Number>
@@ -43,6 +45,7 @@ std::optional<asked_for> read(int argc, char** argv) {
     if (i + 1 == argc) return std::nullopt;
     if (name == "--port" && read(argv[i + 1], what.port)) continue;
     if (name == "--threads" && read(argv[i + 1], what.threads) && what.threads != 0) continue;
+    if (name == "--drop-beyond" && read(argv[i + 1], what.drop_beyond)) continue;
     if (name == "--node") {
       what.node = argv[i + 1];
       continue;
@@ -112,9 +115,15 @@ std::optional<phx::http_answer> control(phx::endpoint& all, phx::request const& 
 
 /// Runs until a signal has come and all clients have gone.
 template <class Sites>
-void run(net::io_context& io, phx::beast::server& server, Sites& sites, phx::presence& who, std::uint32_t threads) {
+void run(net::io_context& io, phx::beast::server& server, Sites& sites, phx::presence& who, asked_for const& what) {
   who.start(server.endpoint());
-  for (auto& site : sites) server.serve(site.serves, site.at, site.polls);
+  for (auto& site : sites) {
+    if (what.drop_beyond != 0) {
+      site.at.bounds.outbound = what.drop_beyond;
+      site.at.bounds.pressure = phx::pressure_policy::drop_oldest;
+    }
+    server.serve(site.serves, site.at, site.polls);
+  }
   server.route([&all = server.endpoint()](auto const& asked) { return control(all, asked); });
   server.start();
 
@@ -129,7 +138,7 @@ void run(net::io_context& io, phx::beast::server& server, Sites& sites, phx::pre
   std::printf("listening on 127.0.0.1:%u\n", unsigned{server.port()});
   std::fflush(stdout);
   std::vector<std::thread> others;
-  for (std::uint32_t i = 1; i < threads; ++i) others.emplace_back([&io] { io.run(); });
+  for (std::uint32_t i = 1; i < what.threads; ++i) others.emplace_back([&io] { io.run(); });
   io.run();
   for (std::thread& t : others) t.join();
 }
@@ -137,7 +146,8 @@ void run(net::io_context& io, phx::beast::server& server, Sites& sites, phx::pre
 int main(int argc, char** argv) try {
   std::optional<asked_for> const what = read(argc, argv);
   if (!what) {
-    std::fprintf(stderr, "usage: %s --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]\n"
+                         "  [--drop-beyond BYTES]\n", argv[0]);
     return 2;
   }
   phx::beast::options how;
@@ -155,7 +165,7 @@ int main(int argc, char** argv) try {
     phx::beast::server server(io, how);
     others.join(server.endpoint());
     crew.everywhere = &server.endpoint();
-    run(io, server, sites, who, what->threads);
+    run(io, server, sites, who, *what);
     alarms.stop();  // they post to the crew
     crew.finish();  // the last words of the channels, to an endpoint that is still there
   } else {
@@ -163,7 +173,7 @@ int main(int argc, char** argv) try {
     net::io_context io(static_cast<int>(what->threads));
     phx::beast::server server(io, how);
     others.join(server.endpoint());
-    run(io, server, sites, who, what->threads);
+    run(io, server, sites, who, *what);
   }
   return 0;
 } catch (std::exception const& wrong) {
