@@ -125,21 +125,16 @@ TEST_CASE("http: the accept key is the RFC's own example") {
   CHECK(phx::detail::accept_key("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
 
-TEST_CASE("http: sha1 and base64 at the lengths where padding turns") {
-  auto const hash = [](std::string const& s) { return phx::detail::base64(phx::detail::sha1(s)); };
+TEST_CASE("http: sha1 at the lengths where its padding turns") {
+  auto const hash = [](std::string const& s) {
+    auto const bytes = phx::detail::sha1(s);
+    return phx::detail::to_base64({bytes.data(), bytes.size()}, phx::detail::base64_alphabet::standard);
+  };
   CHECK(hash("") == "2jmj7l5rSw0yVb/vlWAYkK/YBwk=");
   CHECK(hash("abc") == "qZk+NkcGgWq6PiVxeFDCbJzQ2J0=");
   CHECK(hash(std::string(55, 'a')) == "wci73CJ5bijA4VFj0giZtlYh1lo=");
   CHECK(hash(std::string(56, 'a')) == "wtszD2CDhUyZ1LW/tujynyAb5pk=");
   CHECK(hash(std::string(64, 'a')) == "AJi6gktcFkJ716ESKlpEKiXsZE0=");
-  auto const coded = [](std::string_view s) {
-    return phx::detail::base64({reinterpret_cast<unsigned char const*>(s.data()), s.size()});
-  };
-  CHECK(coded("") == "");
-  CHECK(coded("f") == "Zg==");
-  CHECK(coded("fo") == "Zm8=");
-  CHECK(coded("foo") == "Zm9v");
-  CHECK(coded("\xff\xfe\xfd") == "//79");
 }
 
 TEST_CASE("http: the upgrade's answer") {

@@ -290,39 +290,3 @@ TEST_CASE("connect_info: without credentials there are none") {
   CHECK(who.auth_token() == "");
   CHECK(who.session() == "s");
 }
-
-TEST_CASE("base 64: reads what Elixir reads, in either alphabet, with or without padding") {
-  using phx::detail::base64_alphabet;
-  using phx::detail::base64_padding;
-  auto const read = [](std::string_view text, base64_alphabet in = base64_alphabet::standard,
-                       base64_padding padding = base64_padding::optional) {
-    return phx::detail::from_base64(text, in, padding).value_or("no");
-  };
-  CHECK(read("") == "");
-  CHECK(read("Zg") == "f");
-  CHECK(read("Zg==") == "f");
-  CHECK(read("Zh") == "f");  // bits too many
-  CHECK(read("Zm8") == "fo");
-  CHECK(read("Zm8=") == "fo");
-  CHECK(read("Zm9vYmFy") == "foobar");
-  CHECK(read("+/8=") == "\xFB\xFF");
-  CHECK(read("-_8") == "no");
-  CHECK(read("-_8", base64_alphabet::url) == "\xFB\xFF");
-  CHECK(read("+/8", base64_alphabet::url) == "no");
-  CHECK(read("-/8", base64_alphabet::both) == "\xFB\xFF");
-  for (std::string_view const bad : {"Z", "Zg=", "Zg===", "Zg==Zg==", "=", "==", "====", "Z===", "Zm9v=", "Zm 9", "Zm9v\n", "Zm9\xFF"})
-    CHECK_MESSAGE(read(bad) == "no", bad);
-  CHECK(read("Zg", base64_alphabet::standard, base64_padding::required) == "no");
-  CHECK(read("Zg==", base64_alphabet::standard, base64_padding::required) == "f");
-  CHECK(read("Zm9v", base64_alphabet::standard, base64_padding::required) == "foo");
-
-  std::string bytes;
-  for (int i = 0; i < 256; ++i) {
-    CHECK(read(phx::detail::to_base64(bytes, base64_alphabet::standard), base64_alphabet::standard, base64_padding::required) ==
-          bytes);
-    CHECK(read(phx::detail::to_base64(bytes, base64_alphabet::url), base64_alphabet::url) == bytes);
-    bytes += static_cast<char>(i);
-  }
-  CHECK(phx::detail::to_base64("f", base64_alphabet::standard) == "Zg==");
-  CHECK(phx::detail::to_base64("\xFB\xFF", base64_alphabet::url) == "-_8");
-}

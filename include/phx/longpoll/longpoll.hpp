@@ -608,13 +608,17 @@ inline std::uint16_t service::process(detail::session& s, std::string_view body,
   if (!batch) return taken(opcode::text, body) ? 200 : 408;
 
   // All of it is judged before any of it is done, as in Phoenix.
+  auto const from_base64 = [](std::string_view line, char* into) noexcept {
+    using namespace phx::detail;
+    return phx::detail::from_base64(line, base64_alphabet::standard, base64_padding::required, into);
+  };
   std::size_t longest = 0;
   std::uint32_t count = 0;
   detail::lines judged(body);
   for (auto line = judged.next(); line && count < options_.lines; line = judged.next(), ++count) {
     if (line->starts_with('[')) continue;
     if (line->size() > options_.base64) return 400;
-    std::optional<std::size_t> const size = detail::base64(*line, nullptr);
+    std::optional<std::size_t> const size = from_base64(*line, nullptr);
     if (!size) return 500;
     if (*size > longest) longest = *size;
   }
@@ -626,7 +630,7 @@ inline std::uint16_t service::process(detail::session& s, std::string_view body,
     if (line->starts_with('[')) {
       if (!taken(opcode::text, *line)) status = 408;
     } else if (!line->empty() || !options_.skip_empty_lines) {
-      std::size_t const size = *detail::base64(*line, bytes.begin());
+      std::size_t const size = *from_base64(*line, bytes.begin());
       if (!taken(opcode::binary, {bytes.begin(), size})) status = 408;
     }
   }

@@ -53,33 +53,14 @@ struct token {
   unsigned char bytes[size] = {};
 
   void write(char* into) const noexcept {
-    constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    unsigned bits = 0;
-    int held = 0;
-    for (unsigned char const b : bytes) {
-      bits = bits << 8 | b;
-      for (held += 8; held >= 6; held -= 6) *into++ = letters[bits >> (held - 6) & 63];
-    }
-    *into = letters[bits << (6 - held) & 63];
+    (void)phx::detail::to_base64({reinterpret_cast<char const*>(bytes), size}, phx::detail::base64_alphabet::url, into);
   }
-  /// Only what write() gives.
+  /// Only what write() gives: 256 bits leave two of the last letter's unused, which are zero.
   [[nodiscard]] bool read(std::string_view text) noexcept {
-    if (text.size() != text_size) return false;
-    unsigned bits = 0;
-    int held = 0;
-    unsigned char* into = bytes;
-    for (char const c : text) {
-      unsigned const six = c >= 'A' && c <= 'Z'   ? static_cast<unsigned>(c - 'A')
-                           : c >= 'a' && c <= 'z' ? static_cast<unsigned>(c - 'a' + 26)
-                           : c >= '0' && c <= '9' ? static_cast<unsigned>(c - '0' + 52)
-                           : c == '-'             ? 62u
-                           : c == '_'             ? 63u
-                                                  : 64u;
-      if (six == 64) return false;
-      bits = bits << 6 | six;
-      if ((held += 6) >= 8) *into++ = static_cast<unsigned char>(bits >> (held -= 8));
-    }
-    return (bits & ((1u << held) - 1)) == 0;
+    constexpr std::string_view last = "AEIMQUYcgkosw048";
+    return text.size() == text_size && last.find(text.back()) != std::string_view::npos &&
+           phx::detail::from_base64(text, phx::detail::base64_alphabet::url, phx::detail::base64_padding::optional,
+                                    reinterpret_cast<char*>(bytes));
   }
   [[nodiscard]] std::uint64_t found_by() const noexcept {
     std::uint64_t h;

@@ -117,8 +117,8 @@ class head_reader {
   std::array<header, most_headers> headers_;
 };
 
-/// SHA-1 and base64, for a nonce of public text: nothing here is secret.
-[[nodiscard]] inline std::array<unsigned char, 20> sha1(std::string_view text) noexcept {
+/// For a nonce of public text: nothing here is secret.
+[[nodiscard]] inline std::array<char, 20> sha1(std::string_view text) noexcept {
   std::uint32_t h[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
   auto const left = [](std::uint32_t x, unsigned n) noexcept { return x << n | x >> (32 - n); };
   std::size_t const blocks = (text.size() + 8) / 64 + 1;
@@ -151,27 +151,14 @@ class head_reader {
     }
     for (std::size_t i = 0; i < 5; ++i) h[i] += v[i];
   }
-  std::array<unsigned char, 20> out{};
-  for (std::size_t i = 0; i < 20; ++i) out[i] = static_cast<unsigned char>(h[i / 4] >> (24 - 8 * (i % 4)));
-  return out;
-}
-[[nodiscard]] inline std::string base64(std::span<unsigned char const> bytes) {
-  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::size_t const n = bytes.size() - i;
-    std::uint32_t const three = std::uint32_t{bytes[i]} << 16 | (n > 1 ? std::uint32_t{bytes[i + 1]} << 8 : 0U) |
-                                (n > 2 ? std::uint32_t{bytes[i + 2]} : 0U);
-    out += digits[three >> 18];
-    out += digits[three >> 12 & 63];
-    out += n > 1 ? digits[three >> 6 & 63] : '=';
-    out += n > 2 ? digits[three & 63] : '=';
-  }
+  std::array<char, 20> out{};
+  for (std::size_t i = 0; i < 20; ++i) out[i] = static_cast<char>(h[i / 4] >> (24 - 8 * (i % 4)));
   return out;
 }
 /// Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455, 4.2.2).
 [[nodiscard]] inline std::string accept_key(std::string_view key) {
-  return base64(sha1(std::string(key) + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+  auto const hash = sha1(std::string(key) + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+  return to_base64({hash.data(), hash.size()}, base64_alphabet::standard);
 }
 
 /// @param subprotocol answered when not empty. @param key of a request that an upgrade check has found good.

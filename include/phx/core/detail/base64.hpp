@@ -14,9 +14,11 @@ namespace phx::inline PHX_BUILD::detail {
 enum class base64_alphabet : unsigned char { standard, url, both };  ///< `+/`, `-_`; both: reads either
 enum class base64_padding : unsigned char { required, optional };    ///< optional: all of it or none
 
-/// @return nothing for what is no base 64. As in Elixir the bits left over in the last character are not looked at.
-[[nodiscard]] inline std::optional<std::string> from_base64(std::string_view text, base64_alphabet in,
-                                                            base64_padding padding) {
+/// @param into room for `text.size() / 4 * 3 + 2` bytes, of which as many are written as it says; or null: it is only looked at.
+/// @return how many bytes `text` stands for; nothing for what is no base 64. As in Elixir the bits left over in the last
+///   character are not looked at.
+[[nodiscard]] inline std::optional<std::size_t> from_base64(std::string_view text, base64_alphabet in, base64_padding padding,
+                                                            char* into) noexcept {
   if (text.ends_with('=')) {
     if (text.size() % 4 != 0) return std::nullopt;
     text.remove_suffix(text.ends_with("==") ? 2u : 1u);
@@ -24,9 +26,8 @@ enum class base64_padding : unsigned char { required, optional };    ///< option
     return std::nullopt;
   }
   if (text.size() % 4 == 1) return std::nullopt;
-  std::string out;
-  out.reserve(text.size() / 4 * 3 + 2);
   unsigned bits = 0, have = 0;
+  std::size_t size = 0;
   for (char const c : text) {
     unsigned value = 0;
     if (c >= 'A' && c <= 'Z') value = static_cast<unsigned>(c - 'A');
@@ -37,30 +38,43 @@ enum class base64_padding : unsigned char { required, optional };    ///< option
     else return std::nullopt;
     bits = ((bits << 6) | value) & 0xFFFFu;
     have += 6;
-    if (have >= 8) {
-      have -= 8;
-      out += static_cast<char>((bits >> have) & 0xFFu);
-    }
+    if (have < 8) continue;
+    have -= 8;
+    if (into != nullptr) into[size] = static_cast<char>(static_cast<unsigned char>((bits >> have) & 0xFFu));
+    ++size;
   }
+  return size;
+}
+[[nodiscard]] inline std::optional<std::string> from_base64(std::string_view text, base64_alphabet in,
+                                                            base64_padding padding) {
+  std::string out(text.size() / 4 * 3 + 2, '\0');
+  std::optional<std::size_t> const size = from_base64(text, in, padding, out.data());
+  if (!size) return std::nullopt;
+  out.resize(*size);
   return out;
 }
 
 /// @param in standard is written with padding, url without: as the tokens and cookies of protocol 15 are.
-[[nodiscard]] inline std::string to_base64(std::string_view bytes, base64_alphabet in) {
+/// @param into room for `(bytes.size() + 2) / 3 * 4` letters. @return how many were written.
+inline std::size_t to_base64(std::string_view bytes, base64_alphabet in, char* into) noexcept {
   constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
   bool const url = in == base64_alphabet::url;
   auto const letter = [&](unsigned v) { return v < 62 ? letters[v] : v == 62 ? (url ? '-' : '+') : (url ? '_' : '/'); };
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
+  char const* const begin = into;
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     auto const byte = [&](std::size_t k) {
       return i + k < bytes.size() ? unsigned{static_cast<unsigned char>(bytes[i + k])} : 0u;
     };
     unsigned const three = (byte(0) << 16) | (byte(1) << 8) | byte(2);
     std::size_t const some = bytes.size() - i < 3 ? bytes.size() - i : 3;
-    for (unsigned k = 0; k <= some; ++k) out += letter((three >> (18 - 6 * k)) & 63u);
-    if (!url) out.append(3 - some, '=');
+    for (unsigned k = 0; k <= some; ++k) *into++ = letter((three >> (18 - 6 * k)) & 63u);
+    for (std::size_t k = some; !url && k < 3; ++k) *into++ = '=';
   }
+  return static_cast<std::size_t>(into - begin);
+}
+[[nodiscard]] inline std::string to_base64(std::string_view bytes, base64_alphabet in) {
+  std::string out((bytes.size() + 2) / 3 * 4, '\0');
+  out.resize(to_base64(bytes, in, out.data()));
   return out;
 }
 

@@ -5,7 +5,6 @@
 #include <phx/core/error.hpp>
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -32,34 +31,6 @@ class lines {
   std::string_view rest_;
   bool over_ = false;
 };
-
-/// Standard alphabet, padding required. How many bytes `text` stands for; nothing where it is no base64.
-/// @param into as many bytes, or null: it is only looked at.
-[[nodiscard]] inline std::optional<std::size_t> base64(std::string_view text, char* into) noexcept {
-  if (text.size() % 4 != 0) return std::nullopt;
-  std::size_t const padding = text.ends_with("==") ? 2u : text.ends_with('=') ? 1u : 0u;
-  std::size_t const letters = text.size() - padding;
-  std::uint32_t bits = 0;
-  unsigned held = 0;
-  std::size_t size = 0;
-  for (std::size_t i = 0; i < letters; ++i) {
-    char const c = text[i];
-    std::uint32_t const six = c >= 'A' && c <= 'Z'   ? static_cast<std::uint32_t>(c - 'A')
-                              : c >= 'a' && c <= 'z' ? static_cast<std::uint32_t>(c - 'a' + 26)
-                              : c >= '0' && c <= '9' ? static_cast<std::uint32_t>(c - '0' + 52)
-                              : c == '+'             ? 62u
-                              : c == '/'             ? 63u
-                                                     : 64u;
-    if (six == 64) return std::nullopt;
-    bits = bits << 6 | six;
-    held += 6;
-    if (held < 8) continue;
-    held -= 8;
-    if (into != nullptr) into[size] = static_cast<char>(static_cast<unsigned char>(bits >> held));
-    ++size;
-  }
-  return size;
-}
 
 }  // namespace phx::inline PHX_BUILD::longpoll::detail
 
