@@ -178,6 +178,11 @@ TEST_CASE("longpoll: what is refused is 403 in the body; a query that cannot be 
     CHECK(g.body == R"({"status":403})");
     CHECK(g.headers.size() == 3);
   }
+  // what a host that lets who is refused wait has to know
+  CHECK(p.now({.query = "vsn=2.0.0&reject=429"}).refused == phx::refusal::connect);
+  CHECK(p.now({.query = "vsn=9.0.0"}).refused == phx::refusal::vsn);
+  CHECK(p.now({.query = "vsn=2.0.0&a=%zz"}).refused == phx::refusal::params);
+  CHECK(p.now({.method = "PUT"}).refused == std::nullopt);
   CHECK(p.now({.query = "vsn=2.0.0&a=%zz"}).status == 400);
   CHECK(p.now({.query = "vsn=2.0.0&a=" + std::string(70'000, 'x')}).status == 414);
   CHECK(p.now({.path = "/socket/websocket"}).status == 404);

@@ -16,6 +16,7 @@ struct got {
   int status = 0;  // HTTP's; 0: nothing yet
   std::string body{};
   std::map<std::string, std::string> headers{};
+  std::optional<phx::refusal> refused{};
   [[nodiscard]] std::string token() const {
     std::size_t const at = body.find(R"("token":")");
     return at == std::string::npos ? "" : body.substr(at + 9, body.find('"', at + 9) - at - 9);
@@ -50,6 +51,7 @@ struct tab {
     last = {};
     last.status = r.status();
     last.body = std::string(r.body());
+    last.refused = r.refused();
     r.each_header(
         [&](std::string_view name, std::string_view value) { last.headers[std::string(name)] = std::string(value); });
     if (fails) r.failed();

@@ -45,6 +45,7 @@ class response {
       : status_(other.status_),
         json_(other.json_),
         small_size_(std::exchange(other.small_size_, std::uint8_t{0})),
+        refused_(other.refused_),
         fixed_(other.fixed_),
         body_(std::move(other.body_)),
         carrier_(std::exchange(other.carrier_, nullptr)),
@@ -65,6 +66,8 @@ class response {
   ~response() { settle(true); }
 
   [[nodiscard]] std::uint16_t status() const noexcept { return status_; }
+  /// Why its client was not let in, for throttle::hold; nothing if that is not what it says.
+  [[nodiscard]] std::optional<refusal> refused() const noexcept { return refused_; }
   /// Calls `each(std::string_view name, std::string_view value)`, names in lower case.
   template <class F>
   void each_header(F&& each) const {
@@ -98,6 +101,7 @@ class response {
   std::uint16_t status_ = 200;
   bool json_ = true;
   std::uint8_t small_size_ = 0;
+  std::optional<refusal> refused_{};
   char small_[110];  // a body with a token and no messages
   std::string_view fixed_{};
   frame body_{};                     // of this loop's session

@@ -487,16 +487,17 @@ inline void service::serve(exchange& x, phx::request const& from, std::string_vi
 
 inline void service::refuse(exchange& x, refused_request&& no) noexcept {
   note(loop_, no);
+  response r = plain(no.answer.status);
   switch (no.why) {
     case refusal::origin:
     case refusal::subprotocol:
     case refusal::vsn:
-    case refusal::connect: return finish(x, said(403, x.real_));  // whatever `connect` answered (protocol 8.1)
-    default: break;
+    case refusal::connect: r = said(403, x.real_); break;  // whatever `connect` answered (protocol 8.1)
+    default:
+      r.extra_ = std::move(no.answer.headers);
+      r.text_ = std::move(no.answer.body);
   }
-  response r = plain(no.answer.status);
-  r.extra_ = std::move(no.answer.headers);
-  r.text_ = std::move(no.answer.body);
+  r.refused_ = no.why;
   finish(x, std::move(r));
 }
 
