@@ -5,6 +5,7 @@
 #include <phx/adapter/detail/rfc6455.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
+#include <phx/socket/throttle.hpp>
 
 #include <utility>  // before Asio: Boost 1.74 uses std::exchange and forgets this
 
@@ -22,7 +23,9 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -45,6 +48,10 @@ struct options {
   /// Bytes the kernel is to hold for one client (it takes twice as many); 0: as it likes, which is some megabytes for one that
   /// stops reading.
   std::uint32_t send_buffer = 0;
+  /// Who may knock how often: asked when a connection is accepted, before it is read from; the answer is 429 or 503, with
+  /// Retry-After. And how long those wait for their answer whom a mount refuses. What counts is the TCP peer's address: behind
+  /// a proxy that is the proxy's, and this its business. A `seed` of 0 is replaced by chance.
+  throttle_options throttle{};
 };
 
 class late_answer;
@@ -320,6 +327,8 @@ class alignas(128) lane {
   /// All who wait for a request, and all who leave, have the same time for it: so both lists are in order of time.
   void greet(guest& g) noexcept;
   void part(guest& g) noexcept;
+  /// @param until not before that of the one before.
+  void hold_back(guest& g, time_point until) noexcept;
   void forget(guest& g) noexcept { move(g, nullptr, time_point::max()); }
   void ask_to_leave() noexcept;
   void dismiss() noexcept;
@@ -385,7 +394,7 @@ class alignas(128) lane {
   strand_timer timer_;
   time_point armed_at_ = time_point::max();
   bool armed_ = false;
-  guest_list greeting_{}, open_{}, leaving_{};
+  guest_list greeting_{}, open_{}, held_back_{}, leaving_{};
   place* free_places_ = nullptr;
   std::uint32_t places_ = 0;
   places_owner owner_{*this};
@@ -427,12 +436,13 @@ class core : public std::enable_shared_from_this<core> {
   using route = std::function<std::optional<http_answer>(http_request const&)>;
 
   core(net::io_context& io, options o)
-      : how(std::move(o)),
+      : how(seeded(std::move(o))),
         polls(how.max_sessions, {}, how.limits.memory),
         io_(io),
         door_(net::make_strand(io)),
         acceptor_(door_),
-        pause_(door_) {}
+        pause_(door_),
+        throttle_(how.throttle) {}
   core(core const&) = delete;
   core& operator=(core const&) = delete;
   ~core() = default;
@@ -494,6 +504,16 @@ class core : public std::enable_shared_from_this<core> {
     return {nullptr, transport_kind::websocket};
   }
 
+  /// When a client that a mount has refused is told so: now, or later. For each that is later, release() once.
+  [[nodiscard]] time_point hold(refusal why, time_point now) noexcept {
+    std::lock_guard const one(throttling_);
+    return throttle_.hold(why, now);
+  }
+  void release() noexcept {
+    std::lock_guard const one(throttling_);
+    throttle_.release();
+  }
+
   options const how;
   phx::endpoint everywhere;
   longpoll::sessions polls;
@@ -526,6 +546,21 @@ class core : public std::enable_shared_from_this<core> {
     if (!guarded(next, [](char const*) noexcept {})) rest();
   }
   void accepted(error_code ec, lane& at, tcp_socket&& s) noexcept;  // beast_visitor.hpp
+  [[nodiscard]] static options seeded(options o) {
+    if (o.throttle.seed == 0) {
+      std::random_device chance;
+      o.throttle.seed = std::uint64_t{chance()} << 32 | chance();
+    }
+    return o;
+  }
+  /// @par Errors: std::bad_alloc.
+  [[nodiscard]] std::optional<refused_request> knock(tcp_socket const& s) {
+    if (how.throttle.each.burst == 0 && how.throttle.all.burst == 0) return std::nullopt;
+    error_code ignored;
+    std::string const address = s.remote_endpoint(ignored).address().to_string();
+    std::lock_guard const one(throttling_);
+    return throttle_.knock(address, clock_now());
+  }
   /// Out of descriptors or memory: the backlog keeps those who come meanwhile.
   void rest() noexcept {
     (void)guarded(
@@ -546,6 +581,8 @@ class core : public std::enable_shared_from_this<core> {
   strand door_;
   tcp_acceptor acceptor_;
   strand_timer pause_;
+  std::mutex throttling_;  // nothing that happens often
+  phx::throttle throttle_;
   std::vector<std::function<void()>> done_;  // the door's
 };
 
@@ -584,7 +621,7 @@ inline void lane::run() noexcept {
   if (!loop_) return;
   time_point const now = clock_now();
   time_point next = loop_->run(now);
-  for (guest_list* const list : {&greeting_, &leaving_}) {
+  for (guest_list* const list : {&greeting_, &held_back_, &leaving_}) {
     while (list->first != nullptr && list->first->deadline_ <= now) {
       guest& late = *list->first;
       keep(late);  // unless it finds itself another end
@@ -640,6 +677,10 @@ inline void lane::part(guest& g) noexcept {
   move(g, &leaving_, until);
   arm(until);
 }
+inline void lane::hold_back(guest& g, time_point until) noexcept {
+  move(g, &held_back_, until);
+  arm(until);
+}
 inline longpoll::service& lane::polling(mounted& at) {
   if (polling_.size() <= at.number) polling_.resize(at.number + 1);
   auto& mine = polling_[at.number];
@@ -647,10 +688,10 @@ inline longpoll::service& lane::polling(mounted& at) {
   return *mine;
 }
 inline void lane::ask_to_leave() noexcept {
-  for (guest_list* const list : {&greeting_, &open_}) each(*list, [](guest& g) { g.asked_to_leave(); });
+  for (guest_list* const list : {&greeting_, &open_, &held_back_}) each(*list, [](guest& g) { g.asked_to_leave(); });
 }
 inline void lane::dismiss() noexcept {
-  for (guest_list* const list : {&greeting_, &open_, &leaving_}) each(*list, [](guest& g) { g.dismissed(); });
+  for (guest_list* const list : {&greeting_, &open_, &held_back_, &leaving_}) each(*list, [](guest& g) { g.dismissed(); });
   polling_.clear();
 }
 

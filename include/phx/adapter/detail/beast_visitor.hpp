@@ -88,12 +88,19 @@ struct awaited {
 
 class visitor final : public guest {
  public:
-  static void begin(ticket&& t, stream&& s) {
+  /// @param no it knocks too often, or too many do.
+  static void begin(ticket&& t, stream&& s, std::optional<refused_request> const& no) {
     auto* const made = new visitor(std::move(t), std::move(s));
     hold const while_it_begins(*made);
     made->here().greet(*made);
-    if (made->all().guests.load() > made->all().how.max_connections) made->refuse(503);
-    else made->next_request();
+    if (no) {
+      note(made->here().loop(), *no);
+      made->refuse(no->answer);
+    } else if (made->all().guests.load() > made->all().how.max_connections) {
+      made->refuse(503);
+    } else {
+      made->next_request();
+    }
   }
 
   /// For http_request::later, while a route is asked. Null when it was asked before.
@@ -119,6 +126,7 @@ class visitor final : public guest {
 
   // ---- a guest
   void expired() noexcept override {
+    if (state_ == state::held_back) return tell_refusal();
     if (state_ != state::reading || !begun_) return end();
     refuse(408);
   }
@@ -126,10 +134,11 @@ class visitor final : public guest {
   void asked_to_leave() noexcept override {
     if (state_ == state::reading && !begun_) hang_up();
     if (state_ == state::waiting) here().part(*this);
+    if (state_ == state::held_back) tell_refusal();
   }
 
  private:
-  enum class state : std::uint8_t { reading, waiting, answering, lingering, over };
+  enum class state : std::uint8_t { reading, waiting, held_back, answering, lingering, over };
   using parser = http::request_parser<text_body>;
   static constexpr std::size_t room = 16 * 1024;  // of one read
 
@@ -149,7 +158,7 @@ class visitor final : public guest {
   }
   void end() noexcept {
     hold const meanwhile(*this);
-    state_ = state::over;
+    if (std::exchange(state_, state::over) == state::held_back) all().release();
     hang_up();
     forget_later();
     polling_.reset();
@@ -290,8 +299,9 @@ class visitor final : public guest {
     if (!polling_) polling_.emplace(*this);
     here().polling(at).serve(*polling_, asked_, asked_.body, clock_now());
     if (state_ == state::over) return;
-    if (going_) return write_poll();
-    wait();
+    if (!going_) return wait();
+    if (auto const why = going_->refused()) return hold_back(*why);
+    write_poll();
   }
   void write_poll() {
     stays_ = stays_ && !all().draining.load();
@@ -312,19 +322,46 @@ class visitor final : public guest {
     if (no) {
       note(here().loop(), *no);
       head_only_ = false;
-      return write(no->answer);
+      refused_.emplace(std::move(no->answer));
+      return hold_back(no->why);
     }
     write(phx::detail::switching_protocols(*asked.header("sec-websocket-key"), opening_->subprotocol));
   }
+  /// `refused_`, or a poll's answer, goes out; or waits as long as options::throttle has it, and while its client does.
+  void hold_back(refusal why) {
+    time_point const now = clock_now(), until = all().hold(why, now);
+    if (until <= now) return write_refusal();
+    state_ = state::held_back;
+    stays_here_.emplace(*this);
+    let_go();
+    here().hold_back(*this, until);
+    read();
+  }
+  void tell_refusal() noexcept {
+    hold const meanwhile(*this);
+    all().release();
+    state_ = state::answering;
+    stays_here_.reset();
+    here().greet(*this);  // as long as a request may take to come, its answer may take to go
+    or_hang_up([&] { write_refusal(); });
+  }
+  void write_refusal() {
+    if (going_) return write_poll();
+    write(*refused_);
+    refused_.reset();
+  }
   /// An answer to what is no request; the connection ends with it.
   void refuse(std::uint16_t status) noexcept {
+    // A body too long for a poll is 400, and for any origin to see (protocol 10.2).
+    bool const polls = headed_ && at_.first != nullptr && at_.second == transport_kind::longpoll;
     or_hang_up([&] {
-      stays_ = head_only_ = false;
-      // A body too long for a poll is 400, and for any origin to see (protocol 10.2).
-      bool const polls = headed_ && at_.first != nullptr && at_.second == transport_kind::longpoll;
-      if (polls) write(http_answer{status == 413 ? std::uint16_t{400} : status, {{"access-control-allow-origin", "*"}}, {}});
-      else write(http_answer{status, {}, {}});
+      if (polls) refuse(http_answer{status == 413 ? std::uint16_t{400} : status, {{"access-control-allow-origin", "*"}}, {}});
+      else refuse(http_answer{status, {}, {}});
     });
+  }
+  void refuse(http_answer const& answer) {
+    stays_ = head_only_ = false;
+    write(answer);
   }
   void write(http_answer const& answer) {
     stays_ = stays_ && !all().draining.load();
@@ -412,6 +449,7 @@ class visitor final : public guest {
   std::pair<mounted*, transport_kind> at_{nullptr, transport_kind::websocket};  // whose request this is
   std::optional<longpoll::exchange> polling_;
   std::optional<longpoll::response> going_;  // until it is written, or cannot be
+  std::optional<http_answer> refused_;       // of a mount, until it is written
   std::optional<hold> stays_here_;  // while waiting: there may be no operation under way
   std::string out_, address_, certificate_;
   std::size_t sent_ = 0;  // of out_
@@ -440,11 +478,12 @@ inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
         if (how.send_buffer != 0)
           s.set_option(net::socket_base::send_buffer_size(static_cast<int>(std::min(how.send_buffer, 1U << 30))), ignored);
         s.non_blocking(true, ignored);
-        net::post(at.executor(), [t = ticket(shared_from_this(), at), s = std::move(s)]() mutable {
+        auto no = knock(s);
+        net::post(at.executor(), [t = ticket(shared_from_this(), at), s = std::move(s), no = std::move(no)]() mutable {
           (void)guarded(
               [&] {
                 auto cipher = t.all()->secure ? t.all()->secure(s.native_handle()) : nullptr;
-                visitor::begin(std::move(t), stream(std::move(s), std::move(cipher)));
+                visitor::begin(std::move(t), stream(std::move(s), std::move(cipher)), no);
               },
               [](char const*) noexcept {});
         });
