@@ -3,132 +3,11 @@
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 
-#include <future>
-#include <list>
-#include <mutex>
-#include <thread>
-
-#include "support/host_room.hpp"
-#include "support/raw_client.hpp"
-#include "support/slow.hpp"
+#include "support/beast_host.hpp"
 
 using namespace std::chrono_literals;
+using namespace phx_tests::on_beast;
 using phx_tests::raw_client;
-
-namespace {
-
-using room = phx_tests::host_room;
-
-/// What the observer was told, by any thread.
-struct journal {
-  std::mutex mutex{};
-  std::vector<std::string> lines{};
-  void on(phx::notice const& n) noexcept {
-    std::string line(to_string(n.what));
-    for (std::string_view const part : {n.event, n.text, n.exit.detail()}) line.append(" ").append(part);
-    std::lock_guard const hold(mutex);
-    lines.push_back(std::move(line));
-  }
-  [[nodiscard]] std::size_t count(std::string_view what) {
-    std::lock_guard const hold(mutex);
-    std::size_t n = 0;
-    for (std::string const& l : lines) n += l.starts_with(what) ? 1u : 0u;
-    return n;
-  }
-  /// Waits for it.
-  [[nodiscard]] bool has(std::string_view what, std::size_t times = 1) {
-    for (int i = 0; i < 500; ++i) {
-      if (count(what) >= times) return true;
-      std::this_thread::sleep_for(10ms);
-    }
-    return false;
-  }
-};
-
-phx::beast::options quick(std::uint32_t loops = 1) {
-  phx::beast::options o{.port = 0, .loops = loops};
-  o.goodbye = 500ms;
-  return o;
-}
-
-/// A server and its threads, drained at the end of the scope.
-struct running {
-  explicit running(phx::beast::options o = quick(), unsigned threads = 1, phx::mount m = {}, phx::longpoll::options polls = {})
-      : server(io, std::move(o)) {
-    app.channel<room>("room:*");
-    phx_tests::serve_floods(app);
-    server.observe(seen);
-    server.serve(app, std::move(m), polls);
-    server.serve(app, phx::mount{.path = "/other", .url_host = "other.example"});
-    server.route([this](phx::beast::http_request const& r) -> std::optional<phx::http_answer> {
-      if (r.path == "/body") return phx::http_answer{200, {{"x-method", std::string(r.method)}}, std::string(r.body)};
-      if (r.path == "/peer") return phx::http_answer{200, {}, std::string(r.peer.address)};
-      if (r.path == "/throws") throw 1;
-      if (r.path == "/header") return phx::http_answer{200, {}, std::string(r.header(r.query).value_or("none"))};
-      if (r.path == "/later") {
-        std::lock_guard const hold(waiting_mutex);
-        waiting.push_back(r.later());
-        (void)r.later();  // the right is given away: this one says nothing
-      }
-      return std::nullopt;
-    });
-    server.start();
-    for (unsigned i = 0; i < threads; ++i) pool.emplace_back([this] { io.run(); });
-  }
-  ~running() { end(); }
-  /// True when the io_context ran out of work by itself.
-  bool end() {
-    if (pool.empty()) return true;
-    std::promise<void> gone;
-    server.drain({}, [&] { gone.set_value(); });
-    bool const done = gone.get_future().wait_for(10s) == std::future_status::ready;
-    if (!done) io.stop();
-    for (std::thread& t : pool) t.join();
-    pool.clear();
-    return done;
-  }
-  raw_client client(int receive_buffer = 0) const { return raw_client(server.port(), receive_buffer); }
-  raw_client joined(std::string const& topic = "room:a", int receive_buffer = 0) const {
-    raw_client c = client(receive_buffer);
-    REQUIRE(c.open() == 101);
-    REQUIRE(c.text("[\"1\",\"1\",\"" + topic + "\",\"phx_join\",{}]"));
-    REQUIRE(c.read().data == "[\"1\",\"1\",\"" + topic + "\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]");
-    return c;
-  }
-  /// Waits until so many connections are there.
-  bool connections(std::uint32_t n) const {
-    for (int i = 0; i < 500 && server.connections() != n; ++i) std::this_thread::sleep_for(10ms);
-    return server.connections() == n;
-  }
-  /// The next late answer somebody waits for.
-  phx::beast::late_answer next_waiting() {
-    for (int i = 0; i < 500; ++i) {
-      {
-        std::lock_guard const hold(waiting_mutex);
-        if (!waiting.empty()) {
-          phx::beast::late_answer next = std::move(waiting.front());
-          waiting.pop_front();
-          return next;
-        }
-      }
-      std::this_thread::sleep_for(10ms);
-    }
-    throw std::runtime_error("nobody waits");
-  }
-  boost::asio::io_context io{};
-  phx::router<> app{};
-  journal seen{};
-  std::mutex waiting_mutex{};
-  std::list<phx::beast::late_answer> waiting{};
-  phx::beast::server server;
-  std::vector<std::thread> pool{};
-};
-
-std::string request(std::string_view method, std::string_view target, std::string_view more = {}, std::string_view body = {}) {
-  return std::string(method) + ' ' + std::string(target) + " HTTP/1.1\r\nhost: h\r\n" + std::string(more) + "\r\n" + std::string(body);
-}
-
-}  // namespace
 
 TEST_CASE("beast: a client upgrades, joins, is echoed, and closes") {
   running r;
@@ -625,7 +504,7 @@ TEST_CASE("beast: a server may go while clients are connected, and its io_contex
   {
     boost::asio::io_context io;
     phx::router<> app;
-    app.channel<room>("room:*");
+    app.channel<phx_tests::host_room>("room:*");
     phx::beast::server server(io, quick(2));
     server.observe(seen);
     server.serve(app, {});
@@ -657,55 +536,8 @@ TEST_CASE("beast: a mount that is wrong, an address that is none and a port that
 // ---- long-polling
 
 namespace {
-
-phx::mount polled() {
-  phx::mount m{};
-  m.longpoll = true;
-  return m;
-}
-
-/// A long-poll client that does its requests on any connection.
-struct poller {
-  std::string token{};
-  static std::string post_of(std::string_view target, std::string_view body) {
-    return request("POST", target, "content-type: application/json\r\ncontent-length: " + std::to_string(body.size()) + "\r\n", body);
-  }
-  [[nodiscard]] std::string target() const { return "/socket/longpoll?vsn=2.0.0&token=" + token; }
-  [[nodiscard]] std::string poll_request() const { return request("GET", target()); }
-  /// The body of an answer with 200; else its status.
-  static std::string answer(raw_client& on) {
-    unsigned const status = on.read_head();
-    return status == 200 ? on.read_body() : "HTTP " + std::to_string(status) + on.read_body();
-  }
-  void open(raw_client& on) {
-    REQUIRE(on.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
-    std::string const said = answer(on);
-    std::size_t const at = said.find("\"token\":\"");
-    REQUIRE(said.find("\"status\":410") != std::string::npos);
-    REQUIRE(at != std::string::npos);
-    token = said.substr(at + 9, said.find('"', at + 9) - at - 9);
-  }
-  std::string post(raw_client& on, std::string_view body) const {
-    REQUIRE(on.send(post_of(target(), body)));
-    return answer(on);
-  }
-  std::string poll(raw_client& on) const {
-    REQUIRE(on.send(poll_request()));
-    return answer(on);
-  }
-  void join(raw_client& on) const {
-    REQUIRE(post(on, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
-    REQUIRE(poll(on) == with(R"([\"1\",\"1\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
-  }
-  /// A poll's 200 with this one frame, escaped.
-  [[nodiscard]] std::string with(std::string_view frame) const {
-    return "{\"messages\":[\"" + std::string(frame) + "\"],\"status\":200,\"token\":\"" + token + "\"}";
-  }
-  [[nodiscard]] std::string nothing() const { return "{\"status\":204,\"token\":\"" + token + "\",\"messages\":[]}"; }
-};
 constexpr std::string_view news = R"([null,null,\"room:a\",\"news\",{}])";
-
-}  // namespace
+}
 
 TEST_CASE("beast: a long-poll session hears what is said on other loops, whatever connections its requests come by") {
   running r(quick(4), 2, polled());
@@ -856,7 +688,7 @@ TEST_CASE("beast: a server that is stopped, or goes, ends its long-poll sessions
     {
       boost::asio::io_context io;
       phx::router<> app;
-      app.channel<room>("room:*");
+      app.channel<phx_tests::host_room>("room:*");
       phx::beast::server server(io, quick(2));
       server.observe(seen);
       server.serve(app, polled());
@@ -874,4 +706,165 @@ TEST_CASE("beast: a server that is stopped, or goes, ends its long-poll sessions
     CHECK(c->read_end());
     CHECK(seen.count("channel_ended") == 1);
   }
+}
+
+// ---- at the door
+
+namespace {
+
+/// "101", "403 ..."; or the status and the seconds it is to come back after, if those are at most the hour the tests ask for.
+std::string knocks(raw_client& c) {
+  std::string said = std::to_string(c.open());
+  if (std::size_t const at = c.head().find("retry-after: "); at != std::string::npos) {
+    int const seconds = std::atoi(c.head().c_str() + at + 13);
+    said += seconds > 3000 && seconds <= 3600 ? " later" : " soon";
+  }
+  return said;
+}
+/// A client whose vsn nobody serves.
+raw_client refused(running const& r) {
+  raw_client c = r.client();
+  CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("beast: an address that knocks more often than its rate is told 429 and when to come back") {
+  phx::beast::options o = quick();
+  o.throttle.each = {.burst = 3, .every = 1h};
+  running r(o);
+  std::vector<raw_client> in;
+  for (int i = 0; i < 3; ++i) {
+    in.push_back(r.client());
+    CHECK(knocks(in.back()) == "101");
+  }
+  raw_client late = r.client();
+  CHECK(knocks(late) == "429 later");
+  CHECK(late.read_end());
+  CHECK(r.seen.has("connect_refused too_often 127.0.0.1"));
+  CHECK(in[0].text(R"([null,"1","phoenix","heartbeat",{}])"));  // nobody else suffers
+  CHECK(in[0].read().first == 0x81);
+}
+
+TEST_CASE("beast: a connection is one knock, however many requests come by it") {
+  phx::beast::options o = quick();
+  o.throttle.each = {.burst = 1, .every = 1h};
+  running r(o);
+  raw_client c = r.client();
+  for (int i = 0; i < 5; ++i) {
+    CHECK(c.send(request("GET", "/peer")));
+    CHECK(c.read_head() == 200);
+    CHECK(c.read_body() == "127.0.0.1");
+  }
+  CHECK(c.open() == 101);
+}
+
+TEST_CASE("beast: all addresses together have a rate too: 503, whatever loop they come to") {
+  phx::beast::options o = quick(2);
+  o.throttle.all = {.burst = 4, .every = 1h};
+  running r(o, 2);
+  std::vector<raw_client> in;
+  for (int i = 0; i < 4; ++i) {
+    in.push_back(r.client());
+    CHECK(knocks(in.back()) == "101");
+  }
+  for (int i = 0; i < 3; ++i) {
+    raw_client late = r.client();
+    CHECK(knocks(late) == "503 later");
+  }
+  CHECK(r.seen.has("connect_refused too_many", 3));
+}
+
+TEST_CASE("beast: a refused connect is answered after refuse_after, and the connection goes on") {
+  phx::beast::options o = quick();
+  o.throttle.refuse_after = 50ms;
+  running r(o, 1, polled());
+  raw_client c = r.client();
+  for (bool const polls : {false, true}) {
+    CAPTURE(polls);
+    auto const asked = std::chrono::steady_clock::now();
+    CHECK(c.send(polls ? request("GET", "/socket/longpoll?vsn=9.0.0") : raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));
+    CHECK(c.read_head() == (polls ? 200 : 403));
+    CHECK(c.read_body() == (polls ? R"({"status":403})" : ""));
+    CHECK(std::chrono::steady_clock::now() - asked >= 50ms);
+  }
+  // what was sent meanwhile is answered behind it
+  CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0") + request("GET", "/peer")));
+  CHECK(c.read_head() == 403);
+  CHECK(c.read_head() == 200);
+  CHECK(c.read_body() == "127.0.0.1");
+  CHECK(c.open() == 101);
+}
+
+TEST_CASE("beast: so many refused connects wait at once, more are answered at once, and who hangs up makes room") {
+  phx::beast::options o = quick();
+  o.throttle.refuse_after = 1h;
+  o.throttle.waiting = 1;
+  running r(o, 1, polled());
+  for (bool const polls : {false, true}) {
+    CAPTURE(polls);
+    std::size_t const before = r.seen.count("connect_refused");
+    {
+      raw_client held = polls ? r.client() : refused(r);
+      if (polls) CHECK(held.send(request("GET", "/socket/longpoll?vsn=9.0.0")));
+      CHECK(r.seen.has("connect_refused", before + 1));
+      for (int i = 0; i < 3; ++i) {
+        raw_client at_once = refused(r);  // there would be no answer for an hour
+        CHECK(at_once.read_head() == 403);
+      }
+      CHECK(held.read_all(50ms).empty());
+    }
+    CHECK(r.connections(0));
+  }
+}
+
+TEST_CASE("beast: a drain answers those who wait for their refusal, and a server that stops does not") {
+  for (bool const drains : {true, false}) {
+    CAPTURE(drains);
+    phx::beast::options o = quick(2);
+    o.throttle.refuse_after = 1h;
+    running r(o, 2, polled());
+    raw_client held = refused(r), polls = r.client();
+    CHECK(polls.send(request("GET", "/socket/longpoll?vsn=9.0.0")));
+    CHECK(r.seen.has("connect_refused", 2));
+    if (drains) {
+      std::promise<void> gone;
+      r.server.drain({}, [&] { gone.set_value(); });
+      CHECK(held.read_head() == 403);
+      CHECK(held.head().find("connection: close") != std::string::npos);
+      CHECK(polls.read_head() == 200);
+      CHECK(polls.read_body() == R"({"status":403})");
+      CHECK(gone.get_future().wait_for(5s) == std::future_status::ready);
+    } else {
+      r.server.stop();
+      CHECK(held.read_all().empty());
+      CHECK(polls.read_all().empty());
+    }
+    for (std::thread& t : r.pool) t.join();
+    r.pool.clear();
+    CHECK(r.server.connections() == 0);
+  }
+}
+
+TEST_CASE("beast: a server may go while clients wait for their refusal") {
+  journal seen;
+  std::optional<raw_client> c;
+  {
+    boost::asio::io_context io;
+    phx::router<> app;
+    phx::beast::options o = quick();
+    o.throttle.refuse_after = 1h;
+    phx::beast::server server(io, o);
+    server.observe(seen);
+    server.serve(app, {});
+    server.start();
+    std::thread one([&] { io.run(); });
+    c.emplace(server.port());
+    CHECK(c->send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));
+    CHECK(seen.has("connect_refused"));
+    io.stop();
+    one.join();
+  }
+  CHECK(c->read_all().empty());
 }

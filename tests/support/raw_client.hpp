@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -48,7 +49,7 @@ class raw_client {
   raw_client(raw_client&& other) noexcept
       : fd_(std::exchange(other.fd_, -1)), connected_(other.connected_), in_(std::move(other.in_)) {}
   raw_client& operator=(raw_client&&) = delete;
-  ~raw_client() { drop(); }
+  virtual ~raw_client() { drop(); }
 
   [[nodiscard]] bool connected() const { return connected_; }
   /// Ends the connection without a word.
@@ -61,7 +62,7 @@ class raw_client {
   /// False when the other end does not take them (any more).
   bool send(std::string_view bytes) {
     while (!bytes.empty()) {
-      ssize_t const n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      ssize_t const n = put(bytes);
       if (n <= 0) return false;
       bytes.remove_prefix(static_cast<std::size_t>(n));
     }
@@ -176,21 +177,39 @@ class raw_client {
     return ended_;
   }
 
- private:
+ protected:
   using clock = std::chrono::steady_clock;
   [[nodiscard]] static clock::time_point now() { return clock::now(); }
-  bool more(clock::time_point until) {
+  /// How many bytes were taken; it may take a while. 0 and less: no more will be.
+  virtual ssize_t put(std::string_view bytes) { return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
+  /// What is there. 0: the end. Less: nothing yet.
+  virtual ssize_t take(char* into, std::size_t room) {
+    ssize_t const n = ::recv(fd_, into, room, MSG_DONTWAIT);
+    return n < 0 && errno != EAGAIN ? 0 : n;
+  }
+  /// True once the socket is ready for `what`.
+  [[nodiscard]] bool ready(short what, clock::time_point until) const {
     auto const left = std::chrono::duration_cast<milliseconds>(until - now()).count();
-    pollfd p{fd_, POLLIN, 0};
-    if (ended_ || left <= 0 || ::poll(&p, 1, static_cast<int>(left)) != 1) return false;
+    pollfd p{fd_, what, 0};
+    return left > 0 && ::poll(&p, 1, static_cast<int>(left)) == 1;
+  }
+
+ private:
+  bool more(clock::time_point until) {
     char bytes[16 * 1024];
-    ssize_t const n = ::recv(fd_, bytes, sizeof bytes, 0);
+    ssize_t n = -1;
+    if (ended_ || now() >= until) return false;
+    while ((n = take(bytes, sizeof bytes)) < 0)
+      if (!ready(POLLIN, until)) return false;
     ended_ = n <= 0;
     if (n > 0) in_.append(bytes, static_cast<std::size_t>(n));
     return n > 0;
   }
 
+ protected:
   int fd_;
+
+ private:
   bool connected_ = false, ended_ = false;
   std::string in_, head_;
 };

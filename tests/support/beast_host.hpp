@@ -1,0 +1,186 @@
+#ifndef PHX_TESTS_SUPPORT_BEAST_HOST_HPP
+#define PHX_TESTS_SUPPORT_BEAST_HOST_HPP
+// A server of adapter/beast.hpp with threads of its own, and clients that long-poll it.
+
+#include <phx/adapter/beast.hpp>
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <future>
+#include <list>
+#include <mutex>
+#include <thread>
+
+#include "support/host_room.hpp"
+#include "support/raw_client.hpp"
+#include "support/slow.hpp"
+
+namespace phx_tests::on_beast {
+
+/// What the observer was told, by any thread.
+struct journal {
+  std::mutex mutex{};
+  std::vector<std::string> lines{};
+  void on(phx::notice const& n) noexcept {
+    std::string line(to_string(n.what));
+    for (std::string_view const part : {n.event, n.text, n.exit.detail()}) line.append(" ").append(part);
+    std::lock_guard const hold(mutex);
+    lines.push_back(std::move(line));
+  }
+  [[nodiscard]] std::size_t count(std::string_view what) {
+    std::lock_guard const hold(mutex);
+    std::size_t n = 0;
+    for (std::string const& l : lines) n += l.starts_with(what) ? 1u : 0u;
+    return n;
+  }
+  /// Waits for it.
+  [[nodiscard]] bool has(std::string_view what, std::size_t times = 1) {
+    for (int i = 0; i < 500; ++i) {
+      if (count(what) >= times) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+};
+
+inline phx::beast::options quick(std::uint32_t loops = 1) {
+  phx::beast::options o{.port = 0, .loops = loops};
+  o.goodbye = std::chrono::milliseconds(500);
+  return o;
+}
+
+/// A server and its threads, drained at the end of the scope.
+struct running {
+  /// @param before is called with the server before it starts.
+  explicit running(phx::beast::options o = quick(), unsigned threads = 1, phx::mount m = {}, phx::longpoll::options polls = {},
+                   std::function<void(phx::beast::server&)> const& before = {})
+      : server(io, std::move(o)) {
+    app.channel<host_room>("room:*");
+    serve_floods(app);
+    server.observe(seen);
+    server.serve(app, std::move(m), polls);
+    server.serve(app, phx::mount{.path = "/other", .url_host = "other.example"});
+    server.route([this](phx::beast::http_request const& r) -> std::optional<phx::http_answer> {
+      if (r.path == "/body") return phx::http_answer{200, {{"x-method", std::string(r.method)}}, std::string(r.body)};
+      if (r.path == "/peer") return phx::http_answer{200, {}, std::string(r.peer.address)};
+      if (r.path == "/throws") throw 1;
+      if (r.path == "/header") return phx::http_answer{200, {}, std::string(r.header(r.query).value_or("none"))};
+      if (r.path == "/later") {
+        std::lock_guard const hold(waiting_mutex);
+        waiting.push_back(r.later());
+        (void)r.later();  // the right is given away: this one says nothing
+      }
+      return std::nullopt;
+    });
+    if (before) before(server);
+    server.start();
+    for (unsigned i = 0; i < threads; ++i) pool.emplace_back([this] { io.run(); });
+  }
+  ~running() { end(); }
+  /// True when the io_context ran out of work by itself.
+  bool end() {
+    if (pool.empty()) return true;
+    std::promise<void> gone;
+    server.drain({}, [&] { gone.set_value(); });
+    bool const done = gone.get_future().wait_for(std::chrono::seconds(10)) == std::future_status::ready;
+    if (!done) io.stop();
+    for (std::thread& t : pool) t.join();
+    pool.clear();
+    return done;
+  }
+  raw_client client(int receive_buffer = 0) const { return raw_client(server.port(), receive_buffer); }
+  raw_client joined(std::string const& topic = "room:a", int receive_buffer = 0) const {
+    raw_client c = client(receive_buffer);
+    join(c, topic);
+    return c;
+  }
+  static void join(raw_client& c, std::string const& topic = "room:a") {
+    REQUIRE(c.open() == 101);
+    REQUIRE(c.text("[\"1\",\"1\",\"" + topic + "\",\"phx_join\",{}]"));
+    REQUIRE(c.read().data == "[\"1\",\"1\",\"" + topic + "\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]");
+  }
+  /// Waits until so many connections are there.
+  bool connections(std::uint32_t n) const {
+    for (int i = 0; i < 500 && server.connections() != n; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return server.connections() == n;
+  }
+  /// The next late answer somebody waits for.
+  phx::beast::late_answer next_waiting() {
+    for (int i = 0; i < 500; ++i) {
+      {
+        std::lock_guard const hold(waiting_mutex);
+        if (!waiting.empty()) {
+          phx::beast::late_answer next = std::move(waiting.front());
+          waiting.pop_front();
+          return next;
+        }
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    throw std::runtime_error("nobody waits");
+  }
+  boost::asio::io_context io{};
+  phx::router<> app{};
+  journal seen{};
+  std::mutex waiting_mutex{};
+  std::list<phx::beast::late_answer> waiting{};
+  phx::beast::server server;
+  std::vector<std::thread> pool{};
+};
+
+[[nodiscard]] inline std::string request(std::string_view method, std::string_view target, std::string_view more = {}, std::string_view body = {}) {
+  return std::string(method) + ' ' + std::string(target) + " HTTP/1.1\r\nhost: h\r\n" + std::string(more) + "\r\n" + std::string(body);
+}
+
+// ---- long-polling
+
+[[nodiscard]] inline phx::mount polled() {
+  phx::mount m{};
+  m.longpoll = true;
+  return m;
+}
+
+/// A long-poll client that does its requests on any connection.
+struct poller {
+  std::string token{};
+  static std::string post_of(std::string_view target, std::string_view body) {
+    return request("POST", target, "content-type: application/json\r\ncontent-length: " + std::to_string(body.size()) + "\r\n", body);
+  }
+  [[nodiscard]] std::string target() const { return "/socket/longpoll?vsn=2.0.0&token=" + token; }
+  [[nodiscard]] std::string poll_request() const { return request("GET", target()); }
+  /// The body of an answer with 200; else its status.
+  static std::string answer(raw_client& on) {
+    unsigned const status = on.read_head();
+    return status == 200 ? on.read_body() : "HTTP " + std::to_string(status) + on.read_body();
+  }
+  void open(raw_client& on) {
+    REQUIRE(on.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
+    std::string const said = answer(on);
+    std::size_t const at = said.find("\"token\":\"");
+    REQUIRE(said.find("\"status\":410") != std::string::npos);
+    REQUIRE(at != std::string::npos);
+    token = said.substr(at + 9, said.find('"', at + 9) - at - 9);
+  }
+  std::string post(raw_client& on, std::string_view body) const {
+    REQUIRE(on.send(post_of(target(), body)));
+    return answer(on);
+  }
+  std::string poll(raw_client& on) const {
+    REQUIRE(on.send(poll_request()));
+    return answer(on);
+  }
+  void join(raw_client& on) const {
+    REQUIRE(post(on, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
+    REQUIRE(poll(on) == with(R"([\"1\",\"1\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
+  }
+  /// A poll's 200 with this one frame, escaped.
+  [[nodiscard]] std::string with(std::string_view frame) const {
+    return "{\"messages\":[\"" + std::string(frame) + "\"],\"status\":200,\"token\":\"" + token + "\"}";
+  }
+  [[nodiscard]] std::string nothing() const { return "{\"status\":204,\"token\":\"" + token + "\",\"messages\":[]}"; }
+};
+
+}  // namespace phx_tests::on_beast
+
+#endif
