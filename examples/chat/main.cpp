@@ -1,10 +1,17 @@
-// Rooms, names, several tabs, and what phx does beneath, drawn live. What page and server agree on is in README.md.
+// Rooms, names, several tabs, several nodes, and what phx does beneath, drawn live. What page and server agree on is in README.md.
+//
+//   chat [--port P] [--redis HOST:PORT] [--node NAME] [--silence MS]
 #include <phx/adapter/beast.hpp>
 #include <phx/adapter/nlohmann.hpp>
+#ifdef WITH_REDIS
+#include <phx/adapter/redis.hpp>
+#endif
 #include <phx/phx.hpp>
+#include <phx/presence/presence.hpp>
 
 #include <boost/asio/signal_set.hpp>
 
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <deque>
@@ -16,28 +23,37 @@ namespace {
 
 using json = nlohmann::json;
 
-/// What the server remembers. One loop serves the chat, so nobody else looks at it meanwhile.
+constexpr std::size_t longest_name = 24, longest_text = 4000, kept = 50;
+constexpr std::string_view before_name = "room:";
+constexpr std::string_view heard = "heard";  // the topic on which nodes tell each other what to remember
+
+/// What this node remembers. One thread serves the chat, so nobody else looks at it meanwhile.
 struct hall {
   struct room {
-    std::vector<std::string> names;
+    std::size_t people = 0;  // on all nodes, as presence says
     std::deque<json> recent;
   };
   std::map<std::string, room, std::less<>> rooms;
 
-  [[nodiscard]] phx::payload list() const {
-    json all = json::array();
-    for (auto const& [name, r] : rooms)
-      if (!r.names.empty()) all.push_back({{"name", name}, {"people", r.names.size()}});
-    return phx::to_payload(json{{"rooms", std::move(all)}});
-  }
-  /// Messages of rooms that nobody is in are kept for the last few of them only.
-  void forget_some() {
+  /// A new one if need be. Of rooms that nobody is in only the last few are remembered.
+  [[nodiscard]] room& at(std::string_view name) {
+    if (auto const known = rooms.find(name); known != rooms.end()) return known->second;
     for (auto r = rooms.begin(); rooms.size() > 100 && r != rooms.end();)
-      r = r->second.names.empty() ? rooms.erase(r) : std::next(r);
+      r = r->second.people == 0 ? rooms.erase(r) : std::next(r);
+    return rooms[std::string(name)];
+  }
+  [[nodiscard]] phx::payload list() const {
+    json busy = json::array();
+    for (auto const& [name, r] : rooms)
+      if (r.people != 0) busy.push_back({{"name", name}, {"people", r.people}});
+    return phx::to_payload(json{{"rooms", std::move(busy)}});
+  }
+  void keep(std::string_view name, json message) {
+    auto& recent = at(name).recent;
+    recent.push_back(std::move(message));
+    if (recent.size() > kept) recent.pop_front();
   }
 };
-
-constexpr std::size_t longest_name = 24, longest_text = 4000, kept = 50;
 
 [[nodiscard]] std::string trimmed(std::string_view text) {
   constexpr std::string_view spaces = " \t\r\n";
@@ -56,31 +72,30 @@ struct line {
 void from_json(json const& j, hello& h) { j.at("name").get_to(h.name); }
 void from_json(json const& j, line& l) { j.at("text").get_to(l.text); }
 
-/// One member of one room.
+/// One tab of somebody in one room.
 class member {
  public:
   using json = phx::nlohmann_json;
-  explicit member(hall& all) : hall_(all) {}
+  member(hall& all, phx::presence& who, phx::endpoint& everywhere, phx::payload meta)
+      : hall_(all), who_(who), everywhere_(everywhere), meta_(std::move(meta)) {}
 
   phx::join_result join(phx::joining& j, phx::message const& in) {
-    room_ = std::string(j.topic().substr(std::string_view("room:").size()));
+    room_ = std::string(j.topic().substr(before_name.size()));
     if (room_.empty() || room_.size() > longest_name)
       return phx::join_result::error(because("the room's name is too long: 24 bytes at most"));
     auto const said = phx::parse<hello>(in.payload);
     name_ = said ? trimmed(said->name) : "";
     if (name_.empty()) return phx::join_result::error(because("the name is empty"));
     if (name_.size() > longest_name) return phx::join_result::error(because("the name is too long: 24 bytes at most"));
-    hall_.forget_some();
-    hall_.rooms[room_].names.push_back(name_);
-    present_ = true;
-    j.send("after_join");
-    return phx::join_result::ok(phx::to_payload(nlohmann::json{{"recent", hall_.rooms[room_].recent}}));
+    // From now on until this channel ends; a page that is loaded anew is back before anybody has noticed.
+    auto const tracked = who_.track(j, name_, meta_);
+    if (!tracked) return phx::join_result::error(phx::presence::reason(tracked.error().code));
+    j.send("joined");
+    return phx::join_result::ok(phx::to_payload(nlohmann::json{{"recent", hall_.at(room_).recent}}));
   }
 
   phx::outcome handle_info(phx::context& here, phx::message const&) {
-    here.push("members", phx::to_payload(nlohmann::json{{"names", hall_.rooms[room_].names}}));
-    here.broadcast_from("joined", phx::to_payload(nlohmann::json{{"name", name_}}));
-    here.publish("stats", "rooms", hall_.list());
+    here.push("presence_state", who_.list(here.topic()));
     return phx::outcome::noreply();
   }
 
@@ -89,39 +104,39 @@ class member {
     if (said.text.size() > longest_text) return phx::outcome::reply(phx::status::error, because("too long: 4000 bytes at most"));
     auto const at = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
     nlohmann::json message{{"from", name_}, {"text", said.text}, {"at", at.count()}};
-    here.broadcast("said", phx::to_payload(message));
-    auto& recent = hall_.rooms[room_].recent;
-    recent.push_back(std::move(message));
-    if (recent.size() > kept) recent.pop_front();
+    phx::payload const wire = phx::to_payload(message);
+    here.broadcast("said", wire);  // to the clients of all nodes
+    (void)everywhere_.to_others({heard, room_, wire, {}});
+    hall_.keep(room_, std::move(message));
     return phx::outcome::reply();
+  }
+  /// The page is about to disconnect because it was told to, not because the network failed.
+  phx::outcome going(phx::context& here) {
+    who_.untrack(here);
+    return phx::outcome::noreply();
   }
   phx::outcome crash(phx::context&) { throw std::runtime_error("somebody pressed the button"); }
 
-  static constexpr auto events = phx::events(phx::on<&member::say>("say"), phx::on<&member::crash>("crash"));
-
-  void terminate(phx::context& here, phx::exit_reason) noexcept {
-    if (!present_) return;  // the join was refused
-    auto& names = hall_.rooms[room_].names;
-    if (auto const mine = std::find(names.begin(), names.end(), name_); mine != names.end()) names.erase(mine);
-    here.broadcast_from("left", phx::to_payload(nlohmann::json{{"name", name_}}));
-    here.publish("stats", "rooms", hall_.list());
-  }
+  static constexpr auto events =
+      phx::events(phx::on<&member::say>("say"), phx::on<&member::going>("going"), phx::on<&member::crash>("crash"));
 
  private:
   hall& hall_;
+  phx::presence& who_;
+  phx::endpoint& everywhere_;
+  phx::payload meta_;
   std::string room_, name_;
-  bool present_ = false;
 };
 
 /// Tells twice a second what the loop has done.
 class meter {
  public:
-  explicit meter(hall& all) : hall_(all) {}
+  meter(hall& all, phx::payload node) : hall_(all), node_(std::move(node)) {}
 
   phx::join_result join(phx::joining& j, phx::message const&) {
     j.send("rooms");
     j.send("tick");
-    return phx::join_result::ok();
+    return phx::join_result::ok(node_);
   }
   phx::outcome handle_info(phx::context& here, phx::message const& in) {
     if (in.event == "rooms") {
@@ -140,6 +155,7 @@ class meter {
 
  private:
   hall& hall_;
+  phx::payload node_;
 };
 
 /// The page, read once.
@@ -159,20 +175,104 @@ class meter {
   return files;
 }
 
+struct asked_for {
+  std::uint16_t port = 4000;
+  std::string redis_host{};  // none: this node is the only one
+  std::uint16_t redis_port = 0;
+  std::string node{};
+  std::int64_t silence = 30'000;  // milliseconds; a node not heard for so long is gone, and its people with it
+};
+
+template <class Number>
+bool read(std::string_view text, Number& into) {
+  auto const [stopped, wrong] = std::from_chars(text.data(), text.data() + text.size(), into);
+  return wrong == std::errc{} && stopped == text.data() + text.size();
+}
+std::optional<asked_for> read(std::vector<std::string_view> const& words) {
+  asked_for what;
+  if (words.size() % 2 != 0) return std::nullopt;
+  for (std::size_t i = 0; i < words.size(); i += 2) {
+    std::string_view const name = words[i], value = words[i + 1];
+    if (name == "--port" && read(value, what.port)) continue;
+    if (name == "--silence" && read(value, what.silence) && what.silence >= 200 && what.silence <= 3'600'000) continue;
+    if (name == "--node" && !value.empty()) {
+      what.node = value;
+      continue;
+    }
+    std::size_t const colon = value.rfind(':');
+    if (name != "--redis" || colon == value.npos || !read(value.substr(colon + 1), what.redis_port)) return std::nullopt;
+    what.redis_host = value.substr(0, colon);
+  }
+  return what;
+}
+
 }  // namespace
 
-int main(int argc, char** argv) {
-  std::uint16_t port = 4000;
-  if (argc == 3) port = static_cast<std::uint16_t>(std::atoi(argv[2]));  // --port P
+int main(int argc, char** argv) try {
+  auto const what = read({argv + 1, argv + argc});
+  if (!what) {
+    std::fprintf(stderr, "usage: chat [--port P] [--redis HOST:PORT] [--node NAME] [--silence MS]\n");
+    return 2;
+  }
+#ifdef WITH_REDIS
+  std::optional<phx::redis::pubsub> between;  // outlives the server
+  if (!what->redis_host.empty()) {
+    phx::redis::options how;
+    how.host = what->redis_host;
+    how.port = what->redis_port;
+    how.node = what->node;
+    how.on_change = [name = what->node](phx::redis::change const& c) {
+      std::printf("%s: Redis is %s%.*s\n", name.c_str(), c.connected ? "there" : "away: ", static_cast<int>(c.why.size()),
+                  c.why.data());
+      std::fflush(stdout);
+    };
+    between.emplace(std::move(how));
+  }
+#else
+  if (!what->redis_host.empty()) {
+    std::fprintf(stderr, "--redis: this chat was built without Redis; install libhiredis-dev and build it again\n");
+    return 2;
+  }
+#endif
 
+  phx::presence_options how;
+  how.nodes.down = std::chrono::milliseconds(what->silence);
+  how.nodes.period = how.nodes.down / (2 * how.nodes.silent_periods);  // as Phoenix relates them
+  phx::presence who(how);
   hall all;
   phx::router app;
-  app.channel("room:*", [&](phx::anonymous const&) { return member(all); });
-  app.channel("stats", [&](phx::anonymous const&) { return meter(all); });
   phx::mount const mount{.origins = {"//localhost", "//127.0.0.1"}, .longpoll = true};
 
   boost::asio::io_context io;
-  phx::beast::server server(io, {.port = port, .loops = 1});
+  struct {
+    boost::asio::io_context& io;
+    hall& all;
+  } remembers{io, all};
+  phx::beast::server server(io, {.port = what->port, .loops = 1});
+  phx::endpoint& everywhere = server.endpoint();
+  phx::payload const node = what->node.empty() ? phx::payload{} : phx::to_payload(json{{"node", what->node}});
+  app.channel("room:*", [&](phx::anonymous const&) { return member(all, who, everywhere, node); });
+  app.channel("stats", [&](phx::anonymous const&) { return meter(all, node); });
+
+  who.handle_metas([&](phx::presence_change const& c) {
+    auto const present = phx::parse<json>(c.present);
+    if (!present || !c.topic.starts_with(before_name)) return;
+    all.at(c.topic.substr(before_name.size())).people = present->size();
+    (void)everywhere.local_broadcast("stats", "rooms", all.list());  // every node tells its own clients
+  });
+  // What is said on other nodes reaches this one's clients by itself; this is so that it is remembered as well.
+  everywhere.listen(heard, {&remembers, [](void* self, phx::broadcast const& b) noexcept {
+                      auto* const to = static_cast<decltype(remembers)*>(self);
+                      boost::asio::post(to->io, [to, room = std::string(b.event), said = b.payload] {
+                        if (auto message = phx::parse<json>(said); message && message->is_object())
+                          to->all.keep(room, *std::move(message));
+                      });
+                    }});
+#ifdef WITH_REDIS
+  if (between) everywhere.attach(*between);
+#endif
+  who.start(everywhere);
+
   server.serve(app, mount);
   server.route([files = page()](phx::request const& r) -> std::optional<phx::http_answer> {
     auto const file = files.find(r.path);
@@ -180,10 +280,13 @@ int main(int argc, char** argv) {
     return file->second;
   });
   server.start();
-  std::printf("open http://127.0.0.1:%d/\n", int{server.port()});
+  std::printf("open http://127.0.0.1:%d/%s%s\n", int{server.port()}, what->node.empty() ? "" : "   node ", what->node.c_str());
   std::fflush(stdout);
 
   boost::asio::signal_set stop(io, SIGINT, SIGTERM);
   stop.async_wait([&](boost::system::error_code, int) { server.drain(); });
   io.run();
+} catch (std::exception const& wrong) {
+  std::fprintf(stderr, "chat: %s\n", wrong.what());
+  return 1;
 }

@@ -9,7 +9,7 @@
 #include "channels.hpp"
 
 #include <phx/adapter/beast.hpp>
-#if __has_include(<hiredis/hiredis.h>)
+#ifdef WITH_REDIS
 #include <phx/adapter/redis.hpp>
 #endif
 
@@ -63,7 +63,7 @@ std::optional<asked_for> read(int argc, char** argv) {
   return what;
 }
 
-#if __has_include(<hiredis/hiredis.h>)
+#ifdef WITH_REDIS
 /// The other nodes, if there are any.
 class nodes {
  public:

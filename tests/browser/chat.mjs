@@ -1,4 +1,4 @@
-// The chat example in a real Chromium, at a desk's size and a phone's.
+// The chat example in a real Chromium, at a desk's size and a phone's; then two nodes of it with a Redis of the test's own.
 //
 //   node chat.mjs --server PATH_TO_CHAT [--shots DIR] [--chromium PATH] [-- more arguments for the server]
 //
@@ -8,10 +8,12 @@
 // No page can catch that one; it is how a browser reports that a server is not there.
 
 import {spawn} from "node:child_process";
-import {mkdirSync} from "node:fs";
+import {mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync} from "node:fs";
 import {createServer} from "node:net";
+import {tmpdir} from "node:os";
 import path from "node:path";
 import {chromium} from "playwright-core";
+import {Redis} from "../support/redis.mjs";
 
 const cut = process.argv.indexOf("--");
 const own = cut < 0 ? process.argv : process.argv.slice(0, cut);
@@ -32,6 +34,7 @@ const SIZES = [
   {width: 390, height: 844}
 ];
 const WITHIN = 15000; // for what has no limit of its own: this machine may be busy
+const SILENCE = 3000; // after which a node that was killed is gone
 
 // ---- counting ----------------------------------------------------------------------------------------------------------
 
@@ -62,9 +65,9 @@ function freePort() {
   });
 }
 
-function start(port) {
+function start(port, ...more) {
   return new Promise((done, fail) => {
-    const child = spawn(binary, ["--port", String(port), ...forServer], {stdio: ["ignore", "pipe", "pipe"]});
+    const child = spawn(binary, ["--port", String(port), ...more, ...forServer], {stdio: ["ignore", "pipe", "pipe"]});
     running.add(child);
     child.gone = new Promise((gone) =>
       child.on("exit", (code, signal) => {
@@ -146,10 +149,13 @@ class Tab {
     await this.view("chat");
     return names.sort().join(", ");
   }
-  async peopleAre(expected) {
-    for (const end = Date.now() + 5000; Date.now() < end; await sleep(50))
-      if ((await this.people()) === expected) return true;
-    return false;
+  peopleAre(expected) {
+    return within(async () => (await this.people()) === expected);
+  }
+  /** What the list says beside somebody's name. */
+  async beside(name) {
+    const line = this.page.locator("#people li", {has: this.page.getByText(name, {exact: true})});
+    return (await line.locator("small").allTextContents()).join(", ");
   }
   async fits() {
     const views = [];
@@ -170,6 +176,11 @@ class Tab {
         )
     );
   }
+}
+
+async function within(holds, ms = WITHIN) {
+  for (const end = Date.now() + ms; Date.now() < end; await sleep(50)) if (await holds()) return true;
+  return false;
 }
 
 /** How long `to` needs to show what `from` says, in ms from the key press. */
@@ -368,7 +379,6 @@ async function play(browser, size) {
     `${at}: the tab is back in the room by itself`,
     (await ann.sees(ann.note("Back in the room"))) && (await ann.roomState("joined"), true)
   );
-  check(`${at}: the other tab saw it go and come back`, await bo.sees(bo.note("Ann left and came back")));
   ms = await travel(ann, bo, "That was refreshing.");
   check(`${at}: messages flow after the crash`, ms < 1000, `${ms} ms`);
   check(
@@ -394,6 +404,7 @@ async function play(browser, size) {
   await bo.view("chat");
   await bo.roomState("joined");
   check(`${at}: connected again, it is back in the room`, await ann.peopleAre("Ann, Bo"));
+  check(`${at}: of the crash nobody else was told`, (await bo.note("Ann left").count()) === 0);
 
   // the server goes and comes back
   down = true;
@@ -498,6 +509,142 @@ async function play(browser, size) {
   await stop(server);
 }
 
+// ---- who is here, on two nodes -----------------------------------------------------------------------------------------
+
+async function meet(browser) {
+  const redis = await Redis.start();
+  const names = ["one", "two"];
+  const ports = [await freePort(), await freePort()];
+  const nodeAt = (n) =>
+    start(ports[n], "--redis", `127.0.0.1:${redis.port}`, "--node", names[n], "--silence", String(SILENCE));
+  const nodes = await Promise.all([nodeAt(0), nodeAt(1)]);
+  const errors = [];
+  const context = await browser.newContext({viewport: SIZES[0]});
+  const come = async (name, n) => {
+    const page = await context.newPage();
+    page.setDefaultTimeout(WITHIN);
+    page.on("pageerror", (error) => errors.push(`${name}: ${error}`));
+    await page.goto(`http://127.0.0.1:${ports[n]}/`);
+    const tab = new Tab(page, name);
+    await tab.enter(name);
+    return tab;
+  };
+  const count = (tab, room) => tab.page.locator(`#rooms [data-room=${room}] .count`).allTextContents();
+
+  // of one node
+  const ann = await come("Ann", 0);
+  const [bo, second, cy, proto] = await Promise.all([
+    come("Bo", 0),
+    come("Ann", 0),
+    come("Cy", 1),
+    refused(await context.newPage(), ports[0], "__proto__")
+  ]);
+  check("people: a name that breaks objects is refused, with the server's reason", proto);
+  check(
+    "people: who has two tabs is one person with two tabs",
+    (await within(async () => (await bo.beside("Ann")) === "2 tabs")) && (await bo.peopleAre("Ann, Bo, Cy"))
+  );
+  await bo.page.reload();
+  await bo.roomState("joined");
+  await second.page.close();
+  // by now the reload would have been noticed, because it was before
+  check(
+    "people: a tab that is closed leaves, its person stays",
+    (await within(async () => (await ann.beside("Ann")) === "you")) && (await bo.peopleAre("Ann, Bo, Cy"))
+  );
+  const told = await ann.note("Bo").allTextContents();
+  check("people: a reload is no leave and join", told.join() === "Bo joined", told.join());
+
+  // of both
+  check(
+    "nodes: people of both see each other",
+    (await both([ann, bo, cy], (tab) => tab.peopleAre("Ann, Bo, Cy"))).every(Boolean)
+  );
+  check(
+    "nodes: and where the others are",
+    (await ann.beside("Cy")) === "two" && (await ann.beside("Bo")) === "" && (await cy.beside("Ann")) === "one"
+  );
+  const there = await travel(ann, cy, "Can you hear me over there?"),
+    back = await travel(cy, ann, "Loud and clear.");
+  check("nodes: messages cross both ways", there < Infinity && back < Infinity, `${there} ms, ${back} ms back`);
+  await cy.page.fill("#new-room-name", "attic");
+  await cy.page.press("#new-room-name", "Enter");
+  check(
+    "nodes: rooms and their people are counted over both",
+    await within(async () =>
+      (await both([ann, cy], (tab) => both(["lobby", "attic"], (room) => count(tab, room)))).every(
+        (counted) => counted.join() === "3,1"
+      )
+    )
+  );
+  const dee = await come("Dee", 1);
+  check("nodes: a node remembers what it heard of the other", await dee.sees(dee.line("Can you hear me over there?")));
+  await dee.page.close();
+
+  nodes[1].kill("SIGKILL");
+  await nodes[1].gone;
+  check("nodes: the people of a node that was killed leave", await ann.peopleAre("Ann, Bo"));
+  await ann.say("Said while it was away.");
+  nodes[1] = await nodeAt(1);
+  await cy.roomState("joined");
+  check("nodes: it comes back, and so do they", await ann.peopleAre("Ann, Bo, Cy"));
+  await cy.page.keyboard.press("Alt+ArrowDown");
+  await cy.roomState("joined");
+  const again = await travel(ann, cy, "There you are again.");
+  check("nodes: and hear what is said", again < Infinity, `${again} ms`);
+  check("nodes: what was said before it came it does not know", (await cy.line("while it was away").count()) === 0);
+
+  check("nodes: no page complains", errors.length === 0, errors.join(" | "));
+  await context.close();
+  const codes = await Promise.all(nodes.map(stop));
+  check("nodes: both end with 0 on SIGTERM", codes.join() === "0,0", codes.join());
+  await redis.kill();
+}
+
+async function refused(page, port, name) {
+  await page.goto(`http://127.0.0.1:${port}/`);
+  const tab = new Tab(page, name);
+  await page.fill("#hello-name", name);
+  await page.press("#hello-name", "Enter");
+  const told = await tab.sees(page.locator("#hello-error", {hasText: "The server says"}));
+  await page.close();
+  return told;
+}
+
+/** What `./examples/run chat --nodes 2` starts, until `end` does something to its children; all of them are gone after it. */
+async function together(name, end) {
+  const folder = mkdtempSync(path.join(tmpdir(), "chat-"));
+  const script = spawn(new URL("../../examples/chat/nodes", import.meta.url).pathname, [binary, "2", "--port", "0"], {
+    env: {...process.env, TMPDIR: folder},
+    stdio: ["ignore", "pipe", "pipe"]
+  });
+  running.add(script);
+  const over = new Promise((r) => script.on("close", (code) => r(code)));
+  let said = "";
+  for (const stream of [script.stdout, script.stderr]) stream.on("data", (chunk) => (said += chunk));
+  const up = await within(() => said.split("open http").length === 3 && said.split("Redis is there").length === 3);
+  const addresses = [...said.matchAll(/open (http:\S+)/g)].map(([, address]) => address);
+  const served = up && (await Promise.all(addresses.map(async (address) => (await fetch(address)).status)));
+  const children = readFileSync(`/proc/${script.pid}/task/${script.pid}/children`, "utf8").trim().split(" ").map(Number);
+  end(script, children);
+  const ended = await Promise.race([over, sleep(WITHIN).then(() => "still running")]);
+  running.delete(script);
+  const left = children.filter((pid) => {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  });
+  check(
+    `together: ${name}`,
+    String(served) === "200,200" && children.length === 3 && ended > 0 && !left.length && !readdirSync(folder).length,
+    `served ${served}, ended with ${ended}, left ${left}: ${said.replaceAll("\n", "; ")}`
+  );
+  for (const pid of left) process.kill(pid, "SIGKILL");
+  rmSync(folder, {recursive: true, force: true});
+}
+
 const began = performance.now();
 const browser = await chromium.launch({
   executablePath: option("--chromium", "/usr/bin/chromium"),
@@ -518,6 +665,18 @@ for (const size of SIZES) {
   } catch (error) {
     check(`${size.width}x${size.height}: the story was played to its end`, false, error.message);
   }
+}
+for (const story of [
+  () => meet(browser),
+  () => together("two nodes and a Redis, interrupted, all end", (script) => script.kill("SIGTERM")),
+  () => together("if one is killed, all end", (_, children) => process.kill(children.at(-1), "SIGKILL"))
+]) {
+  try {
+    await story();
+  } catch (error) {
+    check("the story was played to its end", false, error.stack);
+  }
+  console.log(`${((performance.now() - began) / 1000).toFixed(1)} s`);
 }
 await browser.close();
 console.log(`${((performance.now() - began) / 1000).toFixed(1)} s`);

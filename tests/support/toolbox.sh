@@ -16,6 +16,20 @@ install() {
   as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
+# A package that brings a service with it: here it is to be a program only. What ran before goes on.
+install_without_service() {
+  command -v "$1" >/dev/null && return
+  if [ -e /usr/sbin/policy-rc.d ]; then
+    install "$1"
+    return
+  fi
+  printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null && as_root chmod +x /usr/sbin/policy-rc.d
+  install "$1"
+  local status=$?
+  as_root rm -f /usr/sbin/policy-rc.d
+  return $status
+}
+
 # A compiler or Node that came from elsewhere will do.
 install_commands() {
   local missing=() pair

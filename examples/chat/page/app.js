@@ -1,6 +1,6 @@
 // A chat in which everything that travels is a Phoenix Channel. Whatever people write reaches the page as textContent.
 
-import {LongPoll, Serializer, Socket} from "/phoenix.mjs";
+import {LongPoll, Presence, Serializer, Socket} from "/phoenix.mjs";
 import {Meter, frames, ruled, steps} from "/meter.js";
 
 const at = (id) => document.getElementById(id);
@@ -49,7 +49,7 @@ function face(element, name) {
   return element;
 }
 
-// per tab, so that two tabs are two people and a reload is the same one
+// per tab, so that two tabs may be two people and a reload is the same one
 let me = sessionStorage.getItem("name") ?? "";
 
 // ---- the wire ----------------------------------------------------------------------------------------------------------
@@ -195,8 +195,13 @@ at("link-switch").addEventListener("click", () => {
     return;
   }
   wanted = false;
+  for (const room of rooms.values())
+    if (room.channel) {
+      // who is only lost stays in the list for a while, in case it was a reload
+      if (room.state === "joined") room.channel.push("going", {});
+      note(room, "You disconnected");
+    }
   socket.disconnect(showLink);
-  for (const room of rooms.values()) if (room.channel) note(room, "You disconnected");
   showLink();
 });
 at("notice-action").addEventListener("click", () => {
@@ -210,7 +215,7 @@ at("notice-action").addEventListener("click", () => {
 // ---- rooms -------------------------------------------------------------------------------------------------------------
 
 /**
- * name -> {name, state, channel, log, members (name -> tabs), unread, people};
+ * name -> {name, state, channel, log, presence, unread, people};
  * state is one of idle, joining, joined, crashed, away, ended, refused
  */
 const rooms = new Map();
@@ -226,7 +231,7 @@ function roomOf(name) {
     log.setAttribute("aria-label", `Messages in ${name}`);
     log.append(make("li", "empty", "Nothing said yet. Say something, or open this page in a second tab."));
     at("logs").append(log);
-    room = {name, state: "idle", channel: null, log, members: new Map(), unread: 0, people: 0};
+    room = {name, state: "idle", channel: null, log, presence: null, unread: 0, people: 0};
     rooms.set(name, room);
   }
   return room;
@@ -243,26 +248,24 @@ function enter(room) {
   room.channel = channel;
   const mine = () => room.channel === channel;
 
-  channel.on("members", ({names}) => {
-    room.members = new Map();
-    for (const name of names) room.members.set(name, (room.members.get(name) ?? 0) + 1);
-    showPeople(room);
+  const presence = new Presence(channel);
+  room.presence = presence;
+  // Who was there before is no news, nor who came and went while this tab was not looking.
+  let told = false;
+  presence.onJoin((name, before) => {
+    if (told && !before) moved(room, name, true);
   });
-  channel.on("joined", ({name}) => {
-    room.members.set(name, (room.members.get(name) ?? 0) + 1);
-    moved(room, name, true);
-    showPeople(room);
+  presence.onLeave((name, {metas}) => {
+    if (told && !metas.length) moved(room, name, false);
   });
-  channel.on("left", ({name}) => {
-    const tabs = (room.members.get(name) ?? 1) - 1;
-    if (tabs > 0) room.members.set(name, tabs);
-    else room.members.delete(name);
-    moved(room, name, false);
+  presence.onSync(() => {
+    told = true;
     showPeople(room);
   });
   channel.on("said", (message) => said(room, message));
 
   channel.onError((reason) => {
+    told = false;
     if (!mine()) return;
     const lost = reason?.source === "transport" || !socket.isConnected();
     if (lost && room.state !== "away" && wanted) note(room, "Connection lost");
@@ -273,7 +276,7 @@ function enter(room) {
   channel.onClose(() => {
     if (!mine()) return;
     room.channel = null;
-    room.members.clear();
+    room.presence = null;
     setState(room, "ended");
     showPeople(room);
   });
@@ -304,8 +307,8 @@ function enter(room) {
 function abandon(room, state) {
   const channel = room.channel;
   room.channel = null;
+  room.presence = null;
   if (channel) channel.leave();
-  room.members.clear();
   room.unread = 0;
   setState(room, state);
   showPeople(room);
@@ -378,15 +381,18 @@ function showRooms() {
 
 function showPeople(room) {
   if (room.name !== current) return;
-  const names = [...room.members].sort(([a], [b]) => (b === me) - (a === me) || a.localeCompare(b));
+  const people = room.presence?.list((name, {metas}) => ({name, metas})) ?? [];
+  people.sort((a, b) => (b.name === me) - (a.name === me) || a.name.localeCompare(b.name));
   at("people").replaceChildren(
-    ...names.map(([name, tabs]) => {
+    ...people.map(({name, metas}) => {
       const item = make("li");
       const dot = face(make("i", "face"), name);
       dot.setAttribute("aria-hidden", "true");
       item.append(dot, make("span", "who", name));
       if (name === me) item.append(make("small", "", "you"));
-      if (tabs > 1) item.append(make("small", "", `${tabs} tabs`));
+      if (metas.length > 1) item.append(make("small", "", `${metas.length} tabs`));
+      const elsewhere = [...new Set(metas.map(({node}) => node))].filter((other) => other !== node);
+      if (elsewhere.length) item.append(make("small", "node", elsewhere.join(", ")));
       return item;
     })
   );
@@ -629,6 +635,7 @@ function size(count) {
 }
 
 let heard = performance.now();
+let node; // its name, where there are several
 const stats = socket.channel("stats", {});
 stats.on("stats", (totals) => {
   heard = performance.now();
@@ -687,7 +694,12 @@ showMe();
 view("chat");
 show(location.hash.length > 1 ? decodeURIComponent(location.hash.slice(1)) : STANDING_ROOMS[0]);
 socket.connect();
-stats.join();
+stats.join().receive("ok", (answer) => {
+  ({node} = answer);
+  setText(at("node"), node ? `, on node ${node}` : "");
+  const room = rooms.get(current);
+  if (room) showPeople(room);
+});
 meter.start();
 if (!me) askName();
 else text.focus();
