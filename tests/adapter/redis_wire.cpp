@@ -72,7 +72,7 @@ TEST_CASE("redis wire: a broadcast is the term that OTP 25 writes, to the byte")
 }
 
 TEST_CASE("redis wire: that term is read back") {
-  std::string room;
+  redis_wire::term_room room;
   std::string const in = bytes(example);
   auto const h = redis_wire::read_term(in, room, {});
   REQUIRE(h);
@@ -87,13 +87,14 @@ TEST_CASE("redis wire: that term is read back") {
 
 TEST_CASE("redis wire: a term cut short anywhere, or with a byte too many, is nothing") {
   std::string const in = bytes(example);
-  std::string room;
+  redis_wire::term_room room;
   for (std::size_t n = 0; n < in.size(); ++n) CHECK_FALSE(redis_wire::read_term(in.substr(0, n), room, {}));
   CHECK_FALSE(redis_wire::read_term(in + 'x', room, {}));
 }
 
 TEST_CASE("redis wire: what is for one node says so, and a name with an @ is an atom") {
-  std::string out, room;
+  std::string out;
+  redis_wire::term_room room;
   REQUIRE(redis_wire::write_term(out, true, "app@host", spoken("t", "e", "{}"), {}));
   auto h = redis_wire::read_term(out, room, {});
   REQUIRE(h);
@@ -112,7 +113,7 @@ TEST_CASE("redis wire: what is for one node says so, and a name with an @ is an 
 
 TEST_CASE("redis wire: other versions, modes, structs, dispatchers and messages are nothing") {
   std::string const in = bytes(example);
-  std::string room;
+  redis_wire::term_room room;
   auto const with = [&](std::string_view from, std::string_view to) {
     std::string changed = in;
     changed.replace(changed.find(from), from.size(), to);
@@ -133,8 +134,33 @@ TEST_CASE("redis wire: other versions, modes, structs, dispatchers and messages 
   CHECK(redis_wire::read_term(plain + bytes("64 0015") + "Elixir.Phoenix.PubSub", room, {}));
   CHECK_FALSE(redis_wire::read_term(bytes("83 68 06 61 03 64 0006 657863657074 6d 00000001 61 6d 00000001 74 "
                                           "68 02 64 0001 66 6d 00000001 78 64 0001 64"), room, {}));
-  CHECK_FALSE(redis_wire::read_term(bytes("83 50 00000001 789c4b04000062 0062"), room, {}));  // compressed
   CHECK_FALSE(redis_wire::read_term("PING", room, {}));
+}
+
+TEST_CASE("redis wire: a term that compression_level made smaller is read, within its bound") {
+  // The example, as zlib packs it at level 6.
+  std::string const packed = bytes(
+    "8350000000bd789c5d8d410ac230104547ad2d7807f10406dcba54dc0b3d408899c1049b4c49c7dadedea42b71f7e0ffffbeabcd06a1a6"
+    "c9522f0100eac84847b360620ee79364ac10765a0f92de56b44638dc3a3ff9a4ee8e29fa49b56c5f24ea92d8a03583206c69a4b8189b48"
+    "1f1d862742d39bb9cb8d625c95a87a30ce05d6cee78970efedcf33c2feefe7ea4c8cd4a996d248e90b27de381e");
+  redis_wire::term_room room;
+  auto const h = redis_wire::read_term(packed, room, {});
+  REQUIRE(h);
+  CHECK(h->node == "node-a");
+  CHECK(h->topic == "room:1");
+  CHECK(h->event == "new_msg");
+  CHECK(h->payload == R"({"body":"hi"})");
+
+  std::size_t const whole = bytes(example).size() - 1;
+  CHECK(redis_wire::read_term(packed, room, {.inflated = whole}));
+  CHECK_FALSE(redis_wire::read_term(packed, room, {.inflated = whole - 1}));
+  for (std::size_t n = 0; n < packed.size(); ++n) CHECK_FALSE(redis_wire::read_term(packed.substr(0, n), room, {}));
+  CHECK_FALSE(redis_wire::read_term(packed + 'x', room, {}));
+  std::string lies = packed;
+  lies[5] = static_cast<char>(lies[5] + 1);  // of the size
+  CHECK_FALSE(redis_wire::read_term(lies, room, {}));
+  // What is inside is judged as any other term: here the number 97, 1.
+  CHECK_FALSE(redis_wire::read_term(bytes("83 50 00000002 789c4b640400 00c50063"), room, {}));
 }
 
 TEST_CASE("etf: numbers of every size are written as Erlang writes them") {

@@ -29,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
     std::string out;
     judge::must(redis_wire::write(out, h->only, h->node, again(*h)) && out == in, "our own form has one way to be written");
   }
-  std::string room, room_again;
+  redis_wire::term_room room, room_again;
   if (auto const h = redis_wire::read_term(in, room, most)) {
     judge::must(h->bytes || judge::accepts(h->payload), "a payload is JSON");
     judge::must(h->bytes || phx::json::valid(h->payload), "and phx says so too");

@@ -54,7 +54,8 @@ struct options {
   std::string beside_elixir{};
   while_away away = while_away::refuse;
   std::size_t queue = 8'000'000;       ///< bytes waiting to be written to Redis; beyond: `dropped`, the newest is refused
-  std::size_t message = 16'000'000;    ///< the largest message read; a larger one costs the connection
+  /// The largest message read; a larger one costs the connection. A compressed one that would become larger is skipped.
+  std::size_t message = 16'000'000;
   duration connect = std::chrono::seconds(5);     ///< for a connection to be made and greeted
   duration ping = std::chrono::seconds(2);        ///< between two pings
   duration silence = std::chrono::seconds(6);     ///< nothing heard for so long: connect again
@@ -415,7 +416,8 @@ class pubsub {
   void message(std::string_view raw) {
     using namespace detail::redis_wire;
     bool const terms = !how_.beside_elixir.empty();
-    std::optional<heard> const h = terms ? read_term(raw, room_, {}) : detail::redis_wire::read(raw);
+    std::optional<heard> const h =
+        terms ? read_term(raw, room_, {.inflated = how_.message}) : detail::redis_wire::read(raw);
     if (!h) {
       ++skipped_;
       return;
@@ -481,7 +483,8 @@ class pubsub {
 
   // the thread's own
   link in_{}, out_{};
-  std::string why_, room_;
+  std::string why_;
+  detail::redis_wire::term_room room_;
   clock::time_point begun_{}, next_ping_{}, begun_stopping_{};
   std::uint64_t in_flight_ = 0;
   bool was_up_ = false;  // in this session

@@ -248,11 +248,8 @@ class term {
     bytes.remove_prefix(1);
     term t;
     if (bytes.starts_with('\x50')) {
-      if (bytes.size() < 5) return error{errc::truncated};
-      std::uint64_t const size = term_view::big_endian(bytes, 1, 4);
-      if (size > most.inflated) return error{errc::limit_reached};
-      std::optional<std::string> whole = detail::zlib_inflated(bytes.substr(5), static_cast<std::size_t>(size));
-      if (!whole) return error{errc::wrong_shape};
+      result<std::string> whole = detail::decompressed_term(bytes.substr(1), most.inflated);
+      if (!whole) return whole.error();
       t.bytes_ = *std::move(whole);
     } else {
       t.bytes_ = bytes;

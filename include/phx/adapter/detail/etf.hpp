@@ -19,6 +19,7 @@ namespace phx::inline PHX_BUILD::detail::etf {
 struct bounds {
   std::uint32_t depth = 64;            ///< nested lists, tuples and maps; beyond: refused, both ways
   std::size_t integer_bytes = 256;     ///< of one big integer; beyond: refused, both ways
+  std::size_t inflated = 16'000'000;   ///< of a compressed term; beyond: refused
 };
 
 enum tag : std::uint8_t {

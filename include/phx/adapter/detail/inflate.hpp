@@ -1,6 +1,7 @@
 #ifndef PHX_ADAPTER_DETAIL_INFLATE_HPP
 #define PHX_ADAPTER_DETAIL_INFLATE_HPP
-// zlib's format (RFC 1950, 1951), read: a verifier of tokens must inflate what `compressed: true` wrote (protocol 15.5).
+// zlib's format (RFC 1950, 1951), read: a verifier of tokens must inflate what `compressed: true` wrote (protocol 15.5), and a
+// node beside Phoenix's what `compression_level` did (13.2).
 // Simple rather than fast, and no reason to ask for zlib.
 
 #include <phx/core/error.hpp>
@@ -170,6 +171,18 @@ class inflater {
   inflater i(in, size);
   if (!i.run()) return std::nullopt;
   return std::move(i).take();
+}
+
+/// A compressed term's own bytes, without the version (protocol 15.3): `after_tag` is what follows 131, 80.
+/// @return errc::truncated; errc::limit_reached: it says that it is longer than `most`; errc::wrong_shape: a broken compression.
+[[nodiscard]] inline result<std::string> decompressed_term(std::string_view after_tag, std::size_t most) {
+  if (after_tag.size() < 4) return error{errc::truncated};
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < 4; ++i) size = size << 8 | static_cast<unsigned char>(after_tag[i]);
+  if (size > most) return error{errc::limit_reached};
+  std::optional<std::string> whole = zlib_inflated(after_tag.substr(4), size);
+  if (!whole) return error{errc::wrong_shape};
+  return *std::move(whole);
 }
 
 }  // namespace phx::inline PHX_BUILD::detail

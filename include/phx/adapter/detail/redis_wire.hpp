@@ -4,6 +4,7 @@
 // Phoenix's own Redis adapter writes (protocol 13.2). Both read whatever a stranger may have published there.
 
 #include <phx/adapter/detail/etf.hpp>
+#include <phx/adapter/detail/inflate.hpp>
 #include <phx/core/message.hpp>
 
 #include <optional>
@@ -96,11 +97,22 @@ inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 2 + 4;
   return true;
 }
 
-/// @param room keeps the payload's JSON text. Compressed terms are not read: no node writes them unless it is told to
-///   (compression_level, 0 by default).
-[[nodiscard]] inline std::optional<heard> read_term(std::string_view in, std::string& room, etf::bounds const& most) {
+/// Where that is kept of a term which is not in its bytes as they came.
+struct term_room {
+  std::string json{}, inflated{};
+};
+
+/// Compressed terms are read, never written (Phoenix: compression_level, 0 by default). @param room outlives what is returned.
+[[nodiscard]] inline std::optional<heard> read_term(std::string_view in, term_room& room, etf::bounds const& most) {
   if (in.empty() || static_cast<std::uint8_t>(in.front()) != etf::version) return std::nullopt;
-  etf::reader from(in.substr(1), most);
+  in.remove_prefix(1);
+  if (!in.empty() && static_cast<std::uint8_t>(in.front()) == etf::compressed) {
+    result<std::string> whole = decompressed_term(in.substr(1), most.inflated);
+    if (!whole) return std::nullopt;
+    room.inflated = *std::move(whole);
+    in = room.inflated;
+  }
+  etf::reader from(in, most);
   heard h;
   std::uint32_t n = 0, protocol = 0;
   std::string_view mode, word;
@@ -130,9 +142,9 @@ inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 2 + 4;
           return std::nullopt;
         h.bytes = true;
       } else {
-        room.clear();
-        if (!from.json(room)) return std::nullopt;
-        h.payload = room;
+        room.json.clear();
+        if (!from.json(room.json)) return std::nullopt;
+        h.payload = room.json;
         h.bytes = false;
       }
     } else if (!from.skip()) {
