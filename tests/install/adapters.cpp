@@ -7,6 +7,9 @@
 #if __has_include(<phx/adapter/token.hpp>)
 #include <phx/adapter/token.hpp>
 #endif
+#if __has_include(<phx/adapter/redis.hpp>)
+#include <phx/adapter/redis.hpp>
+#endif
 #include <phx/phx.hpp>
 
 #include <boost/version.hpp>
@@ -14,6 +17,7 @@
 
 int main() {
   phx::payload const p = phx::payload::json(R"({"n":1})");
+  if (phx::redis::pubsub({.node = "a"}).node_name() != "a") return 1;
   if (!phx::phoenix_token::make("kjoy3o1zeidquwy1398juxzldjlksahdk3", "user auth")) return 1;
   return BOOST_VERSION >= 107400 && nlohmann::json::parse(p.raw()).at("n") == 1 ? 0 : 1;
 }
