@@ -1,12 +1,13 @@
 // Real Phoenix clients, as npm publishes them, against a server with the lab server's channels.
-//   node clients/run.mjs --server PROGRAM [--only 1.8] [-- ARGUMENTS]
-//   node clients/run.mjs --url http://127.0.0.1:PORT [--only 1.8]
+//   node clients/run.mjs --server PROGRAM [--only 1.8 | realtime] [-- ARGUMENTS]
+//   node clients/run.mjs --url http://127.0.0.1:PORT [--only 1.8 | realtime]
 // Each speaks WebSocket, then long-polling. The restart is left out with --url.
 import fs from 'node:fs';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import WebSocket from 'ws';
 import { Server, freePort, options, sleep } from '../server.mjs';
+import { realtime } from './realtime.mjs';
 import { XMLHttpRequest } from './xhr.mjs';
 
 // What a browser has and the older clients take from the window.
@@ -432,7 +433,10 @@ async function restart(version) {
 const versions = ['1.2', '1.3', '1.4', '1.5', '1.6', '1.7', '1.8'].filter((v) => !o.only || v === o.only);
 const server = o.program && await Server.start(o.program);
 const url = o.url ?? server.url;
-await Promise.all(versions.flatMap((v) => [all(v, url), all(v, url, true), polling(v, url), fallback(v, url)]));
+await Promise.all([
+  ...versions.flatMap((v) => [all(v, url), all(v, url, true), polling(v, url), fallback(v, url)]),
+  ...(!o.only || o.only === 'realtime' ? [realtime(url, { check, same, until })] : []),
+]);
 if (server) {
   const wrong = await server.stop();
   if (wrong) { failed++; console.log(`FAIL ${wrong}`); }
