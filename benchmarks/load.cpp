@@ -1,5 +1,6 @@
 // load: what a server costs for each message, with every message checked. One thread, epoll, libc; it speaks the client side
-// of protocol 2.0.0 to topics `load:*` of a server that answers `echo` with the payload and broadcasts `shout`.
+// of protocol 2.0.0 to topics `load:*` of a server that answers `echo` with the payload and broadcasts `shout`. Or, with
+// `--protocol socket.io`, that of Engine.IO 4 to a server that acknowledges `join` and `echo` and broadcasts `shout`.
 //
 //   echo      each client keeps `--inflight` pushes under way, or together they push `--rate` a second
 //   fan-out   client i is on topic i mod T; the first client of each topic keeps `--outstanding` shouts under way, a shout
@@ -57,6 +58,7 @@ struct options {
   unsigned port = 0, clients = 100, topics = 1, inflight = 1, payload = 64, concurrency = 64, stalled = 0;
   std::size_t fill = 0;
   int pid = 0;
+  bool socket_io = false;
   double seconds = 2, warm_up = 0.5, rate = 0, heartbeat = 30;
   std::string_view name = "echo";
 };
@@ -185,7 +187,7 @@ class payloads {
 };
 
 struct client {
-  enum class state : std::uint8_t { new_one, connecting, upgrading, joining, joined, closing, closed };
+  enum class state : std::uint8_t { new_one, connecting, upgrading, greeting, joining, joined, closing, closed };
   state is = state::new_one;
   bool full = false, dirty = false, deaf = false;
   int fd = -1;
@@ -326,7 +328,9 @@ class run {
     getsockopt(c.fd, SOL_SOCKET, SO_ERROR, &wrong, &size);
     if (wrong != 0) give_up("connect to port %u: %s", how_.port, std::strerror(wrong));
     c.is = state::upgrading;
-    c.out += "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    c.out += "GET ";
+    c.out += how_.socket_io ? "/socket.io/?EIO=4&transport=websocket" : "/socket/websocket?vsn=2.0.0";
+    c.out += " HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
              "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key_of(c) + "\r\n\r\n";
     write(c);
   }
@@ -347,10 +351,13 @@ class run {
       fault("client %u was not upgraded: %.*s", c.number, shown(head), head.data());
       return answer.size();
     }
-    c.is = state::joining;
-    text_ = R"(["1","1",")" + topic(c) + R"(","phx_join",{}])";
-    push(c, 1, text_);
+    c.is = state::greeting;
+    if (!how_.socket_io) join(c);
     return end + 4;
+  }
+  void join(client& c) {
+    c.is = state::joining;
+    push(c, 1, how_.socket_io ? R"(421["join",")" + topic(c) + "\"]" : R"(["1","1",")" + topic(c) + R"(","phx_join",{}])");
   }
   [[nodiscard]] static std::string_view field(std::string_view head, std::string_view name) {
     for (std::size_t at = 0; (at = head.find("\r\n", at)) != std::string_view::npos;) {
@@ -484,7 +491,7 @@ class run {
     std::uint64_t const now = nanoseconds();
     if (c.is == state::upgrading) at += upgraded(c, {at, static_cast<std::size_t>(end - at)});
     wire::frame f;
-    while (c.is >= state::joining && c.is < state::closed && wire::take(at, end, f)) {
+    while (c.is >= state::greeting && c.is < state::closed && wire::take(at, end, f)) {
       std::string_view const text(f.payload, f.size);
       if (f.masked || f.reserved || !f.last) {
         fault("client %u: a frame that is masked, fragmented or has a reserved bit", c.number);
@@ -516,10 +523,24 @@ class run {
     ref_ += '"';
   }
 
+  /// Engine.IO's own: its pings, and what comes before a join.
+  [[nodiscard]] bool heard_greeting(client& c, std::string_view text) {
+    bool const open = text.starts_with("0{"), connected = text.starts_with("40{");
+    if (text == "2") push(c, 1, "3");
+    else if (c.is == state::greeting && open) push(c, 1, "40");
+    else if (c.is == state::greeting && connected) join(c);
+    else return false;
+    return true;
+  }
   void hear(client& c, std::string_view text, std::uint64_t now) {
+    if (how_.socket_io && heard_greeting(c, text)) return;
     if (c.is == state::joining) {
-      expect(R"("1")", R"("1")", c.topic, "phx_reply");
-      expected_ += R"({"status":"ok","response":{}}])";
+      if (how_.socket_io) {
+        expected_ = "431[]";
+      } else {
+        expect(R"("1")", R"("1")", c.topic, "phx_reply");
+        expected_ += R"({"status":"ok","response":{}}])";
+      }
       return same(text) ? joined(c) : unexpected(c, text);
     }
     if (how_.fill != 0 && c.number == 0 && text.substr(0, 40).find(R"("load:stalled")") != std::string_view::npos)
@@ -532,11 +553,17 @@ class run {
     }
     if (how_.what == mode::fan_out) return heard_shout(c, text, now);
     if (c.due.empty()) return unexpected(c, text);
-    ref(c.expected_ref);
-    expect(R"("1")", ref_, c.topic, "phx_reply");
-    expected_ += R"({"status":"ok","response":)";
+    if (how_.socket_io) {
+      expected_ = "43";
+      append(expected_, c.expected_ref);
+      expected_ += '[';
+    } else {
+      ref(c.expected_ref);
+      expect(R"("1")", ref_, c.topic, "phx_reply");
+      expected_ += R"({"status":"ok","response":)";
+    }
     payloads_.append_to(expected_, c.number, c.expected_ref);
-    expected_ += "}]";
+    expected_ += how_.socket_io ? "]" : "}]";
     if (!same(text)) return unexpected(c, text);
     ++c.expected_ref;
     --under_way_;
@@ -551,7 +578,8 @@ class run {
   void heard_shout(client& c, std::string_view text, std::uint64_t now) {
     sender& from = senders_[c.topic];
     if (c.expected_shout >= from.next) return unexpected(c, text);
-    expect("null", "null", c.topic, "shout");
+    if (how_.socket_io) expected_ = R"(42["shout",)";
+    else expect("null", "null", c.topic, "shout");
     payloads_.append_to(expected_, c.topic, c.expected_shout);
     expected_ += ']';
     if (!same(text)) return unexpected(c, text);
@@ -625,10 +653,17 @@ class run {
     write_all();
   }
   void say(client& c, std::string_view event, std::uint64_t number) {
-    ref(c.next_ref++);
-    text_.assign(R"(["1",)").append(ref_) += R"(,"load:)";
-    append(text_, c.topic);
-    text_.append(R"(",")").append(event) += R"(",)";
+    if (how_.socket_io) {
+      text_ = "42";
+      if (how_.what == mode::echo) append(text_, c.next_ref);
+      text_.append(R"([")").append(event) += R"(",)";
+      ++c.next_ref;
+    } else {
+      ref(c.next_ref++);
+      text_.assign(R"(["1",)").append(ref_) += R"(,"load:)";
+      append(text_, c.topic);
+      text_.append(R"(",")").append(event) += R"(",)";
+    }
     payloads_.append_to(text_, c.number, number);
     text_ += ']';
     push(c, 1, text_);
@@ -660,6 +695,7 @@ class run {
   }
   void beat(std::uint64_t now) {
     if (how_.what != mode::idle || how_.heartbeat <= 0 || closing_ != 0) return;
+    if (how_.socket_io) return;  // there the server asks
     double const rate = how_.clients / how_.heartbeat;
     if (rate_began_ == 0) rate_began_ = now;
     while (time_of(static_cast<double>(beats_ + 1), rate) <= now) {
@@ -778,6 +814,7 @@ int main(int argc, char** argv) {
     std::fputs(
         "load echo|fan-out|connect|idle --port P [--pid P] [--clients 100] [--topics 1] [--inflight 1 | --rate R]\n"
         "  [--payload 64] [--seconds 2] [--warm-up 0.5] [--concurrency 64] [--heartbeat 30] [--stalled 0]\n"
+        "  [--protocol phoenix|socket.io]\n"
         "  --stalled N: of a fan-out's clients the last N never read again once they have joined\n"
         "  --fill BYTES: first so much is broadcast on a topic of theirs alone\n",
         stderr);
@@ -797,6 +834,7 @@ int main(int argc, char** argv) {
     else if (name == "--payload") how.payload = whole(0);
     else if (name == "--concurrency") how.concurrency = whole(1);
     else if (name == "--stalled") how.stalled = whole(0);
+    else if (name == "--protocol") how.socket_io = std::string_view(argv[i + 1]) == "socket.io";
     else if (name == "--fill") how.fill = whole(0);
     else if (name == "--seconds") how.seconds = real();
     else if (name == "--warm-up") how.warm_up = real();
@@ -808,6 +846,7 @@ int main(int argc, char** argv) {
   if (how.topics > how.clients) give_up("more topics than clients");
   if (how.stalled != 0 && (how.what != mode::fan_out || how.stalled + how.topics > how.clients))
     give_up("--stalled is for fan-out, and leaves each topic its first client");
+  if (how.socket_io && how.fill != 0) give_up("--fill is for Phoenix's protocol");
   static run all(how);
   return all();
 }

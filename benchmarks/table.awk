@@ -37,10 +37,11 @@ $1 == "table" && $2 in which {
   value[$2, $3, $4] = figure(which[$2]) / (which[$2] == "cpu_us" ? 1 : 1024)
   if ($3 > rounds) rounds = $3
   if ($4 == "other") against = 1
+  if ($4 == "socket_io") beside = 1
 }
 END {
   printf "%-46s %8s %8s %18s %9s %8s %8s %9s%s\n", "server CPU per message, us; medians of " rounds " rounds", "bare", "phx", "x bare (from to)",
-    "+- bare", "goal", "", "on epoll", against ? "   this / the other (+-)" : ""
+    "+- bare", "goal", "", "on epoll", (beside ? "  Socket.IO" : "") (against ? "   this / the other (+-)" : "")
   for (i = 1; i <= rows; ++i) {
     name = order[i]
     absolute_goal = goal[name] ~ /KiB/
@@ -50,6 +51,7 @@ END {
       # Of the limit against itself.
       apart[r] = absolute(value[name, r, "bare_again"] - value[name, r, "bare"]) / (absolute_goal ? 1 : limit(name, r))
       both[r] = limit(name, r)
+      if (beside) theirs[r] = value[name, r, "socket_io"] / limit(name, r)
       if (against) {
         change[r] = value[name, r, "phx"] / value[name, r, "other"]
         moved[r] = change[r]
@@ -62,6 +64,7 @@ END {
     if (!met) missed[++misses] = what[name] ": " sprintf("%.2f", held) ", goal " goal[name]
     printf "%-46s %8.2f %8.2f %6.2f (%4.2f %4.2f) %9.2f %8s %8s %9.2f", what[name], median(both, rounds), middle(name, "phx"),
       times, ratio[1], ratio[rounds], spread, goal[name], met ? "met" : "NOT MET", median(epoll, rounds)
+    if (beside) printf "  %9.2f", median(theirs, rounds)
     if (against) {
       now = median(change, rounds)
       for (r = 1; r <= rounds; ++r) moved[r] = absolute(moved[r] - now)
