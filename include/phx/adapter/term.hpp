@@ -3,10 +3,12 @@
 // Erlang terms in their external format (protocol 15.3): what an Elixir application puts into a token or a session. Those
 // that are data: integers, floats, atoms, binaries, lists, tuples, maps. Whatever names a process or a function is refused.
 
+#include <phx/adapter/detail/etf.hpp>
 #include <phx/adapter/detail/inflate.hpp>
 #include <phx/core/error.hpp>
 
 #include <cassert>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -31,29 +33,29 @@ class term_view {
   [[nodiscard]] term_kind kind() const noexcept {
     if (byte_) return term_kind::integer;
     switch (tag()) {
-      case 97:
-      case 98:
-      case 110:
-      case 111: return term_kind::integer;
-      case 70: return term_kind::number;
-      case 100:
-      case 115:
-      case 118:
-      case 119: return term_kind::atom;
-      case 109: return term_kind::text;
-      case 104:
-      case 105: return term_kind::tuple;
-      case 116: return term_kind::map;
-      default: return term_kind::list;  // 106, 107, 108
+      case etf::small_integer:
+      case etf::integer:
+      case etf::small_big:
+      case etf::large_big: return term_kind::integer;
+      case etf::new_float: return term_kind::number;
+      case etf::atom_latin1:
+      case etf::small_atom_latin1:
+      case etf::atom_utf8:
+      case etf::small_atom_utf8: return term_kind::atom;
+      case etf::binary: return term_kind::text;
+      case etf::small_tuple:
+      case etf::large_tuple: return term_kind::tuple;
+      case etf::map: return term_kind::map;
+      default: return term_kind::list;
     }
   }
   /// Nothing for what is none, or beyond 64 bits.
   [[nodiscard]] std::optional<std::int64_t> integer() const noexcept {
     if (byte_) return static_cast<unsigned char>(bytes_[0]);
-    if (tag() == 97) return static_cast<unsigned char>(bytes_[1]);
-    if (tag() == 98) return static_cast<std::int32_t>(static_cast<std::uint32_t>(big_endian(1, 4)));
-    if (tag() != 110 && tag() != 111) return std::nullopt;
-    std::size_t const head = tag() == 110 ? 3 : 6;
+    if (tag() == etf::small_integer) return static_cast<unsigned char>(bytes_[1]);
+    if (tag() == etf::integer) return static_cast<std::int32_t>(static_cast<std::uint32_t>(big_endian(1, 4)));
+    if (tag() != etf::small_big && tag() != etf::large_big) return std::nullopt;
+    std::size_t const head = tag() == etf::small_big ? 3 : 6;
     std::uint64_t value = 0;
     for (std::size_t i = bytes_.size(); i-- > head;) {
       if (value >> 56 != 0) return std::nullopt;
@@ -67,7 +69,7 @@ class term_view {
   }
   /// A float; always finite.
   [[nodiscard]] std::optional<double> number() const noexcept {
-    if (byte_ || tag() != 70) return std::nullopt;
+    if (byte_ || tag() != etf::new_float) return std::nullopt;
     std::uint64_t const bits = big_endian(1, 8);
     double d;
     std::memcpy(&d, &bits, sizeof d);
@@ -75,15 +77,15 @@ class term_view {
   }
   /// A binary: an Elixir string, or any bytes.
   [[nodiscard]] std::optional<std::string_view> text() const noexcept {
-    if (byte_ || tag() != 109) return std::nullopt;
+    if (byte_ || tag() != etf::binary) return std::nullopt;
     return bytes_.substr(5);
   }
   /// An atom's name, in UTF-8.
   [[nodiscard]] std::optional<std::string> atom() const {
     if (kind() != term_kind::atom) return std::nullopt;
-    bool const latin1 = tag() == 100 || tag() == 115;
+    bool const latin1 = tag() == etf::atom_latin1 || tag() == etf::small_atom_latin1;
     std::string name;
-    for (char const c : bytes_.substr(tag() == 100 || tag() == 118 ? 3 : 2)) {
+    for (char const c : bytes_.substr(tag() == etf::atom_latin1 || tag() == etf::atom_utf8 ? 3 : 2)) {
       unsigned const u = static_cast<unsigned char>(c);
       if (latin1 && u >= 0x80) name += static_cast<char>(0xC0u | (u >> 6));
       name += latin1 && u >= 0x80 ? static_cast<char>(0x80u | (u & 0x3Fu)) : c;
@@ -101,7 +103,7 @@ class term_view {
   [[nodiscard]] std::vector<term_view> elements() const {
     std::vector<term_view> all;
     if (byte_) return all;
-    if (tag() == 107) {
+    if (tag() == etf::string) {
       for (std::size_t i = 3; i < bytes_.size(); ++i) all.push_back(term_view(bytes_.substr(i, 1), true));
       return all;
     }
@@ -113,8 +115,8 @@ class term_view {
   /// How many elements, or pairs, it has.
   [[nodiscard]] std::size_t size() const noexcept {
     if (byte_) return 0;
-    if (tag() == 107) return bytes_.size() - 3;
-    return tag() == 116 ? inside().count / 2 : inside().count;
+    if (tag() == etf::string) return bytes_.size() - 3;
+    return tag() == etf::map ? inside().count / 2 : inside().count;
   }
   /// A map's value under a string.
   [[nodiscard]] std::optional<term_view> find(std::string_view key) const noexcept {
@@ -127,6 +129,7 @@ class term_view {
 
  private:
   friend class term;
+  using etf = detail::etf::tag;
   struct walk {
     std::string_view rest;
     std::size_t count;  // of terms
@@ -142,10 +145,10 @@ class term_view {
   [[nodiscard]] std::uint64_t big_endian(std::size_t at, std::size_t n) const noexcept { return big_endian(bytes_, at, n); }
   [[nodiscard]] walk inside() const noexcept {
     switch (tag()) {
-      case 104: return {bytes_.substr(2), big_endian(1, 1)};
-      case 105:
-      case 108: return {bytes_.substr(5), big_endian(1, 4)};
-      case 116: return {bytes_.substr(5), 2 * big_endian(1, 4)};
+      case etf::small_tuple: return {bytes_.substr(2), big_endian(1, 1)};
+      case etf::large_tuple:
+      case etf::list: return {bytes_.substr(5), big_endian(1, 4)};
+      case etf::map: return {bytes_.substr(5), 2 * big_endian(1, 4)};
       default: return {{}, 0};
     }
   }
@@ -158,7 +161,7 @@ class term_view {
   }
   template <class F>
   [[nodiscard]] std::optional<term_view> find_if(F const& wanted) const {
-    if (byte_ || tag() != 116) return std::nullopt;
+    if (byte_ || tag() != etf::map) return std::nullopt;
     for (walk w = inside(); w.count != 0; w.count -= 2) {
       bool const found = wanted(next(w));
       term_view const value = next(w);
@@ -184,32 +187,32 @@ class term_view {
     std::uint64_t count = 0;
     bool list = false;
     switch (static_cast<unsigned char>(from[0])) {
-      case 97: return plain(2);
-      case 98: return plain(5);
-      case 110: return counted(1, 3);
-      case 111: return counted(4, 6);
-      case 70:
+      case etf::small_integer: return plain(2);
+      case etf::integer: return plain(5);
+      case etf::small_big: return counted(1, 3);
+      case etf::large_big: return counted(4, 6);
+      case etf::new_float:
         // Erlang has no infinity and no NaN
         if (from.size() >= 9 && (big_endian(from, 1, 2) & 0x7FF0u) == 0x7FF0u) return no(errc::wrong_shape);
         return plain(9);
-      case 100:
-      case 118: return counted(2, 3);
-      case 115:
-      case 119: return counted(1, 2);
-      case 106: return 1;
-      case 107: return counted(2, 3);
-      case 109: return counted(4, 5);
-      case 104:
+      case etf::atom_latin1:
+      case etf::atom_utf8: return counted(2, 3);
+      case etf::small_atom_latin1:
+      case etf::small_atom_utf8: return counted(1, 2);
+      case etf::nil: return 1;
+      case etf::string: return counted(2, 3);
+      case etf::binary: return counted(4, 5);
+      case etf::small_tuple:
         head = 2;
         break;
-      case 105: break;
-      case 108: list = true; break;
-      case 116: break;
+      case etf::large_tuple: break;
+      case etf::list: list = true; break;
+      case etf::map: break;
       default: return no(errc::unknown_kind);
     }
     if (from.size() < head) return no(errc::truncated);
     if (deeper == 0) return no(errc::too_deep);
-    count = big_endian(from, 1, head - 1) * (from[0] == 116 ? 2u : 1u);
+    count = big_endian(from, 1, head - 1) * (static_cast<unsigned char>(from[0]) == etf::map ? 2u : 1u);
     std::size_t at = head;
     for (; count != 0; --count) {
       std::size_t const n = measure(from.substr(at), deeper - 1, wrong);
@@ -218,7 +221,7 @@ class term_view {
     }
     if (!list) return at;
     if (at == from.size()) return no(errc::truncated);
-    return from[at] == 106 ? at + 1 : no(errc::wrong_shape);  // an improper list
+    return static_cast<unsigned char>(from[at]) == etf::nil ? at + 1 : no(errc::wrong_shape);  // an improper list
   }
 
   std::string_view bytes_;
@@ -244,10 +247,10 @@ class term {
   [[nodiscard]] static result<term> read(std::string_view bytes, bounds const& most) {
     if (bytes.size() > most.bytes) return error{errc::limit_reached};
     if (bytes.empty()) return error{errc::truncated};
-    if (bytes[0] != '\x83') return error{errc::wrong_shape};
+    if (static_cast<unsigned char>(bytes[0]) != etf::version) return error{errc::wrong_shape};
     bytes.remove_prefix(1);
     term t;
-    if (bytes.starts_with('\x50')) {
+    if (!bytes.empty() && static_cast<unsigned char>(bytes[0]) == etf::compressed) {
       result<std::string> whole = detail::decompressed_term(bytes.substr(1), most.inflated);
       if (!whole) return whole.error();
       t.bytes_ = *std::move(whole);
@@ -263,65 +266,44 @@ class term {
   [[nodiscard]] static result<term> read(std::string_view bytes) { return read(bytes, bounds{}); }
 
   [[nodiscard]] static term integer(std::int64_t value) {
-    term t;
-    if (value >= 0 && value <= 255) {
-      t.put(97).put(static_cast<std::uint64_t>(value), 1);
-    } else if (value >= std::numeric_limits<std::int32_t>::min() && value <= std::numeric_limits<std::int32_t>::max()) {
-      t.put(98).put(static_cast<std::uint32_t>(static_cast<std::int32_t>(value)), 4);
-    } else {
-      std::uint64_t rest = value < 0 ? ~static_cast<std::uint64_t>(value) + 1 : static_cast<std::uint64_t>(value);
-      t.put(110).put(0, 1).put(value < 0 ? 1 : 0, 1);
-      for (; rest != 0; rest >>= 8) t.put(rest & 0xFFu, 1);
-      t.bytes_[1] = static_cast<char>(t.bytes_.size() - 3);
-    }
-    return t;
+    return written([&](writer& to) { to.whole(value); });
   }
   /// @pre finite
   [[nodiscard]] static term number(double value) {
-    std::uint64_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    assert((bits >> 52 & 0x7FFu) != 0x7FFu);
-    term t;
-    t.put(70).put(bits, 8);
-    return t;
+    assert(std::isfinite(value));
+    return written([&](writer& to) { to.real(value); });
   }
-  /// @pre at most 255 characters of UTF-8. Written as OTP up to 25 writes it, which all of them read.
+  /// @pre at most 255 characters of UTF-8.
   [[nodiscard]] static term atom(std::string_view name) {
-    bool ascii = true;
-    for (char const c : name) ascii = ascii && static_cast<unsigned char>(c) < 0x80;
-    term t;
-    t.put(ascii ? 100 : 118).put(name.size(), 2);
-    t.bytes_ += name;
-    return t;
+    return written([&](writer& to) { to.atom(name); });
   }
   [[nodiscard]] static term nil() { return atom("nil"); }
   [[nodiscard]] static term boolean(bool value) { return atom(value ? "true" : "false"); }
   /// A binary: an Elixir string, or any bytes.
   [[nodiscard]] static term text(std::string_view bytes) {
-    term t;
-    t.put(109).put(bytes.size(), 4);
-    t.bytes_ += bytes;
-    return t;
+    return written([&](writer& to) { to.binary(bytes); });
   }
   [[nodiscard]] static term list(std::span<term const> elements) {
-    term t;
     bool bytes = elements.size() <= 0xFFFFu;
-    for (term const& e : elements) bytes = bytes && e.bytes_[0] == 97;
+    for (term const& e : elements) bytes = bytes && static_cast<unsigned char>(e.bytes_[0]) == etf::small_integer;
+    term t;
+    writer to(t.bytes_);
     if (elements.empty()) {
-      t.put(106);
+      to.byte(etf::nil);
     } else if (bytes) {  // as Erlang writes any list of small integers
-      t.put(107).put(elements.size(), 2);
+      to.byte(etf::string), to.u16(elements.size());
       for (term const& e : elements) t.bytes_ += e.bytes_[1];
     } else {
-      t.put(108).put(elements.size(), 4).add(elements).put(106);
+      to.byte(etf::list), to.u32(elements.size());
+      t.add(elements);
+      to.byte(etf::nil);
     }
     return t;
   }
   [[nodiscard]] static term list(std::initializer_list<term> elements) { return list(std::span(elements.begin(), elements.size())); }
   [[nodiscard]] static term tuple(std::span<term const> elements) {
     term t;
-    if (elements.size() <= 255) t.put(104).put(elements.size(), 1);
-    else t.put(105).put(elements.size(), 4);
+    writer(t.bytes_).tuple(elements.size());
     t.add(elements);
     return t;
   }
@@ -331,7 +313,7 @@ class term {
   /// @pre no key twice.
   [[nodiscard]] static term map(std::span<std::pair<term, term> const> pairs) {
     term t;
-    t.put(116).put(pairs.size(), 4);
+    writer(t.bytes_).map(pairs.size());
     for (auto const& [key, value] : pairs) (t.bytes_ += key.bytes_) += value.bytes_;
     return t;
   }
@@ -340,7 +322,7 @@ class term {
   }
 
   /// What read() reads.
-  [[nodiscard]] std::string external() const { return '\x83' + bytes_; }
+  [[nodiscard]] std::string external() const { return static_cast<char>(static_cast<unsigned char>(etf::version)) + bytes_; }
   /// Dies with this term, or with the full expression where this is a temporary.
   [[nodiscard]] term_view view() const noexcept { return term_view(bytes_); }
   /// A copy of what is looked at.
@@ -350,18 +332,18 @@ class term {
   }
 
  private:
+  using writer = detail::etf::writer;
+  using etf = detail::etf::tag;
   term() = default;
-  term& put(unsigned tag) {
-    bytes_ += static_cast<char>(tag);
-    return *this;
+  template <class F>
+  [[nodiscard]] static term written(F const& write) {
+    term t;
+    writer to(t.bytes_);
+    write(to);
+    return t;
   }
-  term& put(std::uint64_t value, unsigned bytes) {
-    while (bytes-- != 0) bytes_ += static_cast<char>((value >> (8 * bytes)) & 0xFFu);
-    return *this;
-  }
-  term& add(std::span<term const> elements) {
+  void add(std::span<term const> elements) {
     for (term const& e : elements) bytes_ += e.bytes_;
-    return *this;
   }
 
   std::string bytes_;  // without the version in front; never empty once made, but where it was moved from

@@ -40,13 +40,33 @@ class writer {
   void u16(std::size_t n) { big_endian(n, 2); }
   void u32(std::size_t n) { big_endian(n, 4); }
   void start() { byte(version); }
-  /// @pre at most 255 elements follow.
-  void tuple(std::uint8_t arity) { byte(small_tuple), byte(arity); }
+  void tuple(std::size_t arity) {
+    if (arity <= 255) byte(small_tuple), byte(static_cast<std::uint8_t>(arity));
+    else byte(large_tuple), u32(arity);
+  }
   void map(std::size_t pairs) { byte(etf::map), u32(pairs); }
-  /// @param text ASCII, at most 255 bytes.
-  void atom(std::string_view text) { byte(atom_latin1), u16(text.size()), to_ += text; }
+  /// @param text UTF-8, at most 255 characters. As OTP up to 25 writes it, which all of them read.
+  void atom(std::string_view text) {
+    bool const ascii = std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+    byte(ascii ? atom_latin1 : atom_utf8), u16(text.size()), to_ += text;
+  }
   void binary(std::string_view bytes) { byte(etf::binary), u32(bytes.size()), to_ += bytes; }
-  void small(std::uint8_t n) { byte(small_integer), byte(n); }
+  void whole(std::int64_t n) {
+    if (n >= 0 && n <= 255) return byte(small_integer), byte(static_cast<std::uint8_t>(n));
+    if (n >= INT32_MIN && n <= INT32_MAX) return byte(integer), u32(static_cast<std::uint32_t>(static_cast<std::int32_t>(n)));
+    std::uint64_t magnitude = n < 0 ? ~static_cast<std::uint64_t>(n) + 1 : static_cast<std::uint64_t>(n);
+    char bytes[8];
+    std::uint8_t size = 0;
+    for (; magnitude != 0; magnitude >>= 8) bytes[size++] = static_cast<char>(static_cast<std::uint8_t>(magnitude));
+    byte(small_big), byte(size), byte(n < 0);
+    to_.append(bytes, size);
+  }
+  /// @pre finite: Erlang has no infinity and no NaN.
+  void real(double d) {
+    std::uint64_t bits;
+    std::memcpy(&bits, &d, sizeof bits);
+    byte(new_float), big_endian(bits, 8);
+  }
 
   /// The JSON value of `text` as Jason decodes it: objects are maps with binaries for keys, of two equal keys the last.
   /// @return false beyond `most`, and for a number that rounds to infinity.
@@ -172,37 +192,24 @@ class writer {
   }
   [[nodiscard]] bool number(bounds const& most) {
     char const* const from = at_;
-    bool whole = true;
+    bool integral = true;
     while (at_ != end_ &&
            (phx::json::detail::digit(*at_) || *at_ == '-' || *at_ == '+' || *at_ == '.' || (*at_ | 32) == 'e')) {
-      whole = whole && *at_ != '.' && (*at_ | 32) != 'e';
+      integral = integral && *at_ != '.' && (*at_ | 32) != 'e';
       ++at_;
     }
-    if (!whole) return real(std::string(from, at_));
+    if (!integral) return real(std::string(from, at_));
     std::int64_t small = 0;
     auto const [stopped, wrong] = std::from_chars(from, at_, small);
     if (wrong != std::errc{} || stopped != at_) return big(*from == '-', {from + (*from == '-'), at_}, most);
-    if (small >= 0 && small <= 255) return this->small(static_cast<std::uint8_t>(small)), true;
-    if (small >= INT32_MIN && small <= INT32_MAX)
-      return byte(integer), u32(static_cast<std::uint32_t>(static_cast<std::int32_t>(small))), true;
-    std::uint64_t magnitude = small < 0 ? ~static_cast<std::uint64_t>(small) + 1 : static_cast<std::uint64_t>(small);
-    char bytes[8];
-    std::uint8_t n = 0;
-    for (; magnitude != 0; magnitude >>= 8) bytes[n++] = static_cast<char>(static_cast<std::uint8_t>(magnitude));
-    byte(small_big), byte(n), byte(small < 0);
-    to_.append(bytes, n);
-    return true;
+    return whole(small), true;
   }
   [[nodiscard]] bool real(std::string const& text) {
     // Not every standard library we build with has from_chars for double, and strtod follows the locale.
     static locale_t const plain = newlocale(LC_ALL_MASK, "C", nullptr);
     double const d = strtod_l(text.c_str(), nullptr, plain);
     if (!std::isfinite(d)) return false;
-    std::uint64_t bits;
-    std::memcpy(&bits, &d, 8);
-    byte(new_float);
-    big_endian(bits, 8);
-    return true;
+    return real(d), true;
   }
   [[nodiscard]] bool big(bool negative, std::string_view digits, bounds const& most) {
     if (digits.size() > most.integer_bytes * 5 / 2) return false;  // a byte holds 2.4 digits

@@ -78,7 +78,7 @@ inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 2 + 4;
   etf::writer out(to);
   out.start();
   out.tuple(6);
-  out.small(3);
+  out.whole(3);
   out.atom(only ? "only" : "except");
   if (is_atom(node)) out.atom(node);
   else out.binary(node);
