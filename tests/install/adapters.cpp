@@ -1,6 +1,9 @@
 #if __has_include(<phx/adapter/beast.hpp>)
 #include <phx/adapter/beast.hpp>
 #endif
+#if __has_include(<phx/adapter/beast_tls.hpp>)
+#include <phx/adapter/beast_tls.hpp>
+#endif
 #if __has_include(<phx/adapter/nlohmann.hpp>)
 #include <phx/adapter/nlohmann.hpp>
 #endif
@@ -19,5 +22,6 @@ int main() {
   phx::payload const p = phx::payload::json(R"({"n":1})");
   if (phx::redis::pubsub({.node = "a"}).node_name() != "a") return 1;
   if (!phx::phoenix_token::make("kjoy3o1zeidquwy1398juxzldjlksahdk3", "user auth")) return 1;
+  if (phx::beast::tls::self_signed().native_handle() == nullptr) return 1;
   return BOOST_VERSION >= 107400 && nlohmann::json::parse(p.raw()).at("n") == 1 ? 0 : 1;
 }

@@ -1,5 +1,5 @@
 // Starts every example with a port of its own, waits until it accepts, lets phoenix.js in to see what tests/examples/NAME.mjs says
-// is to be seen there, and ends it with SIGTERM.   node examples.mjs FOLDER-OF-PROGRAMS
+// is to be seen there, and ends it with SIGTERM.   node examples.mjs FOLDER-OF-PROGRAMS [WORD]   (only those with the word)
 import fs from 'node:fs';
 import path from 'node:path';
 import { createRequire } from 'node:module';
@@ -14,7 +14,7 @@ const { Socket } = require('phoenix-1.8');
 // What a visit gets: sockets that are closed behind it, and promises where phoenix.js has callbacks.
 class Guest {
   sockets = [];
-  constructor(url, program) { this.url = url; this.program = program; }
+  constructor(url, program, pid) { this.url = url; this.program = program; this.pid = pid; }
   socket(params = {}, options = {}, url = this.url) {
     const s = new Socket(`${url}/socket`, { params, rejoinAfterMs: () => 50, reconnectAfterMs: () => 50, ...options });
     this.sockets.push(s);
@@ -31,8 +31,9 @@ class Guest {
   leave() { for (const s of this.sockets) s.disconnect(); }
 }
 
-const programs = process.argv[2];
-const names = fs.readdirSync(path.join(here, '../../examples')).filter((n) => /^\d\d_/.test(n)).map((n) => n.replace(/\.cpp$/, ''));
+const [, , programs, word = ''] = process.argv;
+const names = fs.readdirSync(path.join(here, '../../examples'))
+  .filter((n) => /^\d\d_/.test(n) && n.includes(word)).map((n) => n.replace(/\.cpp$/, ''));
 let passed = 0, failed = 0;
 for (const name of names) {
   let server;
@@ -44,7 +45,7 @@ for (const name of names) {
   try {
     server = await Server.start([path.join(programs, name)]);
     const { default: visit } = await import(pathToFileURL(path.join(here, '../examples', `${name}.mjs`)));
-    const guest = new Guest(server.url.replace('http', 'ws'), path.join(programs, name));
+    const guest = new Guest(server.url.replace('http', 'ws'), path.join(programs, name), server.process.pid);
     await Promise.race([visit(guest), sleep(10000).then(() => { throw new Error('the visit took more than 10 s'); })])
       .finally(() => guest.leave());
     // An example that does not drain ends as SIGTERM ends a program.

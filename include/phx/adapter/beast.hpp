@@ -21,11 +21,13 @@
 // none. And it answers a client's close with the client's own code, where Phoenix's server answers 1000 or 1002 (protocol 12).
 // What that costs: permessage-deflate, which Phoenix leaves off by default, is not offered. An offer is ignored, as there.
 //
-// TLS: none yet; put a proxy before it that speaks HTTP/1.1. (detail::cipher is where it will come in.)
+// TLS is in adapter/beast_tls.hpp, which needs OpenSSL; this header does not.
 
 #include <phx/adapter/detail/beast_visitor.hpp>
 
 namespace phx::inline PHX_BUILD::beast {
+
+class tls;
 
 class server {
  public:
@@ -76,6 +78,9 @@ class server {
   // ---- from any thread
 
   [[nodiscard]] std::uint16_t port() const noexcept { return core_->port; }
+  /// All connections that are accepted from now on speak TLS, as `with` says; those that are there stay as they are. Before
+  /// start, or later: a new certificate is another `with`. Defined in adapter/beast_tls.hpp.
+  void secure(tls const& with);
   /// Broadcasts and disconnects.
   [[nodiscard]] phx::endpoint& endpoint() noexcept { return core_->everywhere; }
   /// TCP connections, those included that speak HTTP or are on their way out.

@@ -130,18 +130,17 @@ class op_allocator {
 
 // ---- bytes
 
-/// What TLS on a connection will be. It works on the socket by itself and never blocks.
+/// TLS on a connection. It works on the socket by itself and never blocks.
 class cipher {
  public:
   cipher() = default;
   cipher(cipher const&) = delete;
   cipher& operator=(cipher const&) = delete;
   virtual ~cipher() = default;
-  /// As stream's. To go on where nothing came or went, the socket has to be ready for what `reads_by` or `writes_by` says.
+  /// As stream's. Where nothing came, the socket has to be ready for what `reads_by` says before it can go on.
   [[nodiscard]] virtual std::size_t read(std::span<char> into, error_code& ec) noexcept = 0;
   [[nodiscard]] virtual std::size_t write(std::string_view bytes, error_code& ec) noexcept = 0;
   [[nodiscard]] virtual net::socket_base::wait_type reads_by() const noexcept = 0;
-  [[nodiscard]] virtual net::socket_base::wait_type writes_by() const noexcept = 0;
   /// Whether there is something to read although the socket has nothing.
   [[nodiscard]] virtual bool holds_more() const noexcept = 0;
   /// The peer's certificate, DER; empty without one.
@@ -149,6 +148,18 @@ class cipher {
   /// Says that nothing more will be written.
   virtual void finish() noexcept = 0;
 };
+/// Where connections get theirs (adapter/beast_tls.hpp).
+class ciphers {
+ public:
+  ciphers() = default;
+  ciphers(ciphers const&) = delete;
+  ciphers& operator=(ciphers const&) = delete;
+  virtual ~ciphers() = default;
+  /// From any thread. @par Errors: std::bad_alloc.
+  [[nodiscard]] virtual std::unique_ptr<cipher> make(tcp_socket::native_handle_type accepted) const = 0;
+};
+/// A client that was to speak TLS has begun with HTTP.
+[[nodiscard]] inline error_code speaks_http() noexcept { return make_error_code(boost::system::errc::wrong_protocol_type); }
 
 /// A client's bytes, by readiness: TCP, or a cipher over it. A plain one pays for the other with a test for each system call.
 class stream {
@@ -178,7 +189,7 @@ class stream {
   }
   template <class Done>
   void when_writable(Done&& done) {
-    socket_.async_wait(cipher_ ? cipher_->writes_by() : net::socket_base::wait_write, std::forward<Done>(done));
+    socket_.async_wait(net::socket_base::wait_write, std::forward<Done>(done));
   }
   /// No more will be written; what still comes can be read.
   void finish() noexcept {
@@ -190,9 +201,12 @@ class stream {
     socket_.shutdown(what, ignored);
   }
   void close() noexcept {
+    cipher_.reset();  // it knows the socket by a number that will be another's
     error_code ignored;
     socket_.close(ignored);
   }
+  /// From now on.
+  void speak_plainly() noexcept { cipher_.reset(); }
   [[nodiscard]] net::ip::tcp::endpoint peer() const noexcept {
     error_code ignored;
     return socket_.remote_endpoint(ignored);
@@ -204,6 +218,8 @@ class stream {
   template <class Done>
   struct now {
     Done done;
+    using allocator_type = typename Done::allocator_type;
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return done.get_allocator(); }
     void operator()() { done(error_code()); }
   };
   static void not_yet(error_code& ec) noexcept {
@@ -487,6 +503,10 @@ class core : public std::enable_shared_from_this<core> {
       if (self->guests.load() == 0) self->empty();
     });
   }
+  /// Connections that are accepted from now on. From any thread.
+  void secure(std::shared_ptr<ciphers const> with) {
+    net::post(door_, [self = shared_from_this(), with = std::move(with)]() mutable { self->secure_ = std::move(with); });
+  }
   /// The last guest left a server that takes no more. From any thread.
   void left() noexcept {
     if (guests.fetch_sub(1) != 1 || !draining.load()) return;
@@ -519,7 +539,6 @@ class core : public std::enable_shared_from_this<core> {
   longpoll::sessions polls;
   std::vector<std::unique_ptr<mounted>> mounts;
   std::vector<route> routes;
-  std::function<std::unique_ptr<cipher>(tcp_socket::native_handle_type)> secure;  // of an accepted socket; empty: none
   std::vector<std::unique_ptr<lane>> lanes;  // after `everywhere`, which their loops are in
   std::uint16_t port = 0;
   std::atomic<std::uint32_t> guests{0};
@@ -581,6 +600,7 @@ class core : public std::enable_shared_from_this<core> {
   strand door_;
   tcp_acceptor acceptor_;
   strand_timer pause_;
+  std::shared_ptr<ciphers const> secure_{};  // none: no TLS
   std::mutex throttling_;  // nothing that happens often
   phx::throttle throttle_;
   std::vector<std::function<void()>> done_;  // the door's

@@ -94,7 +94,6 @@ class visitor final : public guest {
     hold const while_it_begins(*made);
     made->here().greet(*made);
     if (no) {
-      note(made->here().loop(), *no);
       made->refuse(no->answer);
     } else if (made->all().guests.load() > made->all().how.max_connections) {
       made->refuse(503);
@@ -193,7 +192,12 @@ class visitor final : public guest {
     reading_ = false;
     if (state_ == state::over) return;
     if (!ec) or_hang_up([&] { take_bytes(ec); });
-    if (ec) end();
+    if (ec == speaks_http()) {
+      stream_.speak_plainly();
+      refuse(400);
+    } else if (ec) {
+      end();
+    }
   }
   void take_bytes(error_code& ec) {
     if (state_ == state::lingering) {
@@ -463,6 +467,28 @@ class visitor final : public guest {
   op_room read_room_{}, write_room_{};
 };
 
+/// Somebody was accepted, and comes to the loop.
+struct arrival {
+  ticket place;
+  tcp_socket socket;
+  std::shared_ptr<ciphers const> secure;
+  std::optional<refused_request> no;
+
+  void operator()() {
+    (void)guarded(
+        [this] {
+          core const& all = *place.all();
+          if (no) note(place.on().loop(), *no);
+          // Who is not to come in is not worth a handshake, which costs more than all that it is kept from.
+          bool const turned_away = no || all.guests.load() > all.how.max_connections;
+          if (secure && turned_away) return;
+          auto cipher = secure ? secure->make(socket.native_handle()) : nullptr;
+          visitor::begin(std::move(place), stream(std::move(socket), std::move(cipher)), no);
+        },
+        [](char const*) noexcept {});
+  }
+};
+
 inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
   if (!acceptor_.is_open()) return;
   if (ec) {
@@ -479,14 +505,7 @@ inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
           s.set_option(net::socket_base::send_buffer_size(static_cast<int>(std::min(how.send_buffer, 1U << 30))), ignored);
         s.non_blocking(true, ignored);
         auto no = knock(s);
-        net::post(at.executor(), [t = ticket(shared_from_this(), at), s = std::move(s), no = std::move(no)]() mutable {
-          (void)guarded(
-              [&] {
-                auto cipher = t.all()->secure ? t.all()->secure(s.native_handle()) : nullptr;
-                visitor::begin(std::move(t), stream(std::move(s), std::move(cipher)), no);
-              },
-              [](char const*) noexcept {});
-        });
+        net::post(at.executor(), arrival{ticket(shared_from_this(), at), std::move(s), secure_, std::move(no)});
       },
       [](char const*) noexcept {});
   if (taken) accept();

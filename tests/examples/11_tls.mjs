@@ -1,0 +1,65 @@
+// The same server over TLS, believed because its certificate is: sockets, polls, a route, another certificate, and who speaks none.
+import https from 'node:https';
+import net from 'node:net';
+import tls from 'node:tls';
+import { createRequire } from 'node:module';
+
+const require = createRequire(new URL('../conformance/', import.meta.url));
+const Ws = require('ws');
+
+const certificate = (port) => new Promise((resolve, reject) => {
+  const s = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => {
+    resolve(s.getPeerX509Certificate());
+    s.destroy();
+  }).on('error', reject);
+});
+
+export default async function visit(guest) {
+  const port = Number(new URL(guest.url).port);
+  const paper = await certificate(port);
+  const agent = new https.Agent({ ca: paper.toString(), keepAlive: true });
+  const ask = (path, method = 'GET', body = '') => new Promise((resolve, reject) => {
+    https.request({ host: '127.0.0.1', port, path, method, agent, headers: { 'content-length': Buffer.byteLength(body) } }, (res) => {
+      const parts = [];
+      res.on('data', (d) => parts.push(d)).on('end', () => resolve([res.statusCode, Buffer.concat(parts).toString()]));
+    }).on('error', reject).end(body);
+  });
+  class Trusting extends Ws {
+    constructor(url, protocols) { super(url, protocols, { ca: paper.toString() }); }
+  }
+
+  guest.url = guest.url.replace('ws:', 'wss:');
+  const rooms = [];
+  for (let i = 0; i < 3; i++) {
+    const room = guest.socket({}, { transport: Trusting }).channel(`room:${i}`);
+    guest.same((await guest.answer(room.join()))[0], 'ok');
+    rooms.push(room);
+  }
+  // many records in each direction, and more than a socket takes at once
+  for (const size of [1, 20_000, 900_000]) {
+    const text = 'x'.repeat(size);
+    const answers = await Promise.all(rooms.map((room) => guest.answer(room.push('echo', { text }))));
+    for (const [status, { text: back }] of answers) guest.same([status, back === text], ['ok', true]);
+  }
+  guest.same(await ask('/scheme'), [200, 'https']);
+
+  const poll = (token, method = 'GET', body = '') => ask(`/socket/longpoll?vsn=2.0.0${token ? `&token=${token}` : ''}`, method, body);
+  const { token } = JSON.parse((await poll())[1]);
+  const waits = poll(token);
+  guest.same(await poll(token, 'POST', '["1","1","room:p","phx_join",{}]'), [200, '{"status":200}']);
+  guest.same(JSON.parse((await waits)[1]).messages.length, 1);
+  const large = 'p'.repeat(3_000_000);
+  guest.same((await poll(token, 'POST', JSON.stringify(['1', '2', 'room:p', 'echo', { large }])))[0], 200);
+  guest.same(JSON.parse(JSON.parse((await poll(token))[1]).messages[0])[4].response.large === large, true);
+
+  const plain = net.connect(port, '127.0.0.1', () => plain.write('GET / HTTP/1.1\r\nhost: h\r\n\r\n'));
+  let said = '';
+  await new Promise((r) => { plain.on('data', (d) => { said += d; }).on('error', () => {}).on('close', r); });
+  guest.same(said.split('\r\n')[0], 'HTTP/1.1 400 Bad Request');
+
+  // who was there stays; who comes finds the new one
+  process.kill(guest.pid, 'SIGHUP');
+  while ((await certificate(port)).fingerprint256 === paper.fingerprint256) await new Promise((r) => { setTimeout(r, 20); });
+  guest.same((await guest.answer(rooms[0].push('echo', { still: 'here' })))[1], { still: 'here' });
+  agent.destroy();
+}
