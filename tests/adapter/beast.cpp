@@ -536,148 +536,40 @@ TEST_CASE("beast: a mount that is wrong, an address that is none and a port that
 // ---- long-polling
 
 namespace {
-constexpr std::string_view news = R"([null,null,\"room:a\",\"news\",{}])";
-}
 
-TEST_CASE("beast: a long-poll session hears what is said on other loops, whatever connections its requests come by") {
-  running r(quick(4), 2, polled());
-  raw_client one = r.client(), two = r.client(), three = r.client(), four = r.client();  // each on a loop of its own
-  raw_client socket = r.joined();
-  poller p;
-  p.open(one);
-  CHECK(p.post(two, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
-  CHECK(p.poll(three) == p.with(R"([\"1\",\"1\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
-  CHECK(four.send(p.poll_request()));
-  CHECK(socket.text(R"(["1","2","room:a","shout",{"n":1}])"));
-  CHECK(poller::answer(four) == p.with(R"([null,null,\"room:a\",\"shout\",{\"n\":1}])"));
-  CHECK(four.head().find("access-control-allow-origin: *\r\n") != std::string::npos);
-  CHECK(p.post(one, R"(["1","3","room:a","shout",{"n":2}])") == R"({"status":200})");
-  CHECK(socket.read().data == R"([null,null,"room:a","shout",{"n":1}])");
-  CHECK(socket.read().data == R"([null,null,"room:a","shout",{"n":2}])");
-}
-
-TEST_CASE("beast: who hangs up in the middle of a poll misses nothing") {
-  for (std::uint32_t const loops : {1u, 2u}) {
-    CAPTURE(loops);
-    running r(quick(loops), loops, polled());
-    raw_client c = r.client();
-    poller p;
-    p.open(c);
-    p.join(c);
-    {
-      raw_client gone = r.client();
-      CHECK(gone.send(p.poll_request()));
-      CHECK(gone.send("GET /"));  // half of the next request
-      CHECK(r.connections(2));    // or it would be accepted, and take the news, when all is over
-    }
-    CHECK(r.connections(1));
-    CHECK(r.server.endpoint().broadcast("room:a", "news", phx::payload{}) == phx::errc::none);
-    CHECK(p.poll(c) == p.with(news));
+/// As the tests of all hosts want it.
+struct polling_host : running {
+  explicit polling_host(phx_tests::polled_host const& how)
+      : running(
+            [&] {
+              phx::beast::options o = quick(how.loops);
+              o.handshake = how.handshake;
+              return o;
+            }(),
+            std::min(how.loops, 2u), how.mount, how.polls) {}
+  ~polling_host() { CHECK(ended()); }
+  phx::endpoint& endpoint() { return server.endpoint(); }
+  void begin_end() {
+    ending = true;
+    server.drain({}, [this] { gone.set_value(); });
   }
-}
-
-TEST_CASE("beast: frames of an answer that could not be written come with the next poll") {
-  for (std::uint32_t const loops : {1u, 2u}) {
-    CAPTURE(loops);
-    running r(quick(loops), loops, polled());
-    raw_client c = r.client();
-    poller p;
-    p.open(c);
-    p.join(c);
-    {
-      raw_client slow = r.client(4096);
-      CHECK(slow.send(p.poll_request()));
-      CHECK(p.post(c, R"(["1","2","room:a","flood",{"less":1}])") == R"({"status":200})");
-      CHECK(slow.read_head() == 200);  // it begins to be written, and is never read to its end
-    }
-    CHECK(r.connections(1));
-    std::string const again = p.poll(c);
-    CHECK(again.size() > std::size_t{120} * 65536);
-    CHECK(again.find("\"status\":200") != std::string::npos);
-    CHECK(p.post(c, R"(["1","3","room:a","echo",{}])") == R"({"status":200})");
-    CHECK(p.poll(c) == p.with(R"([\"1\",\"3\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
+  bool ended() {
+    if (!ending) begin_end();
+    bool const done = pool.empty() || gone.get_future().wait_for(20s) == std::future_status::ready;
+    if (!done) io.stop();
+    for (std::thread& t : pool) t.join();
+    pool.clear();
+    return done;
   }
-}
+  std::size_t channels_ended() { return seen.count("channel_ended"); }
+  std::promise<void> gone{};
+  bool ending = false;
+};
 
-TEST_CASE("beast: polls in one piece are answered one after the other") {
-  running r(quick(), 1, polled(), {.window = 150ms});
-  raw_client c = r.client(), other = r.client();
-  poller p;
-  p.open(c);
-  CHECK(p.post(c, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
-  CHECK(c.send(p.poll_request() + p.poll_request() + poller::post_of(p.target(), R"(["1","2","room:a","echo",{}])") + p.poll_request()));
-  CHECK(poller::answer(c).find("phx_reply") != std::string::npos);
-  CHECK(poller::answer(c).find("\"status\":204") != std::string::npos);
-  CHECK(poller::answer(c) == R"({"status":200})");
-  CHECK(poller::answer(c).find("\\\"2\\\",\\\"room:a\\\",\\\"phx_reply\\\"") != std::string::npos);
-}
+}  // namespace
 
-TEST_CASE("beast: the body of a POST may have 8,000,000 bytes and not one more; the session lives on") {
-  running r(quick(), 1, polled());
-  raw_client c = r.client();
-  poller p;
-  p.open(c);
-  p.join(c);
-  std::string const head = R"(["1","2","room:a","echo",{"x":")", tail = R"("}])";
-  CHECK(p.post(c, head + std::string(8'000'000 - head.size() - tail.size(), 'y') + tail) == R"({"status":200})");
-  CHECK(p.poll(c).size() > 7'999'000);
-  {
-    raw_client d = r.client();
-    CHECK(d.send(request("POST", p.target(), "content-length: 8000001\r\n")));
-    CHECK(d.read_head() == 400);
-    CHECK(d.head().find("access-control-allow-origin: *\r\n") != std::string::npos);
-  }
-  {
-    raw_client d = r.client();
-    CHECK(d.send(request("POST", p.target(), "transfer-encoding: chunked\r\n")));
-    std::string const chunk = "10000\r\n" + std::string(65536, 'x') + "\r\n";
-    for (int i = 0; i < 200 && d.send(chunk); ++i) {  // a body that never ends
-    }
-    CHECK(d.read_head() == 400);
-  }
-  for (std::string const nonsense : {"zz\r\n", "-1\r\n", "3\r\nabcde\r\n"}) {
-    CAPTURE(nonsense);
-    raw_client d = r.client();
-    CHECK(d.send(request("POST", p.target(), "transfer-encoding: chunked\r\n", nonsense)));
-    CHECK(d.read_head() == 400);
-  }
-  CHECK(p.post(c, R"(["1","3","room:a","echo",{}])") == R"({"status":200})");
-  CHECK(p.poll(c).find("\\\"3\\\"") != std::string::npos);
-}
-
-TEST_CASE("beast: a POST whose body stops coming has the deadline of a request") {
-  phx::beast::options o = quick();
-  o.handshake = 300ms;
-  running r(o, 1, polled());
-  raw_client c = r.client();
-  poller p;
-  p.open(c);
-  raw_client d = r.client();
-  CHECK(d.send(request("POST", p.target(), "content-length: 1000\r\n", "[")));
-  CHECK(d.read_head() == 408);
-  CHECK(d.read_end());
-}
-
-TEST_CASE("beast: a drain answers those who poll, ends their sessions, and comes to its end") {
-  running r(quick(2), 2, polled());
-  raw_client c = r.client(), d = r.client();
-  poller p, q;
-  p.open(c);
-  p.join(c);
-  q.open(d);
-  CHECK(c.send(p.poll_request()));
-  CHECK(d.send(p.post_of(q.target(), R"(["1","1","room:a","phx_join",{}])") + q.poll_request() + q.poll_request()));
-  CHECK(poller::answer(d) == R"({"status":200})");
-  CHECK(poller::answer(d).find("phx_reply") != std::string::npos);
-  std::promise<void> gone;
-  r.server.drain({}, [&] { gone.set_value(); });
-  CHECK(poller::answer(c).find("\"status\":204") != std::string::npos);
-  CHECK(c.head().find("connection: close") != std::string::npos);
-  CHECK(d.read_head() != 0);
-  CHECK(gone.get_future().wait_for(5s) == std::future_status::ready);
-  for (std::thread& t : r.pool) t.join();
-  r.pool.clear();
-  CHECK(r.seen.count("channel_ended") == 2);
+TEST_CASE("beast: long-polling, as of every host") {
+  phx_tests::long_polls([](phx_tests::polled_host const& how) { return polling_host(how); }, {1, 2});
 }
 
 TEST_CASE("beast: a server that is stopped, or goes, ends its long-poll sessions") {

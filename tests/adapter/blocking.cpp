@@ -2,15 +2,19 @@
 
 #include <doctest/doctest.h>
 
+#include <sys/resource.h>
+
 #include <csignal>
 #include <future>
 
-#include "support/host_room.hpp"
+#include "support/host_polls.hpp"
 #include "support/raw_client.hpp"
 #include "support/slow.hpp"
 
 using namespace std::chrono_literals;
+using phx_tests::poller;
 using phx_tests::raw_client;
+using phx_tests::request;
 
 namespace {
 
@@ -50,7 +54,7 @@ struct running {
     server.stop();
     if (thread.joinable()) thread.join();
   }
-  raw_client client() const { return raw_client(server.port()); }
+  raw_client client(int receive_buffer = 0) const { return raw_client(server.port(), receive_buffer); }
   raw_client joined(std::string const& topic = "room:a") const {
     raw_client c = client();
     REQUIRE(c.open() == 101);
@@ -377,3 +381,227 @@ TEST_CASE("blocking: a connect that throws is answered 500") {
   thread.join();
 }
 #endif
+
+// ---- long-polling
+
+namespace {
+
+/// As the tests of all hosts want it.
+struct polling_host : running {
+  explicit polling_host(phx_tests::polled_host const& how)
+      : running([&] {
+          auto o = quick(how.mount);
+          o.polls = how.polls;
+          o.handshake = how.handshake;
+          return o;
+        }()) {}
+  bool connections(std::size_t n) const {
+    for (int i = 0; i < 2000 && server.connections() != n; ++i) std::this_thread::sleep_for(5ms);
+    return server.connections() == n;
+  }
+  phx::endpoint& endpoint() { return server.endpoint(); }
+  void begin_end() { server.stop(); }
+  bool ended() {
+    bool const all_left = connections(0);
+    stop();
+    return all_left;
+  }
+  [[nodiscard]] std::size_t channels_ended() const {
+    std::size_t n = 0;
+    for (std::string const& l : seen.lines) n += l.starts_with("channel_ended") ? 1u : 0u;
+    return n;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("blocking: long-polling, as of every host") {
+  phx_tests::long_polls([](phx_tests::polled_host const& how) { return polling_host(how); }, {1});
+}
+
+TEST_CASE("blocking: polls are served where the mount says so, WebSockets where it says so") {
+  phx::mount m;
+  running without(quick(m));
+  raw_client a = without.client();
+  CHECK(a.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
+  CHECK(a.read_head() == 404);
+  CHECK(a.read_end());
+  m.longpoll = true;
+  m.websocket = false;
+  running only(quick(m));
+  raw_client b = only.client();
+  poller().open(b);
+  CHECK(b.open() == 404);
+}
+
+TEST_CASE("blocking: a poll's connection ends when its client wants that, and without a descriptor for the bell") {
+  phx::mount m;
+  m.longpoll = true;
+  running r(quick(m));
+  raw_client c = r.client();
+  CHECK(c.send(request("GET", "/socket/longpoll?vsn=2.0.0", "connection: x, Close\r\n")));
+  CHECK(c.read_head() == 200);
+  CHECK(c.head().find("connection: close\r\n") != std::string::npos);
+  CHECK(c.read_body().find("\"token\"") != std::string::npos);
+  CHECK(c.read_end());
+
+  raw_client d = r.client();
+  CHECK(d.send("GET /socket/longpoll?vsn=2.0.0 HTTP/1.1\r\n"));
+  for (int i = 0; i < 2000 && r.server.connections() != 1; ++i) std::this_thread::sleep_for(5ms);
+  REQUIRE(r.server.connections() == 1);
+  int const next = ::dup(0);
+  REQUIRE(next >= 0);
+  ::close(next);
+  rlimit most{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &most) == 0);
+  rlimit none = most;
+  none.rlim_cur = static_cast<rlim_t>(next) + 1;  // one: a pipe has two
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  bool const sent = d.send("host: h\r\n\r\n");
+  unsigned const status = d.read_head();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &most) == 0);
+  CHECK(sent);
+  CHECK(status == 503);
+  CHECK(d.read_end());
+}
+
+TEST_CASE("blocking: what a page brings to show who it is reaches connect, over both transports") {
+  struct cookies {
+    std::optional<std::string> session(phx::request const& from, phx::params const& query) const {
+      if (query.get("_csrf_token") != "right") return std::nullopt;
+      return std::string(from.header("cookie").value_or(""));
+    }
+    [[nodiscard]] bool checks_csrf() const noexcept { return true; }
+  };
+  cookies const source;
+  std::string shown;  // the loop's
+  phx::router app([&](phx::connect_info const& who) -> phx::connect_outcome<phx::anonymous> {
+    shown.append(who.auth_token().value_or("-")).append("|").append(who.session().value_or("-")).append(" ");
+    return phx::connected<phx::anonymous>{};
+  });
+  auto how = quick();
+  how.mount.longpoll = how.mount.auth_token = true;
+  how.mount.session = source;
+  phx::blocking::server server(app, how);
+  std::thread thread([&] { server.run(); });
+  for (auto const& [query, headers] : {std::pair{"", "X-Phoenix-AuthToken: a.b\r\n"},
+                                       {"&_csrf_token=right", "x-phoenix-authtoken: c\r\ncookie: d=1\r\n"},
+                                       {"&_csrf_token=wrong", "cookie: d=1\r\n"}}) {
+    raw_client c(server.port());
+    CHECK(c.send(request("GET", std::string("/socket/longpoll?vsn=2.0.0") + query, headers)));
+    CHECK(poller::answer(c).find("\"status\":410") != std::string::npos);
+  }
+  raw_client c(server.port());
+  CHECK(c.open("/socket/websocket?vsn=2.0.0&_csrf_token=right",
+               "sec-websocket-protocol: phoenix, base64url.bearer.phx.ZQ\r\ncookie: d=1\r\n") == 101);
+  server.stop();
+  thread.join();
+  CHECK(shown == "a.b|- c|d=1 -|- e|d=1 ");
+}
+
+// ---- who knocks too often
+
+TEST_CASE("blocking: who connects too often is told so before anything is asked, and when to come back") {
+  auto o = quick();
+  o.mount.longpoll = true;
+  o.throttle.each = {.burst = 2, .every = 1h};
+  running r(o);
+  raw_client a = r.joined(), b = r.client(), c = r.client();
+  CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0")));
+  CHECK(c.read_head() == 429);
+  CHECK(c.head().find("connection: close\r\n") != std::string::npos);
+  std::size_t const at = c.head().find("retry-after: ");
+  REQUIRE(at != std::string::npos);
+  CHECK(std::atoi(c.head().c_str() + at + 13) > 3500);
+  CHECK(c.read_end());
+  poller p;
+  p.open(b);  // it is connections that are counted
+  p.join(b);
+  CHECK(a.text(R"(["1","2","room:a","echo",{}])"));
+  CHECK(a.read().first == 0x81);
+  r.stop();
+  CHECK(r.seen.has("connect_refused too_often 127.0.0.1"));
+}
+
+TEST_CASE("blocking: when too many come together, the next is told 503, and many who are told so are soon forgotten") {
+  auto o = quick();
+  o.throttle.all = {.burst = 1, .every = 1h};
+  running r(o);
+  raw_client a = r.joined();
+  std::vector<raw_client> many;
+  for (std::size_t i = 0; i < phx::detail::told_no::most + 10; ++i) {
+    many.push_back(r.client());
+    CHECK(many.back().read_head() == 503);
+    CHECK(many.back().head().find("retry-after: ") != std::string::npos);
+  }
+  for (raw_client& c : many) CHECK(c.read_end());
+  CHECK(r.server.connections() == 1);
+  r.stop();
+  CHECK(r.seen.has("connect_refused too_many"));
+}
+
+namespace {
+std::atomic<int> judged{0};
+/// Tells who says `reject` to go.
+phx::connect_outcome<phx::anonymous> not_all(phx::connect_info const& who) {
+  ++judged;
+  if (who.param("reject")) return phx::http_answer{401, {}, "no"};
+  return phx::connected<phx::anonymous>{};
+}
+}  // namespace
+
+TEST_CASE("blocking: who is refused waits for it, over both transports; who is let in, and who leaves meanwhile, does not") {
+  phx::router app(not_all);
+  auto how = quick();
+  how.mount.longpoll = true;
+  how.throttle.refuse_after = 400ms;
+  how.throttle.waiting = 2;
+  phx::blocking::server server(app, how);
+  std::thread thread([&] { server.run(); });
+  auto const passed = [from = std::chrono::steady_clock::now()] { return std::chrono::steady_clock::now() - from; };
+  raw_client socket(server.port()), poll(server.port());
+  CHECK(socket.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0&reject=1")));
+  CHECK(poll.send(request("GET", "/socket/longpoll?vsn=2.0.0&reject=1") + request("GET", "/socket/longpoll?vsn=2.0.0")));
+  CHECK(socket.read_head() == 401);
+  CHECK(passed() >= 400ms);
+  CHECK(socket.read_body() == "no");
+  CHECK(poller::answer(poll) == R"({"status":403})");
+  CHECK(passed() >= 400ms);
+  CHECK(poller::answer(poll).find("\"status\":410") != std::string::npos);  // the same connection goes on
+
+  // Who leaves gives up its place among those who wait: there are two.
+  judged = 0;
+  for (int i = 0; i < 6; ++i) {
+    raw_client c(server.port());
+    CHECK(c.send(i % 2 == 0 ? raw_client::upgrade_request("/socket/websocket?vsn=2.0.0&reject=1")
+                            : request("GET", "/socket/longpoll?vsn=2.0.0&reject=1")));
+  }
+  for (int i = 0; i < 2000 && (judged != 6 || server.connections() > 2); ++i) std::this_thread::sleep_for(5ms);
+  REQUIRE(judged == 6);
+  auto const before = passed();
+  raw_client again(server.port());
+  CHECK(again.open("/socket/websocket?vsn=2.0.0&reject=1") == 401);
+  CHECK(passed() - before >= 400ms);
+  server.stop();
+  thread.join();
+}
+
+TEST_CASE("blocking: stop answers those who wait to be refused") {
+  judged = 0;
+  phx::router app(not_all);
+  auto how = quick();
+  how.mount.longpoll = true;
+  how.throttle.refuse_after = 1h;
+  phx::blocking::server server(app, how);
+  auto over = std::async(std::launch::async, [&] { server.run(); });
+  raw_client c(server.port()), d(server.port());
+  CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0&reject=1")));
+  CHECK(d.send(request("GET", "/socket/longpoll?vsn=2.0.0&reject=1")));
+  for (int i = 0; i < 2000 && judged != 2; ++i) std::this_thread::sleep_for(5ms);
+  CHECK(judged == 2);
+  server.stop();
+  CHECK(c.read_head() == 401);
+  CHECK(poller::answer(d) == R"({"status":403})");
+  CHECK(d.head().find("connection: close") != std::string::npos);
+  CHECK(over.wait_for(20s) == std::future_status::ready);
+}

@@ -108,7 +108,7 @@ TEST_CASE("http: a head is bounded in bytes and headers") {
   CHECK(c.status() == 431);
 }
 
-TEST_CASE("http: an announced body is noticed") {
+TEST_CASE("http: an announced body is noticed, and where it ends is said once") {
   auto const body = [](std::string const& headers) {
     head_reader r;
     std::string const bytes = get(headers);
@@ -116,9 +116,85 @@ TEST_CASE("http: an announced body is noticed") {
     return r.has_body();
   };
   CHECK(body("Content-Length: 3\r\n"));
-  CHECK(body("content-length: 00\r\n"));
-  CHECK(body("transfer-encoding: chunked\r\n"));
+  CHECK(body("transfer-encoding: Chunked\r\n"));
   CHECK_FALSE(body("content-length: 0\r\n"));
+  CHECK_FALSE(body("content-length: 00\r\n"));
+  for (char const* bad :
+       {"content-length: 3\r\ncontent-length: 3\r\n", "content-length: 3\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 0\r\n", "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: gzip, chunked\r\n", "transfer-encoding: identity\r\n", "transfer-encoding:\r\n", "content-length:\r\n",
+        "content-length: +3\r\n", "content-length: -1\r\n", "content-length: 0x3\r\n", "content-length: 3, 3\r\n",
+        "content-length: 3 3\r\n", "content-length: 99999999999999999999\r\n"})
+    CHECK_MESSAGE(outcome(get(bad)) == 400, bad);
+}
+
+namespace {
+
+/// What comes of the bytes behind a head: the body and `|` and what is left, `more` or `no`; the same however they are cut.
+std::string body_of(std::string const& headers, std::string const& bytes, std::size_t most = 100) {
+  head_reader head;
+  std::string const text = get(headers);
+  REQUIRE(head.read(text) == done);
+  std::string first;
+  for (std::size_t const step : {bytes.size() + 1, std::size_t{1}, std::size_t{3}}) {
+    phx::detail::body_reader reader(head, most);
+    std::string body, said;
+    std::string_view none;
+    auto p = reader.read(none, body);
+    std::size_t at = 0;
+    while (p == more && at < bytes.size()) {
+      std::string_view part = std::string_view(bytes).substr(at, step);
+      std::size_t const given = part.size();
+      p = reader.read(part, body);
+      at += given - part.size();
+      if (p == more) CHECK(part.empty());
+    }
+    said = p == done ? body + '|' + bytes.substr(at) : p == more ? "more" : "no";
+    if (first.empty()) first = said;
+    CHECK(said == first);
+    CHECK(body.size() <= most);
+  }
+  return first;
+}
+std::string chunked(std::string const& bytes, std::size_t most = 100) { return body_of("transfer-encoding: chunked\r\n", bytes, most); }
+
+}  // namespace
+
+TEST_CASE("http: a body of so many bytes") {
+  CHECK(body_of("", "GET /") == "|GET /");
+  CHECK(body_of("content-length: 0\r\n", "GET /") == "|GET /");
+  CHECK(body_of("content-length: 5\r\n", "helloGET /") == "hello|GET /");
+  CHECK(body_of("content-length: 5\r\n", "hell") == "more");
+  CHECK(body_of("content-length: 5\r\n", "hello", 5) == "hello|");
+  CHECK(body_of("content-length: 6\r\n", "hello!", 5) == "no");
+  CHECK(body_of("content-length: 9999999999999999999\r\n", "") == "no");
+}
+
+TEST_CASE("http: a body in chunks, which has nothing beside it") {
+  CHECK(chunked("0\r\n\r\nGET /") == "|GET /");
+  CHECK(chunked("3\r\nabc\r\n00A;x=\"y\"\r\n0123456789\r\n0\r\n\r\n") == "abc0123456789|");
+  CHECK(chunked("3 \t;x\r\na\r\n\r\n0\r\n\r\n") == "a\r\n|");
+  CHECK(chunked("0;last\r\nx-forwarded-for: me\r\nx: y\r\n\r\nGET /") == "|GET /");
+  CHECK(chunked("3\r\nabc\r\n0\r\n\r") == "more");
+  CHECK(chunked("3\r\nabc\r\n0\r\nx: y\r\n") == "more");
+  for (char const* bad :
+       {"zz\r\n", "-1\r\n", " 1\r\n", "+1\r\n", "0x1\r\n", "\r\n", ";x\r\n", "1\na\n0\n\n", "1\r\naa\r\n", "1\r\na\n", "1\rx",
+        "1;\nx", "1;\r\r\n", "0\r\n\n", "0\r\nx: y\n\r\n", "0\r\n\rx", "1\r\na\rx", "1 2\x01\r\n"})
+    CHECK_MESSAGE(chunked(bad) == "no", bad);
+}
+
+TEST_CASE("http: chunks are bounded together, and so is what stands beside them") {
+  CHECK(chunked("5\r\nabcde\r\n0\r\n\r\n", 5) == "abcde|");
+  CHECK(chunked("6\r\n", 5) == "no");
+  CHECK(chunked("3\r\nabc\r\n3\r\n", 5) == "no");
+  CHECK(chunked("fffffffffffffff0\r\n") == "no");
+  CHECK(chunked("ffffffffffffffffffffffffffffffffff\r\n", SIZE_MAX) == "no");
+  CHECK(chunked(std::string(100'000, '0') + "1\r\na\r\n0\r\n\r\n") == "no");
+  using phx::detail::body_reader;
+  std::string const fits(body_reader::most_line, 'x');
+  CHECK(chunked("1;" + fits + "\r\na\r\n0\r\n" + fits + "\r\n\r\n") == "a|");
+  CHECK(chunked("1;" + fits + "x\r\n") == "no");
+  CHECK(chunked("0\r\n" + fits + "\r\nx\r\n") == "no");
 }
 
 TEST_CASE("http: the accept key is the RFC's own example") {
@@ -152,6 +228,7 @@ TEST_CASE("http: an answer ends the connection and cannot be made to say two thi
   CHECK(to_bytes(
             {403, {{"a", "b\r\nset-cookie: c"}, {"x\r\ny", "z"}, {"", "z"}, {"a b", "z"}, {"Content-Length", "9"}}, ""}) ==
         to_bytes({}));
+  CHECK(to_bytes({200, {{"connection", "close"}}, "on"}, true) == "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\non");
   CHECK(to_bytes({204, {}, "ignored"}) == "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
   CHECK(to_bytes({418, {}, ""}).starts_with("HTTP/1.1 418 \r\n"));
   CHECK(to_bytes({101, {}, ""}).starts_with("HTTP/1.1 500 "));

@@ -1,6 +1,6 @@
 #ifndef PHX_TESTS_SUPPORT_BEAST_HOST_HPP
 #define PHX_TESTS_SUPPORT_BEAST_HOST_HPP
-// A server of adapter/beast.hpp with threads of its own, and clients that long-poll it.
+// A server of adapter/beast.hpp with threads of its own.
 
 #include <phx/adapter/beast.hpp>
 
@@ -12,11 +12,14 @@
 #include <mutex>
 #include <thread>
 
-#include "support/host_room.hpp"
+#include "support/host_polls.hpp"
 #include "support/raw_client.hpp"
 #include "support/slow.hpp"
 
 namespace phx_tests::on_beast {
+
+using phx_tests::poller;
+using phx_tests::request;
 
 /// What the observer was told, by any thread.
 struct journal {
@@ -129,10 +132,6 @@ struct running {
   std::vector<std::thread> pool{};
 };
 
-[[nodiscard]] inline std::string request(std::string_view method, std::string_view target, std::string_view more = {}, std::string_view body = {}) {
-  return std::string(method) + ' ' + std::string(target) + " HTTP/1.1\r\nhost: h\r\n" + std::string(more) + "\r\n" + std::string(body);
-}
-
 // ---- long-polling
 
 [[nodiscard]] inline phx::mount polled() {
@@ -140,46 +139,6 @@ struct running {
   m.longpoll = true;
   return m;
 }
-
-/// A long-poll client that does its requests on any connection.
-struct poller {
-  std::string token{};
-  static std::string post_of(std::string_view target, std::string_view body) {
-    return request("POST", target, "content-type: application/json\r\ncontent-length: " + std::to_string(body.size()) + "\r\n", body);
-  }
-  [[nodiscard]] std::string target() const { return "/socket/longpoll?vsn=2.0.0&token=" + token; }
-  [[nodiscard]] std::string poll_request() const { return request("GET", target()); }
-  /// The body of an answer with 200; else its status.
-  static std::string answer(raw_client& on) {
-    unsigned const status = on.read_head();
-    return status == 200 ? on.read_body() : "HTTP " + std::to_string(status) + on.read_body();
-  }
-  void open(raw_client& on) {
-    REQUIRE(on.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
-    std::string const said = answer(on);
-    std::size_t const at = said.find("\"token\":\"");
-    REQUIRE(said.find("\"status\":410") != std::string::npos);
-    REQUIRE(at != std::string::npos);
-    token = said.substr(at + 9, said.find('"', at + 9) - at - 9);
-  }
-  std::string post(raw_client& on, std::string_view body) const {
-    REQUIRE(on.send(post_of(target(), body)));
-    return answer(on);
-  }
-  std::string poll(raw_client& on) const {
-    REQUIRE(on.send(poll_request()));
-    return answer(on);
-  }
-  void join(raw_client& on) const {
-    REQUIRE(post(on, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
-    REQUIRE(poll(on) == with(R"([\"1\",\"1\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
-  }
-  /// A poll's 200 with this one frame, escaped.
-  [[nodiscard]] std::string with(std::string_view frame) const {
-    return "{\"messages\":[\"" + std::string(frame) + "\"],\"status\":200,\"token\":\"" + token + "\"}";
-  }
-  [[nodiscard]] std::string nothing() const { return "{\"status\":204,\"token\":\"" + token + "\",\"messages\":[]}"; }
-};
 
 }  // namespace phx_tests::on_beast
 

@@ -1,17 +1,22 @@
 #ifndef PHX_ADAPTER_BLOCKING_HPP
 #define PHX_ADAPTER_BLOCKING_HPP
 // A host on POSIX blocking sockets and threads, short enough to be the tutorial on putting phx behind sockets of your own.
-// From top to bottom: a Transport, a Waker, and who calls the loop when.
+// From top to bottom: a Transport, where a long-poll is answered, a Waker, and who calls the loop when.
 //
-// phx starts no thread; this host does: two for each connection, one that reads and one that writes, beside the thread that
-// calls run(). All of them share one loop, which here is a mutex: whoever calls into phx holds it. That is enough for some
-// hundreds of connections; for many more take a host on an event loop.
+// phx starts no thread; this host does: one for each connection, and a second that writes once it is a WebSocket, beside the
+// thread that calls run(). All of them share one loop, which here is a mutex: whoever calls into phx holds it. That is enough
+// for some hundreds of connections; for many more take a host on an event loop.
+//
+// HTTP connections stay open from one long-poll to the next: to close them would make every poll and every message of such a
+// client a connection, with a thread of its own, and a knock at options::throttle.
 
-#include <phx/adapter/detail/http.hpp>
-#include <phx/adapter/detail/posix.hpp>
+#include <phx/adapter/detail/http_stream.hpp>
 #include <phx/adapter/detail/rfc6455.hpp>
+#include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
+#include <phx/socket/throttle.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -26,9 +31,12 @@ struct options {
   std::string address = "127.0.0.1";              ///< numeric, IPv4 or IPv6
   std::uint16_t port = 4000;                      ///< 0: any free one, server::port() tells
   phx::mount mount{};                             ///< where the socket is, who may connect, and each connection's limits
+  longpoll::options polls{};                      ///< with mount.longpoll
   phx::limits limits{};                           ///< the loop's
   std::size_t max_connections = 1000;             ///< beyond: 503
-  duration handshake = std::chrono::seconds(10);  ///< from accept to the last byte of the request's head; beyond: 408
+  throttle_options throttle{};                    ///< who may connect how often; beyond: 429, 503. `seed` 0: a random one
+  /// From accept, or from the answer before, to the last byte of a request; beyond: 408. As much for a poll's answer to go.
+  duration handshake = std::chrono::seconds(10);
   duration goodbye = std::chrono::seconds(5);     ///< after a close: to write what waits, and again to be answered
   drain_options drain{};                          ///< what stop() does
 };
@@ -164,6 +172,21 @@ struct transport {
 };
 static_assert(Transport<transport>);
 
+// ---- Where phx puts what a long-poll is answered
+
+/// The connection's thread waits for its client to hang up, too; so it waits in poll(), and this rings a bell there.
+struct poll_answer {
+  longpoll::exchange asked{*this};
+  std::optional<longpoll::response> said{};  // guarded by the loop's mutex, as all that phx calls
+  detail::self_pipe bell{};
+
+  void respond(longpoll::response r) noexcept {
+    said.emplace(std::move(r));
+    bell.write();
+  }
+};
+static_assert(longpoll::takes_responses<poll_answer>);
+
 // ---- A Waker: how any thread gets the one in run() out of poll()
 
 struct waker {
@@ -181,13 +204,19 @@ class server {
   /// Listens at once; run() serves. @param app outlives the server.
   /// @par Errors: an address that cannot be had, a mount that is wrong: std::runtime_error, or abort without exceptions.
   server(D& app, options how)
-      : app_(app), how_(std::move(how)), loop_(everywhere_, waker_, how_.limits), listener_(how_.address, how_.port) {
+      : app_(app),
+        how_(std::move(how)),
+        door_(seeded(how_.throttle)),
+        loop_(everywhere_, waker_, how_.limits),
+        listener_(how_.address, how_.port),
+        told_no_(how_.goodbye) {
     if (error const wrong = how_.mount.check(); wrong.code != errc::none)
       detail::no_value((std::string(to_string(wrong.code)) + ": " + wrong.entry).c_str());
     if (listener_.fd < 0)
       detail::no_value(
           ("cannot listen on " + how_.address + " port " + std::to_string(how_.port) + ": " + std::strerror(listener_.error))
               .c_str());
+    if (how_.mount.longpoll) polling_.emplace(sessions_, loop_, how_.mount, app_, how_.polls);
   }
   server(server const&) = delete;
   server& operator=(server const&) = delete;
@@ -195,6 +224,8 @@ class server {
   ~server() = default;
 
   [[nodiscard]] std::uint16_t port() const noexcept { return listener_.port; }
+  /// TCP connections, those included that speak HTTP or are on their way out. From any thread.
+  [[nodiscard]] std::size_t connections() const noexcept { return count_.load(); }
   /// Broadcasts and disconnects from any thread.
   [[nodiscard]] phx::endpoint& endpoint() noexcept { return everywhere_; }
   /// @param o told of everything, refused requests included; inside the loop. Before run().
@@ -210,7 +241,11 @@ class server {
     for (;;) {
       if (stopping_.load() && listener_.fd >= 0) drain();
       reap();
-      if (stopping_.load() && connections_.empty()) return;
+      if (stopping_.load() && nobody_left()) {
+        if (connections_.empty()) return;
+        hang_up(connection::polls);  // that a later one has replaced: they would wait for the end of their window
+      }
+      next = std::min(next, told_no_.look());
 
       pollfd on[2] = {{waker_.pipe.readable(), POLLIN, 0}, {listener_.fd, POLLIN, 0}};  // poll skips a closed one, -1
       (void)::poll(on, 2, detail::milliseconds_until(next));
@@ -233,18 +268,25 @@ class server {
   struct connection {
     explicit connection(detail::accepted_socket const& s) noexcept : from(s) {}
     detail::accepted_socket from;
-    bool upgraded = false;  // guarded by mutex_
+    enum { asks, polls, talks } state = asks;  // guarded by mutex_
     std::atomic<bool> done{false};
     std::thread reader{};
   };
-  using bytes_in = std::array<char, detail::head_reader::most_bytes>;
+  using bytes_in = detail::http_stream::buffer;
+
+  [[nodiscard]] static throttle_options seeded(throttle_options how) noexcept {
+    longpoll::entropy const chance;
+    if (how.seed == 0) (void)chance.fill(chance.host, reinterpret_cast<unsigned char*>(&how.seed), sizeof how.seed);
+    return how;
+  }
 
   // ---- a connection's thread
 
   void serve(connection& c) noexcept {
     bytes_in in;
-    std::size_t have = 0;
-    if (auto admitted = shake_hands(c, in, have)) {
+    detail::http_stream http(c.from.fd, in);
+    std::optional<admission<session_type>> admitted;
+    if (detail::guarded([&] { admitted = answer_requests(c, http); }, [](char const*) noexcept {}) && admitted) {
       outbox out(c.from.fd, how_.mount.bounds.outbound, how_.goodbye);
       std::optional<client> phoenix;  // guarded by mutex_
       auto const write = [&] {
@@ -255,7 +297,7 @@ class server {
       };
       std::thread writer;
       if (detail::guarded([&] { writer = std::thread(write); }, [](char const*) noexcept {})) {
-        talk(c, phoenix, std::move(*admitted), out, {in.data(), have}, in);
+        talk(c, phoenix, std::move(*admitted), out, http.rest(), in);
         // What still comes is read and dropped: with bytes unread the kernel would reset the connection, and the client
         // might never see why it was closed. The writer ends this, if the client does not.
         while (detail::receive_some(c.from.fd, in) > 0) {
@@ -276,7 +318,7 @@ class server {
     {
       std::lock_guard const inside(mutex_);
       phoenix.emplace(loop_, app_, std::move(admitted), transport{&out}, detail::clock_now());
-      c.upgraded = true;
+      c.state = connection::talks;
     }
     bool open = feed(*phoenix, frames, out, early);
     while (open) {
@@ -316,28 +358,37 @@ class server {
     }
   }
 
-  /// Reads the request and answers it. A session to open, if the answer was 101; `in` then holds `have` bytes of frames.
-  [[nodiscard]] std::optional<admission<session_type>> shake_hands(connection& c, bytes_in& in, std::size_t& have) noexcept {
-    time_point const deadline = detail::clock_now() + how_.handshake;
-    detail::head_reader head;
-    auto progress = detail::head_reader::progress::more;
-    while (progress == detail::head_reader::progress::more && detail::readable_before(c.from.fd, deadline)) {
-      ssize_t const n = detail::receive_some(c.from.fd, std::span(in).subspan(have));
-      if (n <= 0) return std::nullopt;
-      have += static_cast<std::size_t>(n);
-      progress = head.read({in.data(), have});
-    }
-    std::optional<admission<session_type>> admitted;
-    std::string answer;
-    auto const judge = [&] {
-      if (progress != detail::head_reader::progress::done) {
-        bool const late = progress == detail::head_reader::progress::more;
-        answer = detail::to_bytes({late ? std::uint16_t{408} : head.status(), {}, {}});
-        return;
-      }
+  /// Answers one request after the other, until one was told 101: a session to open, and http.rest() its first frames.
+  [[nodiscard]] std::optional<admission<session_type>> answer_requests(connection& c, detail::http_stream& http) {
+    using came = detail::http_stream::came;
+    std::optional<poll_answer> polls;
+    for (;;) {
+      time_point const deadline = detail::clock_now() + how_.handshake;
+      came what = http.next(deadline);
+      if (what == came::ended) return std::nullopt;
+      if (what == came::refused) return say_no(c, http, {http.status(), {}, {}});
+
+      detail::head_reader const& head = http.head();
       request const from = request::of(head.method(), head.target(), head.headers(), {c.from.host, c.from.port, {}});
+      if (how_.mount.route(from.path) != transport_kind::longpoll) return knock(c, http, from);
+
+      std::string body;
+      what = http.body(polling_->most_body(), deadline, body);
+      if (what == came::ended) return std::nullopt;
+      if (!polls) polls.emplace();
+      bool const answered = what == came::whole && polls->bell.readable() >= 0;
+      if (!answered)  // for pages of any origin to see (protocol 10.2)
+        return say_no(c, http, {what == came::refused ? http.status() : std::uint16_t{503}, {{"access-control-allow-origin", "*"}}, {}});
+      if (!poll(c, http, *polls, from, std::move(body))) return std::nullopt;
+    }
+  }
+
+  /// Somebody wants to become a WebSocket.
+  [[nodiscard]] std::optional<admission<session_type>> knock(connection& c, detail::http_stream& http, request const& from) {
+    std::optional<admission<session_type>> admitted;
+    std::optional<refused_request> no;
+    {
       std::lock_guard const inside(mutex_);  // `connect` is user code: one callback at a time
-      std::optional<refused_request> no;
       if (loop_.draining()) {
         no = refuse(refusal::draining);
       } else {
@@ -346,24 +397,77 @@ class server {
           no = std::move(*said);
         else
           no = upgrade_refusal(from);
-        if (!no && head.has_body()) no = refuse(refusal::upgrade, "a request with a body");
+        if (!no && http.head().has_body()) no = refuse(refusal::upgrade, "a request with a body");
         if (!no) admitted = std::move(*std::get_if<admission<session_type>>(&judged));
       }
       if (no) note(loop_, *no);
-      answer = no ? detail::to_bytes(no->answer)
-                  : detail::switching_protocols(*from.header("sec-websocket-key"), admitted->subprotocol);
-    };
-    if (!detail::guarded(judge, [](char const*) noexcept {})) return std::nullopt;  // no memory
-    if (!detail::send_all(c.from.fd, answer)) return std::nullopt;
-    if (admitted) {
-      have -= head.size();
-      std::memmove(in.data(), in.data() + head.size(), have);
-      return admitted;
     }
-    (void)::shutdown(c.from.fd, SHUT_WR);
-    time_point const patience = detail::clock_now() + how_.goodbye;
-    while (detail::readable_before(c.from.fd, patience) && detail::receive_some(c.from.fd, in) > 0) {
+    if (no) {
+      http.forget();
+      if (waits_for(no->why, http)) say_no(c, http, no->answer);
+      return std::nullopt;
     }
+    std::string const yes = detail::switching_protocols(*from.header("sec-websocket-key"), admitted->subprotocol);
+    return send(c, yes) ? std::move(admitted) : std::nullopt;
+  }
+
+  /// A long-poll: phx answers it at once, or when there is something to tell. False: the connection is over.
+  [[nodiscard]] bool poll(connection& c, detail::http_stream& http, poll_answer& answer, request const& from, std::string body) {
+    bool stays = !detail::header_lists(from.headers, "connection", "close");
+    answer.bell.drain();
+    {
+      std::lock_guard const inside(mutex_);
+      c.state = connection::polls;
+      polling_->serve(answer.asked, from, body, detail::clock_now());
+    }
+    body = std::string();  // who waits keeps no request in memory
+    http.forget();
+    bool there = http.wait(answer.bell.readable(), time_point::max()) == detail::http_stream::heard::bell;
+
+    std::optional<refusal> why;
+    {
+      std::lock_guard const inside(mutex_);
+      c.state = connection::asks;
+      answer.asked.cancel();  // if it hung up: what the poll waited for stays for the next
+      if (answer.said) why = answer.said->refused();
+    }
+    there = there && (!why || waits_for(*why, http));
+    std::string bytes;
+    if (there) {
+      std::lock_guard const inside(mutex_);
+      stays = stays && !loop_.draining();
+      there = detail::guarded([&] { bytes = detail::to_bytes(answer.said->http(), stays); }, [](char const*) noexcept {});
+    }
+    there = there && send(c, bytes);
+    {
+      std::lock_guard const inside(mutex_);
+      if (answer.said && !there) answer.said->failed();  // so does what could not be written
+      answer.said.reset();
+    }
+    if (there && !stays) http.finish(detail::clock_now() + how_.goodbye);
+    return there && stays;
+  }
+
+  /// Who was refused may have to wait for its answer (options::throttle). False: it has left meanwhile.
+  [[nodiscard]] bool waits_for(refusal why, detail::http_stream& http) noexcept {
+    time_point const now = detail::clock_now();
+    time_point until;
+    {
+      std::lock_guard const inside(mutex_);
+      until = door_.hold(why, now);
+    }
+    if (until <= now) return true;
+    bool const here = http.wait(-1, until) == detail::http_stream::heard::nothing;
+    std::lock_guard const inside(mutex_);
+    door_.release();
+    return here || loop_.draining();  // then nobody waits any more
+  }
+  [[nodiscard]] bool send(connection& c, std::string_view answer) noexcept {
+    return detail::send_all(c.from.fd, answer, detail::clock_now() + how_.handshake);
+  }
+  /// The last answer of a connection.
+  std::nullopt_t say_no(connection& c, detail::http_stream& http, http_answer const& no) {
+    if (send(c, detail::to_bytes(no))) http.finish(detail::clock_now() + how_.goodbye);
     return std::nullopt;
   }
 
@@ -372,33 +476,58 @@ class server {
   void accept_one() noexcept {
     detail::accepted_socket from = detail::accept_from(listener_.fd, how_.goodbye);
     if (from.fd < 0) return;
-    bool const room = connections_.size() < how_.max_connections;
-    if (room && detail::guarded([&] { connections_.emplace_back(from); }, [](char const*) noexcept {})) {
-      connection& c = connections_.back();
-      if (detail::guarded([&] { c.reader = std::thread([this, &c] { serve(c); }); }, [](char const*) noexcept {})) return;
-      connections_.pop_back();  // no more threads
-    }
-    (void)detail::guarded(
+    std::string no;
+    bool const judged = detail::guarded(
         [&] {
-          (void)detail::send_all(from.fd, detail::to_bytes({503, {}, {}}));
+          std::lock_guard const inside(mutex_);
+          if (auto const refused = door_.knock(from.host, detail::clock_now())) {
+            note(loop_, *refused);
+            no = detail::to_bytes(refused->answer);
+          } else if (connections_.size() == how_.max_connections) {
+            no = detail::to_bytes({503, {}, {}});
+          }
         },
         [](char const*) noexcept {});
-    (void)::close(from.fd);
+    if (judged && no.empty() && begin(from)) return;
+    constexpr std::string_view no_memory = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n";  // or threads
+    told_no_.add(from.fd, no.empty() ? no_memory : std::string_view(no));
+  }
+  [[nodiscard]] bool begin(detail::accepted_socket const& from) noexcept {
+    if (!detail::guarded([&] { connections_.emplace_back(from); }, [](char const*) noexcept {})) return false;
+    connection& c = connections_.back();
+    ++count_;
+    if (detail::guarded([&] { c.reader = std::thread([this, &c] { serve(c); }); }, [](char const*) noexcept {})) return true;
+    --count_;
+    connections_.pop_back();
+    return false;
   }
   void reap() noexcept {
-    connections_.remove_if([](connection& c) {
+    connections_.remove_if([this](connection& c) {
       if (!c.done.load()) return false;
       c.reader.join();
       (void)::close(c.from.fd);
+      --count_;
       return true;
     });
   }
   void drain() noexcept {
     listener_.close();
+    {
+      std::lock_guard const inside(mutex_);
+      loop_.drain(how_.drain, detail::clock_now());
+    }
+    hang_up(connection::asks);  // what came whole is answered 503; WebSockets and polls are phx's to end
+  }
+  /// Their threads see the end of what those clients send.
+  void hang_up(decltype(connection::state) those) noexcept {
     std::lock_guard const inside(mutex_);
-    loop_.drain(how_.drain, detail::clock_now());
     for (connection& c : connections_)
-      if (!c.upgraded) (void)::shutdown(c.from.fd, SHUT_RD);  // still asking: its thread sees the end, or answers 503
+      if (c.state == those) (void)::shutdown(c.from.fd, SHUT_RD);
+  }
+  /// Not even a long-poll's session, which has no connection between two.
+  [[nodiscard]] bool nobody_left() noexcept {
+    std::lock_guard const inside(mutex_);
+    return loop_.sockets() == 0;
   }
 
   D& app_;
@@ -407,11 +536,16 @@ class server {
   static_assert(std::atomic<bool>::is_always_lock_free);  // stop() is called in signal handlers
 
   std::mutex mutex_;  // the loop: held around every call into phx
+  phx::throttle door_;  // it as well
   waker waker_;
   phx::endpoint everywhere_;
+  longpoll::sessions sessions_;
   phx::loop loop_;
+  std::optional<longpoll::service_for<D>> polling_;  // with mount.longpoll
   detail::listener listener_;
-  std::list<connection> connections_;  // run()'s alone; a connection's thread knows only its own
+  std::atomic<std::size_t> count_{0};  // of connections_, which are run()'s alone; a connection's thread knows only its own
+  std::list<connection> connections_;
+  detail::told_no told_no_;
 };
 
 }  // namespace phx::inline PHX_BUILD::blocking

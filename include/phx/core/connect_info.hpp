@@ -98,6 +98,17 @@ namespace detail {
   return std::nullopt;
 }
 
+namespace detail {
+/// Whether `word` is in the list that the headers `name` (`connection`, `upgrade`) make together.
+[[nodiscard]] constexpr bool header_lists(std::span<header const> headers, std::string_view name, std::string_view word) noexcept {
+  for (header const& h : headers)
+    if (same_but_for_case(h.name, name))
+      for (std::string_view rest = h.value; !rest.empty();)
+        if (same_but_for_case(without_spaces_around(next_part(rest, ',')), word)) return true;
+  return false;
+}
+}  // namespace detail
+
 /// What a host hands over. All views: they need to live until connect has returned, no longer.
 struct request {
   std::string_view method = "GET";

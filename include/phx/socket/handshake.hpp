@@ -232,18 +232,12 @@ admitted<typename D::session_type> handshake(mount const&&, D&, request const&, 
     }
     return all + "]";
   };
-  auto const contains = [&](std::string_view name, std::string_view word) {
-    for (header const& h : from.headers)
-      if (detail::same_but_for_case(h.name, name))
-        for (std::string_view rest = h.value; !rest.empty();)
-          if (detail::same_but_for_case(detail::without_spaces_around(detail::next_part(rest, ',')), word)) return true;
-    return false;
-  };
   if (from.method != "GET") return no("HTTP method " + detail::for_a_log(from.method) + " unsupported");
   if (from.header("host").value_or("").empty()) return no("'host' header is absent");
-  if (!contains("connection", "upgrade"))
+  if (!detail::header_lists(from.headers, "connection", "upgrade"))
     return no("'connection' header must contain 'upgrade', got " + values("connection"));
-  if (!contains("upgrade", "websocket")) return no("'upgrade' header must contain 'websocket', got " + values("upgrade"));
+  if (!detail::header_lists(from.headers, "upgrade", "websocket"))
+    return no("'upgrade' header must contain 'websocket', got " + values("upgrade"));
   if (from.header("sec-websocket-key").value_or("").empty()) return no("'sec-websocket-key' header is absent");
   if (from.header("sec-websocket-version") != std::optional<std::string_view>("13"))
     return no("'sec-websocket-version' header must equal '13', got " + values("sec-websocket-version"));

@@ -1,7 +1,7 @@
 #ifndef PHX_ADAPTER_DETAIL_HTTP_HPP
 #define PHX_ADAPTER_DETAIL_HTTP_HPP
-// As much of HTTP/1.1 as it takes to become a WebSocket, for hosts that read and write raw bytes: the head of a request, an
-// answer, and Sec-WebSocket-Accept. A connection serves one request; nothing here reads a body.
+// As much of HTTP/1.1 as it takes to become a WebSocket or to long-poll, for hosts that read and write raw bytes: the head of a
+// request, its body, an answer, and Sec-WebSocket-Accept.
 
 #include <phx/core/connect_info.hpp>
 
@@ -39,13 +39,16 @@ class head_reader {
 
   /// After refused: 400, 431 or 505.
   [[nodiscard]] std::uint16_t status() const noexcept { return status_; }
-  /// After done, as all below. Bytes of the head; what follows them is the client's first frames.
+  /// After done, as all below. Bytes of the head; what follows them is its body, or the client's first frames.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] std::string_view method() const noexcept { return method_; }
   [[nodiscard]] std::string_view target() const noexcept { return target_; }
   [[nodiscard]] std::span<header const> headers() const noexcept { return {headers_.data(), count_}; }
   /// Whether a body was announced. An upgrade has none: taking its bytes for frames would let the request choose them.
-  [[nodiscard]] bool has_body() const noexcept { return has_body_; }
+  [[nodiscard]] bool has_body() const noexcept { return chunked_ || length_ != 0; }
+  /// How the body ends: by itself, or after so many bytes.
+  [[nodiscard]] bool chunked() const noexcept { return chunked_; }
+  [[nodiscard]] std::uint64_t length() const noexcept { return length_; }
 
  private:
   struct place {
@@ -90,12 +93,23 @@ class head_reader {
       if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) return refused_with(400);
     if (count_ == most_headers) return refused_with(431);
     if (same_but_for_case(name, "host") && std::exchange(has_host_, true)) return refused_with(400);
-    if (same_but_for_case(name, "transfer-encoding") || (same_but_for_case(name, "content-length") && value != "0"))
-      has_body_ = true;
+    if (!framing(name, value)) return refused_with(400);
     // Places, not views: the caller's buffer may move between two calls.
     places_[count_++] = {static_cast<std::uint32_t>(line_), static_cast<std::uint32_t>(colon),
                          static_cast<std::uint32_t>(line_ + static_cast<std::size_t>(value.data() - line.data())),
                          static_cast<std::uint32_t>(value.size())};
+    return true;
+  }
+  /// A body whose end two servers would see in two places is none: said twice, said both ways, another coding.
+  [[nodiscard]] bool framing(std::string_view name, std::string_view value) noexcept {
+    if (same_but_for_case(name, "transfer-encoding"))
+      return !std::exchange(chunked_, true) && !has_length_ && same_but_for_case(value, "chunked");
+    if (!same_but_for_case(name, "content-length")) return true;
+    if (std::exchange(has_length_, true) || chunked_ || value.empty() || value.size() > 19) return false;
+    for (char const c : value) {
+      if (c < '0' || c > '9') return false;
+      length_ = length_ * 10 + static_cast<unsigned>(c - '0');
+    }
     return true;
   }
   [[nodiscard]] progress take(std::string_view bytes) noexcept {
@@ -110,11 +124,85 @@ class head_reader {
 
   std::size_t seen_ = 0, line_ = 0, size_ = 0;  // looked at; begin of the line under way
   std::size_t method_size_ = 0, target_size_ = 0, count_ = 0;
+  std::uint64_t length_ = 0;
   std::uint16_t status_ = 0;
-  bool has_host_ = false, has_body_ = false;
+  bool has_host_ = false, has_length_ = false, chunked_ = false;
   std::string_view method_{}, target_{};
   std::array<place, most_headers> places_;
   std::array<header, most_headers> headers_;
+};
+
+/// Takes the body of a request out of bytes as they come, bounded: so many of them, or in chunks (RFC 9112, 7.1). What stands
+/// beside the chunks, extensions and trailers, is read over: a proxy has not seen those headers.
+class body_reader {
+ public:
+  static constexpr std::size_t most_line = 4096;  ///< of a chunk's line beside its size; of all trailers
+  using progress = head_reader::progress;
+
+  /// @pre head is done. @param most bytes
+  body_reader(head_reader const& head, std::size_t most) noexcept
+      : left_(head.length()),
+        most_(most),
+        at_(head.chunked() ? part::size : !head.has_body() ? part::end : head.length() > most ? part::wrong : part::data),
+        chunked_(head.chunked()) {}
+
+  /// Moves what is the body's from `bytes` to the end of `body`. After done, what is left in `bytes` is the next request's.
+  /// Refused: nonsense, or more than `most`. @par Errors: std::bad_alloc.
+  [[nodiscard]] progress read(std::string_view& bytes, std::string& body) {
+    while (!bytes.empty() && at_ != part::end && at_ != part::wrong) {
+      if (at_ == part::data) {
+        std::size_t const n = bytes.size() < left_ ? bytes.size() : static_cast<std::size_t>(left_);
+        body.append(bytes.substr(0, n));
+        bytes.remove_prefix(n);
+        left_ -= n;
+        if (left_ == 0) at_ = chunked_ ? part::data_cr : part::end;
+      } else {
+        at_ = after(bytes.front(), body.size());
+        bytes.remove_prefix(1);
+      }
+    }
+    return at_ == part::end ? progress::done : at_ == part::wrong ? progress::refused : progress::more;
+  }
+
+ private:
+  enum class part : std::uint8_t { size, extension, size_lf, data, data_cr, data_lf, trailer, trailer_lf, end, wrong };
+
+  /// Where `c`, which is no data, leads.
+  [[nodiscard]] part after(char c, std::size_t so_far) noexcept {
+    bool const ends = c == '\r';
+    bool const plain = (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) || c == '\t';
+    switch (at_) {
+      case part::size: {
+        char const l = lower_letter(c);
+        if ((l >= '0' && l <= '9') || (l >= 'a' && l <= 'f')) {
+          left_ = left_ * 16 + static_cast<unsigned>(l <= '9' ? l - '0' : l - 'a' + 10);
+          return ++line_ > 16 || left_ > most_ - so_far ? part::wrong : part::size;
+        }
+        if (std::exchange(line_, 0) == 0) return part::wrong;
+        return ends ? part::size_lf : c == ';' || c == ' ' || c == '\t' ? part::extension : part::wrong;
+      }
+      case part::extension: return ends ? part::size_lf : plain && ++line_ <= most_line ? part::extension : part::wrong;
+      case part::size_lf:
+        line_ = 0;
+        return c != '\n' ? part::wrong : left_ == 0 ? part::trailer : part::data;
+      case part::data_cr: return ends ? part::data_lf : part::wrong;
+      case part::data_lf: return c == '\n' ? part::size : part::wrong;
+      case part::trailer:
+        any_ = any_ || !ends;
+        return ends ? part::trailer_lf : plain && ++line_ <= most_line ? part::trailer : part::wrong;
+      case part::trailer_lf:
+        if (c != '\n') return part::wrong;
+        return std::exchange(any_, false) ? part::trailer : part::end;
+      default: return part::wrong;
+    }
+  }
+
+  std::uint64_t left_;  // of the body, or of the chunk
+  std::uint64_t most_;
+  std::size_t line_ = 0;  // digits of a size, then what stands behind it
+  part at_;
+  bool chunked_;
+  bool any_ = false;  // a trailer, not yet the empty line behind them
 };
 
 /// For a nonce of public text: nothing here is secret.
@@ -170,9 +258,9 @@ class head_reader {
   return out += "\r\n\r\n";
 }
 
-/// The answer as bytes; the connection ends after it. A header that would break out of its line, or that speaks of the
-/// length or the connection, is left out: those two are said here.
-[[nodiscard]] inline std::string to_bytes(http_answer const& answer) {
+/// The answer as bytes. A header that would break out of its line, or that speaks of the length or the connection, is left out:
+/// those two are said here. @param stays the connection does not end after it
+[[nodiscard]] inline std::string to_bytes(http_answer const& answer, bool stays = false) {
   auto const phrase = [](std::uint16_t status) noexcept -> std::string_view {
     switch (status) {
       case 200: return "OK";
@@ -195,7 +283,7 @@ class head_reader {
   };
   std::uint16_t const status = answer.status >= 200 && answer.status <= 599 ? answer.status : std::uint16_t{500};
   std::string out = "HTTP/1.1 " + std::to_string(status) + ' ';
-  out.append(phrase(status)).append("\r\nconnection: close\r\n");
+  out.append(phrase(status)).append(stays ? "\r\n" : "\r\nconnection: close\r\n");
   bool const bodiless = status == 204 || status == 304;
   if (!bodiless) out += "content-length: " + std::to_string(answer.body.size()) + "\r\n";
   for (auto const& [name, value] : answer.headers) {

@@ -48,8 +48,10 @@ namespace phx::inline PHX_BUILD::detail {
     if (n >= 0 || errno != EINTR) return n;
   }
 }
-[[nodiscard]] inline bool send_all(int fd, std::string_view bytes) noexcept {
+/// @param deadline looked at between two calls, neither of which takes longer than accept_from's patience
+[[nodiscard]] inline bool send_all(int fd, std::string_view bytes, time_point deadline) noexcept {
   while (!bytes.empty()) {
+    if (clock_now() >= deadline) return false;
     ssize_t const n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n <= 0 && errno != EINTR) return false;
     if (n > 0) bytes.remove_prefix(static_cast<std::size_t>(n));
@@ -88,6 +90,50 @@ class self_pipe {
 
  private:
   int ends_[2] = {-1, -1};
+};
+
+/// Connections that were told no and have no thread to wait until they have read it: closed when they hang up, or a while
+/// later. With bytes unread the kernel would reset them, answer and all.
+class told_no {
+ public:
+  static constexpr std::size_t most = 64;  ///< at once; beyond, the next is closed without a wait
+
+  explicit told_no(duration patience) noexcept : patience_(patience) {}
+  told_no(told_no const&) = delete;
+  told_no& operator=(told_no const&) = delete;
+  ~told_no() {
+    while (count_ != 0) (void)::close(all_[--count_].fd);
+  }
+  /// Takes a socket whose answer fits into the kernel's buffer.
+  void add(int fd, std::string_view answer) noexcept {
+    (void)::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)::shutdown(fd, SHUT_WR);
+    if (count_ == most) (void)::close(fd);
+    else all_[count_++] = {fd, clock_now() + patience_};
+  }
+  /// Closes those whose time has come. @return when to look again: before that nobody is in a hurry.
+  [[nodiscard]] time_point look() noexcept {
+    time_point const now = clock_now();
+    std::size_t stay = 0;
+    for (std::size_t i = 0; i < count_; ++i) {
+      char bytes[4096];
+      ssize_t const n = ::recv(all_[i].fd, bytes, sizeof bytes, MSG_DONTWAIT);
+      bool const there = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+      if (there && now < all_[i].until) all_[stay++] = all_[i];
+      else (void)::close(all_[i].fd);
+    }
+    count_ = stay;
+    return count_ == 0 ? time_point::max() : all_[0].until;
+  }
+
+ private:
+  struct one {
+    int fd;
+    time_point until;
+  };
+  duration patience_;
+  one all_[most] = {};
+  std::size_t count_ = 0;
 };
 
 /// A listening socket, or fd < 0 and an errno.

@@ -1,0 +1,288 @@
+#ifndef PHX_TESTS_SUPPORT_HOST_POLLS_HPP
+#define PHX_TESTS_SUPPORT_HOST_POLLS_HPP
+// What every host in adapter/ has to show of long-polling, over real connections.
+
+#include <phx/longpoll/longpoll.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "support/host_room.hpp"
+#include "support/raw_client.hpp"
+
+namespace phx_tests {
+
+inline std::string request(std::string_view method, std::string_view target, std::string_view more = {}, std::string_view body = {}) {
+  return std::string(method) + ' ' + std::string(target) + " HTTP/1.1\r\nhost: h\r\n" + std::string(more) + "\r\n" + std::string(body);
+}
+
+/// A long-poll client that does its requests on any connection.
+struct poller {
+  std::string token{};
+  static std::string post_of(std::string_view target, std::string_view body) {
+    return request("POST", target, "content-type: application/json\r\ncontent-length: " + std::to_string(body.size()) + "\r\n", body);
+  }
+  [[nodiscard]] std::string target() const { return "/socket/longpoll?vsn=2.0.0&token=" + token; }
+  [[nodiscard]] std::string poll_request() const { return request("GET", target()); }
+  /// The body of an answer with 200; else its status.
+  static std::string answer(raw_client& on) {
+    unsigned const status = on.read_head();
+    return status == 200 ? on.read_body() : "HTTP " + std::to_string(status) + on.read_body();
+  }
+  void open(raw_client& on) {
+    REQUIRE(on.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
+    std::string const said = answer(on);
+    std::size_t const at = said.find("\"token\":\"");
+    REQUIRE(said.find("\"status\":410") != std::string::npos);
+    REQUIRE(at != std::string::npos);
+    token = said.substr(at + 9, said.find('"', at + 9) - at - 9);
+  }
+  std::string post(raw_client& on, std::string_view body) const {
+    REQUIRE(on.send(post_of(target(), body)));
+    return answer(on);
+  }
+  std::string poll(raw_client& on) const {
+    REQUIRE(on.send(poll_request()));
+    return answer(on);
+  }
+  void join(raw_client& on) const {
+    REQUIRE(post(on, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
+    REQUIRE(poll(on) == with(R"([\"1\",\"1\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
+  }
+  /// A poll's 200 with this one frame, escaped.
+  [[nodiscard]] std::string with(std::string_view frame) const {
+    return "{\"messages\":[\"" + std::string(frame) + "\"],\"status\":200,\"token\":\"" + token + "\"}";
+  }
+};
+inline constexpr std::string_view news = R"([null,null,\"room:a\",\"news\",{}])";
+
+/// What a host is to be like that serves host_room at /socket, both ways.
+struct polled_host {
+  std::uint32_t loops = 1;  // of one that has several
+  phx::longpoll::options polls{};
+  std::chrono::milliseconds handshake{10'000};
+  phx::mount mount{};
+};
+
+/// @param make polled_host -> a running host, which has
+///   client(receive buffer = 0), joined(): a raw_client, and one whose WebSocket has joined room:a; endpoint(); connections(n):
+///   waits until it has so many; begin_end(), ended(): a graceful end begins, and is over; channels_ended(): how many, after that.
+/// @param loops the numbers of them that are worth a try
+template <class Make>
+void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
+  using namespace std::chrono_literals;
+  auto const host = [&](polled_host how = {}) {
+    how.mount.longpoll = true;
+    return make(how);
+  };
+  auto const asks = [](auto const& r, std::string const& bytes) {
+    raw_client c = r.client();
+    CHECK(c.send(bytes));
+    unsigned const status = c.read_head();
+    std::string const body = c.read_body();
+    return std::to_string(status) + (c.head().find("access-control-allow-origin: *\r\n") != std::string::npos ? " for all " : " ") +
+           body + (c.head().find("connection: close\r\n") != std::string::npos && !c.read_end() ? " and stays" : "");
+  };
+
+  SUBCASE("a session hears what is said elsewhere, whatever connections its requests come by") {
+    for (std::uint32_t const n : loops) {
+      CAPTURE(n);
+      auto r = host({.loops = 2 * n});
+      raw_client one = r.client(), two = r.client(), three = r.client(), four = r.client();
+      raw_client socket = r.joined();
+      poller p;
+      p.open(one);
+      CHECK(p.post(two, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
+      CHECK(p.poll(three) == p.with(R"([\"1\",\"1\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
+      CHECK(four.send(p.poll_request()));
+      CHECK(socket.text(R"(["1","2","room:a","shout",{"n":1}])"));
+      CHECK(poller::answer(four) == p.with(R"([null,null,\"room:a\",\"shout\",{\"n\":1}])"));
+      CHECK(four.head().find("access-control-allow-origin: *\r\n") != std::string::npos);
+      CHECK(four.head().find("cache-control: no-store\r\n") != std::string::npos);
+      CHECK(p.post(one, R"(["1","3","room:a","shout",{"n":2}])") == R"({"status":200})");
+      CHECK(socket.read().data == R"([null,null,"room:a","shout",{"n":1}])");
+      CHECK(socket.read().data == R"([null,null,"room:a","shout",{"n":2}])");
+    }
+  }
+  SUBCASE("who hangs up in the middle of a poll misses nothing") {
+    for (std::uint32_t const n : loops) {
+      CAPTURE(n);
+      auto r = host({.loops = n});
+      raw_client c = r.client();
+      poller p;
+      p.open(c);
+      p.join(c);
+      {
+        raw_client gone = r.client();
+        CHECK(gone.send(p.poll_request()));
+        CHECK(gone.send("GET /"));  // half of the next request
+        CHECK(r.connections(2));    // or it would be accepted, and take the news, when all is over
+      }
+      CHECK(r.connections(1));
+      CHECK(r.endpoint().broadcast("room:a", "news", phx::payload{}) == phx::errc::none);
+      CHECK(p.poll(c) == p.with(news));
+    }
+  }
+  SUBCASE("frames of an answer that could not be written come with the next poll") {
+    for (std::uint32_t const n : loops) {
+      CAPTURE(n);
+      auto r = host({.loops = n});
+      raw_client c = r.client();
+      poller p;
+      p.open(c);
+      p.join(c);
+      {
+        raw_client slow = r.client(4096);
+        CHECK(slow.send(p.poll_request()));
+        CHECK(p.post(c, R"(["1","2","room:a","flood",{"less":1}])") == R"({"status":200})");
+        CHECK(slow.read_head() == 200);  // it begins to be written, and is never read to its end
+      }
+      CHECK(r.connections(1));
+      std::string const again = p.poll(c);
+      CHECK(again.size() > std::size_t{120} * 65536);
+      CHECK(again.find("\"status\":200") != std::string::npos);
+      CHECK(p.post(c, R"(["1","3","room:a","echo",{}])") == R"({"status":200})");
+      CHECK(p.poll(c) == p.with(R"([\"1\",\"3\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
+    }
+  }
+  SUBCASE("requests in one piece are answered one after the other, and a connection may become a WebSocket in the end") {
+    auto r = host({.polls = {.window = 150ms}});
+    raw_client c = r.client();
+    poller p;
+    p.open(c);
+    CHECK(p.post(c, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
+    CHECK(c.send(p.poll_request() + p.poll_request() + poller::post_of(p.target(), R"(["1","2","room:a","echo",{}])") +
+                 p.poll_request() + raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
+                 raw_client::frame(0x81, R"([null,"1","phoenix","heartbeat",{}])")));
+    CHECK(poller::answer(c).find("phx_reply") != std::string::npos);
+    CHECK(poller::answer(c).find("\"status\":204") != std::string::npos);
+    CHECK(poller::answer(c) == R"({"status":200})");
+    CHECK(poller::answer(c).find("\\\"2\\\",\\\"room:a\\\",\\\"phx_reply\\\"") != std::string::npos);
+    CHECK(c.read_head() == 101);
+    CHECK(c.read().data == R"([null,"1","phoenix","phx_reply",{"status":"ok","response":{}}])");
+  }
+  SUBCASE("what is sent while a poll waits is not read without end, and is answered when the poll is") {
+    auto r = host();
+    raw_client c = r.client(), other = r.client();
+    poller p;
+    p.open(c);
+    p.join(c);
+    CHECK(c.send(p.poll_request()));
+    std::string const more = poller::post_of(p.target(), R"([null,"1","phoenix","heartbeat",{)" + std::string(5000, ' ') + "}]");
+    int sent = 0;
+    while (sent < 20'000 && c.send_within(more, 300ms)) ++sent;
+    REQUIRE(sent < 20'000);
+    CHECK(r.endpoint().broadcast("room:a", "news", phx::payload{}) == phx::errc::none);
+    CHECK(poller::answer(c) == p.with(news));
+    for (int i = 0; i < sent; ++i) REQUIRE(poller::answer(c) == R"({"status":200})");
+  }
+  SUBCASE("the body of a POST may have 8,000,000 bytes and not one more; the session lives on") {
+    auto r = host();
+    raw_client c = r.client();
+    poller p;
+    p.open(c);
+    p.join(c);
+    std::string const head = R"(["1","2","room:a","echo",{"x":")", tail = R"("}])";
+    CHECK(p.post(c, head + std::string(8'000'000 - head.size() - tail.size(), 'y') + tail) == R"({"status":200})");
+    CHECK(p.poll(c).size() > 7'999'000);
+    CHECK(asks(r, request("POST", p.target(), "content-length: 8000001\r\n")) == "400 for all ");
+    {
+      raw_client d = r.client();
+      CHECK(d.send(request("POST", p.target(), "transfer-encoding: chunked\r\n")));
+      std::string const chunk = "10000\r\n" + std::string(65536, 'x') + "\r\n";
+      for (int i = 0; i < 200 && d.send(chunk); ++i) {  // a body that never ends
+      }
+      CHECK(d.read_head() == 400);
+    }
+    for (std::string const nonsense : {"zz\r\n", "-1\r\n", "3\r\nabcde\r\n", "fffffffffffffff0\r\n"}) {
+      CAPTURE(nonsense);
+      CHECK(asks(r, request("POST", p.target(), "transfer-encoding: chunked\r\n", nonsense)) == "400 for all ");
+    }
+    CHECK(asks(r, request("POST", p.target(), "transfer-encoding: chunked\r\n", "3;" + std::string(100'000, 'x'))) == "400 for all ");
+    CHECK(asks(r, request("POST", p.target(), "content-length: nine\r\n", "[]")).starts_with("400 "));
+    REQUIRE(c.send(request("POST", p.target(), "transfer-encoding: chunked\r\n",
+                           "8;x=y\r\n[\"1\",\"3\"\r\n12\r\n,\"room:a\",\"echo\",{\r\n2\r\n}]\r\n0\r\nx-forwarded-for: me\r\n\r\n")));
+    CHECK(poller::answer(c) == R"({"status":200})");
+    CHECK(p.poll(c).find("\\\"3\\\"") != std::string::npos);
+  }
+  SUBCASE("who waits to be told to go on is told so") {
+    auto r = host();
+    raw_client c = r.client();
+    poller p;
+    p.open(c);
+    std::string const heartbeat = R"([null,"1","phoenix","heartbeat",{}])";
+    CHECK(c.send(request("POST", p.target(), "expect: 100-continue\r\ncontent-length: " + std::to_string(heartbeat.size()) + "\r\n")));
+    CHECK(c.read_head() == 100);
+    CHECK(c.send(heartbeat));
+    CHECK(poller::answer(c) == R"({"status":200})");
+    CHECK(asks(r, request("POST", p.target(), "expect: 100-continue\r\ncontent-length: 8000001\r\n")) == "400 for all ");
+  }
+  SUBCASE("a request that stops coming has a deadline, wherever it stops, and so has none at all") {
+    auto r = host({.handshake = 300ms});
+    raw_client silent = r.client();
+    CHECK(asks(r, "GET /socket/longpoll HTTP/1.1\r\nhos") == "408 ");
+    CHECK(asks(r, request("POST", "/socket/longpoll?vsn=2.0.0", "content-length: 1000\r\n", "[")) == "408 for all ");
+    CHECK(asks(r, request("POST", "/socket/longpoll?vsn=2.0.0", "transfer-encoding: chunked\r\n", "10\r\nab")) == "408 for all ");
+    CHECK(silent.read_all().empty());
+    CHECK(r.connections(0));
+  }
+  SUBCASE("nobody who may not speaks for a session") {
+    auto r = host();
+    raw_client c = r.client();
+    poller p;
+    p.open(c);
+    p.join(c);
+    std::string const push = R"(["1","2","room:a","echo",{}])";
+    auto const thief = [&](std::string const& target, std::string_view more = {}) {
+      return asks(r, request("POST", target, std::string(more) + "content-length: " + std::to_string(push.size()) + "\r\n", push));
+    };
+    std::string forged = p.token;
+    forged[20] = forged[20] == 'A' ? 'B' : 'A';
+    CHECK(thief("/socket/longpoll?vsn=2.0.0&token=" + forged) == R"(200 for all {"status":410})");
+    CHECK(thief("/socket/longpoll?vsn=2.0.0&token=" + p.token.substr(1)) == R"(200 for all {"status":410})");
+    CHECK(thief("/socket/longpoll?vsn=2.0.0") == R"(200 for all {"status":410})");
+    CHECK(thief(p.target(), "origin: https://evil.example\r\n") == R"(200 for all {"status":403})");
+    CHECK(asks(r, request("GET", p.target(), "origin: https://evil.example\r\n")) == R"(200 for all {"status":403})");
+    CHECK(asks(r, request("GET", "/socket/longpoll?vsn=9.0.0")) == R"(200 for all {"status":403})");
+    CHECK(asks(r, request("PUT", p.target(), "content-length: 2\r\n", "{}")) == "400 for all ");
+    CHECK(asks(r, request("OPTIONS", p.target(), "origin: http://localhost\r\naccess-control-request-headers: x-a\r\n")) == "200 for all ");
+    CHECK(r.endpoint().broadcast("room:a", "news", phx::payload{}) == phx::errc::none);
+    CHECK(p.poll(c) == p.with(news));  // and nothing of all that has reached it
+  }
+  SUBCASE("a graceful end answers those who poll, ends their sessions, and comes to its end") {
+    // Whether a poll has come in nobody can see from outside; one that has not finds no session any more.
+    bool told = false;
+    for (int i = 0; i < 20 && !told; ++i) {
+      auto r = host({.loops = std::max(loops)});
+      raw_client c = r.client(), d = r.client(), e = r.client();
+      poller p, replaced, unpolled;
+      p.open(c);
+      p.join(c);
+      replaced.open(d);
+      unpolled.open(e);
+      unpolled.join(e);
+      CHECK(c.send(p.poll_request()));
+      CHECK(d.send(poller::post_of(replaced.target(), R"(["1","1","room:a","phx_join",{}])") + replaced.poll_request() +
+                   replaced.poll_request()));
+      CHECK(e.send(replaced.poll_request()));
+      CHECK(poller::answer(d) == R"({"status":200})");
+      r.begin_end();
+      told = poller::answer(c).find("\"status\":204") != std::string::npos;
+      if (told) CHECK(c.head().find("connection: close") != std::string::npos);
+      CHECK(c.read_end());
+      CHECK(d.read_end());
+      CHECK(e.read_end());
+      CHECK(r.ended());
+      CHECK(r.channels_ended() == 3);
+    }
+    CHECK(told);
+  }
+}
+
+}  // namespace phx_tests
+
+#endif
