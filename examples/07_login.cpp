@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
   app.channel<room>("room:*");
 
   int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
-  phx::blocking::server server(app, {.port = static_cast<std::uint16_t>(port), .mount = {.auth_token = true}});
+  phx::blocking::server server(app, {.port = static_cast<std::uint16_t>(port), .mount = {.auth_token = true, .longpoll = true}});
   std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
   std::fflush(stdout);
   server.run();

@@ -1,4 +1,8 @@
 import { createHmac, pbkdf2Sync } from 'node:crypto';
+import { createRequire } from 'node:module';
+import { XMLHttpRequest } from '../conformance/clients/xhr.mjs';
+const { LongPoll } = createRequire(new URL('../conformance/', import.meta.url))('phoenix-1.8');
+globalThis.XMLHttpRequest = XMLHttpRequest;
 
 // Phoenix.Token.sign, as Elixir does it: {id, milliseconds, 86400}, with atoms and integers spelt as OTP spells them.
 const key = pbkdf2Sync('for this example alone: everybody knows it', 'user socket', 1000, 32, 'sha256');
@@ -10,19 +14,22 @@ const sign = (id, at, by = key) => {
   return `${text}.${createHmac('sha256', by).update(text).digest('base64url')}`;
 };
 
+// Over both transports: in Sec-WebSocket-Protocol, and in X-Phoenix-AuthToken.
 export default async (g) => {
-  const refused = async (options) => {
-    const s = g.socket({}, options);
-    await new Promise((r) => { s.onError(r); });
-    g.same(s.isConnected(), false);
-    s.disconnect();
-  };
-  await refused({});
-  await refused({ authToken: 'rubbish' });
-  await refused({ authToken: sign(7, Date.now() - 86_401_000) });
-  await refused({ authToken: sign(7, Date.now(), Buffer.alloc(32)) });
+  for (const by of [{}, { transport: LongPoll }]) {
+    const refused = async (options) => {
+      const s = g.socket({}, { ...options, ...by });
+      await new Promise((r) => { s.onError(r); });
+      g.same(s.isConnected(), false);
+      s.disconnect();
+    };
+    await refused({});
+    await refused({ authToken: 'rubbish' });
+    await refused({ authToken: sign(7, Date.now() - 86_401_000) });
+    await refused({ authToken: sign(7, Date.now(), Buffer.alloc(32)) });
 
-  const room = g.socket({}, { authToken: sign(7, Date.now()) }).channel('room:a', {});
-  g.same(await g.answer(room.join()), ['ok', {}]);
-  g.same(await g.answer(room.push('who', {})), ['ok', { user: 7 }]);
+    const room = g.socket({}, { authToken: sign(7, Date.now()), ...by }).channel('room:a', {});
+    g.same(await g.answer(room.join()), ['ok', {}]);
+    g.same(await g.answer(room.push('who', {})), ['ok', { user: 7 }]);
+  }
 };

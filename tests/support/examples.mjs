@@ -37,8 +37,8 @@ const names = fs.readdirSync(path.join(here, '../../examples'))
 let passed = 0, failed = 0;
 for (const name of names) {
   let server;
-  // Where phx::redis is not built (no hiredis) there is no such program.
-  if (name.startsWith('09_redis') && !fs.existsSync(path.join(programs, name))) {
+  // Where hiredis or cpp-httplib is not there, there is no such program.
+  if (/^(09_redis|12_any_http)/.test(name) && !fs.existsSync(path.join(programs, name))) {
     console.log(`skipped: ${name} was not built`);
     continue;
   }
