@@ -453,6 +453,18 @@ struct custom {
   return said;
 }
 
+/// The wire of `/ws/slow`, on which no frame is ever done with. A loop does not wait, or all its clients would: here the
+/// session dies of the frame, and its client is told 408 at once.
+template <phx::Serializer Wire>
+struct never_done : Wire {
+  static phx::errc decode(phx::opcode, std::string_view, phx::scratch&, phx::message&) noexcept {
+    return phx::errc::wrong_shape;
+  }
+};
+[[nodiscard]] inline phx::connect_outcome<session> connect_everyone(phx::connect_info const&) {
+  return phx::connected<session>{};
+}
+
 }  // namespace suite
 
 // ---- where all of that is mounted
@@ -516,6 +528,12 @@ template <class Make>
   serve({.path = "/ws/connect_info", .origins = suite_origins, .bounds = hasty, .custom = {{"signing_salt", "salt"}}},
         &suite::connect_with_info, 200ms)
       .template channel<suite::room>("room:*");
+  serve({.path = "/ws/slow",
+         .serializers = {phx::serializer_ref::of<suite::never_done<phx::v2_json>>(),
+                         phx::serializer_ref::of<suite::never_done<phx::v1_json>>()},
+         .origins = suite_origins,
+         .websocket = false},
+        &suite::connect_everyone, 100ms);
   return all;
 }
 

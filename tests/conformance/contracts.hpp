@@ -108,6 +108,15 @@ inline constexpr char const* contracts[] = {
    "body":""}},
   {"client":0,"open":{"path":"/ws"},"result":{"status":404,"body":""}}]})",
 
+    R"({"name": "suite/a frame that is never done with", "vsn": "2.0.0", "clients": 1, "steps": [
+  {"client":0,"open":{"path":"/ws/slow/websocket"},"result":{"status":404,"body":""}},
+  {"client":0,"lp_open":{"path":"/ws/slow/longpoll","params":{"reject":"true"}},"result":{"status":200,
+   "body":{"messages":[],"status":410,"token":{"$any":"string"}},"token":"new"}},
+  {"client":0,"lp_poll":{"path":"/ws/slow/longpoll"},"result":{"status":200,
+   "body":{"messages":[],"status":204,"token":{"$any":"string"}},"token":"same"}},
+  {"client":0,"lp_post":{"path":"/ws/slow/longpoll","frame":["1","1","room:a","phx_join",{}]},"result":{"status":200,
+   "body":{"status":408}}}]})",
+
     R"({"name": "suite/a quiet connection, and one that is disconnected", "vsn": "2.0.0", "clients": 3, "steps": [
   {"client":0,"open":{"path":"/ws/websocket","params":{"user_id":"1001"}},"result":{"open":true}},
   {"client":1,"open":{"path":"/ws/websocket"},"result":{"open":true}},
