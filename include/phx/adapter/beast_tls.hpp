@@ -15,12 +15,12 @@
 // | a hello that finds no version or cipher in common, a handshake that is broken | an alert, and hung up on |
 // | stops before its handshake or its request is whole | hung up on after options::handshake, or 408 |
 // | wants to renegotiate (TLS 1.2) | the alert no_renegotiation, and hung up on |
-// | ends without close_notify | as with: frames and bodies say how long they are, so nothing is taken for whole that is cut |
+// | ends without close_notify | as with: frames and bodies say how long they are, so nothing cut is taken for whole |
 // | comes while options::throttle or max_connections would refuse it | hung up on before its handshake, which is dear |
 //
-// A turn's messages are put together, encrypted in records of up to 16 KiB, and each record is one `send`. At work a connection
-// has up to two buffers of 17 KiB, idle none (SSL_MODE_RELEASE_BUFFERS): beside what one costs without TLS, an idle client
-// costs OpenSSL's state for it, 14 KB with OpenSSL 3.0 (phx_tests -s -tc='beast_tls: an idle*' says so).
+// A turn's messages are put together, encrypted in records of up to 16 KiB, and each record is one `send`. At work a
+// connection has up to two buffers of 17 KiB, idle none (SSL_MODE_RELEASE_BUFFERS): beside what one costs without TLS, an
+// idle client costs OpenSSL's state for it, 14 KB with OpenSSL 3.0 (phx_tests -s -tc='beast_tls: an idle*' says so).
 //
 // Not by asio::ssl::stream: that copies every byte through a pair of BIOs and wants one operation each way at a time, where
 // this host reads and writes by readiness. OpenSSL does the same on the socket itself; the BIO is ours, for OpenSSL's raises
@@ -42,8 +42,8 @@ namespace phx::inline PHX_BUILD::beast {
 
 namespace detail {
 
-/// Looks at what a client sends before anything is encrypted. OpenSSL takes a hello of 128 KiB, and sets room aside for it as
-/// soon as it is announced: nine bytes would be enough. Hellos come once, or twice where TLS 1.3 asks for another.
+/// Looks at what a client sends before anything is encrypted. OpenSSL takes a hello of 128 KiB, and sets room aside for it
+/// as soon as it is announced: nine bytes would be enough. Hellos come once, or twice where TLS 1.3 asks for another.
 class hello_guard {
  public:
   enum class verdict : std::uint8_t { fine, http, refused };
@@ -222,8 +222,8 @@ class openssl final : public cipher {
   }
   int transmit(BIO* b, char const* from, std::size_t n, std::size_t& done) noexcept {
     BIO_clear_retry_flags(b);
-    // All that TLS 1.2 writes while it reads, once its handshake is done, are alerts: the end, or a no to a renegotiation. That
-    // one it would go on saying, in one call, for as long as somebody asks.
+    // All that TLS 1.2 writes while it reads, once its handshake is done, are alerts: the end, or a no to a renegotiation.
+    // That one it would go on saying, in one call, for as long as somebody asks.
     if (reading_ && shaken() && SSL_version(ssl_) <= TLS1_2_VERSION) deaf_ = true;
     ssize_t const gone = ::send(fd_, from, n, MSG_NOSIGNAL);
     done = gone > 0 ? static_cast<std::size_t>(gone) : 0;
@@ -254,9 +254,9 @@ class openssl final : public cipher {
   bool drained_ = false;  // the socket had less than it was asked for
   bool reading_ = false;
   bool shaken_ = false;
-  bool deaf_ = false;     // whatever comes is not listened to
+  bool deaf_ = false;  // whatever comes is not listened to
   bool http_ = false;
-  bool broken_ = false;   // nothing can be written
+  bool broken_ = false;  // nothing can be written
 };
 
 class openssl_ciphers final : public ciphers {
@@ -284,14 +284,15 @@ class tls {
   /// Of a client's hello, as those of browsers are not a fifth of it; beyond: hung up on.
   static constexpr std::size_t hello_bytes = 16 * 1024;
 
-  /// TLS 1.2 and 1.3; of 1.2 only what keeps a recording secret when the key is lost. A session is resumed by its ticket, which
-  /// the client keeps; here nothing is kept. It still needs a certificate, by way of native_handle.
+  /// TLS 1.2 and 1.3; of 1.2 only what keeps a recording secret when the key is lost. A session is resumed by its ticket,
+  /// which the client keeps; here nothing is kept. It still needs a certificate, by way of native_handle.
   tls() : tls(made{}, SSL_CTX_new(TLS_server_method())) {
     SSL_CTX* const c = native_handle();
     constexpr std::string_view name = "phx";  // sessions with client certificates need one
     must(SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION) == 1 &&
              SSL_CTX_set_cipher_list(c, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
-             SSL_CTX_set_session_id_context(c, reinterpret_cast<unsigned char const*>(name.data()), static_cast<unsigned>(name.size())) == 1,
+             SSL_CTX_set_session_id_context(c, reinterpret_cast<unsigned char const*>(name.data()),
+                                            static_cast<unsigned>(name.size())) == 1,
          "a context");
     SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
     // A key with a pass phrase is an error; OpenSSL would ask for it on the terminal.
@@ -304,8 +305,8 @@ class tls {
     must(SSL_CTX_use_certificate_chain_file(native_handle(), chain.c_str()) == 1, chain);
     must(SSL_CTX_use_PrivateKey_file(native_handle(), key.c_str(), SSL_FILETYPE_PEM) == 1, key);
   }
-  /// A context of your own, as it is; but nobody renegotiates. @param own is shared: boost::asio::ssl::context's native_handle()
-  ///   is one. Its callbacks are called inside the loops, answer at once and do not throw.
+  /// A context of your own, as it is; but nobody renegotiates. @param own is shared: what native_handle() of a
+  ///   boost::asio::ssl::context gives is one. Its callbacks are called inside the loops, answer at once and do not throw.
   explicit tls(SSL_CTX* own) : tls(made{}, own) { (void)SSL_CTX_up_ref(own); }
   /// A certificate for trying things out, valid for a year, that nobody knows but this process: browsers ask before they
   /// believe it. @param names as OpenSSL writes a subjectAltName. @par Errors: std::runtime_error.
@@ -332,7 +333,8 @@ inline tls tls::self_signed(std::string const& names) {
   tls out;
   ERR_clear_error();
   EVP_PKEY* bare = nullptr;
-  std::unique_ptr<EVP_PKEY_CTX, void (*)(EVP_PKEY_CTX*)> const maker(EVP_PKEY_CTX_new_id(EVP_PKEY_EC, nullptr), &EVP_PKEY_CTX_free);
+  std::unique_ptr<EVP_PKEY_CTX, void (*)(EVP_PKEY_CTX*)> const maker(EVP_PKEY_CTX_new_id(EVP_PKEY_EC, nullptr),
+                                                                     &EVP_PKEY_CTX_free);
   must(maker && EVP_PKEY_keygen_init(maker.get()) == 1 &&
            EVP_PKEY_CTX_set_ec_paramgen_curve_nid(maker.get(), NID_X9_62_prime256v1) == 1 &&
            EVP_PKEY_keygen(maker.get(), &bare) == 1,
@@ -345,12 +347,12 @@ inline tls tls::self_signed(std::string const& names) {
   X509V3_set_ctx(&context, x, x, nullptr, nullptr, 0);
   auto const add = [&](int nid, char const* value) {
     std::unique_ptr<X509_EXTENSION, void (*)(X509_EXTENSION*)> const one(X509V3_EXT_nconf_nid(nullptr, &context, nid, value),
-                                                                        &X509_EXTENSION_free);
+                                                                         &X509_EXTENSION_free);
     return one && X509_add_ext(x, one.get(), -1) == 1;
   };
   auto const* const name = reinterpret_cast<unsigned char const*>("phx, self-signed");
-  must(x != nullptr && RAND_bytes(reinterpret_cast<unsigned char*>(&serial), sizeof serial) == 1 && X509_set_version(x, 2) == 1 &&
-           ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), serial >> 1) == 1 &&
+  must(x != nullptr && RAND_bytes(reinterpret_cast<unsigned char*>(&serial), sizeof serial) == 1 &&
+           X509_set_version(x, 2) == 1 && ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), serial >> 1) == 1 &&
            X509_gmtime_adj(X509_getm_notBefore(x), -3600) != nullptr &&
            X509_gmtime_adj(X509_getm_notAfter(x), 365L * 24 * 3600) != nullptr && X509_set_pubkey(x, key.get()) == 1 &&
            X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, name, -1, -1, 0) == 1 &&
