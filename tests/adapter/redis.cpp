@@ -1,4 +1,5 @@
 #include <phx/adapter/redis.hpp>
+#include <phx/core/detail/base64.hpp>
 #include <phx/pubsub/loop.hpp>
 
 #include <support/redis_server.hpp>
@@ -294,6 +295,7 @@ TEST_CASE("redis: beside Elixir it speaks and hears the terms of Phoenix's own a
   how.beside_elixir = "MyApp.PubSub";
   auto other = at(s, "b");
   other.beside_elixir = "MyApp.PubSub";
+  other.message = 2'000;
   node a(how), b(other);
   REQUIRE((a.up() && b.up()));
   CHECK(a.between.channel() == "phx:Elixir.MyApp.PubSub.Adapter");
@@ -321,6 +323,15 @@ TEST_CASE("redis: beside Elixir it speaks and hears the terms of Phoenix's own a
   CHECK(b.hears(R"(hello {"body":null})"));
   publish(s, a.between.channel(), "\x83h\x06 and so on");
   CHECK(eventually([&] { return a.between.counters().skipped == 1; }));
+  // With compression_level 9, and a body of 3,000 letters.
+  std::string const large =
+      "g1AAAAxfeNrt18ENwjAMBdBWtEWiMyA2yAwI1DtSB4hCapGIkFSpqdPNGI9QbkzAwe/gg78H8DeN2lADScOI1IKzycajCRM+iqIoEfOsqMYwWv"
+      "3d0HZUiwtq+EQlVdcwLDlpX4kxxhhjjDH296iGGfz679dOxRvQTsoJ41OjlHTo1kogLiaAt0n0Qd8BxSnmBqDVhLT/OTgb5T040UOcIb4Bs9e1"
+      "NQ==";
+  publish(s, a.between.channel(),
+          phx::detail::from_base64(large, phx::detail::base64_alphabet::standard, phx::detail::base64_padding::required).value());
+  CHECK(a.hears("large {\"body\":\"" + std::string(3'000, 'x') + "\"}"));
+  CHECK(eventually([&] { return b.between.counters().skipped == 2; }));
 }
 
 TEST_CASE("redis: a node whose loops are far behind stops reading, and loses nothing") {

@@ -562,7 +562,7 @@ async function meet(browser) {
   );
   check(
     "nodes: and where the others are",
-    (await ann.beside("Cy")) === "two" && (await ann.beside("Bo")) === "" && (await cy.beside("Ann")) === "one"
+    (await ann.beside("Cy")) === "on two" && (await ann.beside("Bo")) === "" && (await cy.beside("Ann")) === "on one"
   );
   const there = await travel(ann, cy, "Can you hear me over there?"),
     back = await travel(cy, ann, "Loud and clear.");

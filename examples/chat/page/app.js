@@ -392,7 +392,7 @@ function showPeople(room) {
       if (name === me) item.append(make("small", "", "you"));
       if (metas.length > 1) item.append(make("small", "", `${metas.length} tabs`));
       const elsewhere = [...new Set(metas.map(({node}) => node))].filter((other) => other !== node);
-      if (elsewhere.length) item.append(make("small", "node", elsewhere.join(", ")));
+      if (elsewhere.length) item.append(make("small", "", `on ${elsewhere.join(", ")}`));
       return item;
     })
   );
