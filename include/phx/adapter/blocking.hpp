@@ -33,8 +33,10 @@ struct options {
   phx::mount mount{};                             ///< where the socket is, who may connect, and each connection's limits
   longpoll::options polls{};                      ///< with mount.longpoll
   phx::limits limits{};                           ///< the loop's
-  std::size_t max_connections = 1000;             ///< beyond: 503
-  throttle_options throttle{};                    ///< who may connect how often; beyond: 429, 503. `seed` 0: a random one
+  std::size_t max_connections = 1000;             ///< beyond: 503. One that long-polls takes three descriptors
+  /// Who may connect how often, by the peer's address (behind a proxy that is the proxy's business); beyond: 429, 503, with
+  /// Retry-After. And how long those wait for their answer whom the mount refuses. A `seed` of 0 is replaced by chance.
+  throttle_options throttle{};
   /// From accept, or from the answer before, to the last byte of a request; beyond: 408. As much for a poll's answer to go.
   duration handshake = std::chrono::seconds(10);
   duration goodbye = std::chrono::seconds(5);     ///< after a close: to write what waits, and again to be answered
@@ -370,21 +372,21 @@ class server {
 
       detail::head_reader const& head = http.head();
       request const from = request::of(head.method(), head.target(), head.headers(), {c.from.host, c.from.port, {}});
-      if (how_.mount.route(from.path) != transport_kind::longpoll) return knock(c, http, from);
+      if (how_.mount.route(from.path) != transport_kind::longpoll) return upgrade(c, http, from);
 
       std::string body;
       what = http.body(polling_->most_body(), deadline, body);
       if (what == came::ended) return std::nullopt;
       if (!polls) polls.emplace();
-      bool const answered = what == came::whole && polls->bell.readable() >= 0;
-      if (!answered)  // for pages of any origin to see (protocol 10.2)
-        return say_no(c, http, {what == came::refused ? http.status() : std::uint16_t{503}, {{"access-control-allow-origin", "*"}}, {}});
+      bool const no_bell = polls->bell.readable() < 0;  // out of descriptors
+      if (what == came::refused || no_bell)             // for pages of any origin to see (protocol 10.2)
+        return say_no(c, http, {no_bell ? std::uint16_t{503} : http.status(), {{"access-control-allow-origin", "*"}}, {}});
       if (!poll(c, http, *polls, from, std::move(body))) return std::nullopt;
     }
   }
 
   /// Somebody wants to become a WebSocket.
-  [[nodiscard]] std::optional<admission<session_type>> knock(connection& c, detail::http_stream& http, request const& from) {
+  [[nodiscard]] std::optional<admission<session_type>> upgrade(connection& c, detail::http_stream& http, request const& from) {
     std::optional<admission<session_type>> admitted;
     std::optional<refused_request> no;
     {
@@ -460,7 +462,7 @@ class server {
     bool const here = http.wait(-1, until) == detail::http_stream::heard::nothing;
     std::lock_guard const inside(mutex_);
     door_.release();
-    return here || loop_.draining();  // then nobody waits any more
+    return here || loop_.draining();  // stop() tells them at once
   }
   [[nodiscard]] bool send(connection& c, std::string_view answer) noexcept {
     return detail::send_all(c.from.fd, answer, detail::clock_now() + how_.handshake);
@@ -536,7 +538,7 @@ class server {
   static_assert(std::atomic<bool>::is_always_lock_free);  // stop() is called in signal handlers
 
   std::mutex mutex_;  // the loop: held around every call into phx
-  phx::throttle door_;  // it as well
+  phx::throttle door_;  // called holding it, too
   waker waker_;
   phx::endpoint everywhere_;
   longpoll::sessions sessions_;
