@@ -444,11 +444,16 @@ TEST_CASE("blocking: a poll's connection ends when its client wants that, and wi
   CHECK(c.head().find("connection: close\r\n") != std::string::npos);
   CHECK(c.read_body().find("\"token\"") != std::string::npos);
   CHECK(c.read_end());
+  c.drop();
+  auto const connections = [&](std::size_t n) {  // then no descriptor comes or goes any more
+    for (int i = 0; i < 2000 && r.server.connections() != n; ++i) std::this_thread::sleep_for(5ms);
+    return r.server.connections() == n;
+  };
+  REQUIRE(connections(0));
 
   raw_client d = r.client();
   CHECK(d.send("GET /socket/longpoll?vsn=2.0.0 HTTP/1.1\r\n"));
-  for (int i = 0; i < 2000 && r.server.connections() != 1; ++i) std::this_thread::sleep_for(5ms);
-  REQUIRE(r.server.connections() == 1);
+  REQUIRE(connections(1));
   int const next = ::dup(0);
   REQUIRE(next >= 0);
   ::close(next);
