@@ -229,9 +229,11 @@ struct audit {
 };
 
 /// Phoenix's presence is told of changes at once, each by itself, and knows no grace for who is lost.
-[[nodiscard]] inline phx::presence_options as_in_phoenix() {
+[[nodiscard]] inline phx::presence_options as_in_phoenix(phx::duration silence = std::chrono::seconds(30)) {
   phx::presence_options how;
   how.linger = how.batch = phx::duration::zero();
+  how.nodes.down = silence;
+  how.nodes.period = silence / (2 * how.nodes.silent_periods);
   return how;
 }
 /// The entry goes with the channel, wherever that lives.

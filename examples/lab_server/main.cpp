@@ -1,7 +1,9 @@
 // lab_server --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME] [--drop-beyond BYTES]
+//            [--silence MS]
 //
 // With --drop-beyond a client that does not read loses the oldest of what it is pushed, instead of its connection.
-// With --redis it is one of several nodes, and says on its output when Redis comes and goes.
+// With --redis it is one of several nodes, and says on its output when Redis comes and goes. Another node that nothing is heard
+// of for --silence is down to its presence: 30,000 ms, as in Phoenix.
 // The lab server on Boost.Beast. On SIGTERM or SIGINT every client is told to come back later (1012), then it exits with 0;
 // a second signal does not wait.
 
@@ -30,6 +32,7 @@ struct asked_for {
   std::uint16_t redis_port = 0;
   std::string node{};
   std::size_t drop_beyond = 0;  // 0: as the mounts have it
+  std::int64_t silence = 30'000;
 };
 
 template <class Number>
@@ -46,6 +49,7 @@ std::optional<asked_for> read(int argc, char** argv) {
     if (name == "--port" && read(argv[i + 1], what.port)) continue;
     if (name == "--threads" && read(argv[i + 1], what.threads) && what.threads != 0) continue;
     if (name == "--drop-beyond" && read(argv[i + 1], what.drop_beyond)) continue;
+    if (name == "--silence" && read(argv[i + 1], what.silence) && what.silence >= 200 && what.silence <= 3'600'000) continue;
     if (name == "--node") {
       what.node = argv[i + 1];
       continue;
@@ -147,7 +151,7 @@ int main(int argc, char** argv) try {
   std::optional<asked_for> const what = read(argc, argv);
   if (!what) {
     std::fprintf(stderr, "usage: %s --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]\n"
-                         "  [--drop-beyond BYTES]\n", argv[0]);
+                         "  [--drop-beyond BYTES] [--silence MS]\n", argv[0]);
     return 2;
   }
   phx::beast::options how;
@@ -156,7 +160,7 @@ int main(int argc, char** argv) try {
 
   // Who answers outlives the server.
   lab::alarm_clock alarms;
-  phx::presence who(lab::as_in_phoenix());
+  phx::presence who(lab::as_in_phoenix(std::chrono::milliseconds(what->silence)));
   nodes others(*what);
   if (what->actors) {
     lab::crew crew{alarms};

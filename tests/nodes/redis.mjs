@@ -22,10 +22,10 @@ const equal = (got, want, what) => {
 const running = new Set();
 
 class Node {
-  static async start(name, port) {
+  static async start(name, port, ...more) {
     const n = new Node();
     n.name = name;
-    n.server = await Server.start([program, '--redis', `127.0.0.1:${port}`, '--node', name], { patience });
+    n.server = await Server.start([program, '--redis', `127.0.0.1:${port}`, '--node', name, ...more], { patience });
     running.add(n);
     return n;
   }
@@ -115,7 +115,7 @@ const tests = {
     for (const c of bob) await c.hears(1);
   },
   async 'presence: three nodes agree who is here, without one that left, was lost, or died with its node'(redis) {
-    const all = await nodes(redis.port, 'a', 'b', 'c');
+    const all = await Promise.all(['a', 'b', 'c'].map((name) => Node.start(name, redis.port, '--silence', '5000')));
     const [ann, ben, cat] = await Promise.all(all.map((n, i) => n.join('presence:1', '', { key: ['ann', 'ben', 'cat'][i] })));
     for (const c of [ann, ben, cat]) await c.sees('ann ben cat');
     const dan = await all[1].join('presence:1', '', { key: 'dan' });
