@@ -1,4 +1,5 @@
-// Rooms, names, several tabs, several nodes, and what phx does beneath, drawn live. What page and server agree on is in README.md.
+// Rooms, who is in them with how many tabs, several nodes, and what phx does beneath, drawn live. What page and server agree on
+// is in README.md.
 //
 //   chat [--port P] [--redis HOST:PORT] [--node NAME] [--silence MS]
 #include <phx/adapter/beast.hpp>
@@ -280,7 +281,8 @@ int main(int argc, char** argv) try {
     return file->second;
   });
   server.start();
-  std::printf("open http://127.0.0.1:%d/%s%s\n", int{server.port()}, what->node.empty() ? "" : "   node ", what->node.c_str());
+  std::printf("open http://127.0.0.1:%d/%s%s\n", int{server.port()}, what->node.empty() ? "" : "   node ",
+              what->node.c_str());
   std::fflush(stdout);
 
   boost::asio::signal_set stop(io, SIGINT, SIGTERM);

@@ -1,7 +1,7 @@
 #ifndef PHX_ADAPTER_DETAIL_INFLATE_HPP
 #define PHX_ADAPTER_DETAIL_INFLATE_HPP
-// zlib's format (RFC 1950, 1951), read: a verifier of tokens must inflate what `compressed: true` wrote (protocol 15.5), and a
-// node beside Phoenix's what `compression_level` did (13.2).
+// zlib's format (RFC 1950, 1951), read: a verifier of tokens must inflate what `compressed: true` wrote (protocol 15.5), and
+// a node beside Phoenix's what `compression_level` did (13.2).
 // Simple rather than fast, and no reason to ask for zlib.
 
 #include <phx/core/error.hpp>

@@ -102,7 +102,8 @@ struct term_room {
   std::string json{}, inflated{};
 };
 
-/// Compressed terms are read, never written (Phoenix: compression_level, 0 by default). @param room outlives what is returned.
+/// Compressed terms are read, never written (Phoenix: compression_level, 0 by default).
+/// @param room outlives what is returned.
 [[nodiscard]] inline std::optional<heard> read_term(std::string_view in, term_room& room, etf::bounds const& most) {
   if (in.empty() || static_cast<std::uint8_t>(in.front()) != etf::version) return std::nullopt;
   in.remove_prefix(1);
