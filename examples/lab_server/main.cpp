@@ -1,11 +1,12 @@
-// lab_server --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME] [--drop-beyond BYTES]
-//            [--silence MS]
+// lab_server --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME] [--silence MS]
+//            [--drop-beyond BYTES]
 //
-// With --drop-beyond a client that does not read loses the oldest of what it is pushed, instead of its connection.
-// With --redis it is one of several nodes, and says on its output when Redis comes and goes. Another node of which nothing is
-// heard for --silence is down to its presence: 30,000 ms, as in Phoenix.
 // The lab server on Boost.Beast. On SIGTERM or SIGINT every client is told to come back later (1012), then it exits with 0;
 // a second signal does not wait.
+//
+// With --redis it is one of several nodes, and says on its output when Redis comes and goes. A node of which nothing is heard for
+// --silence is down to the others' presence: 30,000 ms, as in Phoenix. With --drop-beyond a client that does not read loses the
+// oldest of what it is pushed, instead of its connection.
 
 #include "actors.hpp"
 #include "channels.hpp"
