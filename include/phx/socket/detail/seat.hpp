@@ -1,0 +1,50 @@
+#ifndef PHX_SOCKET_DETAIL_SEAT_HPP
+#define PHX_SOCKET_DETAIL_SEAT_HPP
+// One topic of a socket, with the dispatcher's channel in it.
+
+#include <phx/socket/dispatcher.hpp>
+
+namespace phx::inline PHX_BUILD::detail {
+
+/// The Dispatcher of a socket, erased by table.
+struct dispatch_table {
+  struct verdict {
+    enum : std::uint8_t { crashed, accepted, pending, refused } what = crashed;
+    payload response{};
+    time_point deadline{};
+    std::string_view why{};
+  };
+  std::size_t channel_size;
+  bool (*matches)(void* d, std::string_view) noexcept;
+  verdict (*join)(void* d, void* session, void* channel, joining&, message const&);
+  outcome (*handle_in)(void* d, void* channel, context&, message const&);
+  outcome (*handle_out)(void* d, void* channel, context&, broadcast const&);
+  outcome (*handle_info)(void* d, void* channel, context&, message const&);
+  void (*terminate)(void* d, void* channel, context&, exit_reason) noexcept;
+  std::span<std::string_view const> (*intercepts)(void* d, void const* channel) noexcept;
+  std::optional<pressure_policy> (*when_slow)(void* d, void const* channel) noexcept;
+  void (*destroy)(void* channel) noexcept;
+};
+
+/// One joined or joining topic of a socket. Behind it, in one piece: the dispatcher's channel, and the join's two refs.
+struct alignas(std::max_align_t) seat : member {
+  dispatch_table const* ops = nullptr;
+  void* dispatcher = nullptr;
+  token join_ref{}, ref{};  // of the join, as they were sent
+  channel_state state = channel_state::joining;
+  bool handed_over = false;
+  std::size_t size = 0;
+  exit_reason why = exit_reason::normal;
+  std::uint32_t held = 0;
+  std::size_t held_bytes = 0;
+  mail_queue waiting{};
+  end_watch* watches = nullptr;
+
+  [[nodiscard]] void* channel() noexcept { return this + 1; }
+  /// What stamps this channel's pushes and replies: the join's ref where the join_ref was null (protocol 5, notes).
+  [[nodiscard]] token stamp() const noexcept { return join_ref.null() ? ref : join_ref; }
+};
+
+}  // namespace phx::inline PHX_BUILD::detail
+
+#endif
