@@ -138,7 +138,7 @@ TEST_CASE("redis wire: other versions, modes, structs, dispatchers and messages 
 }
 
 TEST_CASE("redis wire: a term that compression_level made smaller is read, within its bound") {
-  // The example, as zlib packs it at level 6.
+  // The example, as OTP 25 writes it: term_to_binary(Term, [{compressed, 6}]).
   std::string const packed = bytes(
     "8350000000bd789c5d8d410ac230104547ad2d7807f10406dcba54dc0b3d408899c1049b4c49c7dadedea42b71f7e0ffffbeabcd06a1a6"
     "c9522f0100eac84847b360620ee79364ac10765a0f92de56b44638dc3a3ff9a4ee8e29fa49b56c5f24ea92d8a03583206c69a4b8189b48"
