@@ -11,8 +11,6 @@
 
 #include <phx/socket/detail/outgoing.hpp>
 
-#include <algorithm>
-
 namespace phx::inline PHX_BUILD::detail {
 
 class socket_core : public outgoing {
@@ -102,7 +100,7 @@ class socket_core : public outgoing {
     closing = true;
     code_ = how.code;
     reason_ = how.reason.data();
-    reason_size_ = static_cast<std::uint8_t>(std::min<std::size_t>(how.reason.size(), 123));
+    reason_size_ = static_cast<std::uint8_t>(how.reason.size() < 123 ? how.reason.size() : 123);
     exit_ = why;
     loop_access::doom(*loop_, *this);
   }
