@@ -1,9 +1,9 @@
 #include <phx/adapter/beast.hpp>
 
 #include <doctest/doctest.h>
-#include <sys/resource.h>
 
 #include "support/beast_host.hpp"
+#include "support/descriptors.hpp"
 
 using namespace std::chrono_literals;
 using namespace phx_tests::on_beast;
@@ -261,19 +261,12 @@ TEST_CASE("beast: beyond max_connections the next one is told 503") {
 TEST_CASE("beast: without a descriptor for it a client waits until there is one") {
   running r;
   raw_client before = r.joined();
-  int const next = ::dup(0);
-  REQUIRE(next >= 0);
-  ::close(next);
-  rlimit most{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &most) == 0);
-  rlimit none = most;
-  none.rlim_cur = static_cast<rlim_t>(next) + 1;  // the client's own
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  phx_tests::one_descriptor left;  // the client's own
   raw_client c = r.client();
   bool const connected = c.connected();
   bool const served_meanwhile = before.text(R"([null,"1","phoenix","heartbeat",{}])") && before.read().first == 0x81;
   std::this_thread::sleep_for(120ms);
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &most) == 0);
+  left.restored();
   CHECK(connected);
   CHECK(served_meanwhile);
   CHECK(c.open() == 101);

@@ -2,11 +2,10 @@
 
 #include <doctest/doctest.h>
 
-#include <sys/resource.h>
-
 #include <csignal>
 #include <future>
 
+#include "support/descriptors.hpp"
 #include "support/host_polls.hpp"
 #include "support/raw_client.hpp"
 #include "support/slow.hpp"
@@ -454,17 +453,10 @@ TEST_CASE("blocking: a poll's connection ends when its client wants that, and wi
   raw_client d = r.client();
   CHECK(d.send("GET /socket/longpoll?vsn=2.0.0 HTTP/1.1\r\n"));
   REQUIRE(connections(1));
-  int const next = ::dup(0);
-  REQUIRE(next >= 0);
-  ::close(next);
-  rlimit most{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &most) == 0);
-  rlimit none = most;
-  none.rlim_cur = static_cast<rlim_t>(next) + 1;  // one: a pipe has two
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  phx_tests::one_descriptor left;  // one: a pipe has two
   bool const sent = d.send("host: h\r\n\r\n");
   unsigned const status = d.read_head();
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &most) == 0);
+  left.restored();
   CHECK(sent);
   CHECK(status == 503);
   CHECK(d.read_end());
