@@ -12,6 +12,7 @@
 
 #include <phx/adapter/detail/http_stream.hpp>
 #include <phx/adapter/detail/rfc6455.hpp>
+#include <phx/adapter/detail/seed.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
 #include <phx/socket/throttle.hpp>
@@ -208,7 +209,7 @@ class server {
   server(D& app, options how)
       : app_(app),
         how_(std::move(how)),
-        door_(seeded(how_.throttle)),
+        door_(detail::seeded(how_.throttle)),
         loop_(everywhere_, waker_, how_.limits),
         listener_(how_.address, how_.port),
         told_no_(how_.goodbye) {
@@ -275,12 +276,6 @@ class server {
     std::thread reader{};
   };
   using bytes_in = detail::http_stream::buffer;
-
-  [[nodiscard]] static throttle_options seeded(throttle_options how) noexcept {
-    longpoll::entropy const chance;
-    if (how.seed == 0) (void)chance.fill(chance.host, reinterpret_cast<unsigned char*>(&how.seed), sizeof how.seed);
-    return how;
-  }
 
   // ---- a connection's thread
 

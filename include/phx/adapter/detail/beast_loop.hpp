@@ -3,6 +3,7 @@
 // What the connections of the Beast host share: the server's inner part, and its loops, each of them a strand.
 
 #include <phx/adapter/detail/rfc6455.hpp>
+#include <phx/adapter/detail/seed.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
 #include <phx/socket/throttle.hpp>
@@ -25,7 +26,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -452,13 +452,13 @@ class core : public std::enable_shared_from_this<core> {
   using route = std::function<std::optional<http_answer>(http_request const&)>;
 
   core(net::io_context& io, options o)
-      : how(seeded(std::move(o))),
+      : how(std::move(o)),
         polls(how.max_sessions, {}, how.limits.memory),
         io_(io),
         door_(net::make_strand(io)),
         acceptor_(door_),
         pause_(door_),
-        throttle_(how.throttle) {}
+        throttle_(phx::detail::seeded(how.throttle)) {}
   core(core const&) = delete;
   core& operator=(core const&) = delete;
   ~core() = default;
@@ -565,13 +565,6 @@ class core : public std::enable_shared_from_this<core> {
     if (!guarded(next, [](char const*) noexcept {})) rest();
   }
   void accepted(error_code ec, lane& at, tcp_socket&& s) noexcept;  // beast_visitor.hpp
-  [[nodiscard]] static options seeded(options o) {
-    if (o.throttle.seed == 0) {
-      std::random_device chance;
-      o.throttle.seed = std::uint64_t{chance()} << 32 | chance();
-    }
-    return o;
-  }
   /// @par Errors: std::bad_alloc.
   [[nodiscard]] std::optional<refused_request> knock(tcp_socket const& s) {
     if (how.throttle.each.burst == 0 && how.throttle.all.burst == 0) return std::nullopt;
