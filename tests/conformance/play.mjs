@@ -27,14 +27,15 @@ for (const c of conversations) {
 
 const server = o.program && await Server.start(o.program);
 const url = o.url ?? server.url;
-const results = [];
+const results = [], failures = [];
 let next = 0, shown = 0, passed = 0;
 async function worker() {
   while (next < conversations.length) {
     const i = next++, c = conversations[i];
     const wrong = await new Run(url, c, { timeout: Number(o.timeout), quiet: Number(o.quiet) }).play();
     if (!wrong) passed++;
-    results[i] = wrong ? `FAIL ${c.name}\n  ${wrong}` : `ok   ${c.name}`;
+    else failures.push(`FAIL ${c.name}\n  ${wrong}`);
+    results[i] = wrong ? `FAIL ${c.name}` : `ok   ${c.name}`;
     while (results[shown] !== undefined) console.log(results[shown++]);
   }
 }
@@ -43,5 +44,7 @@ await Promise.all(Array.from({ length: Number(o.jobs) }, worker));
 let bad = passed < conversations.length || !passed;
 const ended = server && await server.stop();
 if (ended) { console.log(`FAIL ${ended}`); bad = true; }
+// last, where the end of a log shows them
+for (const f of failures) console.log(f);
 console.log(`conversations over loopback: ${conversations.length} played, ${passed} passed`);
 process.exit(bad ? 1 : 0);
