@@ -33,6 +33,8 @@
 // - polls that wait for a session that drain has ended are answered at once (204), so that a server can go.
 
 #include <phx/longpoll/detail/batch.hpp>
+#include <phx/longpoll/detail/outbox.hpp>
+#include <phx/longpoll/detail/places.hpp>
 #include <phx/longpoll/exchange.hpp>
 #include <phx/socket/socket.hpp>
 
@@ -53,14 +55,6 @@ struct options {
 
 namespace detail {
 
-/// A frame that a session keeps.
-struct kept {
-  frame what;
-  kept* next = nullptr;
-  std::uint32_t number = 0;  // of the response it went into; 0: it waits
-  bool unfit = false;        // no text
-};
-
 /// One client: what its socket speaks through, and who waits for it.
 class session {
  public:
@@ -77,11 +71,7 @@ class session {
 
   service* home;
   entry line{};
-  kept* first = nullptr;
-  kept* last = nullptr;
-  std::size_t bytes = 0;      // of all that is kept
-  std::uint32_t waiting = 0;  // frames in no response
-  std::uint32_t responses = 0;
+  outbox out{};
   exchange* waiter = nullptr;  // of this loop
   mail* from_afar = nullptr;   // or a poll that came from another: its mail
   time_point polled{}, check{};
@@ -96,7 +86,7 @@ class session {
 struct feed {
   session* to;
   send_status send(frame const& f) noexcept;
-  [[nodiscard]] std::size_t buffered() const noexcept { return to->bytes; }
+  [[nodiscard]] std::size_t buffered() const noexcept { return to->out.bytes(); }
   void flush() noexcept;
   void close(close_frame why) noexcept;
 };
@@ -155,19 +145,25 @@ class service : private phx::detail::lodger {
   ///   is longer. @pre `mount.route(from.path)` is a long-poll's: else 404. @pre no callback of this loop is running.
   /// @par Errors: none leave; without memory: 503.
   ///
+  // clang-format off
   /// | request | response, HTTP 200 unless it says HTTP |
   /// | --- | --- |
   /// | GET, no token, one that is nobody's, or whose session has ended | a new session: 410 and its token |
   /// | GET, `connect` or `vsn` or the origin refused | 403; other refusals as on WebSockets (HTTP 400, 414, 429, 500, 503) |
   /// | GET, frames are there | 200, all of them |
-  /// | GET, none are there | waits: 200 with the first turn's; 204 when the window ends, also for one that a later GET
-  /// replaced | | POST, no token, one that is nobody's, or whose session has ended | 410 | | POST, its frames processed |
-  /// 200 | | POST, not processed within the window, or the session died of it | 408 | | POST, too long | HTTP 400; no
-  /// base64: HTTP 500, the session lives | | OPTIONS | HTTP 200, what CORS asks; another origin: 403 | | anything else |
-  /// HTTP 400 | | loop draining, sessions::most reached, no entropy, no memory | HTTP 503: phoenix.js comes back |
+  /// | GET, none are there | waits: 200 with the first turn's; 204 when the window ends, also for one that a later GET replaced |
+  /// | POST, no token, one that is nobody's, or whose session has ended | 410 |
+  /// | POST, its frames processed | 200 |
+  /// | POST, not processed within the window, or the session died of it | 408 |
+  /// | POST, too long | HTTP 400 |
+  /// | POST, no base64 | HTTP 500, the session lives |
+  /// | OPTIONS | HTTP 200, what CORS asks; another origin: 403 |
+  /// | anything else | HTTP 400 |
+  /// | loop draining, sessions::most reached, no entropy, no memory | HTTP 503: phoenix.js comes back |
+  // clang-format on
   void serve(exchange& x, phx::request const& from, std::string_view body, time_point now) noexcept;
 
-  [[nodiscard]] std::uint32_t size() const noexcept { return live_; }  ///< sessions
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }  ///< sessions
   /// How much of a body a host needs to read; one byte more, and it is too long.
   [[nodiscard]] std::size_t most_body() const noexcept { return options_.body; }
 
@@ -212,14 +208,6 @@ class service : private phx::detail::lodger {
     written,   // -> the session's; generation: the number of the response
     failed,    // likewise
   };
-  struct place {
-    exchange* who;
-    std::uint32_t generation, next_free;
-  };
-  struct told {  // what a token and a request's method lead to
-    bool live = false;
-    detail::address where{};
-  };
 
   // ---- a request
   void refuse(exchange& x, refused_request&& no) noexcept;
@@ -237,17 +225,17 @@ class service : private phx::detail::lodger {
   void wait(exchange& x, exchange::what for_what) noexcept;
   void detach(exchange& x) noexcept;
   void cancelled(exchange& x) noexcept;
+  [[nodiscard]] send_status ask(exchange& x, word what, std::string_view text, bool batch) noexcept;
 
   // ---- sessions
   [[nodiscard]] detail::session* find(std::uint32_t slot, std::uint32_t generation) const noexcept {
-    return slot < slots_.size() && slots_[slot].generation == generation ? slots_[slot].who : nullptr;
+    return live_.find(slot, generation);
   }
   [[nodiscard]] send_status keep(detail::session& s, frame const& f) noexcept;
   void flush(detail::session& s) noexcept;
   void closed(detail::session& s, close_frame why) noexcept;
   void forget(detail::session& s) noexcept;
   void replace(detail::session& s) noexcept;
-  void drop_kept(detail::session& s) noexcept;
   [[nodiscard]] std::uint16_t compose(detail::session& s, std::string_view token, frame& body) noexcept;
   void settled(detail::batch const& b, bool written) noexcept;
   void reply(detail::mail* m, std::uint16_t status) noexcept;
@@ -258,36 +246,11 @@ class service : private phx::detail::lodger {
   [[nodiscard]] time_point due() const noexcept override;
   void ring(time_point now) noexcept override;
 
-  struct session_place {
-    detail::session* who;
-    std::uint32_t generation, next_free;
-  };
-  template <class Place, class T>
-  [[nodiscard]] bool sit(detail::array<Place>& table, std::uint32_t& free, T* who, std::uint32_t& at) noexcept {
-    if (free == none) {
-      if (!table.push(memory_(), {nullptr, 1, none})) return false;
-      free = table.size() - 1;
-    }
-    at = free;
-    free = table[at].next_free;
-    table[at].who = who;
-    return true;
-  }
-  template <class Place>
-  void rise(detail::array<Place>& table, std::uint32_t& free, std::uint32_t at) noexcept {
-    table[at].who = nullptr;
-    ++table[at].generation;
-    table[at].next_free = free;
-    free = at;
-  }
-  static constexpr std::uint32_t none = UINT32_MAX;
-
   std::uint32_t service_ = 0;  // its number in the registry
   detail::anchor* anchor_ = nullptr;
-  detail::array<session_place> slots_;
-  std::uint32_t free_slot_ = none, live_ = 0;
-  detail::array<place> places_;  // of exchanges that other loops know
-  std::uint32_t free_place_ = none;
+  detail::places<detail::session> live_;
+  std::uint32_t size_ = 0;
+  detail::places<exchange> asking_;  // other loops
   exchanges waiting_{};
   by_check checks_{};
 };
@@ -389,15 +352,15 @@ inline void service::wait(exchange& x, exchange::what for_what) noexcept {
   x.at_ = this;
   x.what_ = for_what;
   x.here_ = false;
-  x.place_ = none;
+  x.place_ = exchange::none;
   x.deadline_ = loop_.now() + options_.window;
   waiting_.push(x);
 }
 /// Nobody knows it any more.
 inline void service::detach(exchange& x) noexcept {
   waiting_.remove(x);
-  if (x.place_ != none) rise(places_, free_place_, x.place_);
-  x.place_ = none;
+  if (x.place_ != exchange::none) asking_.rise(x.place_);
+  x.place_ = exchange::none;
   if (x.here_)
     if (detail::session* const s = find(x.session_.slot, x.session_.generation); s != nullptr && s->waiter == &x)
       s->waiter = nullptr;
@@ -406,7 +369,7 @@ inline void service::detach(exchange& x) noexcept {
 }
 /// A poll that ends without a response, or with 204, must not leave a waiter behind who would swallow frames (1.7.11).
 inline void service::cancelled(exchange& x) noexcept {
-  bool const afar = x.place_ != none && x.what_ == exchange::what::poll;
+  bool const afar = x.place_ != exchange::none && x.what_ == exchange::what::poll;
   std::int64_t const name = static_cast<std::int64_t>(std::uint64_t{x.place_} << 32 | x.generation_);
   detail::address const where = x.session_;
   detach(x);
@@ -520,21 +483,20 @@ inline void service::create(exchange& x, phx::request const& from, time_point no
     all_.leave();
     return finish(x, plain(503));
   }
-  std::uint32_t at = none;
-  bool const fits = all_.fresh(s->line.key) && sit(slots_, free_slot_, s, at);
-  if (fits) {
+  std::uint32_t const at = all_.fresh(s->line.key) ? live_.sit(memory_(), s) : live_.none;
+  if (at != live_.none) {
     s->line.at = &mount_;
-    s->line.where = {service_, at, slots_[at].generation};
+    s->line.where = {service_, at, live_.generation(at)};
     s->line.expires = now > time_point::max() - options_.token_age ? time_point::max() : now + options_.token_age;
   }
-  if (!fits || !all_.list(s->line)) {
-    if (at != none) rise(slots_, free_slot_, at);
+  if (at == live_.none || !all_.list(s->line)) {
+    if (at != live_.none) live_.rise(at);
     all_.leave();
     s->gone();
     s->give_back(memory_());
     return finish(x, plain(503));
   }
-  ++live_;
+  ++size_;
   s->polled = loop_.now();
   s->check = s->polled + options_.window * 3 / 2;
   checks_.push(*s);
@@ -554,19 +516,8 @@ inline void service::poll(exchange& x, detail::address where) noexcept {
     s.waiter = &x;
     flush(s);
   } else {
-    detail::mail* const m =
-        detail::mail::make(memory_(), detail::mail_kind::lodger, std::string_view(x.token_, detail::token::text_size));
     wait(x, exchange::what::poll);
-    if (m == nullptr || !sit(places_, free_place_, &x, x.place_)) {
-      if (m != nullptr) detail::mail::free(m);
-      return finish(x, plain(503));
-    }
-    x.generation_ = places_[x.place_].generation;
-    m->number = static_cast<std::uint32_t>(word::poll);
-    m->numbers[0] = where.packed();
-    m->numbers[1] = static_cast<std::int64_t>(std::uint64_t{x.place_} << 32 | x.generation_);
-    m->numbers[2] = service_;
-    send_status const sent = all_.post(where.service, m, true);
+    send_status const sent = ask(x, word::poll, {x.token_, detail::token::text_size}, false);
     // closed: its loop has gone since; the next poll finds no session any more
     if (sent != send_status::ok) return finish(x, sent == send_status::closed ? with_token(204, x) : plain(503));
   }
@@ -583,20 +534,27 @@ inline void service::post(exchange& x, detail::address where, std::string_view b
     if (!gone) finish(x, said(status, x.real_));
     return;
   }
-  detail::mail* const m = detail::mail::make(memory_(), detail::mail_kind::lodger, body);
-  if (m == nullptr || !sit(places_, free_place_, &x, x.place_)) {
-    if (m != nullptr) detail::mail::free(m);
-    return finish(x, plain(503));
-  }
-  x.generation_ = places_[x.place_].generation;
-  m->number = static_cast<std::uint32_t>(word::post);
-  m->granted = batch;
-  m->numbers[0] = where.packed();
-  m->numbers[1] = static_cast<std::int64_t>(std::uint64_t{x.place_} << 32 | x.generation_);
-  m->numbers[2] = service_;
-  send_status const sent = all_.post(where.service, m, true);
+  send_status const sent = ask(x, word::post, body, batch);
   if (sent != send_status::ok) return finish(x, sent == send_status::closed ? said(410, x.real_) : plain(503));
   if (!detail::loop_access::busy(loop_)) detail::loop_access::nudge(loop_);
+}
+
+/// The loop that has the session. @return closed: there is no such loop any more; dropped: no memory.
+inline send_status service::ask(exchange& x, word what, std::string_view text, bool batch) noexcept {
+  detail::mail* const m = detail::mail::make(memory_(), detail::mail_kind::lodger, text);
+  if (m == nullptr) return send_status::dropped;
+  x.place_ = asking_.sit(memory_(), &x);
+  if (x.place_ == exchange::none) {
+    detail::mail::free(m);
+    return send_status::dropped;
+  }
+  x.generation_ = asking_.generation(x.place_);
+  m->number = static_cast<std::uint32_t>(what);
+  m->granted = batch;
+  m->numbers[0] = x.session_.packed();
+  m->numbers[1] = static_cast<std::int64_t>(std::uint64_t{x.place_} << 32 | x.generation_);
+  m->numbers[2] = service_;
+  return all_.post(x.session_.service, m, true);
 }
 
 /// The frames of a POST into the socket, one after the other; the first that the session dies of ends it.
@@ -642,27 +600,19 @@ inline std::uint16_t service::process(detail::session& s, std::string_view body,
 // ---- sessions
 
 inline send_status service::keep(detail::session& s, frame const& f) noexcept {
-  auto* const k = phx::detail::make<detail::kept>(memory_(), detail::kept{f});
-  if (k == nullptr) return send_status::dropped;
-  // Every text of ours is UTF-8 but for names that a program made up; bytes are as often as not.
-  k->unfit = !json::utf8(f.data());
-  (s.last == nullptr ? s.first : s.last->next) = k;
-  s.last = k;
-  s.bytes += f.data().size();
-  ++s.waiting;
-  return send_status::ok;
+  return s.out.add(memory_(), f) ? send_status::ok : send_status::dropped;
 }
 
 /// Whoever waits gets what there is.
 inline void service::flush(detail::session& s) noexcept {
-  if (s.waiting == 0 || (s.waiter == nullptr && s.from_afar == nullptr)) return;
+  if (!s.out.waiting() || (s.waiter == nullptr && s.from_afar == nullptr)) return;
   frame body;
   if (exchange* const x = s.waiter) {
     response r = plain(compose(s, {x->token_, detail::token::text_size}, body));
     r.json_ = r.status_ == 200;
     if (r.status_ == 200) {
       r.body_ = std::move(body);
-      r.frames_ = {s.line.where.slot, s.line.where.generation, s.responses};
+      r.frames_ = {s.line.where.slot, s.line.where.generation, s.out.responses()};
       r.home_ = anchor_;
       ++anchor_->count;
     }
@@ -675,12 +625,12 @@ inline void service::flush(detail::session& s) noexcept {
     m->numbers[0] = s.line.where.packed();
     m->sizes[1] = 0;
     if (!m->payload.valid()) {
-      settled({s.line.where.slot, s.line.where.generation, s.responses}, false);
+      settled({s.line.where.slot, s.line.where.generation, s.out.responses()}, false);
       m->payload = {};
       status = 503;
     }
   }
-  std::uint32_t const response_number = s.responses;
+  std::uint32_t const response_number = s.out.responses();
   m->number = static_cast<std::uint32_t>(word::answered);
   m->generation = status;
   m->reason = exit_reason::normal;
@@ -692,77 +642,22 @@ inline void service::flush(detail::session& s) noexcept {
 
 /// 200 and `body`, or 500: there was something that fits into no poll, it is dropped, the rest stays; or 503.
 inline std::uint16_t service::compose(detail::session& s, std::string_view token, frame& body) noexcept {
-  std::size_t room = 128;
-  bool unfit = false;
-  for (detail::kept const* k = s.first; k != nullptr; k = k->next)
-    if (k->number == 0) {
-      unfit = unfit || k->unfit;
-      room += k->what.data().size() * 5 / 4 + 8;
-    }
-  if (unfit) {
-    detail::kept** link = &s.first;
-    s.last = nullptr;
-    while (*link != nullptr) {
-      detail::kept* const k = *link;
-      if (k->unfit) {
-        detail::loop_access::observer(loop_)({.what = noted::frame_dropped, .count = k->what.data().size()});
-        *link = k->next;
-        s.bytes -= k->what.data().size();
-        --s.waiting;
-        phx::detail::destroy(memory_(), k);
-      } else {
-        s.last = k;
-        link = &k->next;
-      }
-    }
+  if (s.out.unfit()) {
+    s.out.drop_unfit(memory_(), [&](std::size_t bytes) {
+      detail::loop_access::observer(loop_)({.what = noted::frame_dropped, .count = bytes});
+    });
     return 500;
   }
-  frame_builder out(detail::loop_access::pool(loop_));
-  out.start(opcode::text, room);
-  out.append(R"({"messages":[)");
-  bool first = true;
-  for (detail::kept const* k = s.first; k != nullptr; k = k->next) {
-    if (k->number != 0) continue;
-    if (!std::exchange(first, false)) out.append(',');
-    // Clients up to 1.2 stringify each message again: they need objects (protocol 4.3). Version 2 is strings in any case.
-    if (mount_.generation != phx::generation::today && k->what.data().starts_with('{'))
-      out.append(k->what.data());
-    else
-      out.quoted(k->what.data());
-  }
-  out.append(R"(],"status":200,"token":")");
-  out.append(token);
-  out.append("\"}");
-  body = out.finish();
-  if (body.empty()) return 503;
-  if (++s.responses == 0) s.responses = 1;
-  for (detail::kept* k = s.first; k != nullptr; k = k->next)
-    if (k->number == 0) k->number = s.responses;
-  s.waiting = 0;
-  return 200;
+  // Clients up to 1.2 stringify each message again: they need objects (protocol 4.3). Version 2 is strings in any case.
+  body = s.out.compose(detail::loop_access::pool(loop_), token, mount_.generation != phx::generation::today);
+  return body.empty() ? 503 : 200;
 }
 
 /// What became of a response's frames.
 inline void service::settled(detail::batch const& b, bool written) noexcept {
   detail::session* const s = find(b.slot, b.generation);
   if (s == nullptr) return;
-  detail::kept** link = &s->first;
-  s->last = nullptr;
-  while (*link != nullptr) {
-    detail::kept* const k = *link;
-    if (k->number == b.number && written) {
-      *link = k->next;
-      s->bytes -= k->what.data().size();
-      phx::detail::destroy(memory_(), k);
-      continue;
-    }
-    if (k->number == b.number) {
-      k->number = 0;
-      ++s->waiting;
-    }
-    s->last = k;
-    link = &k->next;
-  }
+  s->out.settled(memory_(), b.number, written);
   if (!written) flush(*s);
 }
 
@@ -771,18 +666,14 @@ inline void service::replace(detail::session& s) noexcept {
   if (s.waiter != nullptr) std::exchange(s.waiter, nullptr)->here_ = false;
   if (s.from_afar != nullptr) detail::mail::free(std::exchange(s.from_afar, nullptr));
 }
-inline void service::drop_kept(detail::session& s) noexcept {
-  while (s.first != nullptr) phx::detail::destroy(memory_(), std::exchange(s.first, s.first->next));
-  s.last = nullptr;
-}
 /// The session is nobody's any more.
 inline void service::forget(detail::session& s) noexcept {
   all_.strike(s.line);
   all_.leave();
   checks_.remove(s);
-  rise(slots_, free_slot_, s.line.where.slot);
-  --live_;
-  drop_kept(s);
+  live_.rise(s.line.where.slot);
+  --size_;
+  s.out.clear(memory_());
 }
 inline void service::closed(detail::session& s, close_frame why) noexcept {
   exchange* const x = std::exchange(s.waiter, nullptr);
@@ -799,22 +690,20 @@ inline void service::closed(detail::session& s, close_frame why) noexcept {
 }
 
 inline void service::end() noexcept {
-  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
-    detail::session* const s = slots_[i].who;
-    if (s == nullptr) continue;
-    s->gone();
-    if (s->waiter != nullptr) std::exchange(s->waiter, nullptr)->here_ = false;
-    if (s->from_afar != nullptr) reply(std::exchange(s->from_afar, nullptr), 204);
-    forget(*s);
-    s->give_back(memory_());
-  }
+  live_.each([&](detail::session& s) {
+    s.gone();
+    if (s.waiter != nullptr) std::exchange(s.waiter, nullptr)->here_ = false;
+    if (s.from_afar != nullptr) reply(std::exchange(s.from_afar, nullptr), 204);
+    forget(s);
+    s.give_back(memory_());
+  });
   while (waiting_.first != nullptr) detach(*waiting_.first);
   all_.unsettle(service_);
   detail::loop_access::evict(loop_, *this);
   anchor_->to = nullptr;
   detail::drop(std::exchange(anchor_, nullptr));
-  slots_.free(memory_());
-  places_.free(memory_());
+  live_.free(memory_());
+  asking_.free(memory_());
 }
 
 // ---- what other loops say
@@ -853,7 +742,7 @@ inline void service::take(detail::mail* m) noexcept {
     case word::answered: {
       auto const at = static_cast<std::uint32_t>(static_cast<std::uint64_t>(m->numbers[1]) >> 32);
       auto const life = static_cast<std::uint32_t>(m->numbers[1]);
-      exchange* const x = at < places_.size() && places_[at].generation == life ? places_[at].who : nullptr;
+      exchange* const x = asking_.find(at, life);
       auto const status = static_cast<std::uint16_t>(m->generation);
       bool const of_a_poll = m->payload.is_binary();
       auto const of_response = static_cast<std::uint32_t>(static_cast<std::uint64_t>(m->numbers[2]) >> 32);

@@ -1,0 +1,114 @@
+#include <phx/longpoll/detail/outbox.hpp>
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+namespace {
+
+struct box {
+  phx::memory from{};
+  phx::frame_pool pool{from};
+  phx::longpoll::detail::outbox out{};
+
+  box() = default;
+  box(box const&) = delete;
+  box& operator=(box const&) = delete;
+  ~box() { out.clear(from); }
+
+  bool add(phx::memory const& where, std::string_view text) {
+    phx::frame_builder b(pool);
+    b.start(phx::opcode::text, text.size());
+    b.append(text);
+    return out.add(where, b.finish());
+  }
+  void add(std::string_view text) { REQUIRE(add(from, text)); }
+  std::string poll(bool objects = false) { return std::string(out.compose(pool, "T", objects).data()); }
+};
+
+constexpr std::string_view empty_poll = R"({"messages":[],"status":200,"token":"T"})";
+
+}  // namespace
+
+TEST_CASE("outbox: a poll takes all that waits, in order, as strings") {
+  box b;
+  CHECK_FALSE(b.out.waiting());
+  b.add(R"(["1"])");
+  b.add("2");
+  CHECK(b.out.waiting());
+  CHECK(b.out.bytes() == 6);
+  CHECK(b.poll() == R"({"messages":["[\"1\"]","2"],"status":200,"token":"T"})");
+  CHECK(b.out.responses() == 1);
+  CHECK_FALSE(b.out.waiting());
+  CHECK(b.out.bytes() == 6);  // until its fate is known
+  CHECK(b.poll() == empty_poll);
+}
+
+TEST_CASE("outbox: clients that need objects get those of version 1") {
+  box b;
+  b.add(R"({"topic":"a"})");
+  b.add("[1]");
+  CHECK(b.poll(true) == R"({"messages":[{"topic":"a"},"[1]"],"status":200,"token":"T"})");
+}
+
+TEST_CASE("outbox: what was written is gone, and only that") {
+  box b;
+  b.add("1");
+  (void)b.poll();
+  b.add("22");
+  (void)b.poll();
+  b.add("333");
+  b.out.settled(b.from, 1, true);
+  CHECK(b.out.bytes() == 5);
+  CHECK(b.poll() == R"({"messages":["333"],"status":200,"token":"T"})");
+  b.out.settled(b.from, 7, true);  // of no response
+  CHECK(b.out.bytes() == 5);
+  b.out.settled(b.from, 3, true);
+  b.out.settled(b.from, 2, true);
+  CHECK(b.out.bytes() == 0);
+  b.add("4");  // behind an empty list
+  CHECK(b.poll() == R"({"messages":["4"],"status":200,"token":"T"})");
+}
+
+TEST_CASE("outbox: what could not be written comes before all that was sent later") {
+  box b;
+  b.add("1");
+  b.add("2");
+  (void)b.poll();
+  b.add("3");
+  b.out.settled(b.from, 1, false);
+  CHECK(b.poll() == R"({"messages":["1","2","3"],"status":200,"token":"T"})");
+  b.out.settled(b.from, 1, true);  // it is response 2 now
+  CHECK(b.out.bytes() == 3);
+  b.out.settled(b.from, 2, true);
+  CHECK(b.out.bytes() == 0);
+}
+
+TEST_CASE("outbox: what is no text is dropped alone, wherever it stands") {
+  for (std::size_t const at : {0U, 1U, 2U}) {
+    box b;
+    for (std::size_t i = 0; i < 3; ++i) b.add(i == at ? "\xff\xfe\xfd" : "t");
+    CHECK(b.out.unfit());
+    std::vector<std::size_t> dropped;
+    b.out.drop_unfit(b.from, [&](std::size_t bytes) { dropped.push_back(bytes); });
+    CHECK(dropped == std::vector<std::size_t>{3});
+    CHECK_FALSE(b.out.unfit());
+    CHECK(b.out.bytes() == 2);
+    b.add("u");
+    CHECK(b.poll() == R"({"messages":["t","t","u"],"status":200,"token":"T"})");
+  }
+  box alone;
+  alone.add("\xff");
+  alone.out.drop_unfit(alone.from, [](std::size_t) {});
+  CHECK_FALSE(alone.out.waiting());
+  CHECK(alone.out.bytes() == 0);
+}
+
+TEST_CASE("outbox: without memory nothing is added, and nothing is lost") {
+  phx::memory const nothing{.allocate = [](std::size_t) noexcept -> void* { return nullptr; }};
+  box b;
+  b.add("1");
+  CHECK_FALSE(b.add(nothing, "2"));
+  CHECK(b.poll() == R"({"messages":["1"],"status":200,"token":"T"})");
+}
