@@ -16,6 +16,7 @@ struct listener final : phx::detail::client {
   void deliver(phx::frame const&) noexcept override {}
   void take(phx::detail::mail* m) noexcept override { phx::detail::mail::free(m); }
   phx::time_point quiet(phx::time_point) noexcept override { return phx::time_point::max(); }
+  bool awaits(phx::detail::mail const&) const noexcept override { return false; }
   void flush() noexcept override {}
   void end_channels() noexcept override {}
   void close() noexcept override {}

@@ -133,11 +133,24 @@ TEST_CASE("deferred join: more than limits::held_pushes ends it, join crashed") 
 
 TEST_CASE("deferred join: more than limits::held_bytes ends it likewise") {
   phx::mount m;
-  m.bounds.held_bytes = 100;
+  m.bounds.held_bytes = 200;
   talk t("2.0.0", m);
   (void)t.join("room:a", "1", later);
   CHECK(t.tell("echo", '"' + std::string(80, 'x') + '"').empty());
   CHECK(t.tell("echo", '"' + std::string(80, 'x') + '"') == refused_with("join crashed"));
+}
+
+TEST_CASE("deferred join: limits::held_bytes are those of refs and names too") {
+  std::string const long_ref = '"' + std::string(150, 'x') + '"', long_event = std::string(90, 'x');
+  for (std::string const& text :
+       {"[\"1\"," + long_ref + R"(,"room:a","echo",{}])", R"(["1","9","room:a",")" + long_event + R"(",{}])"}) {
+    phx::mount m;
+    m.bounds.held_bytes = 250;
+    talk t("2.0.0", m);
+    (void)t.join("room:a", "1", later);
+    CHECK(t.say(text).empty());
+    CHECK(t.say(text) == refused_with("join crashed"));
+  }
 }
 
 TEST_CASE("deferred join: a leave with null or the same join_ref cancels it and is answered ok; there is nothing to close") {
@@ -264,14 +277,42 @@ TEST_CASE("deferred join: a verdict that cannot be encoded is a join that crashe
   CHECK(t.c.out() == refused_with("join crashed", "\"2\""));
 }
 
-TEST_CASE("deferred join: joining and leaving for ever leaves a bounded number of deadlines behind") {
+TEST_CASE("deferred join: who joins and leaves for ever takes the timers of nobody else") {
+  metered::reset();
+  {
+    phx::mount m;
+    m.bounds.timers = 10;
+    m.bounds.memory = metered::hook();
+    talk t("2.0.0", m);
+    (void)t.join("room:b", "2", later);
+    for (int i = 0; i < 1000; ++i) {
+      CHECK(t.join("room:a", "1", i % 2 == 0 ? later : R"({"timer":1})") == (i % 2 == 0 ? texts{} : texts{reply("\"1\"", "\"1\"")}));
+      (void)t.tell("phx_leave");
+      CHECK(metered::bytes < 64 * 1024);
+    }
+    // what waits still does
+    CHECK(t.after(5s) == texts{reply("\"2\"", "\"2\"", "error", R"({"reason":"timeout"})", "room:b")});
+  }
+  CHECK(metered::bytes == 0);
+}
+
+TEST_CASE("deferred join: a thousand of them decided in time leave no deadlines behind") {
   phx::mount m;
   m.bounds.timers = 10;
   talk t("2.0.0", m);
-  for (int i = 0; i < 10; ++i) {
-    CHECK(t.join("room:a", "1", later).empty());
-    (void)t.tell("phx_leave");
+  for (int i = 0; i < 1000; ++i) {
+    CHECK(t.join("room:a", "1", later).size() == (i == 0 ? 0u : 1u));  // the end of the one before
+    t.log.ids["room:a"].joined();
+    t.c.settle();
+    CHECK(t.c.out() == texts{reply("\"1\"", "\"1\"")});
   }
+}
+
+TEST_CASE("deferred join: deadlines that wait are bounded by limits::timers, and the next is refused overloaded") {
+  phx::mount m;
+  m.bounds.timers = 10;
+  talk t("2.0.0", m);
+  for (int i = 0; i < 10; ++i) CHECK(t.join("room:" + std::to_string(i), "1", later).empty());
   CHECK(t.join("room:a", "1", later) == refused_with("overloaded"));
   (void)t.after(5s);
   CHECK(t.join("room:a", "1", later).empty());

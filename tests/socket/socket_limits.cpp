@@ -183,6 +183,53 @@ TEST_CASE("limits::timers: beyond it send_after answers dropped; those of socket
   CHECK(n.ok == 6);
 }
 
+TEST_CASE("limits::timers: those for nobody any more give way, all others come at their time and in their order") {
+  struct setter {
+    int next = 0, came = 0;
+    static void set(void* with, phx::context& here, phx::message const& in) {
+      auto& me = *static_cast<setter*>(with);
+      int const seconds = in.payload.raw() == "1" ? 1 : 2;
+      CHECK(here.send_after(std::chrono::seconds(seconds), "tick", phx::payload::json("{\"n\":" + std::to_string(me.next++) + "}")) ==
+            phx::send_status::ok);
+    }
+  } n;
+  phx::mount const m = with([](phx::limits& l) { l.timers = 500; });
+  talk t("2.0.0", m);
+  t.log.on_event = &setter::set;
+  t.log.with = &n;
+  (void)t.join();
+  texts wanted[2];
+  for (int i = 0; i < 400; ++i) {
+    int const when = i * 7 % 3 == 0 ? 1 : 2;
+    wanted[when - 1].push_back(pushed("tick", "{\"n\":" + std::to_string(n.next) + "}"));
+    (void)t.tell("call", std::to_string(when));
+    for (int k = 0; k < 5; ++k) {
+      (void)t.join("room:b", "2", R"({"timer":1})");
+      (void)t.say(R"(["2","3","room:b","phx_leave",{}])");
+    }
+  }
+  CHECK(t.after(1s) == wanted[0]);
+  CHECK(t.after(1s) == wanted[1]);
+  CHECK(t.after(10s).empty());
+}
+
+TEST_CASE("limits::timers: one that a join has set is not taken for nobody's before the join is answered") {
+  phx::mount const m = with([](phx::limits& l) { l.timers = 10; });
+  talk t("2.0.0", m);
+  struct joined {
+    static void many(void*, phx::context& here, phx::message const&) {
+      for (int i = 0; i < 9; ++i) (void)here.send_after(1h, "never");
+    }
+  };
+  t.log.on_event = &joined::many;
+  (void)t.join("room:a");
+  (void)t.tell("call");
+  (void)t.tell("phx_leave");
+  CHECK(t.join("room:b", "1", R"({"timers":1})") == texts{reply("\"1\"", "\"1\"", "ok", "{}", "room:b")});
+  texts const ticks(3, pushed("tick", "{}", "\"1\"", "room:b"));
+  CHECK(t.after(3s) == ticks);
+}
+
 TEST_CASE("limits::small is smaller in every way, and a room still works") {
   phx::limits const small = phx::limits::small(), all{};
   CHECK(small.frame < all.frame);

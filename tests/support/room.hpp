@@ -86,6 +86,8 @@ struct room {
     if (wants("\"forever\"")) return phx::join_result::later(phx::time_point::max());
     if (wants("\"self\"")) j.send("hello", phx::payload::json(R"({"from":"join"})"));
     if (wants("\"timer\"")) j.send_after(3s, "tick");
+    if (wants("\"timers\""))
+      for (int i = 0; i < 3; ++i) j.send_after(3s, "tick");
     if (wants("\"nonsense\"")) return phx::join_result::ok(phx::payload::json("{"));
     if (wants("\"echo\"") || in.payload.is_binary()) return phx::join_result::ok(in.payload);
     return phx::join_result::ok();

@@ -50,6 +50,8 @@ class client {
   virtual void take(mail*) noexcept = 0;
   /// Nothing was heard until now? The time to ask again, or time_point::max() when it is closing.
   virtual time_point quiet(time_point now) noexcept = 0;
+  /// Would this mail, which a timer brings, still find whom it is for?
+  [[nodiscard]] virtual bool awaits(mail const&) const noexcept = 0;
   /// What the turn queued goes out.
   virtual void flush() noexcept = 0;
   /// Ends its channels: callbacks run. Then, with `close`, the transport: after that it may be destroyed.

@@ -153,7 +153,9 @@ class loop {
 
   [[nodiscard]] bool set_timer(time_point at, detail::mail* what, socket_id of) noexcept;
   void run_timers() noexcept;
+  void sweep_timers() noexcept;
   void sift_up(std::uint32_t i) noexcept;
+  void sift_down(std::uint32_t i) noexcept;
   void pop_timer() noexcept;
 
   /// After what a host published: outside of a callback nothing else ends here that would flush, or close whom it dooms.
@@ -201,6 +203,7 @@ class loop {
   detail::array<timer> timers_;  // a binary heap
   std::uint64_t timer_order_ = 0;
   std::uint32_t timed_mails_ = 0;  // of them: the others ask a socket whether it has been quiet for too long
+  std::size_t futile_ = 0;         // of them: for sockets, channels and joins that are no more; this or less
   detail::array<slot> slots_;
   std::uint32_t free_slot_ = none, live_ = 0, channels_ = 0;
   phx::traffic traffic_{};
@@ -249,6 +252,8 @@ struct loop_access {
   }
   static void later(loop& l, mail* m) noexcept { l.queue_.push(m); }
   static bool timer(loop& l, time_point at, mail* m, socket_id of) noexcept { return l.set_timer(at, m, of); }
+  /// So many timers, or fewer, that were set are for nobody any more.
+  static void futile(loop& l, std::uint32_t timers) noexcept { l.futile_ += timers; }
   static void doom(loop& l, client& c) noexcept { l.doom(c); }
   static void mark_dirty(loop& l, client& c) noexcept { l.mark_dirty(c); }
   static void look_after(loop& l, slow_client& s) noexcept { l.look_after(s); }
@@ -437,6 +442,7 @@ inline void loop::remove(detail::client& c) noexcept {
   ++s.generation;
   s.next_free = free_slot_;
   free_slot_ = c.id.slot;
+  ++futile_;  // whether it was quiet
   --live_;
   box_->live.store(live_, std::memory_order_relaxed);
 }
@@ -569,7 +575,10 @@ inline void loop::handle(detail::mail* m) noexcept {
 // ---- timers: a binary heap, first by time, then in the order they were set
 
 inline bool loop::set_timer(time_point at, detail::mail* what, socket_id of) noexcept {
-  // Deadlines of joins count as well: a client that joins and leaves again leaves one behind until its time comes.
+  // Those for nobody any more go when there are many: else a client that joins and leaves, or comes and goes, for ever would
+  // take the timers of all others. Half of them, so that what this costs was paid when they were set.
+  bool const full = what != nullptr && timed_mails_ >= bounds_.timers;
+  if (futile_ > (full ? bounds_.timers / 8 : timers_.size() < 128 ? 64 : timers_.size() / 2)) sweep_timers();
   if ((what != nullptr && timed_mails_ >= bounds_.timers) ||
       !timers_.push(bounds_.memory, {at, timer_order_, what, of.slot, of.generation}))
     return false;
@@ -577,6 +586,21 @@ inline bool loop::set_timer(time_point at, detail::mail* what, socket_id of) noe
   ++timer_order_;
   sift_up(timers_.size() - 1);
   return true;
+}
+inline void loop::sweep_timers() noexcept {
+  futile_ = 0;
+  std::uint32_t kept = 0;
+  for (timer const& t : timers_) {
+    detail::client const* const c = find({t.slot, t.generation});
+    if (c != nullptr && (t.what == nullptr || c->awaits(*t.what))) {
+      timers_[kept++] = t;
+    } else if (t.what != nullptr) {
+      --timed_mails_;
+      detail::mail::free(t.what);
+    }
+  }
+  while (timers_.size() != kept) timers_.pop();
+  for (std::uint32_t i = kept / 2; i-- != 0;) sift_down(i);
 }
 inline void loop::sift_up(std::uint32_t i) noexcept {
   while (i != 0) {
@@ -586,11 +610,7 @@ inline void loop::sift_up(std::uint32_t i) noexcept {
     i = parent;
   }
 }
-inline void loop::pop_timer() noexcept {
-  if (timers_[0].what != nullptr) --timed_mails_;
-  timers_[0] = timers_.back();
-  timers_.pop();
-  std::uint32_t i = 0;
+inline void loop::sift_down(std::uint32_t i) noexcept {
   for (;;) {
     std::uint32_t least = i;
     for (std::uint32_t const child : {2 * i + 1, 2 * i + 2})
@@ -599,6 +619,12 @@ inline void loop::pop_timer() noexcept {
     std::swap(timers_[i], timers_[least]);
     i = least;
   }
+}
+inline void loop::pop_timer() noexcept {
+  if (timers_[0].what != nullptr) --timed_mails_;
+  timers_[0] = timers_.back();
+  timers_.pop();
+  sift_down(0);
 }
 inline void loop::run_timers() noexcept {
   while (!timers_.empty() && timers_[0].at <= now_) {

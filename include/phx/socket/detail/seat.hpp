@@ -36,6 +36,7 @@ struct alignas(std::max_align_t) seat : member {
   std::size_t size = 0;
   exit_reason why = exit_reason::normal;
   std::uint32_t held = 0;
+  std::uint32_t timers = 0;  // that were set for it
   std::size_t held_bytes = 0;
   mail_queue waiting{};
   end_watch* watches = nullptr;

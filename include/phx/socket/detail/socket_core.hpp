@@ -95,6 +95,12 @@ class socket_core : public outgoing {
     doom({close_code::going_away, "idle"}, exit_reason::closed);
     return time_point::max();
   }
+  bool awaits(mail const& m) const noexcept override {
+    if (closing) return false;
+    if (in_join_ && m.number == numbers_) return true;
+    std::uint32_t const at = find(m.number);
+    return at != none && (m.kind != mail_kind::deadline || seats_[at].who->state == channel_state::joining);
+  }
   void doom(close_frame how, exit_reason why) noexcept override {
     if (closing) return;
     closing = true;
@@ -238,12 +244,14 @@ class socket_core : public outgoing {
       return static_answer(m.join_ref, m, R"({"reason":"overloaded"})", answer::refused_join);
     }
     dispatch_table::verdict said;
+    in_join_ = true;
     bool const ran = guarded(
         [&] {
           joining j(*this, *s);
           said = ops_->join(dispatcher_, session_, s->channel(), j, m);
         },
         [&](char const* what) { tell({.what = noted::join_crashed, .topic = m.topic, .ref = m.ref, .text = what}); });
+    in_join_ = false;
     if (!ran || said.what == dispatch_table::verdict::crashed) {
       if (ran) tell({.what = noted::join_crashed, .topic = m.topic, .ref = m.ref, .text = said.why});
       give_back(s);
@@ -270,6 +278,7 @@ class socket_core : public outgoing {
       bell->slot = id.slot;
       bell->generation = id.generation;
       bell->number = s->number;
+      ++s->timers;
       if (loop_access::timer(*loop_, said.deadline < last ? said.deadline : last, bell, id)) return;
       mail::free(bell);
     }
@@ -311,7 +320,8 @@ class socket_core : public outgoing {
 
   void hold(message const& m, std::uint32_t at) noexcept {
     seat& s = *seats_[at].who;
-    std::size_t const bytes = m.payload.raw().size() + m.event.size();
+    std::size_t const bytes = m.payload.raw().size() + m.join_ref.json.size() + m.ref.json.size() + m.topic.size() +
+                              m.event.size() + m.topic_name.json.size() + m.event_name.json.size();
     mail* const kept =
         s.held >= bounds_->held_pushes || s.held_bytes + bytes > bounds_->held_bytes
             ? nullptr
@@ -435,6 +445,8 @@ class socket_core : public outgoing {
     mail_queue held;
     held.swap(s.waiting);
     if (yes) {
+      --s.timers;
+      loop_access::futile(*loop_, 1);  // its deadline
       granted(s, response, nullptr);
     } else {
       errc const fault = join_answer(s, status::error, response, answer::refused_join);
@@ -580,6 +592,7 @@ class socket_core : public outgoing {
       s->watches = w->next;
       w->ended(w, s->why);
     }
+    loop_access::futile(l, s->timers);
     loop_access::topics(l).unuse(s->on);
     if (s->handed_over) s->ops->destroy(s->channel());
     std::size_t const size = s->size;
@@ -630,6 +643,7 @@ class socket_core : public outgoing {
   std::uint32_t numbers_ = 0;
   close_code code_ = close_code::internal;
   std::uint8_t reason_size_ = 0;
+  bool in_join_ = false;  // the channel with the last number is not among the seats yet
 };
 // The budget: a million idle clients are as many of these. What only some have is behind a pointer.
 static_assert(sizeof(void*) != 8 || sizeof(socket_core) <= 200, "each client pays for what you add here");
@@ -680,17 +694,19 @@ struct watch_access {
   }
 };
 /// A message of a channel to itself, now or after a while.
-inline send_status self_send(loop& here, socket_id socket, std::uint32_t number, duration delay, std::string_view event,
+inline send_status self_send(loop& here, socket_id socket, seat& s, duration delay, std::string_view event,
                              payload const& what) noexcept {
   mail* const m = mail::make(loop_access::from(here), mail_kind::info, event);
   if (m == nullptr) return send_status::dropped;
   m->slot = socket.slot;
   m->generation = socket.generation;
-  m->number = number;
+  m->number = s.number;
   if (!mail::carries(m, what, loop_access::from(here))) return send_status::dropped;
   if (delay <= duration::zero()) {
     loop_access::later(here, m);
-  } else if (!loop_access::timer(here, here.now() + delay, m, socket)) {
+  } else if (loop_access::timer(here, here.now() + delay, m, socket)) {
+    ++s.timers;
+  } else {
     mail::free(m);
     return send_status::dropped;
   }
@@ -702,7 +718,7 @@ inline send_status joining::send(std::string_view event, payload const& what) no
   return send_after(duration::zero(), event, what);
 }
 inline send_status joining::send_after(duration delay, std::string_view event, payload const& what) noexcept {
-  return detail::self_send(here(), who_.id, channel_.number, delay, event, what);
+  return detail::self_send(here(), who_.id, channel_, delay, event, what);
 }
 
 inline std::string_view context::topic() const noexcept { return channel_.on->text(); }
@@ -730,7 +746,7 @@ inline send_status context::send(std::string_view event, payload const& what) no
   return send_after(duration::zero(), event, what);
 }
 inline send_status context::send_after(duration delay, std::string_view event, payload const& what) noexcept {
-  return detail::self_send(loop_, socket(), channel_.number, delay, event, what);
+  return detail::self_send(loop_, socket(), channel_, delay, event, what);
 }
 inline reply_to context::reply() const noexcept {
   reply_to r;
