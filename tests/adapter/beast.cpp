@@ -230,6 +230,25 @@ TEST_CASE("beast: a body in chunks is bounded too, and what comes behind it is n
   CHECK(asks("0\r\nx-forwarded-for: me\r\n\r\n", "/header?x-forwarded-for") == "200 none");
 }
 
+TEST_CASE("beast: a body that another server might see end elsewhere is refused, and nothing behind it is a request") {
+  running r;
+  std::string const next = request("GET", "/peer");
+  for (std::string const framing :
+       {"transfer-encoding: xchunked\r\n", "transfer-encoding: identity\r\n", "transfer-encoding: chunked, identity\r\n",
+        "transfer-encoding: gzip, chunked\r\n", "transfer-encoding: identity\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: xchunked\r\ncontent-length: 3\r\n", "transfer-encoding:\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 3\r\n", "content-length: 3\r\ntransfer-encoding: chunked\r\n",
+        "content-length: 3\r\ncontent-length: 4\r\n", "content-length: +3\r\n", "host: other\r\n"}) {
+    CAPTURE(framing);
+    raw_client c = r.client();
+    CHECK(c.send(request("POST", "/body", framing, "0\r\n\r\n") + next));
+    CHECK(c.read_all() == "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+  }
+  raw_client c = r.client();
+  CHECK(c.send("POST /body HTTP/1.0\r\ntransfer-encoding: chunked\r\nconnection: keep-alive\r\n\r\n0\r\n\r\n" + next));
+  CHECK(c.read_head() == 400);
+}
+
 TEST_CASE("beast: a request that does not come to an end has a deadline, and so has none at all") {
   phx::beast::options o = quick();
   o.handshake = 100ms;
@@ -643,6 +662,26 @@ TEST_CASE("beast: a connection is one knock, however many requests come by it") 
     CHECK(c.read_body() == "127.0.0.1");
   }
   CHECK(c.open() == 101);
+}
+
+TEST_CASE("beast: one connection does not ask a mount more often than its address may knock") {
+  phx::beast::options o = quick();
+  o.throttle.each = {.burst = 4, .every = 1h};
+  running r(o, 1, polled());
+  raw_client c = r.client(), late = r.client();
+  for (int i = 0; i < 3; ++i) {
+    CHECK(c.open("/socket/websocket?vsn=9.0.0") == 403);  // the first is that of the connection
+    CHECK(c.read_body().empty());
+  }
+  CHECK(knocks(c) == "429 later");
+  for (int i = 0; i < 3; ++i) {
+    CHECK(late.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
+    CHECK(late.read_head() == (i == 0 ? 200u : 429u));
+    (void)late.read_body();
+  }
+  CHECK(late.head().find("retry-after: ") != std::string::npos);
+  CHECK(c.send(request("GET", "/peer")));  // what is no mount's is none of its business
+  CHECK(c.read_head() == 200);
 }
 
 TEST_CASE("beast: all addresses together have a rate too: 503, whatever loop they come to") {

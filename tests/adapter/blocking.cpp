@@ -520,6 +520,23 @@ TEST_CASE("blocking: who connects too often is told so before anything is asked,
   CHECK(r.seen.has("connect_refused too_often 127.0.0.1"));
 }
 
+TEST_CASE("blocking: one connection opens no more sessions than its address may knock") {
+  auto o = quick();
+  o.mount.longpoll = true;
+  o.throttle.each = {.burst = 3, .every = 1h};
+  running r(o);
+  raw_client c = r.client();
+  poller p;
+  for (int i = 0; i < 3; ++i) p.open(c);  // the first is that of the connection
+  p.join(c);
+  CHECK(c.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
+  CHECK(c.read_head() == 429);
+  CHECK(c.head().find("retry-after: ") != std::string::npos);
+  CHECK(c.head().find("access-control-allow-origin: *\r\n") != std::string::npos);
+  (void)c.read_body();
+  CHECK(p.post(c, R"(["1","2","room:a","echo",{}])") == R"({"status":200})");  // the sessions live on
+}
+
 TEST_CASE("blocking: when too many come together, the next is told 503, and many who are told so are soon forgotten") {
   auto o = quick();
   o.throttle.all = {.burst = 1, .every = 1h};

@@ -193,6 +193,56 @@ TEST_CASE("longpoll: what is refused is 403 in the body; a query that cannot be 
   CHECK(p.here[0].sockets() == 0);
 }
 
+TEST_CASE("longpoll: what HEAD is answered has no body") {
+  polls p;
+  for (std::string_view const query : {"vsn=2.0.0", "vsn=%zz"}) {
+    got const g = p.now({.method = "HEAD", .headers = {{"origin", "https://evil.example"}}, .query = query});
+    CHECK(g.status == (query == "vsn=2.0.0" ? 200 : 400));
+    CHECK(g.refused == (query == "vsn=2.0.0" ? phx::refusal::origin : phx::refusal::params));
+    CHECK(g.body.empty());
+  }
+  CHECK(p.now({.method = "HEAD"}).status == 400);
+}
+
+namespace {
+/// A connection whose host counts the sessions it opens.
+struct counted_tab : tab {
+  phx::longpoll::exchange asks{*this};
+  int left = 1;
+  std::optional<phx::refused_request> may_open(phx::time_point) {
+    if (left-- > 0) return std::nullopt;
+    phx::refused_request no = phx::refuse(phx::refusal::too_often, "me");
+    no.answer.headers.emplace_back("retry-after", "7");
+    return no;
+  }
+};
+static_assert(phx::longpoll::guards_sessions<counted_tab>);
+static_assert(!phx::longpoll::guards_sessions<tab>);
+}  // namespace
+
+TEST_CASE("longpoll: a host has a say before each new session, and only then") {
+  polls p;
+  counted_tab t;
+  auto const get = [&](std::string const& query) {
+    p.services[0]->serve(t.asks, phx::request::of("GET", "/socket/longpoll?" + query, {}), {}, p.here.now());
+    p.here.settle();
+    return t.last;
+  };
+  std::string const token = get("vsn=2.0.0").token();
+  CHECK(token.size() == 43);
+  for (int i = 0; i < 3; ++i) {
+    (void)p.post(token, R"([null,"1","phoenix","heartbeat",{}])");
+    CHECK(get("vsn=2.0.0&token=" + token).says(200));
+  }
+  CHECK(t.left == 0);
+  got const g = get("vsn=2.0.0");
+  CHECK(g.status == 429);
+  CHECK(g.headers.at("retry-after") == "7");
+  CHECK(g.refused == phx::refusal::too_often);
+  CHECK(p.sessions.size() == 1);
+  CHECK(p.services[0]->size() == 1);
+}
+
 TEST_CASE("longpoll: the origin is checked at every request") {
   polls p;
   std::string const token = p.joined();

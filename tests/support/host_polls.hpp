@@ -253,6 +253,15 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     CHECK(r.endpoint().broadcast("room:a", "news", phx::payload{}) == phx::errc::none);
     CHECK(p.poll(c) == p.with(news));  // and nothing of all that has reached it
   }
+  SUBCASE("an answer to HEAD is its head, so that what follows is the next answer") {
+    auto r = host();
+    raw_client c = r.client();
+    CHECK(c.send(request("HEAD", "/socket/longpoll?vsn=2.0.0", "origin: https://evil.example\r\n") +
+                 request("HEAD", "/socket/longpoll?vsn=2.0.0") + request("GET", "/socket/longpoll?vsn=9.0.0")));
+    CHECK(c.read_head() == 200);
+    CHECK(c.read_head() == 400);
+    CHECK(poller::answer(c) == R"({"status":403})");
+  }
   SUBCASE("a graceful end answers those who poll, ends their sessions, and comes to its end") {
     // Whether a poll has come in nobody can see from outside; one that has not finds no session any more.
     bool told = false;

@@ -36,7 +36,8 @@ struct options {
   phx::limits limits{};                           ///< the loop's
   std::size_t max_connections = 1000;             ///< beyond: 503. One that long-polls takes three descriptors
   /// Who may connect how often, by the peer's address (behind a proxy that is the proxy's business); beyond: 429, 503, with
-  /// Retry-After. And how long those wait for their answer whom the mount refuses. A `seed` of 0 is replaced by chance.
+  /// Retry-After. A connection counts, and each long-poll session it opens after its first. And how long those wait for their
+  /// answer whom the mount refuses. A `seed` of 0 is replaced by chance.
   throttle_options throttle{};
   /// From accept, or from the answer before, to the last byte of a request; beyond: 408. As much for a poll's answer to go.
   duration handshake = std::chrono::seconds(10);
@@ -179,16 +180,25 @@ static_assert(Transport<transport>);
 
 /// The connection's thread waits for its client to hang up, too; so it waits in poll(), and this rings a bell there.
 struct poll_answer {
+  throttle& door;
+  std::string_view address;
   longpoll::exchange asked{*this};
   std::optional<longpoll::response> said{};  // guarded by the loop's mutex, as all that phx calls
   detail::self_pipe bell{};
+  bool knocked = true;  // to be accepted, for the first session
 
+  poll_answer(throttle& at, std::string_view whose) noexcept : door(at), address(whose) {}
+  /// Sessions of one connection are to be no more than connections, which are counted.
+  std::optional<refused_request> may_open(time_point now) {
+    if (std::exchange(knocked, false)) return std::nullopt;
+    return door.knock(address, now);
+  }
   void respond(longpoll::response r) noexcept {
     said.emplace(std::move(r));
     bell.write();
   }
 };
-static_assert(longpoll::takes_responses<poll_answer>);
+static_assert(longpoll::takes_responses<poll_answer> && longpoll::guards_sessions<poll_answer>);
 
 // ---- A Waker: how any thread gets the one in run() out of poll()
 
@@ -372,7 +382,7 @@ class server {
       std::string body;
       what = http.body(polling_->most_body(), deadline, body);
       if (what == came::ended) return std::nullopt;
-      if (!polls) polls.emplace();
+      if (!polls) polls.emplace(door_, c.from.host);
       bool const no_bell = polls->bell.readable() < 0;  // out of descriptors
       if (what == came::refused || no_bell)             // for pages of any origin to see (protocol 10.2)
         return say_no(c, http, {no_bell ? std::uint16_t{503} : http.status(), {{"access-control-allow-origin", "*"}}, {}});

@@ -120,6 +120,13 @@ concept takes_responses = requires(H& h, response r) {
   noexcept;
 };
 
+/// Optional: asked before a new session is opened, inside the loop, before its dispatcher is. A connection that stays open can
+/// ask for one after the other, and whoever counts connections (throttle) counts those as one. It may throw: 503.
+template <class H>
+concept guards_sessions = requires(H& h, time_point now) {
+  { h.may_open(now) } -> std::same_as<std::optional<refused_request>>;
+};
+
 /// A request under way. An HTTP connection has one as a member and uses it again and again, for one request at a time.
 /// Neither copied nor moved; it belongs to one loop; destroying it cancels.
 class exchange {
@@ -127,7 +134,10 @@ class exchange {
   /// @param host is kept: `host.respond(response)` takes what is to be written.
   template <takes_responses H>
   explicit exchange(H& host) noexcept
-      : host_(&host), respond_([](void* to, response&& r) noexcept { static_cast<H*>(to)->respond(std::move(r)); }) {}
+      : host_(&host), respond_([](void* to, response&& r) noexcept { static_cast<H*>(to)->respond(std::move(r)); }) {
+    if constexpr (guards_sessions<H>)
+      may_open_ = [](void* of, time_point now) { return static_cast<H*>(of)->may_open(now); };
+  }
   exchange(exchange const&) = delete;
   exchange& operator=(exchange const&) = delete;
   ~exchange() { cancel(); }
@@ -143,6 +153,7 @@ class exchange {
 
   void* host_;
   void (*respond_)(void*, response&&) noexcept;
+  std::optional<refused_request> (*may_open_)(void*, time_point) = nullptr;
   service* at_ = nullptr;
   exchange* previous_ = nullptr;  // among those that wait, by deadline
   exchange* next_ = nullptr;

@@ -14,6 +14,7 @@
 //     struct connection {                                                      // one HTTP connection
 //       phx::longpoll::exchange asked{*this};
 //       void respond(phx::longpoll::response r) noexcept { write(std::move(r)); }      // r.failed(), should the write fail
+//       std::optional<phx::refused_request> may_open(phx::time_point now);             // if you like: of each new session
 //     };
 //
 //     // a request has come, with its body
@@ -210,7 +211,7 @@ class service : private phx::detail::lodger {
   };
 
   // ---- a request
-  void refuse(exchange& x, refused_request&& no) noexcept;
+  void refuse(exchange& x, refused_request&& no, bool without_body = false) noexcept;
   [[nodiscard]] bool old_style(std::string_view path) const noexcept;
   void create(exchange& x, phx::request const& from, time_point now) noexcept;
   void poll(exchange& x, detail::address where) noexcept;
@@ -437,7 +438,7 @@ inline void service::serve(exchange& x, phx::request const& from, std::string_vi
       },
       [](char const*) noexcept {});
   if (!judged) return finish(x, plain(503));
-  if (no) return refuse(x, std::move(*no));
+  if (no) return refuse(x, std::move(*no), from.method == "HEAD");
   if (preflight) return finish(x, std::move(*preflight));
   if (get && has_key) return poll(x, where);
   if (get) return create(x, from, now);
@@ -448,7 +449,8 @@ inline void service::serve(exchange& x, phx::request const& from, std::string_vi
   post(x, where, body, from.header("content-type") == std::optional<std::string_view>("application/x-ndjson"));
 }
 
-inline void service::refuse(exchange& x, refused_request&& no) noexcept {
+/// @param without_body bytes behind the head of an answer to HEAD would be taken for the next answer.
+inline void service::refuse(exchange& x, refused_request&& no, bool without_body) noexcept {
   note(loop_, no);
   response r = plain(no.answer.status);
   switch (no.why) {
@@ -459,6 +461,10 @@ inline void service::refuse(exchange& x, refused_request&& no) noexcept {
     default:
       r.extra_ = std::move(no.answer.headers);
       r.text_ = std::move(no.answer.body);
+  }
+  if (without_body) {
+    r.fixed_ = {};
+    r.text_.clear();
   }
   r.refused_ = no.why;
   finish(x, std::move(r));
@@ -473,7 +479,14 @@ inline void service::create(exchange& x, phx::request const& from, time_point no
   }
   if (!all_.enter()) return finish(x, plain(503));
   opened said_so{static_cast<detail::session*>(nullptr)};
-  bool const ran = detail::guarded([&] { said_so = open(from, now); }, [](char const*) noexcept {});
+  bool const ran = detail::guarded(
+      [&] {
+        std::optional<refused_request> no;
+        if (x.may_open_ != nullptr) no = x.may_open_(x.host_, now);
+        if (no) said_so = std::move(*no);
+        else said_so = open(from, now);
+      },
+      [](char const*) noexcept {});
   if (auto* const no = std::get_if<refused_request>(&said_so)) {
     all_.leave();
     return refuse(x, std::move(*no));

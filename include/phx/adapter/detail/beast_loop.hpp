@@ -48,9 +48,10 @@ struct options {
   /// Bytes the kernel is to hold for one client (it takes twice as many); 0: as it likes, which is some megabytes for one that
   /// stops reading.
   std::uint32_t send_buffer = 0;
-  /// Who may knock how often: asked when a connection is accepted, before it is read from; the answer is 429 or 503, with
-  /// Retry-After. And how long those wait for their answer whom a mount refuses. What counts is the TCP peer's address: behind
-  /// a proxy that is the proxy's, and this its business. A `seed` of 0 is replaced by chance.
+  /// Who may knock how often: asked when a connection is accepted, before it is read from, and for each socket or long-poll
+  /// session that it asks a mount for after the first; the answer is 429 or 503, with Retry-After. And how long those wait for
+  /// their answer whom a mount refuses. What counts is the TCP peer's address: behind a proxy that is the proxy's, and this its
+  /// business. A `seed` of 0 is replaced by chance.
   throttle_options throttle{};
 };
 
@@ -533,6 +534,13 @@ class core : public std::enable_shared_from_this<core> {
     std::lock_guard const one(throttling_);
     throttle_.release();
   }
+  /// @par Errors: std::bad_alloc.
+  [[nodiscard]] std::optional<refused_request> knock(std::string_view address) {
+    if (!throttles()) return std::nullopt;
+    std::lock_guard const one(throttling_);
+    return throttle_.knock(address, clock_now());
+  }
+  [[nodiscard]] bool throttles() const noexcept { return how.throttle.each.burst != 0 || how.throttle.all.burst != 0; }
 
   options const how;
   phx::endpoint everywhere;
@@ -567,11 +575,8 @@ class core : public std::enable_shared_from_this<core> {
   void accepted(error_code ec, lane& at, tcp_socket&& s) noexcept;  // beast_visitor.hpp
   /// @par Errors: std::bad_alloc.
   [[nodiscard]] std::optional<refused_request> knock(tcp_socket const& s) {
-    if (how.throttle.each.burst == 0 && how.throttle.all.burst == 0) return std::nullopt;
     error_code ignored;
-    std::string const address = s.remote_endpoint(ignored).address().to_string();
-    std::lock_guard const one(throttling_);
-    return throttle_.knock(address, clock_now());
+    return throttles() ? knock(s.remote_endpoint(ignored).address().to_string()) : std::nullopt;
   }
   /// Out of descriptors or memory: the backlog keeps those who come meanwhile.
   void rest() noexcept {

@@ -116,6 +116,12 @@ class visitor final : public guest {
     or_hang_up([&] { write(answer); });
   }
 
+  /// What this connection asks mounts for is to be no more than connections, which are counted: it knocked to be accepted, and
+  /// does so again for each socket or session after the first. @par Errors: std::bad_alloc.
+  [[nodiscard]] std::optional<refused_request> may_open(time_point) {
+    if (std::exchange(knocked_, false)) return std::nullopt;
+    return all().knock(address_);
+  }
   /// What a poll or a POST is answered, during serve() or later, in the middle of what the loop does.
   void respond(longpoll::response said) noexcept {
     going_.emplace(std::move(said));
@@ -252,6 +258,7 @@ class visitor final : public guest {
          .ssl_cert = certificate_.empty() ? std::nullopt : std::optional<std::string_view>(certificate_)},
         stream_.secure() ? "https" : "http");
     at_ = all().find(asked_.path);
+    if (!whole()) return 400;
     bool const polls = at_.first != nullptr && at_.second == transport_kind::longpoll;
     std::uint64_t const most = polls ? at_.first->polls.body : all().how.body_bytes;
     if (auto const length = parser_->content_length(); length && *length > most) return 413;
@@ -266,6 +273,18 @@ class visitor final : public guest {
       if (stream_.write(go_on, ec) != go_on.size()) return 417;
     }
     return 0;
+  }
+
+  /// Beast takes a body for none whose coding it does not know, and reads it as the next request; another server may know it.
+  [[nodiscard]] bool whole() const noexcept {
+    using phx::detail::same_but_for_case;
+    std::size_t hosts = 0;
+    for (header const& h : headers_) {
+      if (same_but_for_case(h.name, "transfer-encoding") && (!same_but_for_case(h.value, "chunked") || parser_->get().version() < 11))
+        return false;
+      hosts += same_but_for_case(h.name, "host") ? 1u : 0u;
+    }
+    return hosts < 2;
   }
 
   // ---- and is answered
@@ -315,6 +334,8 @@ class visitor final : public guest {
     std::optional<refused_request> no;
     if (all().draining.load()) {
       no = phx::refuse(refusal::draining);
+    } else if ((no = may_open(clock_now()))) {
+      // not asked
     } else {
       auto judged = at.judge(asked);
       if (auto* const said = std::get_if<refused_request>(&judged)) no = std::move(*said);
@@ -464,6 +485,7 @@ class visitor final : public guest {
   bool stays_ = false;
   bool head_only_ = false;
   bool reading_ = false;
+  bool knocked_ = true;
   op_room read_room_{}, write_room_{};
 };
 
