@@ -306,6 +306,61 @@ TEST_CASE("beast: pings are answered with what they carry, in their order among 
   CHECK(m.data == std::string(125, 'x'));
 }
 
+TEST_CASE("beast: a thousand pings in one piece are all answered to who reads") {
+  running r;
+  raw_client c = r.client();
+  REQUIRE(c.open() == 101);
+  std::string pings;
+  for (int i = 0; i < 1000; ++i) pings += raw_client::frame(0x89, std::to_string(i));
+  CHECK(c.send(pings));
+  for (int i = 0; i < 1000; ++i) REQUIRE(c.read().data == std::to_string(i));
+}
+
+TEST_CASE("beast: who sends pings and does not read takes little memory, is heard, and is answered the last of them") {
+  static std::atomic<std::ptrdiff_t> bytes{0};
+  phx::beast::options o = quick();
+  o.send_buffer = 4096;
+  o.high_water = 64'000'000;
+  o.limits.memory = {[](std::size_t n) noexcept {
+                       bytes += static_cast<std::ptrdiff_t>(n);
+                       return std::malloc(n);
+                     },
+                     [](void* p, std::size_t n) noexcept {
+                       bytes -= static_cast<std::ptrdiff_t>(n);
+                       std::free(p);
+                     }};
+  running r(o);
+  raw_client c = r.joined("room:a", 4096);
+  auto const heard = [&](std::uint64_t messages) {
+    for (int i = 0; i < 6000; ++i, std::this_thread::sleep_for(10ms)) {
+      std::promise<std::uint64_t> now;
+      r.server.in_loops([&](phx::loop& l) { now.set_value(l.traffic().messages_in); });
+      if (now.get_future().get() == messages) return true;
+    }
+    return false;
+  };
+  CHECK(c.text(R"(["1","2","room:a","flood",{"less":1}])"));  // 8 MB: what comes behind them has to wait
+  REQUIRE(heard(2));
+  std::ptrdiff_t const before = bytes;
+  int const pings = 100'000;
+  std::string all;
+  for (int i = 0; i < pings; ++i) all += raw_client::frame(0x89, std::to_string(i));
+  CHECK(c.send(all + raw_client::frame(0x81, R"([null,"3","phoenix","heartbeat",{}])")));
+  REQUIRE(heard(3));
+  CHECK(bytes - before < 1'000'000);
+  int floods = 0, pongs = 0;
+  for (std::string last; last != std::to_string(pings - 1);) {
+    raw_client::message const m = c.read(30s);
+    REQUIRE(m.first != 0);
+    floods += m.data.size() > 65536 ? 1 : 0;
+    if (m.first != 0x8a) continue;
+    ++pongs;
+    last = m.data;
+  }
+  CHECK(floods == 120);
+  CHECK(pongs < 100);
+}
+
 TEST_CASE("beast: a message in fragments, a ping between them, is one message") {
   running r;
   raw_client c = r.joined();

@@ -158,22 +158,32 @@ class connection : public guest {
   void drop_queue() noexcept {
     while (!first_.empty()) pop();
     waiting_ = 0;
+    last_pong_ = frame();
   }
-  bool queue_control(opcode op, std::string_view data) noexcept {
+  [[nodiscard]] frame control(opcode op, std::string_view data) noexcept {
     frame_builder out(here().pool);
     out.start(op, data.size());
     out.append(data);
-    frame const f = out.finish();
-    return !f.empty() && queue(f);
+    return out.finish();
   }
-  /// Goes out with what the turn says.
+  /// Goes out with what the turn says. Two bytes on the wire are three hundred in memory, so that few wait: who sends pings
+  /// and does not read is then answered the last of them, which is all that is due (RFC 6455, 5.5.3).
   void pong(std::string_view data) noexcept {
     if (state_ != state::open || failed_) return;
-    (void)queue_control(opcode::pong, data);
+    if (pongs_ == most_pongs && !blocked_) write();
+    frame f = control(opcode::pong, data);
+    if (f.empty() || failed_) return;
+    if (pongs_ == most_pongs) last_pong_ = std::move(f);
+    else if (queue(f)) ++pongs_;
   }
 
   /// Hands the kernel what it takes. One send for a turn: small frames are put together, which is cheaper than to name them.
   void write() noexcept {
+    do write_queue();
+    while (!blocked_ && !failed_ && state_ == state::open && !last_pong_.empty() && queue(std::exchange(last_pong_, {})));
+    if (state_ == state::leaving && !blocked_) finish();
+  }
+  void write_queue() noexcept {
     while (waiting_ != 0 && !failed_) {
       std::string_view next = first_.websocket().substr(written_);
       if (rest_ != nullptr && next.size() < lane::room / 2) next = together(next);
@@ -187,7 +197,7 @@ class connection : public guest {
         return;
       }
     }
-    if (state_ == state::leaving) finish();
+    pongs_ = 0;
   }
   [[nodiscard]] std::string_view together(std::string_view next) noexcept {
     char* const to = here().out.get();
@@ -239,7 +249,7 @@ class connection : public guest {
     char body[125] = {static_cast<char>(code >> 8), static_cast<char>(code & 0xff)};
     std::size_t const n = std::min(reason.size(), sizeof body - 2);
     if (n != 0) std::memcpy(body + 2, reason.data(), n);
-    (void)queue_control(static_cast<opcode>(8), {body, n + 2});
+    if (frame const f = control(static_cast<opcode>(8), {body, n + 2}); !f.empty()) (void)queue(f);
     state_ = state::leaving;
     here().part(*this);
     // What the client still sends is read and dropped until it hangs up: with bytes unread the kernel would reset the
@@ -250,7 +260,9 @@ class connection : public guest {
   void finish() noexcept { stream_.finish(); }
 
   phx::detail::frame_reader frames_;
+  static constexpr std::uint8_t most_pongs = 64;  // in the queue; then one more
   frame first_{};
+  frame last_pong_{};
   lane::place* rest_ = nullptr;
   lane::place* last_ = nullptr;
   std::size_t written_ = 0;  // of first_
@@ -259,6 +271,7 @@ class connection : public guest {
   bool blocked_ = false;  // the kernel is full: a wait is under way
   bool paused_ = false;   // not read from until half of what waits is gone
   bool failed_ = false;
+  std::uint8_t pongs_ = 0;  // in the queue
   op_room read_room_{}, write_room_{};
 };
 
