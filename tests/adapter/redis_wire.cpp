@@ -295,6 +295,38 @@ TEST_CASE("etf: JSON comes back as it went") {
   }
 }
 
+TEST_CASE("etf: integers of every size come back as they went, and are the bytes they stand for") {
+  // 2^k, doubled by hand, beside its bytes: a one and zeros.
+  std::string two = "1";
+  for (unsigned k = 0; k < 1020; ++k) {
+    for (std::string const sign : {"", "-"}) {
+      std::string out;
+      REQUIRE(etf::writer(out).json(sign + two, {}));
+      CHECK(json_of(out) == sign + two);
+      if (k < 64) continue;
+      CHECK(out.size() == 3 + k / 8 + 1);
+      CHECK(static_cast<unsigned char>(out.back()) == 1u << k % 8);
+      CHECK(out.find_first_not_of('\0', 3) == out.size() - 1);
+    }
+    int carry = 0;
+    for (std::size_t i = two.size(); i-- != 0;) {
+      int const d = (two[i] - '0') * 2 + carry;
+      two[i] = static_cast<char>('0' + d % 10);
+      carry = d / 10;
+    }
+    if (carry != 0) two.insert(two.begin(), '1');
+  }
+  for (std::size_t digits = 19; digits <= 308; ++digits)
+    for (std::string const& text : {std::string(digits, '9'), "1" + std::string(digits - 1, '0'), "1" + std::string(digits - 1, '7')}) {
+      std::string out;
+      REQUIRE(etf::writer(out).json(text, {}));
+      CHECK(json_of(out) == text);
+    }
+  CHECK(json_of(bytes("6e 05 00 0000000000")) == "0");
+  CHECK(json_of(bytes("6e 05 00 ff00000000")) == "255");
+  CHECK(json_of(bytes("6e 00 01")) == "0");
+}
+
 TEST_CASE("redis wire: our own form carries the payload verbatim and takes nothing that is not exact") {
   std::string out;
   REQUIRE(redis_wire::write(out, false, "a", spoken("room:1", "e", R"( {"n":1.0e5, "b":12345678901234567890} )")));

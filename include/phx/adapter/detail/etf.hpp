@@ -213,16 +213,23 @@ class writer {
   }
   [[nodiscard]] bool big(bool negative, std::string_view digits, bounds const& most) {
     if (digits.size() > most.integer_bytes * 5 / 2) return false;  // a byte holds 2.4 digits
-    std::string bytes;  // little-endian
-    for (char const c : digits) {
-      unsigned carry = static_cast<unsigned>(c - '0');
-      for (char& b : bytes) {
-        carry += static_cast<unsigned char>(b) * 10u;
-        b = static_cast<char>(static_cast<unsigned char>(carry));
-        carry >>= 8;
+    // Nine digits and four bytes at a time: one of each would keep a loop busy for a second with the numbers of one message.
+    std::vector<std::uint32_t> limbs;  // little-endian
+    while (!digits.empty()) {
+      std::uint64_t carry = 0, shift = 1;
+      for (char const c : digits.substr(0, 9)) carry = carry * 10 + static_cast<unsigned>(c - '0'), shift *= 10;
+      digits.remove_prefix(std::min<std::size_t>(digits.size(), 9));
+      for (std::uint32_t& l : limbs) {
+        carry += l * shift;
+        l = static_cast<std::uint32_t>(carry);
+        carry >>= 32;
       }
-      if (carry != 0) bytes.push_back(static_cast<char>(static_cast<unsigned char>(carry)));
+      if (carry != 0) limbs.push_back(static_cast<std::uint32_t>(carry));
     }
+    std::string bytes;
+    for (std::uint32_t const l : limbs)
+      for (unsigned shift = 0; shift != 32; shift += 8) bytes.push_back(static_cast<char>(static_cast<unsigned char>(l >> shift)));
+    while (!bytes.empty() && bytes.back() == '\0') bytes.pop_back();
     if (bytes.size() > most.integer_bytes) return false;
     if (bytes.size() < 256) {
       byte(small_big), byte(static_cast<std::uint8_t>(bytes.size()));
@@ -379,19 +386,22 @@ class reader {
     std::size_t const width = peek() == small_big ? 1 : 4;
     std::string_view sign, bytes;
     if (!take(1) || !number(n, width) || !cut(1, sign) || n > most_.integer_bytes || !cut(n, bytes)) return false;
+    std::vector<std::uint32_t> limbs((bytes.size() + 3) / 4);
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+      limbs[i / 4] |= static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])) << (8 * (i % 4));
     std::string digits;  // the last first
-    std::string left(bytes);
-    while (!left.empty() && left.back() == '\0') left.pop_back();
-    while (!left.empty()) {
-      unsigned carry = 0;
-      for (std::size_t i = left.size(); i-- != 0;) {
-        carry = carry << 8 | static_cast<unsigned char>(left[i]);
-        left[i] = static_cast<char>(static_cast<unsigned char>(carry / 10));
-        carry %= 10;
+    for (;;) {
+      while (!limbs.empty() && limbs.back() == 0) limbs.pop_back();
+      if (limbs.empty()) break;
+      std::uint64_t rest = 0;
+      for (std::size_t i = limbs.size(); i-- != 0;) {
+        rest = rest << 32 | limbs[i];
+        limbs[i] = static_cast<std::uint32_t>(rest / 1'000'000'000);
+        rest %= 1'000'000'000;
       }
-      digits.push_back(static_cast<char>('0' + static_cast<char>(carry)));
-      while (!left.empty() && left.back() == '\0') left.pop_back();
+      for (int i = 0; i < 9; ++i, rest /= 10) digits.push_back(static_cast<char>('0' + rest % 10));
     }
+    while (!digits.empty() && digits.back() == '0') digits.pop_back();
     if (digits.empty()) return out.push_back('0'), true;
     if (sign[0] != '\0') out.push_back('-');
     out.append(digits.rbegin(), digits.rend());
