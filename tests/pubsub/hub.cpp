@@ -161,3 +161,23 @@ TEST_CASE("hub: whichever allocation fails, nothing is half done") {
   }
   metered::reset();
 }
+
+TEST_CASE("hub: topics that fall into one place do so by its seed, not by where it lies") {
+  constexpr std::uint64_t places = 4096;
+  alignas(hub) unsigned char here[sizeof(hub)];
+  std::vector<std::string> crowd;
+  {
+    hub const* const h = new (here) hub(phx::memory{}, 1);
+    for (int i = 0; crowd.size() < 100; ++i)
+      if (std::string name = "room:" + std::to_string(i); h->hash(name) % places == 0) crowd.push_back(std::move(name));
+    h->~hub();
+  }
+  hub const* const same = new (here) hub(phx::memory{}, 1);
+  for (std::string const& name : crowd) CHECK(same->hash(name) % places == 0);
+  same->~hub();
+  hub const* const other = new (here) hub(phx::memory{}, 2);
+  std::size_t together = 0;
+  for (std::string const& name : crowd) together += other->hash(name) % places == other->hash(crowd[0]) % places ? 1u : 0u;
+  CHECK(together < 5);
+  other->~hub();
+}

@@ -220,7 +220,7 @@ class server {
       : app_(app),
         how_(std::move(how)),
         door_(detail::seeded(how_.throttle)),
-        loop_(everywhere_, waker_, how_.limits),
+        loop_(everywhere_, waker_, detail::seeded(how_.limits)),
         listener_(how_.address, how_.port),
         told_no_(how_.goodbye) {
     if (error const wrong = how_.mount.check(); wrong.code != errc::none)

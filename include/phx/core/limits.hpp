@@ -44,6 +44,9 @@ struct limits {
   std::uint32_t mailbox = 65'536;        ///< pushes, replies, broadcasts waiting from other threads; beyond: `dropped`
   std::uint32_t timers = 1'000'000;      ///< timers of channels waiting at once; beyond: `send_after` answers `dropped`
   std::uint32_t frames_kept = 64;        ///< blocks of up to 16 KiB kept for the next frames
+  /// Any random number, so that nobody can choose topics that are found slowly. The hosts in adapter/ replace 0 by chance;
+  /// without it there is only where the loop lies in memory, which on some machines is no secret.
+  std::uint64_t seed = 0;
   phx::memory memory{};
 
   /// For machines with little memory: a few hundred sockets in a few hundred KiB.

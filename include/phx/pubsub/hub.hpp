@@ -129,7 +129,9 @@ struct topic {
 /// The topics of one loop by name. A topic lives while a channel or an id subscription uses it.
 class hub {
  public:
-  explicit hub(memory const& from) noexcept : from_(from), seed_(reinterpret_cast<std::uintptr_t>(this)) {}
+  /// @param seed limits::seed
+  explicit hub(memory const& from, std::uint64_t seed = 0) noexcept
+      : from_(from), seed_(seed ^ reinterpret_cast<std::uintptr_t>(this)) {}
   hub(hub const&) = delete;
   hub& operator=(hub const&) = delete;
   ~hub() {
@@ -207,8 +209,8 @@ class hub {
 
   [[nodiscard]] std::uint32_t topics() const noexcept { return count_; }
   [[nodiscard]] std::uint64_t hash(std::string_view text) const noexcept {
-    // A keyed multiply-mix over eight bytes at a time: the key is this hub's address, which a peer does not know, so that
-    // chosen topics do not fall into one bucket.
+    // A keyed multiply-mix over eight bytes at a time: the key is limits::seed and this hub's address, which a peer does not
+    // know, so that chosen topics do not fall into one bucket.
     std::uint64_t h = seed_ ^ (text.size() * 0x9E3779B97F4A7C15ull);
     char const* at = text.data();
     std::size_t left = text.size();

@@ -300,7 +300,7 @@ inline turn_guard::~turn_guard() {
 
 inline loop::loop(endpoint* everywhere, detail::mailbox::waker_ref waker, limits const& bounds)
     : bounds_(bounds),
-      hub_(bounds.memory),
+      hub_(bounds.memory, bounds.seed),
       pool_(bounds.memory, bounds.frames_kept),
       scratch_(bounds.memory),
       box_(detail::mailbox_ref::adopt(detail::make<detail::mailbox>(bounds.memory, bounds.memory, bounds.mailbox, waker))),

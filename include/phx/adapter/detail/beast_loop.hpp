@@ -624,7 +624,7 @@ inline lane::lane(core& all, net::io_context& io)
       all_(all),
       strand_(net::make_strand(io)),
       timer_(strand_) {
-  loop_.emplace(all.everywhere, *this, all.how.limits);
+  loop_.emplace(all.everywhere, *this, phx::detail::seeded(all.how.limits));
 }
 
 inline void lane::wake() noexcept {

@@ -6,12 +6,19 @@
 
 namespace phx::inline PHX_BUILD::detail {
 
+inline void draw(std::uint64_t& seed) noexcept {
+  longpoll::entropy const chance;
+  if (seed == 0) (void)chance.fill(chance.host, reinterpret_cast<unsigned char*>(&seed), sizeof seed);
+}
 /// A seed of 0 replaced by chance, where addresses are counted: nobody is to choose those that push each other's out.
 [[nodiscard]] inline throttle_options seeded(throttle_options how) noexcept {
-  longpoll::entropy const chance;
-  if (how.seed == 0 && how.each.burst != 0)
-    (void)chance.fill(chance.host, reinterpret_cast<unsigned char*>(&how.seed), sizeof how.seed);
+  if (how.each.burst != 0) draw(how.seed);
   return how;
+}
+/// The same, for topics that fall into one place.
+[[nodiscard]] inline limits seeded(limits of_a_loop) noexcept {
+  draw(of_a_loop.seed);
+  return of_a_loop;
 }
 
 }  // namespace phx::inline PHX_BUILD::detail
