@@ -65,7 +65,7 @@ struct hall {
   };
   std::vector<std::unique_ptr<seat>> seats{};
 
-  explicit hall(std::size_t n = 1) : loops(n) {
+  explicit hall(std::size_t n = 1, phx::limits const& of_loops = {}) : loops(n, of_loops) {
     d.channel<plain>("plain:*");
     four::broadcasts = four::pushes = four::replies = five::broadcasts = five::pushes = five::replies = 0;
     four::refuses = five::refuses = false;
@@ -254,6 +254,33 @@ TEST_CASE("fan-out: published outside of any callback, intercepted records are h
   (void)h.loops[0].publish({"room:a", "x", phx::payload{}, {}});
   h.loops.settle();
   CHECK(h.seats[a]->wire.closed.has_value());
+}
+
+TEST_CASE("fan-out: those who intercept a broadcast share one copy of it, and without memory for it hear nothing") {
+  metered::reset();
+  phx::limits of_loops;
+  of_loops.memory = metered::hook();
+  {
+    hall h(1, of_loops);
+    for (int i = 0; i < 50; ++i) (void)h.joined("2.0.0", "room:a");
+    std::ptrdiff_t const before = metered::bytes;
+    std::string const large = R"({"fill":")" + std::string(100'000, 'x') + "\"}";
+    auto const publish = [&] {  // as a channel does: the payload is its caller's, and may be a view of the client's message
+      phx::payload const p = phx::payload::json(large);
+      CHECK(h.loops[0].publish({"room:a", "masked", phx::detail::payload_access::lend(p), {}}) == phx::errc::none);
+    };
+    publish();
+    CHECK(metered::bytes - before < 150'000);
+    h.loops.settle();
+    for (std::size_t i = 0; i < 50; ++i) CHECK(h.out(i) == texts{pushed("masked", R"({"seen_by":"c)" + std::to_string(i) + "\"}")});
+
+    metered::fail_at = metered::allocations.load();
+    publish();
+    h.loops.settle();
+    for (std::size_t i = 0; i < 50; ++i) CHECK(h.out(i).empty());
+    CHECK(h.seen.count("no_memory room:a masked") == 50);
+  }
+  CHECK(metered::bytes == 0);
 }
 
 TEST_CASE("fan-out: across the mailbox what one loop said arrives in the order it was said") {

@@ -149,7 +149,7 @@ class loop {
   /// @param bounded false for a `disconnect`, which always gets into the other mailboxes.
   errc publish(broadcast const& b, detail::member const* except, bool bounded = true) noexcept;
   errc serve(broadcast const& b, detail::member const* except, bool judged) noexcept;
-  void queue_intercepted(broadcast const& b, detail::member const& who) noexcept;
+  void queue_intercepted(broadcast const& b, payload const& kept, detail::member const& who) noexcept;
 
   [[nodiscard]] bool set_timer(time_point at, detail::mail* what, socket_id of) noexcept;
   void run_timers() noexcept;
@@ -521,6 +521,8 @@ inline errc loop::serve(broadcast const& b, detail::member const* except, bool j
       if (!bytes.empty()) s.to->deliver(bytes);
     }
   }
+  payload kept;  // one for all whose turn comes later
+  bool has_kept = false;
   for (std::uint32_t i = 0; i < t->others.size(); ++i) {
     detail::subscription const s = t->others[i];
     if (s.who == except) continue;
@@ -528,7 +530,8 @@ inline errc loop::serve(broadcast const& b, detail::member const* except, bool j
       // The id topic (protocol 8.1): `disconnect` ends the connection, other events are ignored.
       if (b.event == event::disconnect) s.to->doom({close_code::going_away, "disconnect"}, exit_reason::closed);
     } else if (intercepted(s)) {
-      queue_intercepted(b, *s.who);
+      if (!std::exchange(has_kept, true)) kept = detail::payload_access::owned(b.payload, bounds_.memory);
+      queue_intercepted(b, kept, *s.who);
     } else if (frame const& bytes = encode_for(s.to->wire)->bytes; !bytes.empty()) {
       s.to->deliver(bytes);
     }
@@ -537,12 +540,14 @@ inline errc loop::serve(broadcast const& b, detail::member const* except, bool j
   return errc::none;
 }
 
-inline void loop::queue_intercepted(broadcast const& b, detail::member const& who) noexcept {
-  detail::mail* const m = detail::mail::make(bounds_.memory, detail::mail_kind::out, b.topic, b.event, b.key);
-  if (m == nullptr || !detail::mail::carries(m, b.payload, bounds_.memory)) {
+inline void loop::queue_intercepted(broadcast const& b, payload const& kept, detail::member const& who) noexcept {
+  detail::mail* const m =
+      kept.valid() ? detail::mail::make(bounds_.memory, detail::mail_kind::out, b.topic, b.event, b.key) : nullptr;
+  if (m == nullptr) {
     observer_({.what = noted::no_memory, .topic = b.topic, .event = b.event});
     return;
   }
+  m->payload = kept;
   m->slot = who.owner->id.slot;
   m->generation = who.owner->id.generation;
   m->number = who.number;
