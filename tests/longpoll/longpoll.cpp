@@ -515,7 +515,47 @@ TEST_CASE("longpoll: old clients get objects, version 2 gets strings") {
   CHECK(p.now({.method = "POST", .query = "", .path = "/socket/poll"}).status == 410);
 }
 
+TEST_CASE("longpoll: at a mount of 0.10 HTTP has the status, from 0.11 on only the body") {
+  for (auto const g : {phx::generation::v0_10, phx::generation::v0_11, phx::generation::v0_14, phx::generation::v0_15}) {
+    phx::mount m;
+    m.generation = g;
+    polls p(1, {}, m);
+    std::string_view const at = g < phx::generation::v0_15 ? "/socket/poll" : "/socket/longpoll";
+    bool const real = g == phx::generation::v0_10;
+    got const opened = p.now({.query = "", .path = at});
+    CHECK(opened.status == (real ? 410 : 200));
+    CHECK(opened.body == R"({"messages":[],"status":410,"token":")" + opened.token() + "\"}");
+    got const refused = p.now({.query = "reject=1", .path = at});
+    CHECK(refused.status == (real ? 403 : 200));
+    CHECK(refused.body == R"({"status":403})");
+    got const dead = p.now({.method = "POST", .token = "nobody", .body = "{}", .query = "", .path = at});
+    CHECK(dead.status == (real ? 410 : 200));
+    CHECK(dead.body == R"({"status":410})");
+  }
+}
+
+TEST_CASE("longpoll: a POST is bounded by its own limit, not by that of WebSocket messages") {
+  phx::mount m;
+  m.bounds.frame = 200;
+  polls p(1, {}, m);
+  std::string const token = p.joined(), text = R"(["1","2","room:a","echo",")" + std::string(400, 'x') + "\"]";
+  CHECK(p.post(token, text).says(200));
+  CHECK(p.batch(token, text).says(200));
+  CHECK(p.poll(token).body.size() > 800);
+}
+
 // ---- loops
+
+TEST_CASE("longpoll: a poll that another loop passed on to a session that ended meanwhile is answered 204, the next one 410") {
+  polls p(2);
+  std::string const token = p.open(0, "vsn=2.0.0&user=bob");
+  tab t;
+  (void)p.here.endpoint().disconnect("user:bob");  // is in the mailbox before the poll
+  p.ask(t, {.token = token}, 1);
+  p.here.settle();
+  CHECK(t.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
+  CHECK(p.poll(token, 1).says(410));
+}
 
 TEST_CASE("longpoll: a session is found from every loop") {
   polls p(2);

@@ -3,6 +3,7 @@
 #include "storm.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include <doctest/doctest.h>
 
@@ -107,6 +108,41 @@ TEST_CASE("tracker: a node that falls silent is down after its period, and heale
   n.pass(20s);
   CHECK(n.list(1) == "y z ");
   CHECK(n[1].others_up() == 1);
+}
+
+TEST_CASE("tracker: the first heartbeat goes out at once, the second within a period, at another moment for each node") {
+  std::set<phx::duration> waits;
+  time_point const start{1h};
+  for (char const* const name : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
+    phx::tracker t(name, 1);
+    CHECK(t.due() <= start);
+    time_point const next = t.tick(start);
+    CHECK(t.take_parcels().size() == 1);  // though it has nothing to tell
+    CHECK(next > start + 1500ms * 3 / 4);
+    CHECK(next <= start + 1500ms);
+    waits.insert(next - start);
+    CHECK(t.tick(next) == next + 1500ms);
+    CHECK(t.take_parcels().empty());
+  }
+  CHECK(waits.size() > 4);
+}
+
+TEST_CASE("tracker: a message of a node's old life, late, is no sign of its new one") {
+  nodes n({"b"});
+  phx::tracker old("a", 1), fresh("a", 2);
+  (void)old.join("t", "old", "");
+  (void)fresh.join("t", "new", "");
+  auto const hear = [&](phx::tracker& from) {
+    (void)from.tick(n.now);
+    for (phx::tracker::parcel const& p : from.take_parcels()) CHECK(n[0].receive(p.bytes));
+  };
+  hear(fresh);
+  n.pass(20s);
+  CHECK(n.list(0) == "new ");
+  hear(old);
+  n.pass(15s);
+  CHECK(n.list(0).empty());  // not heard for 30 s
+  CHECK(n[0].others_up() == 0);
 }
 
 TEST_CASE("tracker: a node silent for longer is forgotten, and starts from nothing when it comes back") {

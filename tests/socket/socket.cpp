@@ -136,6 +136,14 @@ TEST_CASE("socket: row 10: leaving what was never joined is answered ok, with th
   CHECK(t.say(R"([null,"2","hall","phx_leave",{}])") == texts{reply("null", "\"2\"", "ok", "{}", "hall")});
 }
 
+TEST_CASE("socket: row 11: a topic that is no string is not the empty one either") {
+  talk t;
+  t.dispatcher.channel<room>("*");
+  CHECK(t.join("") == texts{reply("\"1\"", "\"1\"", "ok", "{}", "")});
+  CHECK(t.say(R"(["1","2",7,"echo",{}])") == texts{R"([null,"2",7,"phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}])"});
+  CHECK(t.say(R"(["1","3","","echo",{}])") == texts{reply("\"1\"", "\"3\"", "ok", "{}", "")});
+}
+
 TEST_CASE("socket: row 11: an event on a topic that is not joined is answered without its join_ref") {
   talk t;
   CHECK(t.tell("echo") == texts{reply("null", "\"9\"", "error", R"({"reason":"unmatched topic"})")});
@@ -443,6 +451,12 @@ TEST_CASE("socket: lost::error says so in the reason's detail") {
   };
   t.c.gone(phx::lost::error);
   CHECK(detail == "lost");
+  talk u;
+  (void)u.join();
+  u.log.with = &detail;
+  u.log.on_end = t.log.on_end;
+  u.c.gone(phx::lost::normal);
+  CHECK(detail.empty());
 }
 
 TEST_CASE("socket: what terminate pushes goes out before the notice; what it pushes for a dead connection goes nowhere") {
@@ -582,6 +596,15 @@ TEST_CASE("socket: text that is not UTF-8 closes with 1007") {
   CHECK(t.log.take() == texts{"room:a: connection_error", "room:a: gone"});
 }
 
+TEST_CASE("socket: bytes that are not UTF-8 in a binary frame are malformed, 1011, at either version") {
+  for (std::string_view const vsn : {"1.0.0", "2.0.0"}) {
+    talk t(vsn);
+    if (vsn == "1.0.0") t.c.in_binary("{\"topic\":\"room:a\",\"event\":\"e\",\"payload\":\"\xff\",\"ref\":null}");
+    else t.c.in_binary(std::string("\x00\x00\x00\x01\x01\xff" "e", 7));
+    CHECK(t.c.close_code() == 1011);
+  }
+}
+
 TEST_CASE("socket: a message in parts is one message; a ping between them is none") {
   talk t;
   t.c.in(phx::opcode::text, R"(["1","1","room:a",)", false);
@@ -707,6 +730,28 @@ TEST_CASE("socket: an observer is told of a life, a refusal and an end, secrets 
                           R"(channel_refused room:b {"deny":1})",
                           "channel_ended room:a left",
                           "socket_closed 'the other end left' closed"});
+}
+
+TEST_CASE("socket: an observer is told who comes, who is refused late or for being one too many, and why phx closes") {
+  phx::mount m;
+  m.bounds.channels = 1;
+  talk t("2.0.0", m, "user:ann");
+  watcher& w = t.watch();
+  (void)t.join("room:a", "1", R"({"later":1})");
+  (void)t.join("room:b", "2");
+  t.log.ids["room:a"].refused({});
+  t.c.settle();
+  CHECK(w.take() == texts{"too_many_channels room:b", "channel_refused room:a", "channel_ended room:a shutdown"});
+  t.c.advance(60s);
+  CHECK(w.take() == texts{"idle", "socket_closed 'idle' closed 1001"});
+
+  phx::testing::recorder wire;
+  phx::admission<who> ann{phx::serializer_ref::of<phx::v2_json>()};
+  ann.session.emplace(who{&t.log, "ann"});
+  ann.id = "user:ann";
+  phx::socket<phx::testing::recorder::transport_type, rooms> one(t.c.loop(), t.dispatcher, std::move(ann), wire.transport(),
+                                                                 t.c.loops().now());
+  CHECK(w.take() == texts{"socket_connected 'user:ann'"});
 }
 
 TEST_CASE("socket: an observer may be taken off again by another") {

@@ -44,6 +44,7 @@ struct plain {
       phx::errc const why = here.broadcast("shout", in.payload).error();
       return phx::outcome::reply(phx::payload::json('"' + std::string(to_string(why)) + '"'));
     }
+    if (in.event == "whisper") here.broadcast_from("whisper", in.payload);
     return phx::outcome::noreply();
   }
 };
@@ -113,6 +114,19 @@ TEST_CASE("fan-out: a push goes to its client, a broadcast to all on the topic, 
   h.in(a, R"(["1","4","room:a","whisper",{"n":2}])");
   CHECK(h.out(a) == texts{reply("\"1\"", "\"4\"")});
   CHECK(h.out(b) == texts{shouted("whisper", R"({"n":2})")});
+}
+
+TEST_CASE("fan-out: broadcast_from excludes a channel that intercepts nothing too, whatever serializers the others have") {
+  hall h;
+  auto const a = h.joined("2.0.0", "plain:a"), b = h.joined("2.0.0", "plain:a");
+  h.in(a, R"(["1","2","plain:a","whisper",{"n":1}])");
+  CHECK(h.out(a).empty());
+  CHECK(h.out(b) == texts{shouted("whisper", R"({"n":1})", "plain:a")});
+  auto const old = h.joined("1.0.0", "plain:a");
+  h.in(a, R"(["1","3","plain:a","whisper",{"n":2}])");
+  CHECK(h.out(a).empty());
+  CHECK(h.out(b) == texts{shouted("whisper", R"({"n":2})", "plain:a")});
+  CHECK(h.out(old) == texts{R"({"topic":"plain:a","event":"whisper","ref":null,"payload":{"n":2}})"});
 }
 
 TEST_CASE("fan-out: broadcast_from excludes the channel, not its connection") {
@@ -216,6 +230,14 @@ TEST_CASE("fan-out: bytes for a V1 subscriber on the caller's loop are an error;
   CHECK(h.out(other) == texts{broadcast});
   CHECK(h.out(v1).empty());
   CHECK(h.seen.count("broadcast_skipped plain:a shout") == 1);
+  // One that intercepts something else is such a subscriber too.
+  h.d.channel<room>("both:*");
+  auto const intercepts = h.joined("1.0.0", "both:a", 1);
+  h.seen.take();
+  CHECK(h.loops[0].publish({"both:a", "shout", phx::payload::binary(bytes), {}}) == phx::errc::none);
+  h.loops.settle();
+  CHECK(h.out(intercepts).empty());
+  CHECK(h.seen.take() == texts{"broadcast_skipped both:a shout <" + std::string(to_string(phx::errc::bytes_not_carried)) + ">"});
 }
 
 TEST_CASE("fan-out: the endpoint reaches every loop") {

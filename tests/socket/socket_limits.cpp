@@ -154,6 +154,32 @@ TEST_CASE("limits::mailbox: what is beyond it is dropped and counted; exits, ver
   CHECK(t.c.close_code() == 1001);
 }
 
+TEST_CASE("limits::mailbox: a channel's disconnect gets into the full mailbox of another loop") {
+  journal log;
+  struct dispatcher : rooms {
+    journal* log = nullptr;
+    phx::connect_outcome<who> connect(phx::connect_info const& from) {
+      return phx::connected<who>{{log, "x"}, std::string(from.param("id").value_or("user:ann"))};
+    }
+  } d;
+  d.log = &log;
+  phx::testing::server<dispatcher> server(d, with([](phx::limits& l) { l.mailbox = 2; }), 2);
+  auto ann = server.connect("id=user:ann", 1), bob = server.connect("id=user:bob", 0);
+  auto from = bob.join("room:b"), to = ann.join("room:a");
+  REQUIRE(from.ok());
+  REQUIRE(to.ok());
+  log.with = &log;
+  log.on_event = [](void* with, phx::context& here, phx::message const&) {
+    while (static_cast<journal*>(with)->ids["room:a"].push("x", {}) == phx::send_status::ok) {
+    }
+    CHECK(here.disconnect("user:ann"));
+  };
+  from.push("call");
+  server.settle();
+  CHECK(ann.close_code() == 1001);
+  CHECK(bob.connected());
+}
+
 TEST_CASE("limits::timers: beyond it send_after answers dropped; those of sockets long gone do not count") {
   struct count {
     int ok = 0, dropped = 0;
