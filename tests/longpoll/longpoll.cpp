@@ -546,7 +546,7 @@ TEST_CASE("longpoll: a POST is bounded by its own limit, not by that of WebSocke
 
 // ---- loops
 
-TEST_CASE("longpoll: a poll that another loop passed on to a session that ended meanwhile is answered 204, the next one 410") {
+TEST_CASE("longpoll: a poll that reaches its session's loop after the session's end is answered 204, the next one 410") {
   polls p(2);
   std::string const token = p.open(0, "vsn=2.0.0&user=bob");
   tab t;

@@ -140,7 +140,8 @@ TEST_CASE("socket: row 11: a topic that is no string is not the empty one either
   talk t;
   t.dispatcher.channel<room>("*");
   CHECK(t.join("") == texts{reply("\"1\"", "\"1\"", "ok", "{}", "")});
-  CHECK(t.say(R"(["1","2",7,"echo",{}])") == texts{R"([null,"2",7,"phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}])"});
+  CHECK(t.say(R"(["1","2",7,"echo",{}])") ==
+        texts{R"([null,"2",7,"phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}])"});
   CHECK(t.say(R"(["1","3","","echo",{}])") == texts{reply("\"1\"", "\"3\"", "ok", "{}", "")});
 }
 

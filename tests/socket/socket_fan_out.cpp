@@ -237,7 +237,8 @@ TEST_CASE("fan-out: bytes for a V1 subscriber on the caller's loop are an error;
   CHECK(h.loops[0].publish({"both:a", "shout", phx::payload::binary(bytes), {}}) == phx::errc::none);
   h.loops.settle();
   CHECK(h.out(intercepts).empty());
-  CHECK(h.seen.take() == texts{"broadcast_skipped both:a shout <" + std::string(to_string(phx::errc::bytes_not_carried)) + ">"});
+  CHECK(h.seen.take() ==
+        texts{"broadcast_skipped both:a shout <" + std::string(to_string(phx::errc::bytes_not_carried)) + ">"});
 }
 
 TEST_CASE("fan-out: the endpoint reaches every loop") {
