@@ -297,6 +297,40 @@ TEST_CASE("socket: handle_out and handle_info may stop their channel") {
 
 // ---- section 6.3: answers later
 
+namespace {
+
+/// Answers where there is nothing to answer.
+struct eager {
+  static constexpr std::array<std::string_view, 1> intercepts{"masked"};
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    if (in.event == "masked") here.broadcast(in.event, in.payload);
+    else here.send(in.event, in.payload);
+    return phx::outcome::noreply();
+  }
+  phx::outcome handle_out(phx::context&, phx::broadcast const&) { return phx::outcome::reply(); }
+  phx::outcome handle_info(phx::context&, phx::message const& in) {
+    if (in.event == "stop") return phx::outcome::stop(phx::exit_reason::normal, phx::status::ok);
+    return phx::outcome::reply(in.payload);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("socket: handle_info and handle_out have nothing to answer: an answer ends their channel, as in Phoenix") {
+  phx::router<who> app;
+  app.channel<eager>("room:*");
+  phx::testing::conversation<phx::router<who>> c(app, "2.0.0");
+  watcher seen;
+  c.loop().observe(seen);
+  for (char const* const event : {"masked", "ask", "stop"}) {
+    c.in(R"(["1","1","room:a","phx_join",{}])");
+    (void)c.out();
+    c.in(R"(["1","2","room:a",")" + std::string(event) + R"(",{}])");
+    CHECK(c.out() == texts{ended("\"1\"", true)});
+    CHECK(seen.count("handler_crashed room:a " + std::string(event)) == 1);
+  }
+}
+
 TEST_CASE("socket: an answer may be given later, any number of times, with the join_ref of its own life") {
   talk t;
   (void)t.join();

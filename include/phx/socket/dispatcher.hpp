@@ -102,6 +102,7 @@ concept handles_info = requires(D& d, typename D::channel_type& ch, context& her
 ///     pushes and broadcasts when its client is slow; nullopt: what limits::pressure says;
 ///   handle_out(channel&, context&, broadcast const&) -> outcome, for events it named;
 ///   handle_info(channel&, context&, message const&) -> outcome, for what the channel or others sent it.
+/// These two have nothing to answer: an outcome with a reply ends the channel with phx_error, as in Phoenix (6.2).
 template <class D>
 concept Dispatcher = has_session<D> && has_channel<D> && connects<D> && matches_topics<D> && joins<D> && handles_in<D> &&
                      terminates_channels<D>;

@@ -405,17 +405,15 @@ class socket_core : public outgoing {
         in.event_name = {in.event, {}};
         in.payload = payload_access::lend(m.payload);
         outcome said;
-        if (call(s, in.event, nullptr, [&](context& here) { said = ops_->handle_info(dispatcher_, s.channel(), here, in); }) &&
-            said.stops_)
-          finish(s, said.why_);
+        if (call(s, in.event, nullptr, [&](context& here) { said = ops_->handle_info(dispatcher_, s.channel(), here, in); }))
+          nothing_asked(s, in.event, said);
         break;
       }
       case mail_kind::out: {
         broadcast const b{m.text(0), m.text(1), payload_access::lend(m.payload), {}, m.text(2)};
         outcome said;
-        if (call(s, b.event, nullptr, [&](context& here) { said = ops_->handle_out(dispatcher_, s.channel(), here, b); }) &&
-            said.stops_)
-          finish(s, said.why_);
+        if (call(s, b.event, nullptr, [&](context& here) { said = ops_->handle_out(dispatcher_, s.channel(), here, b); }))
+          nothing_asked(s, b.event, said);
         break;
       }
       case mail_kind::watch:
@@ -499,6 +497,15 @@ class socket_core : public outgoing {
     tell({.what = noted::not_encoded, .topic = s.on->text(), .event = name, .error = why});
     tell({.what = noted::handler_crashed, .topic = s.on->text(), .event = name, .text = to_string(why), .error = why});
     finish(s, exit_reason::error);
+  }
+  /// What handle_info and handle_out said: noreply or stop. An answer, where nobody asked, is an error as in Phoenix (6.2).
+  void nothing_asked(seat& s, std::string_view name, outcome const& said) noexcept {
+    if (said.answers_) {
+      tell({.what = noted::handler_crashed, .topic = s.on->text(), .event = name, .text = "an answer where nothing was asked"});
+      finish(s, exit_reason::error);
+    } else if (said.stops_) {
+      finish(s, said.why_);
+    }
   }
   /// Ends a joined channel and tells its client (6.6).
   void finish(seat& s, exit_reason why) noexcept {
