@@ -176,7 +176,10 @@ const query = (params) => new URLSearchParams(
   Object.entries(params).map(([k, v]) => [k, v instanceof Num ? v.raw : String(v)])).toString();
 
 class WsClient {
-  constructor() { this.items = []; this.maybe = []; this.waiters = []; this.last = Date.now(); this.ws = null; this.open = false; }
+  constructor(timeout) {
+    this.items = []; this.maybe = []; this.waiters = []; this.last = Date.now(); this.ws = null; this.open = false;
+    this.timeout = timeout;
+  }
   push(item) {
     // a frame that a "maybe" step announced is dropped when it comes, and not missed when it does not
     if (this.maybe.some((m) => !mismatch(m, item, new Map()))) return;
@@ -189,7 +192,7 @@ class WsClient {
     return new Promise((resolve) => {
       const ws = this.ws = new WebSocket(url, spec.protocols ?? [], {
         headers: spec.headers ?? {}, skipUTF8Validation: true, perMessageDeflate: spec.deflate === true,
-        maxPayload: 64 * 1024 * 1024, handshakeTimeout: 5000,
+        maxPayload: 64 * 1024 * 1024, handshakeTimeout: this.timeout,
       });
       let answered = false;
       ws.on('open', () => {
@@ -239,7 +242,7 @@ class WsClient {
 
 const agent = new http.Agent({ keepAlive: false });
 
-function request(base, { method = 'GET', path, headers = {}, body }) {
+function request(base, { method = 'GET', path, headers = {}, body }, timeout) {
   const u = new URL(base);
   return new Promise((resolve) => {
     const req = http.request({ host: u.hostname, port: u.port, method, path, headers, agent }, (res) => {
@@ -249,7 +252,7 @@ function request(base, { method = 'GET', path, headers = {}, body }) {
     });
     req.on('upgrade', (res, socket) => { socket.destroy(); resolve({ status: res.statusCode, headers: res.headers, body: '' }); });
     req.on('error', (e) => resolve({ error: e.code ?? e.message }));
-    req.setTimeout(15000, () => req.destroy(new Error('timeout')));
+    req.setTimeout(timeout, () => req.destroy(new Error('timeout')));
     if (body !== undefined) req.write(body);
     req.end();
   });
@@ -278,6 +281,39 @@ function keep(names, headers) {
   return o;
 }
 
+// ---------------------------------------------------------------- time
+// The lab server's long-poll window: a poll waits so long, and who does not poll for half as long again may find the session gone.
+const WINDOW = 2000;
+
+const each = (v, what) => {
+  if (!v || typeof v !== 'object' || v instanceof Num) return;
+  for (const [k, x] of Object.entries(v)) { what(k, x); each(x, what); }
+};
+const delays = (steps) => {
+  const all = [];
+  each(steps, (k, x) => { if (k === 'ms' && x instanceof Num) all.push(int(x)); });
+  return all;
+};
+// What the server was asked to say after so many ms and is not expected to: the longest of these.
+const unanswered = (conv) => {
+  const expected = delays(conv.steps.filter((s) => s.expect ?? s.expect_lanes));
+  return Math.max(0, ...delays(conv.steps.filter((s) => s.send)).filter((ms) => !expected.includes(ms)));
+};
+// The mount where a client may be silent for 1.5 s: which a conversation cannot change.
+const limited = (conv) => conv.steps.some((s) => s.open?.path?.startsWith('/limited'));
+// Is it a matter of time what comes first in this conversation?
+export const races = (conv) => delays(conv.steps).length > 0 || limited(conv);
+// The same, with so many times the milliseconds that the server is told to let pass.
+export function slower(conv, times) {
+  if (times === 1 || limited(conv)) return conv;
+  const paced = (v) => {
+    if (!v || typeof v !== 'object' || v instanceof Num || v instanceof Repeated) return v;
+    if (Array.isArray(v)) return v.map(paced);
+    return Object.fromEntries(Object.entries(v).map(([k, x]) => [k, k === 'ms' && x instanceof Num ? num(int(x) * times) : paced(x)]));
+  };
+  return { ...conv, steps: conv.steps.map(paced) };
+}
+
 // ---------------------------------------------------------------- engine
 export class Fail extends Error {}
 
@@ -285,9 +321,11 @@ export class Run {
   constructor(url, conv, opts = {}) {
     this.url = url.replace(/\/$/, ''); this.conv = conv; this.opts = opts;
     this.names = new Map();
-    this.clients = Array.from({ length: int(conv.clients ?? 1) }, () => new WsClient());
-    this.timeout = opts.timeout ?? 4000;
-    this.quiet = opts.quiet ?? 150;
+    this.timeout = opts.timeout ?? 30000;
+    this.clients = Array.from({ length: int(conv.clients ?? 1) }, () => new WsClient(this.timeout));
+    // at the end nothing more may come, of what was asked for later neither
+    this.quiet = Math.max(opts.quiet ?? 150, unanswered(conv) + 100);
+    this.late = false;
   }
   async settle(ms) {
     let from = Date.now();
@@ -387,7 +425,11 @@ export class Run {
     if (s.lp_open) return this.lpOpen(s, c);
     if (s.lp_poll) return this.lpPoll(s, c, want);
     if (s.lp_post) return this.lpPost(s, c);
-    if (s.lp_poll_start) { c.pending = this.lpPoll({ lp_poll: s.lp_poll_start, wait: 0 }, c, undefined); return undefined; }
+    if (s.lp_poll_start) {
+      const end = this.conv.steps.find((e, i) => i > this.conv.steps.indexOf(s) && e.lp_poll_end && int(e.client) === int(s.client));
+      c.pending = this.lpPoll({ lp_poll: s.lp_poll_start }, c, end?.result);
+      return undefined;
+    }
     if (s.lp_poll_end) { const p = c.pending; c.pending = undefined; return p; }
     if (s.open) return c.connect(this.url, s.open, this.conv.vsn);
     const ws = c.ws;
@@ -414,7 +456,7 @@ export class Run {
   }
 
   async http(s) {
-    const r = await request(this.url, s.http);
+    const r = await request(this.url, s.http, this.timeout);
     if (r.error) return { error: r.error };
     const o = { status: num(r.status) };
     const h = keep(HTTP_HEADERS, r.headers);
@@ -447,26 +489,28 @@ export class Run {
   }
   async lpOpen(s, c) {
     c.token = undefined;
-    const r = await request(this.url, { path: this.lpPath(s.lp_open), headers: this.lpHeaders(s.lp_open) });
+    c.polled = Date.now();
+    const r = await request(this.url, { path: this.lpPath(s.lp_open), headers: this.lpHeaders(s.lp_open) }, this.timeout);
     return this.lpResult(r, c, s.lp_open);
   }
+  // A server may hand out what it has in several polls, and what a channel elsewhere is slow to say, be it what no poll can carry,
+  // comes with a later one. So messages are collected until there are as many as are expected.
   async lpPoll(s, c, want) {
-    const spec = s.lp_poll, token = spec.token ?? c.token;
-    const once = async () => this.lpResult(await request(this.url, { path: this.lpPath(spec, token), headers: this.lpHeaders(spec, token) }), c, spec);
-    const wanted = want?.body?.messages?.length ?? 0;
-    const deadline = Date.now() + this.timeout;
-    let r = await once();
-    // a channel that runs elsewhere may say what cannot be delivered only after a poll took what it had said before
-    while (want?.status?.raw === '500' && r.status?.raw === '200' && r.body.messages?.length > 0 && Date.now() < deadline) r = await once();
-    // a server may hand out what it has in several polls: collect as many messages as are expected
-    while (wanted > 0 && Array.isArray(r.body?.messages) && r.body.messages.length < wanted &&
-      r.body.status instanceof Num && r.body.status.raw === '200' && Date.now() < deadline) {
-      const more = await once();
-      if (!Array.isArray(more.body?.messages) || more.body.status?.raw !== '200') break;
-      r = { ...more, body: { ...more.body, messages: [...r.body.messages, ...more.body.messages] } };
+    const spec = s.lp_poll, token = spec.token ?? c.token, deadline = Date.now() + this.timeout;
+    const wanted = want?.status?.raw === '500' ? Infinity : want?.body?.messages?.length ?? 0;
+    for (const all = []; ;) {
+      this.asks(c);
+      const from = c.polled = Date.now();
+      const r = this.lpResult(await request(this.url, { path: this.lpPath(spec, token), headers: this.lpHeaders(spec, token) }, this.timeout), c, spec);
+      const now = Date.now(), status = r.body?.status?.raw;
+      // nothing to tell: that is a mistake before the window has ended
+      const goesOn = status === '200' || (status === '204' && now - from > WINDOW - 50);
+      if (goesOn && Array.isArray(r.body.messages)) all.push(...r.body.messages);
+      if (!goesOn || all.length >= wanted || now > deadline) return all.length ? { ...r, body: { ...r.body, messages: all } } : r;
     }
-    return r;
   }
+  // Has it been kept from polling so long that its session may be gone, or the server from what was posted?
+  asks(c) { if (Date.now() - c.polled > WINDOW) this.late = true; }
   async lpPost(s, c) {
     const spec = s.lp_post, token = spec.no_token ? undefined : spec.token ?? c.token;
     const ndjson = spec.frames !== undefined;
@@ -475,7 +519,8 @@ export class Run {
     else if (spec.frame !== undefined) body = stringify(spec.frame);
     const headers = { ...this.lpHeaders(spec, token), 'content-type': spec.content_type ?? (ndjson ? 'application/x-ndjson' : 'application/json'),
       'content-length': Buffer.byteLength(body) };
-    const r = await request(this.url, { method: 'POST', path: this.lpPath(spec, token), headers, body });
+    const r = await request(this.url, { method: 'POST', path: this.lpPath(spec, token), headers, body }, this.timeout);
+    this.asks(c);
     return this.lpResult(r, c, spec);
   }
 

@@ -3,7 +3,7 @@
 //   node play.mjs --url http://127.0.0.1:PORT ...
 import fs from 'node:fs';
 import path from 'node:path';
-import { Run, parse } from './engine.mjs';
+import { Run, parse, races, slower } from './engine.mjs';
 import { Server, options } from './server.mjs';
 
 // Where phx differs from the recording, each with its reason; both answers are taken.
@@ -15,7 +15,7 @@ const differences = {
 
 const here = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
 const o = options({
-  jobs: { type: 'string', default: '4' }, timeout: { type: 'string', default: '4000' }, quiet: { type: 'string', default: '150' },
+  jobs: { type: 'string', default: '4' }, timeout: { type: 'string', default: '30000' }, quiet: { type: 'string', default: '150' },
 });
 const folder = path.join(here, 'recorded');
 const conversations = fs.readdirSync(folder).filter((f) => f.endsWith('.json')).sort()
@@ -29,17 +29,29 @@ const server = o.program && await Server.start(o.program);
 const url = o.url ?? server.url;
 const results = [], failures = [];
 let next = 0, shown = 0, passed = 0;
-async function worker() {
-  while (next < conversations.length) {
-    const i = next++, c = conversations[i];
-    const wrong = await new Run(url, c, { timeout: Number(o.timeout), quiet: Number(o.quiet) }).play();
-    if (!wrong) passed++;
-    else failures.push(`FAIL ${c.name}\n  ${wrong}`);
-    results[i] = wrong ? `FAIL ${c.name}` : `ok   ${c.name}`;
-    while (results[shown] !== undefined) console.log(results[shown++]);
+
+// Where the clock decides what comes first, or a session may have gone while its client was kept from polling, a machine that was
+// busy with something else is no reason to fail. So what fails there is played again in the end, alone, and slower each time: what is
+// wrong is wrong at any pace.
+const again = [];
+async function play(i, pace) {
+  const c = conversations[i], run = new Run(url, slower(c, pace), { timeout: Number(o.timeout), quiet: Number(o.quiet) });
+  const wrong = await run.play();
+  if (wrong && pace < 32 && (races(c) || run.late)) {
+    console.log(`note: ${c.name} is played again. ${wrong.split('\n', 2).join(':')}`);
+    again.push([i, pace * 2]);
+    return;
   }
+  if (!wrong) passed++;
+  else failures.push(`FAIL ${c.name}\n  ${wrong}`);
+  results[i] = wrong ? `FAIL ${c.name}` : `ok   ${c.name}`;
+  while (results[shown] !== undefined) console.log(results[shown++]);
+}
+async function worker() {
+  while (next < conversations.length) await play(next++, 1);
 }
 await Promise.all(Array.from({ length: Number(o.jobs) }, worker));
+while (again.length) await play(...again.shift());
 
 let bad = passed < conversations.length || !passed;
 const ended = server && await server.stop();

@@ -11,10 +11,16 @@ const answers = (port) => new Promise((resolve) => {
 export class Redis {
   static async start() {
     const r = new Redis();
-    r.port = await freePort();
-    process.on('exit', () => r.process.kill('SIGKILL'));
-    await r.again();
-    return r;
+    process.on('exit', () => r.process?.kill('SIGKILL'));
+    for (let tries = 1; ; tries++) {
+      r.port = await freePort();
+      try {
+        await r.again();
+        return r;
+      } catch (e) {
+        if (tries === 5) throw e;  // the port may have been taken meanwhile
+      }
+    }
   }
   // on the same port
   async again() {
@@ -23,7 +29,7 @@ export class Redis {
     let wrong;
     this.process.on('error', (e) => { wrong = e; });
     this.ended = new Promise((r) => this.process.on('close', r));
-    for (const until = Date.now() + 30000; ; await sleep(10)) {
+    for (const until = Date.now() + 60000; ; await sleep(10)) {
       if (wrong || this.process.exitCode !== null || Date.now() > until) throw wrong ?? new Error('redis-server did not come up');
       if (await answers(this.port)) return;
     }

@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -29,16 +30,20 @@ namespace support {
   close(fd);
   return -1;
 }
+/// Not one of those that the kernel gives to who asks for any, or connects (from 32768 on): who comes back finds it free.
 [[nodiscard]] inline std::uint16_t free_port() {
-  int const fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof at;
-  (void)bind(fd, reinterpret_cast<sockaddr*>(&at), size);
-  (void)getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size);
-  close(fd);
-  return ntohs(at.sin_port);
+  std::random_device random;
+  for (;;) {
+    int const fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    auto const port = static_cast<std::uint16_t>(20'000 + random() % 12'000);
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    at.sin_port = htons(port);
+    bool const free = bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0;
+    close(fd);
+    if (free) return port;
+  }
 }
 
 class redis_server {
