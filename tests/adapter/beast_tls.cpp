@@ -590,7 +590,7 @@ TEST_CASE("beast_tls: drained clients are told 1012, those in the middle of a ha
   }
   CHECK(half.read_end());
   all.clear();
-  CHECK(gone.get_future().wait_for(5s) == std::future_status::ready);
+  CHECK(gone.get_future().wait_for(raw_client::patience) == std::future_status::ready);
   for (std::thread& t : r.pool) t.join();
   r.pool.clear();
   CHECK(r.server.connections() == 0);

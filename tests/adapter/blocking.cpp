@@ -6,11 +6,14 @@
 #include <future>
 
 #include "support/descriptors.hpp"
+#include "support/eventually.hpp"
 #include "support/host_polls.hpp"
 #include "support/raw_client.hpp"
 #include "support/slow.hpp"
 
 using namespace std::chrono_literals;
+using phx_tests::eventually;
+using phx_tests::in_time;
 using phx_tests::poller;
 using phx_tests::raw_client;
 using phx_tests::request;
@@ -22,9 +25,10 @@ using room = phx_tests::host_room;
 /// What the observer was told, for tests that have stopped the server.
 struct log {
   std::vector<std::string> lines{};
-  std::atomic<int> closed{0};
+  std::atomic<int> closed{0}, pressed{0};
   void on(phx::notice const& n) noexcept {
     if (n.what == phx::noted::socket_closed) ++closed;
+    if (n.what == phx::noted::pressure) ++pressed;
     lines.push_back(std::string(to_string(n.what)) + " " + std::string(n.event) + " " + std::string(n.text));
   }
   [[nodiscard]] bool has(std::string_view what) const {
@@ -124,13 +128,16 @@ TEST_CASE("blocking: a request that is no upgrade of the mount is answered and t
 }
 
 TEST_CASE("blocking: whoever takes too long over a request is sent away") {
-  auto o = quick();
-  o.handshake = 100ms;
-  running r(o);
-  raw_client c = r.client();
-  CHECK(c.send("GET /socket/websocket HTTP/1.1\r\n"));
-  CHECK(c.read_head() == 408);
-  CHECK(c.read_end());
+  CHECK(in_time(100ms, [](std::chrono::milliseconds handshake) {
+    auto o = quick();
+    o.handshake = handshake;
+    running r(o);
+    raw_client c = r.client();
+    (void)c.send("GET /socket/websocket HTTP/1.1\r\n");
+    bool const told = c.read_head() == 408;
+    CHECK(c.read_end());
+    return told;
+  }));
 }
 
 TEST_CASE("blocking: a ping is answered with its data, a pong is not") {
@@ -182,7 +189,7 @@ TEST_CASE("blocking: broken frames close with 1002, large ones with 1009, bad te
 
 TEST_CASE("blocking: what is sent behind a broken frame is taken, so that the close is not lost to a reset") {
   auto o = quick();
-  o.goodbye = 20s;
+  o.goodbye = 60s;
   running r(o);
   raw_client c = r.joined();
   CHECK(c.send(raw_client::frame(0xc1, "[]") + std::string(32 << 20, 'x')));
@@ -228,18 +235,28 @@ TEST_CASE("blocking: a channel's timer fires while nobody says anything") {
 }
 
 TEST_CASE("blocking: who says nothing for limits::idle is closed, who pings is not") {
-  phx::mount m;
-  m.bounds.idle = 600ms;
-  running r(quick(m));
-  raw_client quiet = r.joined(), pings = r.joined();
-  for (int i = 0; i < 10; ++i) {
-    std::this_thread::sleep_for(100ms);
-    CHECK(pings.send(raw_client::frame(0x89, "")));
-  }
-  CHECK(quiet.read_close(1000ms) == 1001);
-  CHECK(pings.read().first == 0x8a);
-  CHECK(pings.text(R"(["1","2","room:a","echo",{}])"));
-  CHECK(pings.read_close(50ms) == 0);
+  CHECK(in_time(600ms, [](std::chrono::milliseconds idle) {
+    phx::mount m;
+    m.bounds.idle = idle;
+    running r(quick(m));
+    raw_client quiet = r.client(), pings = r.client();
+    for (raw_client* c : {&quiet, &pings}) {
+      // in one piece: it may well take longer to come back with the join
+      CHECK(c->send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
+                    raw_client::frame(0x81, R"(["1","1","room:a","phx_join",{}])")));
+      CHECK(c->read_head() == 101);
+      CHECK(c->read().data == R"(["1","1","room:a","phx_reply",{"status":"ok","response":{}}])");
+    }
+    for (int i = 0; i < 10; ++i) {
+      std::this_thread::sleep_for(idle / 6);
+      (void)pings.send(raw_client::frame(0x89, ""));
+    }
+    CHECK(quiet.read_close() == 1001);
+    bool stays = true;
+    for (int i = 0; i < 10; ++i) stays = stays && pings.read().first == 0x8a;
+    return stays && pings.text(R"(["1","2","room:a","echo",{}])") &&
+           pings.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{}}])";
+  }));
 }
 
 TEST_CASE("blocking: a client that stops reading is closed, and others do not wait for it") {
@@ -254,7 +271,7 @@ TEST_CASE("blocking: a client that stops reading is closed, and others do not wa
   CHECK(other.text(R"(["1","2","room:b","echo",{}])"));
   CHECK(other.read().data == R"(["1","2","room:b","phx_reply",{"status":"ok","response":{}}])");
   // It goes although it never reads: its own sending fails at last.
-  auto const until = std::chrono::steady_clock::now() + 10s;
+  auto const until = std::chrono::steady_clock::now() + 60s;
   while (deaf.send_within(raw_client::frame(0x89, ""), 100ms) && std::chrono::steady_clock::now() < until)
     std::this_thread::sleep_for(10ms);
   CHECK(std::chrono::steady_clock::now() < until);
@@ -266,16 +283,16 @@ TEST_CASE("blocking: a client that reads again in time gets all that was taken, 
   phx::mount m;
   m.bounds.outbound = 1'000'000;
   auto o = quick(m);
-  o.goodbye = 10s;
+  o.goodbye = 60s;
   running r(o);
   raw_client c(r.server.port(), 4096);
   REQUIRE(c.open() == 101);
   CHECK(c.text(R"(["1","1","room:a","phx_join",{}])"));
   CHECK(c.text(R"(["1","2","room:a","flood",{}])"));
-  std::this_thread::sleep_for(100ms);
+  CHECK(eventually([&] { return r.seen.pressed == 1; }));
   CHECK(c.read().data.find("phx_reply") != std::string::npos);
   CHECK(c.read().data.find("flood") != std::string::npos);
-  CHECK(c.read_close(10s) == 1008);
+  CHECK(c.read_close() == 1008);
 }
 
 TEST_CASE("blocking: a client that stops reading loses what its topic's policy says, and no reply") {
@@ -295,8 +312,7 @@ TEST_CASE("blocking: a client that vanishes leaves nothing behind") {
     d.end_sending();
     CHECK(d.read_end());
   }
-  for (int i = 0; i < 500 && r.seen.closed != 2; ++i) std::this_thread::sleep_for(10ms);
-  CHECK(r.seen.closed == 2);
+  CHECK(eventually([&] { return r.seen.closed == 2; }));
   r.stop();
   CHECK(r.seen.has("channel_ended"));
 }
@@ -310,13 +326,7 @@ TEST_CASE("blocking: no more than max_connections at a time") {
   CHECK(c.read_head() == 503);
   CHECK(c.read_end());
   a.reset();
-  unsigned status = 0;
-  for (int i = 0; i < 500 && status != 101; ++i) {
-    raw_client d = r.client();
-    status = d.open();
-    if (status != 101) std::this_thread::sleep_for(10ms);
-  }
-  CHECK(status == 101);
+  CHECK(eventually([&] { return r.client().open() == 101; }));
 }
 
 TEST_CASE("blocking: stop tells every client 1012 and returns when all have gone") {
@@ -333,17 +343,21 @@ TEST_CASE("blocking: stop tells every client 1012 and returns when all have gone
     CHECK(c->read().ended);
   }
   CHECK(asking.read_end());
-  CHECK(stopped.wait_for(5s) == std::future_status::ready);
+  CHECK(stopped.wait_for(raw_client::patience) == std::future_status::ready);
   CHECK_FALSE(raw_client(r.server.port()).open() == 101);
 }
 
 TEST_CASE("blocking: stop does not wait for a client that never answers") {
-  running r;
-  raw_client c = r.joined();
-  auto const before = std::chrono::steady_clock::now();
-  r.stop();
-  CHECK(std::chrono::steady_clock::now() - before < 3s);
-  CHECK(c.read_close() == 1012);
+  bool soon = false;  // a machine that is busy may be late once or twice
+  for (int i = 0; i < 5 && !soon; ++i) {
+    running r;
+    raw_client c = r.joined();
+    auto const before = std::chrono::steady_clock::now();
+    r.stop();
+    soon = std::chrono::steady_clock::now() - before < 3s;
+    CHECK(c.read_close() == 1012);
+  }
+  CHECK(soon);
 }
 
 namespace {
@@ -395,8 +409,7 @@ struct polling_host : running {
           return o;
         }()) {}
   bool connections(std::size_t n) const {
-    for (int i = 0; i < 2000 && server.connections() != n; ++i) std::this_thread::sleep_for(5ms);
-    return server.connections() == n;
+    return eventually([&] { return server.connections() == n; });
   }
   phx::endpoint& endpoint() { return server.endpoint(); }
   void begin_end() { server.stop(); }
@@ -445,8 +458,7 @@ TEST_CASE("blocking: a poll's connection ends when its client wants that, and wi
   CHECK(c.read_end());
   c.drop();
   auto const connections = [&](std::size_t n) {  // then no descriptor comes or goes any more
-    for (int i = 0; i < 2000 && r.server.connections() != n; ++i) std::this_thread::sleep_for(5ms);
-    return r.server.connections() == n;
+    return eventually([&] { return r.server.connections() == n; });
   };
   REQUIRE(connections(0));
 
@@ -590,8 +602,7 @@ TEST_CASE("blocking: who is refused waits for it, over both transports; who is l
     CHECK(c.send(i % 2 == 0 ? raw_client::upgrade_request("/socket/websocket?vsn=2.0.0&reject=1")
                             : request("GET", "/socket/longpoll?vsn=2.0.0&reject=1")));
   }
-  for (int i = 0; i < 2000 && (judged != 6 || server.connections() > 2); ++i) std::this_thread::sleep_for(5ms);
-  REQUIRE(judged == 6);
+  REQUIRE(eventually([&] { return judged == 6 && server.connections() <= 2; }));
   auto const before = passed();
   raw_client again(server.port());
   CHECK(again.open("/socket/websocket?vsn=2.0.0&reject=1") == 401);
@@ -611,11 +622,10 @@ TEST_CASE("blocking: stop answers those who wait to be refused") {
   raw_client c(server.port()), d(server.port());
   CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0&reject=1")));
   CHECK(d.send(request("GET", "/socket/longpoll?vsn=2.0.0&reject=1")));
-  for (int i = 0; i < 2000 && judged != 2; ++i) std::this_thread::sleep_for(5ms);
-  CHECK(judged == 2);
+  CHECK(eventually([&] { return judged == 2; }));
   server.stop();
   CHECK(c.read_head() == 401);
   CHECK(poller::answer(d) == R"({"status":403})");
   CHECK(d.head().find("connection: close") != std::string::npos);
-  CHECK(over.wait_for(20s) == std::future_status::ready);
+  CHECK(over.wait_for(raw_client::patience) == std::future_status::ready);
 }

@@ -12,6 +12,7 @@
 #include <mutex>
 #include <thread>
 
+#include "support/eventually.hpp"
 #include "support/host_polls.hpp"
 #include "support/raw_client.hpp"
 #include "support/slow.hpp"
@@ -39,11 +40,7 @@ struct journal {
   }
   /// Waits for it.
   [[nodiscard]] bool has(std::string_view what, std::size_t times = 1) {
-    for (int i = 0; i < 500; ++i) {
-      if (count(what) >= times) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return false;
+    return eventually([&] { return count(what) >= times; });
   }
 };
 
@@ -86,7 +83,7 @@ struct running {
     if (pool.empty()) return true;
     std::promise<void> gone;
     server.drain({}, [&] { gone.set_value(); });
-    bool const done = gone.get_future().wait_for(std::chrono::seconds(10)) == std::future_status::ready;
+    bool const done = gone.get_future().wait_for(raw_client::patience) == std::future_status::ready;
     if (!done) io.stop();
     for (std::thread& t : pool) t.join();
     pool.clear();
@@ -105,23 +102,19 @@ struct running {
   }
   /// Waits until so many connections are there.
   bool connections(std::uint32_t n) const {
-    for (int i = 0; i < 500 && server.connections() != n; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    return server.connections() == n;
+    return eventually([&] { return server.connections() == n; });
   }
   /// The next late answer somebody waits for.
   phx::beast::late_answer next_waiting() {
-    for (int i = 0; i < 500; ++i) {
-      {
-        std::lock_guard const hold(waiting_mutex);
-        if (!waiting.empty()) {
-          phx::beast::late_answer next = std::move(waiting.front());
-          waiting.pop_front();
-          return next;
-        }
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    throw std::runtime_error("nobody waits");
+    auto const somebody_waits = [&] {
+      std::lock_guard const hold(waiting_mutex);
+      return !waiting.empty();
+    };
+    if (!eventually(somebody_waits)) throw std::runtime_error("nobody waits");
+    std::lock_guard const hold(waiting_mutex);
+    phx::beast::late_answer next = std::move(waiting.front());
+    waiting.pop_front();
+    return next;
   }
   boost::asio::io_context io{};
   phx::router<> app{};

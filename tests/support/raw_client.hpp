@@ -35,7 +35,7 @@ class raw_client {
     }
   };
   using milliseconds = std::chrono::milliseconds;
-  static constexpr milliseconds patience{5000};
+  static constexpr milliseconds patience{30'000};  ///< only a failure waits so long
 
   /// @param receive_buffer bytes of the kernel's, set before connecting; 0: its default.
   explicit raw_client(std::uint16_t port, int receive_buffer = 0) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {

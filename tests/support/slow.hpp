@@ -8,8 +8,8 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <thread>
 
+#include "support/eventually.hpp"
 #include "support/raw_client.hpp"
 
 namespace phx_tests {
@@ -52,10 +52,7 @@ std::vector<int> flooded(raw_client& c, std::string const& topic) {
   REQUIRE(c.read().data.find("phx_reply") != std::string::npos);
   int const before = Flooding::floods;
   REQUIRE(c.text(R"(["1","2",")" + topic + R"(","flood",{}])"));
-  auto const until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (Flooding::floods == before && std::chrono::steady_clock::now() < until)
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  REQUIRE(Flooding::floods == before + 1);
+  REQUIRE(eventually([&] { return Flooding::floods == before + 1; }));
   REQUIRE(c.text(R"(["1","3",")" + topic + R"(","echo",{}])"));
   std::vector<int> numbers;
   int missed = -1;

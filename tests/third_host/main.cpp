@@ -39,6 +39,8 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
+constexpr phx::duration patience = 30s;  ///< with who does not finish its request, or does not hang up
+
 // ---- what the handshake needs: SHA-1 and base64, for 60 bytes
 
 [[nodiscard]] std::array<unsigned char, 20> sha1(std::string text) {
@@ -438,7 +440,7 @@ phx::send_status wire::send(phx::frame const& f) noexcept {
 }
 void wire::close(phx::close_frame why) noexcept {
   to->say_close(static_cast<unsigned>(why.code), why.reason);
-  to->close_after_writing(steady_clock::now() + 2s);
+  to->close_after_writing(steady_clock::now() + patience);
 }
 std::size_t wire::buffered() const noexcept { return to->out.size() - to->written; }
 void wire::flush() noexcept { to->write_out(); }
@@ -524,7 +526,7 @@ class server {
       if (connections_.size() >= most_connections) continue;
       int const yes = 1;
       ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-      auto fresh = std::make_unique<connection>(std::move(fd), epoll_.get(), from, now + 5s);
+      auto fresh = std::make_unique<connection>(std::move(fd), epoll_.get(), from, now + patience);
       if (watch(fresh->fd.get(), fresh.get())) connections_.push_back(std::move(fresh));
     }
   }
@@ -546,7 +548,7 @@ class server {
 
   void refuse(connection& c, phx::http_answer const& no, phx::time_point now) {
     if (!c.append(as_bytes(no))) c.now = connection::state::dead;
-    c.close_after_writing(now + 2s);
+    c.close_after_writing(now + patience);
   }
 
   void read_head(connection& c, std::span<char> bytes, phx::time_point now) {
@@ -592,7 +594,7 @@ class server {
           if (part.empty()) (void)c.append(control_frame(8, {}));
           else if (part.size() == 1) c.say_close(1002, {});
           else (void)c.append(control_frame(8, part.substr(0, 2)));
-          c.close_after_writing(now + 2s);
+          c.close_after_writing(now + patience);
           return false;
         case frame_reader::kind::ping:
           if (c.out.size() - c.written > mount_.bounds.outbound || !c.append(control_frame(10, part)))
@@ -609,7 +611,7 @@ class server {
     if (on || !c.frames.broken() || c.now != connection::state::open) return;
     c.phoenix->gone(phx::lost::normal);
     c.say_close(static_cast<unsigned>(phx::close_code::protocol_error), "protocol error");
-    c.close_after_writing(now + 2s);
+    c.close_after_writing(now + patience);
   }
 
   /// Destroys what is dead or late. Telling phx that a client is gone may have it write to others, and find them dead too.
