@@ -17,15 +17,18 @@ export default async (g) => {
   await ann.sees([['ann', 'reading']]);
   const bob = room('bob');
   await ann.sees([['ann', 'reading'], ['bob', 'reading']]);
-  g.same(await g.answer(bob.channel.push('now', { at: 'writing' })), ['ok', {}]);
-  await ann.sees([['ann', 'reading'], ['bob', 'writing']]);
-  // Gone without a word and back at once: nobody hears of it.
-  let left = 0;
-  ann.presence.onLeave(() => { left++; });
-  g.sockets[1].conn.terminate();
-  await bob.sees([['ann', 'reading'], ['bob', 'reading']]);
-  await ann.sees([['ann', 'reading'], ['bob', 'reading']]);
-  if (left !== 1) throw new Error(`one update was expected, not ${left}`);  // his new meta instead of the old one
+  // Gone without a word and back at once: nobody hears of it, but of his new meta instead of the old one. Where a busy machine takes
+  // longer than the three seconds he has, once more.
+  const leaves = [];
+  ann.presence.onLeave((name, { metas }) => { leaves.push(metas.length); });
+  for (let tries = 1; leaves.join() !== '1'; tries++) {
+    if (tries > 3) throw new Error(`one update was expected, not a leave: ${leaves}`);
+    g.same(await g.answer(bob.channel.push('now', { at: 'writing' })), ['ok', {}]);
+    for (const one of [ann, bob]) await one.sees([['ann', 'reading'], ['bob', 'writing']]);
+    leaves.length = 0;
+    g.sockets[1].conn.terminate();
+    for (const one of [bob, ann]) await one.sees([['ann', 'reading'], ['bob', 'reading']]);
+  }
   bob.channel.leave();
   await ann.sees([['ann', 'reading']]);
 };
