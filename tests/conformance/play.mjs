@@ -25,6 +25,8 @@ for (const c of conversations) {
   if (differ) c.steps = c.steps.map((s) => (s.expect ? { ...s, expect: s.expect.map(differ) } : s));
 }
 
+const threads = o.program ? o.program.indexOf('--threads') + 1 : 0;
+const loops = threads ? 2 * Number(o.program[threads]) : 1;  // of the lab server
 const server = o.program && await Server.start(o.program);
 const url = o.url ?? server.url;
 const results = [], failures = [];
@@ -35,7 +37,7 @@ let next = 0, shown = 0, passed = 0;
 // wrong is wrong at any pace.
 const again = [];
 async function play(i, pace) {
-  const c = conversations[i], run = new Run(url, slower(c, pace), { timeout: Number(o.timeout), quiet: Number(o.quiet) });
+  const c = conversations[i], run = new Run(url, slower(c, pace), { timeout: Number(o.timeout), quiet: Number(o.quiet), loops });
   const wrong = await run.play();
   if (wrong && pace < 32 && (races(c) || run.late)) {
     console.log(`note: ${c.name} is played again. ${wrong.split('\n', 2).join(':')}`);
