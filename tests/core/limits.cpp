@@ -23,6 +23,7 @@ TEST_CASE("limits: no bound is absent, in neither set") {
   for (phx::limits const& l : {phx::limits{}, phx::limits::small()}) {
     CHECK(l.frame > 0);
     CHECK(l.channels > 0);
+    CHECK(l.subscriptions > 0);
     CHECK(l.held_pushes > 0);
     CHECK(l.held_bytes > 0);
     CHECK(l.outbound > 0);

@@ -10,8 +10,8 @@
 //   outcome handle_out(context&, broadcast const&);             for the intercepted ones
 //   static constexpr phx::pressure_policy when_slow = ...;      what happens to its messages when its client is slow; it may
 //                                                               be a data member as well, and set in join
-//   outcome handle_info(context&, message const&);              what it sent itself, timers, channel_id::send; as handle_out
-//                                                               it says noreply or stop, it has nothing to answer
+//   outcome handle_info(context&, message const&);              what it sent itself, timers, channel_id::send, topics it has
+//                                                               subscribed to; as handle_out it says noreply or stop
 //   void terminate(context&, exit_reason) noexcept;
 
 #include <phx/socket/socket.hpp>

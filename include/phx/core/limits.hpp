@@ -30,6 +30,7 @@ struct limits {
   // a mount's
   std::size_t frame = 10'000'000;        ///< bytes of one message, its fragments together; beyond: close 1009
   std::uint32_t channels = 100;          ///< topics per connection, pending joins included; beyond: `too many channels joined`
+  std::uint32_t subscriptions = 100;     ///< other topics that one channel hears; beyond: `subscribe` answers `dropped`
   std::uint32_t name = 4096;             ///< bytes of a topic, event or ref; beyond: close 1011
   std::uint32_t json_depth = 1024;       ///< nested arrays and objects; beyond: close 1011
   std::uint32_t held_pushes = 64;        ///< messages waiting for one pending join; beyond: the join ends, `join crashed`
@@ -54,6 +55,7 @@ struct limits {
     limits l;
     l.frame = 16 * 1024;
     l.channels = 8;
+    l.subscriptions = 8;
     l.held_pushes = 4;
     l.held_bytes = 4 * 1024;
     l.outbound = 32 * 1024;

@@ -31,10 +31,17 @@ struct member {
   std::uint32_t dropped = 0;    // messages its client missed and was not told of yet
   bool subscribed = false;
   bool intercepting = false;
+  bool hears = false;           // an ear
   pressure_policy pressure = pressure_policy::close;
   std::span<std::string_view const> intercepts{};
   member* next = nullptr;                        // among the loop's orphans
   void (*end)(loop&, member&) noexcept = nullptr;  // tells its dispatcher and gives it back
+};
+
+/// A channel that listens to another topic: what is broadcast there is a message to it (protocol 6.4). One for each time that it
+/// has subscribed, among `others` of that topic.
+struct ear : member {
+  member* channel = nullptr;
 };
 
 /// One socket, as its loop sees it.
@@ -116,7 +123,7 @@ struct topic {
     std::uint32_t count;
   };
   array<subscription> plain;   // get the encoded frame
-  array<subscription> others;  // intercepting channels, and sockets on their id topic
+  array<subscription> others;  // intercepting channels, ears, and sockets on their id topic
   array<used_wire> wires;      // of `plain`: what a broadcast has to be encoded for
 
   [[nodiscard]] std::string_view text() const noexcept { return {reinterpret_cast<char const*>(this + 1), text_size}; }
@@ -198,8 +205,8 @@ class hub {
     remove(list, m.at);
     if (!m.intercepting) uncount_wire(*m.on, m.owner->wire);
   }
-  /// A socket on its id topic (protocol 8.1): a member that is no channel (number 0).
-  [[nodiscard]] bool subscribe_id(member& m) noexcept {
+  /// An ear; or a socket on its id topic (protocol 8.1): a member that is no channel (number 0).
+  [[nodiscard]] bool subscribe_plain(member& m) noexcept {
     m.intercepting = true;
     if (!m.on->others.push(from_, {m.owner, &m})) return false;
     m.at = m.on->others.size() - 1;

@@ -149,7 +149,7 @@ class loop {
   /// @param bounded false for a `disconnect`, which always gets into the other mailboxes.
   errc publish(broadcast const& b, detail::member const* except, bool bounded = true) noexcept;
   errc serve(broadcast const& b, detail::member const* except, bool judged) noexcept;
-  void queue_intercepted(broadcast const& b, payload const& kept, detail::member const& who) noexcept;
+  void queue(broadcast const& b, payload const& kept, detail::member const& at) noexcept;
 
   [[nodiscard]] bool set_timer(time_point at, detail::mail* what, socket_id of) noexcept;
   void run_timers() noexcept;
@@ -500,7 +500,7 @@ inline errc loop::serve(broadcast const& b, detail::member const* except, bool j
   }
   // A channel that intercepts other events: this one it gets like everybody else.
   for (detail::subscription const& s : t->others) {
-    if (s.who == except || s.who->number == 0 || intercepted(s)) continue;
+    if (s.who == except || s.who->number == 0 || s.who->hears || intercepted(s)) continue;
     encoded const* const one = encode_for(s.to->wire);
     if (one == nullptr) return errc::limit_reached;
     if (one->why == errc::none) continue;
@@ -529,9 +529,10 @@ inline errc loop::serve(broadcast const& b, detail::member const* except, bool j
     if (s.who->number == 0) {
       // The id topic (protocol 8.1): `disconnect` ends the connection, other events are ignored.
       if (b.event == event::disconnect) s.to->doom({close_code::going_away, "disconnect"}, exit_reason::closed);
-    } else if (intercepted(s)) {
+    } else if (s.who->hears || intercepted(s)) {
+      if (s.who->hears && static_cast<detail::ear const*>(s.who)->channel == except) continue;
       if (!std::exchange(has_kept, true)) kept = detail::payload_access::owned(b.payload, bounds_.memory);
-      queue_intercepted(b, kept, *s.who);
+      queue(b, kept, *s.who);
     } else if (frame const& bytes = encode_for(s.to->wire)->bytes; !bytes.empty()) {
       s.to->deliver(bytes);
     }
@@ -540,14 +541,20 @@ inline errc loop::serve(broadcast const& b, detail::member const* except, bool j
   return errc::none;
 }
 
-inline void loop::queue_intercepted(broadcast const& b, payload const& kept, detail::member const& who) noexcept {
-  detail::mail* const m =
-      kept.valid() ? detail::mail::make(bounds_.memory, detail::mail_kind::out, b.topic, b.event, b.key) : nullptr;
+/// For a channel's handle_out; or, at an ear, its handle_info. What an ear hears on the channel's own topic is handle_out's.
+inline void loop::queue(broadcast const& b, payload const& kept, detail::member const& at) noexcept {
+  detail::member const& who = at.hears ? *static_cast<detail::ear const&>(at).channel : at;
+  if (who.owner == nullptr) return;  // its socket was destroyed
+  bool const heard = who.on != at.on;
+  detail::mail* const m = !kept.valid() ? nullptr
+                          : heard       ? detail::mail::make(bounds_.memory, detail::mail_kind::info, b.event, b.topic)
+                                        : detail::mail::make(bounds_.memory, detail::mail_kind::out, b.topic, b.event, b.key);
   if (m == nullptr) {
     observer_({.what = noted::no_memory, .topic = b.topic, .event = b.event});
     return;
   }
   m->payload = kept;
+  m->granted = heard;
   m->slot = who.owner->id.slot;
   m->generation = who.owner->id.generation;
   m->number = who.number;

@@ -218,6 +218,8 @@ class joining {
   /// A message to the channel itself: handle_info gets it once the join has been answered ok.
   send_status send(std::string_view event, payload const& what = {}) noexcept;
   send_status send_after(duration delay, std::string_view event, payload const& what = {}) noexcept;
+  /// As context::subscribe: what is broadcast from now on comes once the join has been answered ok.
+  send_status subscribe(std::string_view topic) noexcept;
 
  private:
   friend class detail::socket_core;
@@ -252,6 +254,12 @@ class context {
   send_status send(std::string_view event, payload const& what = {}) noexcept;
   /// The same after `delay`; dropped when the channel ends before. `dropped` beyond limits::timers.
   send_status send_after(duration delay, std::string_view event, payload const& what = {}) noexcept;
+  /// To hear another topic as well, until unsubscribe or the channel's end: what anybody broadcasts there, on any node, comes as
+  /// handle_info with that `topic`, after this callback; its client gets what the channel pushes of it. Subscribed twice it
+  /// comes twice (protocol 6.4). @return dropped beyond limits::subscriptions, or without memory.
+  send_status subscribe(std::string_view topic) noexcept;
+  /// Whatever the channel has subscribed to `topic` so far. Its own topic it hears all the same.
+  void unsubscribe(std::string_view topic) noexcept;
   /// The answer to the message in hand, for later. In handle_in only.
   [[nodiscard]] reply_to reply() const noexcept;
 

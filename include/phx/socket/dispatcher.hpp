@@ -101,7 +101,8 @@ concept handles_info = requires(D& d, typename D::channel_type& ch, context& her
 ///   when_slow(channel const&) noexcept -> std::optional<pressure_policy>, asked once, then too: what happens to the topic's
 ///     pushes and broadcasts when its client is slow; nullopt: what limits::pressure says;
 ///   handle_out(channel&, context&, broadcast const&) -> outcome, for events it named;
-///   handle_info(channel&, context&, message const&) -> outcome, for what the channel or others sent it.
+///   handle_info(channel&, context&, message const&) -> outcome, for what the channel or others sent it, and for what is
+///     broadcast on topics it has subscribed to.
 /// These two have nothing to answer: an outcome with a reply ends the channel with phx_error, as in Phoenix (6.2).
 template <class D>
 concept Dispatcher = has_session<D> && has_channel<D> && connects<D> && matches_topics<D> && joins<D> && handles_in<D> &&

@@ -24,7 +24,7 @@ enum class mail_kind : std::uint8_t {
   out,        // topic, event, key, payload: an intercepted broadcast for one channel's handle_out
   push,       // event, key, payload
   cast,       // event, key, payload: a broadcast by a channel that lives elsewhere; granted: to all but itself
-  info,       // event, payload: for handle_info
+  info,       // event, payload: for handle_info; granted: a broadcast on another topic, which is the second text
   reply,      // topic, ref, join_ref, status, payload
   verdict,    // payload; granted
   exit,       // reason

@@ -13,6 +13,26 @@
 
 namespace phx::inline PHX_BUILD::detail {
 
+/// An ear with its place among what is to be told when its channel ends: it goes then.
+struct channel_ear : ear, end_watch {
+  loop* here;
+  channel_ear(loop& l, seat& of, topic* to) noexcept : here(&l) {
+    owner = of.owner;
+    on = to;
+    number = of.number;
+    intercepting = hears = true;
+    channel = &of;
+    ended = &go;
+  }
+  static void go(end_watch* self, exit_reason) noexcept {
+    channel_ear* const e = static_cast<channel_ear*>(self);
+    hub& topics = loop_access::topics(*e->here);
+    topics.unsubscribe(*e);
+    topics.unuse(e->on);
+    destroy(loop_access::from(*e->here), e);
+  }
+};
+
 class socket_core : public outgoing {
  public:
   socket_core(loop& here, void* dispatcher, dispatch_table const& ops, void* session, limits const& bounds,
@@ -80,6 +100,37 @@ class socket_core : public outgoing {
       inside here(*loop_, loop_->now());
       end_channels();
       detach();
+    }
+  }
+
+  // ---- for channels: other topics (6.4)
+
+  [[nodiscard]] send_status hear(seat& s, std::string_view text) noexcept {
+    std::uint32_t ears = 0;
+    for (end_watch const* w = s.watches; w != nullptr; w = w->next) ears += w->ended == &channel_ear::go ? 1u : 0u;
+    if (ears >= bounds_->subscriptions) return send_status::dropped;
+    hub& topics = loop_access::topics(*loop_);
+    topic* const to = topics.use(text, {});
+    if (to == nullptr) return send_status::dropped;
+    auto* const e = make<channel_ear>(loop_access::from(*loop_), *loop_, s, to);
+    if (e == nullptr || !topics.subscribe_plain(*e)) {
+      destroy(loop_access::from(*loop_), e);
+      topics.unuse(to);
+      return send_status::dropped;
+    }
+    static_cast<end_watch*>(e)->next = s.watches;
+    s.watches = e;
+    return send_status::ok;
+  }
+  static void unhear(seat& s, std::string_view text) noexcept {
+    for (end_watch** link = &s.watches; *link != nullptr;) {
+      end_watch* const w = *link;
+      if (w->ended != &channel_ear::go || static_cast<channel_ear*>(w)->on->text() != text) {
+        link = &w->next;
+        continue;
+      }
+      *link = w->next;
+      w->ended(w, exit_reason::normal);
     }
   }
 
@@ -399,8 +450,8 @@ class socket_core : public outgoing {
         break;
       case mail_kind::info: {
         message in;
-        in.topic = s.on->text();
-        in.topic_name = s.on->name();
+        in.topic = m.granted ? m.text(1) : s.on->text();
+        in.topic_name = m.granted ? name{in.topic, {}} : s.on->name();
         in.event = m.text(0);
         in.event_name = {in.event, {}};
         in.payload = payload_access::lend(m.payload);
@@ -617,7 +668,7 @@ class socket_core : public outgoing {
     }
     id_->owner = this;
     id_->on = t;
-    if (loop_access::topics(*loop_).subscribe_id(*id_)) return true;
+    if (loop_access::topics(*loop_).subscribe_plain(*id_)) return true;
     destroy(loop_access::from(*loop_), std::exchange(id_, nullptr));
     loop_access::topics(*loop_).unuse(t);
     return false;
@@ -728,6 +779,8 @@ inline send_status joining::send_after(duration delay, std::string_view event, p
   return detail::self_send(here(), who_.id, channel_, delay, event, what);
 }
 
+inline send_status joining::subscribe(std::string_view topic) noexcept { return who_.hear(channel_, topic); }
+
 inline std::string_view context::topic() const noexcept { return channel_.on->text(); }
 inline socket_id context::socket() const noexcept { return who_ == nullptr ? socket_id{} : who_->id; }
 inline time_point context::now() const noexcept { return loop_.now(); }
@@ -755,6 +808,10 @@ inline send_status context::send(std::string_view event, payload const& what) no
 inline send_status context::send_after(duration delay, std::string_view event, payload const& what) noexcept {
   return detail::self_send(loop_, socket(), channel_, delay, event, what);
 }
+inline send_status context::subscribe(std::string_view topic) noexcept {
+  return who_ == nullptr ? send_status::closed : who_->hear(channel_, topic);
+}
+inline void context::unsubscribe(std::string_view topic) noexcept { detail::socket_core::unhear(channel_, topic); }
 inline reply_to context::reply() const noexcept {
   reply_to r;
   if (in_ == nullptr || who_ == nullptr) return r;
