@@ -305,16 +305,25 @@ TEST_CASE("redis: beside Elixir it speaks and hears the terms of Phoenix's own a
   auto const binary = [](std::string_view text) {
     return std::string("m\0\0\0", 4) + static_cast<char>(text.size()) + std::string(text);
   };
-  std::string const said = std::string(
-                               "\x83h\x06"
-                               "a\x03") +
-                           atom("except") + atom("elixir@host") + binary("t") + std::string("t\0\0\0\x04", 5) +
-                           atom("topic") + binary("t") + atom("payload") + std::string("t\0\0\0\x01", 5) + atom("body") +
-                           atom("nil") + atom("event") + binary("hello") + atom("__struct__") +
-                           atom("Elixir.Phoenix.Socket.Broadcast") + atom("Elixir.Phoenix.Channel.Server");
-  publish(s, a.between.channel(), said);
+  auto const said = [&](std::string_view mode, std::string const& by, std::string_view event) {
+    return std::string("\x83h\x06" "a\x03") + atom(mode) + by + binary("t") + std::string("t\0\0\0\x04", 5) + atom("topic") +
+           binary("t") + atom("payload") + std::string("t\0\0\0\x01", 5) + atom("body") + atom("nil") + atom("event") +
+           binary(event) + atom("__struct__") + atom("Elixir.Phoenix.Socket.Broadcast") + atom("Elixir.Phoenix.Channel.Server");
+  };
+  publish(s, a.between.channel(), said("except", atom("elixir@host"), "hello"));
   CHECK(a.hears(R"(hello {"body":null})"));
   CHECK(b.hears(R"(hello {"body":null})"));
+  // A node's name is what it is: the atom a@b is not the binary "a@b", nor the binary b the atom (13.2).
+  std::size_t const by_a = a.count(), by_b = b.count();
+  publish(s, a.between.channel(), said("only", binary("phx@a"), "not for a"));
+  publish(s, a.between.channel(), said("only", atom("b"), "not for b"));
+  publish(s, a.between.channel(), said("except", atom("phx@a"), "a's own"));
+  publish(s, a.between.channel(), said("except", binary("phx@a"), "another's"));
+  CHECK(a.hears(R"(another's {"body":null})"));
+  CHECK(b.hears(R"(another's {"body":null})"));
+  CHECK(b.hears(R"(a's own {"body":null})"));
+  CHECK(a.count() == by_a + 1);
+  CHECK(b.count() == by_b + 2);
   publish(s, a.between.channel(), "\x83h\x06 and so on");
   CHECK(eventually([&] { return a.between.counters().skipped == 1; }));
   // With compression_level 9, and a body of 3,000 letters.
