@@ -534,6 +534,31 @@ TEST_CASE("longpoll: at a mount of 0.10 HTTP has the status, from 0.11 on only t
   }
 }
 
+TEST_CASE("longpoll: at a mount of 0.10 what is for no channel, and a refused join, are 401: nothing else tells the client") {
+  for (std::size_t const loop : {0u, 1u}) {
+    phx::mount m;
+    m.generation = phx::generation::v0_10;
+    polls p(2, {}, m);
+    std::string const token = p.now({.query = "", .path = "/socket/poll"}).token();
+    auto const post = [&](std::string_view topic, std::string_view event, std::string_view payload = "{}") {
+      std::string const text = R"({"topic":")" + std::string(topic) + R"(","event":")" + std::string(event) +
+                               R"(","payload":)" + std::string(payload) + "}";
+      return p.now({.method = "POST", .token = token, .body = text, .query = "", .path = "/socket/poll"}, loop);
+    };
+    for (got const& no : {post("hall", "join"), post("room:a", "echo"), post("room:a", "join", R"({"deny":1})")}) {
+      CHECK(no.status == 401);
+      CHECK(no.body == R"({"status":401})");
+    }
+    CHECK(post("room:a", "join").status == 200);
+    CHECK(post("room:a", "echo").status == 200);
+    CHECK(post("phoenix", "heartbeat").status == 200);
+    CHECK(p.sessions.size() == 1);
+  }
+  polls today;
+  std::string const token = today.open();
+  CHECK(today.post(token, R"(["1","1","hall","phx_join",{}])").says(200));
+}
+
 TEST_CASE("longpoll: a POST is bounded by its own limit, not by that of WebSocket messages") {
   phx::mount m;
   m.bounds.frame = 200;

@@ -66,6 +66,7 @@ class session {
   /// @return false: it has ended, touch nothing.
   [[nodiscard]] virtual bool receive(opcode, std::string_view, time_point) noexcept = 0;
   [[nodiscard]] virtual bool closing() const noexcept = 0;
+  [[nodiscard]] virtual bool turned_away() noexcept = 0;  ///< what it received was for no channel, or a refused join
   virtual void doom() noexcept = 0;  ///< nobody polls it
   virtual void gone() noexcept = 0;  ///< its loop goes
   virtual void give_back(memory const&) noexcept = 0;
@@ -101,6 +102,7 @@ class session_of final : public session {
     return socket_.receive(op, whole, true, now);
   }
   [[nodiscard]] bool closing() const noexcept override { return socket_.closing; }
+  [[nodiscard]] bool turned_away() noexcept override { return socket_.turned_away(); }
   void doom() noexcept override { socket_.disconnect({close_code::going_away, "inactive"}); }
   void gone() noexcept override { socket_.gone(lost::normal); }
   void give_back(memory const& from) noexcept override { phx::detail::destroy(from, this); }
@@ -155,6 +157,7 @@ class service : private phx::detail::lodger {
   /// | GET, none are there | waits: 200 with the first turn's; 204 when the window ends, also for one that a later GET replaced |
   /// | POST, no token, one that is nobody's, or whose session has ended | 410 |
   /// | POST, its frames processed | 200 |
+  /// | POST at a mount of 0.10, for no channel, or a join that is refused | HTTP 401 |
   /// | POST, not processed within the window, or the session died of it | 408 |
   /// | POST, too long | HTTP 400 |
   /// | POST, no base64 | HTTP 500, the session lives |
@@ -323,6 +326,7 @@ inline response service::said(std::uint16_t status, bool real) noexcept {
   if (real && status != 204) r.status_ = status;
   switch (status) {
     case 200: r.fixed_ = R"({"status":200})"; break;
+    case 401: r.fixed_ = R"({"status":401})"; break;
     case 403: r.fixed_ = R"({"status":403})"; break;
     case 408: r.fixed_ = R"({"status":408})"; break;
     case 410: r.fixed_ = R"({"status":410})"; break;
@@ -577,7 +581,11 @@ inline std::uint16_t service::process(detail::session& s, std::string_view body,
   auto const taken = [&](opcode op, std::string_view bytes) {
     return s.receive(op, bytes, loop_.now()) && find(slot, generation) == &s && !s.closing();
   };
-  if (!batch) return taken(opcode::text, body) ? 200 : 408;
+  if (!batch) {
+    if (!taken(opcode::text, body)) return 408;
+    // 0.10 has no replies: this is all that its client hears of it (protocol 4.1).
+    return mount_.generation == phx::generation::v0_10 && s.turned_away() ? 401 : 200;
+  }
 
   // All of it is judged before any of it is done, as in Phoenix.
   auto const from_base64 = [](std::string_view line, char* into) noexcept {

@@ -131,6 +131,7 @@ class outgoing : public client {
     return send(out, wire.encode(out, reply{join_ref, m.ref, topic, s, response, to}));
   }
   void static_answer(token join_ref, message const& m, std::string_view response, answer to) noexcept {
+    turned_away_ = true;
     (void)answer_with(join_ref, m, status::error, payload_access::borrow(response, false), to);
   }
   errc join_answer(seat const& s, phx::status st, payload const& response, answer to) noexcept {
@@ -198,6 +199,7 @@ class outgoing : public client {
   backlog* backlog_ = nullptr;  // of a slow client
   std::size_t ahead_;           // bytes that the transport may hold before somebody asks
   std::uint32_t dropped_ = 0;
+  bool turned_away_ = false;    // since somebody asked
 
  private:
   // ---- a slow client

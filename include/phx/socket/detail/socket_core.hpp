@@ -103,6 +103,9 @@ class socket_core : public outgoing {
     }
   }
 
+  /// For long-polls of 0.10: was a message for no channel, or a join refused, since the last time this was asked?
+  [[nodiscard]] bool turned_away() noexcept { return std::exchange(turned_away_, false); }
+
   // ---- for channels: other topics (6.4)
 
   [[nodiscard]] send_status hear(seat& s, std::string_view text) noexcept {
@@ -310,6 +313,7 @@ class socket_core : public outgoing {
     }
     if (said.what == dispatch_table::verdict::refused) {
       give_back(s);
+      turned_away_ = true;
       tell({.what = noted::channel_refused, .topic = m.topic, .ref = m.ref, .payload = &m.payload});
       if (errc const fault = answer_with(m.join_ref, m, status::error, said.response, answer::refused_join);
           fault != errc::none)
