@@ -29,7 +29,6 @@ enum class errc : std::uint8_t {
   header_not_text,
   invalid_payload,
   // a caller
-  not_joined,
   already_closed,
   no_memory,
   limit_reached,
@@ -67,7 +66,6 @@ enum class errc : std::uint8_t {
     case errc::header_too_long: return "a topic, event, ref or status over 255 bytes in a binary message";
     case errc::header_not_text: return "a ref that is not a string in a binary message";
     case errc::invalid_payload: return "a payload that is not valid JSON";
-    case errc::not_joined: return "the channel has not joined";
     case errc::already_closed: return "the socket is closing";
     case errc::no_memory: return "no memory";
     case errc::limit_reached: return "a limit was reached";
