@@ -571,15 +571,35 @@ TEST_CASE("longpoll: a POST is bounded by its own limit, not by that of WebSocke
 
 // ---- loops
 
-TEST_CASE("longpoll: a poll that reaches its session's loop after the session's end is answered 204, the next one 410") {
+TEST_CASE("longpoll: a poll that reaches its session's loop after the session's end is answered 204, a POST and the next poll 410") {
   polls p(2);
   std::string const token = p.open(0, "vsn=2.0.0&user=bob");
-  tab t;
-  (void)p.here.endpoint().disconnect("user:bob");  // is in the mailbox before the poll
+  tab t, posts;
+  (void)p.here.endpoint().disconnect("user:bob");  // is in the mailbox before the two
   p.ask(t, {.token = token}, 1);
+  p.ask(posts, {.method = "POST", .token = token, .body = "[]"}, 1);
   p.here.settle();
+  CHECK(posts.last.body == R"({"status":410})");
   CHECK(t.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
   CHECK(p.poll(token, 1).says(410));
+}
+
+TEST_CASE("longpoll: a later poll replaces the earlier one, whichever loops the two came to") {
+  for (std::size_t const loop : {0u, 1u}) {
+    polls p(2);
+    std::string const token = p.joined(0);
+    tab first, second;
+    p.ask(first, {.token = token}, loop);
+    p.here.settle();
+    p.ask(second, {.token = token}, 1 - loop);
+    p.here.settle();
+    (void)p.here.endpoint().broadcast("room:a", "news", {});
+    p.here.settle();
+    CHECK(second.last.messages() == '"' + shouted("news", "{}") + '"');
+    CHECK(first.responses == 0);
+    p.here.advance(10s);
+    CHECK(first.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
+  }
 }
 
 TEST_CASE("longpoll: a session is found from every loop") {

@@ -194,6 +194,21 @@ TEST_CASE("socket: a join whose answer is no JSON crashed, to its client") {
         texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"join crashed"})")});
   CHECK(t.topics().empty());
   CHECK(w.count("not_encoded") == 1);
+  CHECK(t.log.take() == texts{"room:a: error", "room:a: gone"});
+}
+
+TEST_CASE("socket: a refusal that the serializer cannot carry is one of a join that crashed") {
+  struct bytes {
+    phx::join_result join(phx::joining&, phx::message const&) { return phx::join_result::error(phx::payload::binary("no")); }
+  };
+  phx::router<> app;
+  app.channel<bytes>("room:*");
+  phx::testing::conversation<phx::router<>> old(app, "1.0.0"), young(app, "2.0.0");
+  old.in(R"({"topic":"room:a","event":"phx_join","payload":{},"ref":"1"})");
+  CHECK(old.out() ==
+        texts{R"({"topic":"room:a","event":"phx_reply","ref":"1","payload":{"status":"error","response":{"reason":"join crashed"}}})"});
+  young.in(R"(["1","1","room:a","phx_join",{}])");
+  CHECK(young.out() == texts{std::string("\x01\x01\x01\x06\x05" "11room:aerrorno", 20)});
 }
 
 TEST_CASE("socket: what join sends itself arrives after the join's answer") {
