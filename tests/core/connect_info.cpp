@@ -220,7 +220,7 @@ TEST_CASE("request: of a request line and headers") {
 }
 
 TEST_CASE("connect_info: shows the headers Phoenix shows, by lower-case name, and no others") {
-  std::array<phx::header, 10> const h{{{"Host", "127.0.0.1:4000"},
+  std::array<phx::header, 12> const h{{{"Host", "127.0.0.1:4000"},
                                        {"Cookie", "session=secret"},
                                        {"Authorization", "Bearer secret"},
                                        {"User-Agent", "curl/8"},
@@ -229,6 +229,8 @@ TEST_CASE("connect_info: shows the headers Phoenix shows, by lower-case name, an
                                        {"tracestate", "a=b"},
                                        {"Sec-WebSocket-Protocol", "phoenix, 123"},
                                        {"x-other", "2"},
+                                       {"Sec-Fetch-Mode", "no"},
+                                       {"Xylophone", "no"},
                                        {"traceparently", "no"}}};
   phx::request const r =
       phx::request::of("GET", "/ws/connect_info/websocket?vsn=2.0.0", h, {"127.0.0.1", 5000, std::nullopt});

@@ -41,6 +41,7 @@ struct room {
     if (in.event == "list") return phx::outcome::reply(who->list(here.topic()));
     if (in.event == "get") return phx::outcome::reply(who->get_by_key(here.topic(), key));
     if (in.event == "stop") return phx::outcome::stop();
+    if (in.event == "shut") return phx::outcome::stop(phx::exit_reason::shutdown);
     return phx::outcome::stop(phx::exit_reason::error);
   }
   static phx::outcome said(phx::result<std::string> const& r) {
@@ -254,6 +255,7 @@ TEST_CASE("presence: what track refuses, the channel survives") {
   CHECK(ann.call("also", R"({"text":"0123456789"})")->response == R"({"reason":"a meta larger than presence_options::meta"})");
   CHECK(ann.call("also", "[]")->response ==
         R"({"reason":"the payload of a push or broadcast must be a JSON object or bytes"})");
+  CHECK(h.who.track(phx::channel_id{}, "room:a", "bytes", phx::payload::binary("{}")).error().code == errc::not_an_object);
   CHECK(ann.call("also", R"({"t":"012345678901"})")->ok());  // twenty bytes
   CHECK(ann.call("proto")->status == "error");
   CHECK(ann.call("untrack_all")->ok());
@@ -321,6 +323,14 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
     CHECK(bob.leave());
     CHECK(diff(watcher, as) == R"({"joins":{},"leaves":{"bob":{"metas":[{"phx_ref":"R2"}]}}})");
   }
+  SUBCASE("stopped, of its own accord: at once") {
+    for (char const* const event : {"stop", "shut"}) {
+      auto bob = h.join("bob");
+      (void)diff(watcher, as);
+      bob.push(event);
+      CHECK(diff(watcher, as).starts_with(R"({"joins":{},"leaves":{"bob":)"));
+    }
+  }
   SUBCASE("replaced by a rejoin: nothing has happened") {
     (void)socket.join("room:a", R"({"key":"ann"})");
     h.server->advance(10s);
@@ -344,6 +354,9 @@ TEST_CASE("presence: what happens within a window is one diff") {
   h.server->advance(1ms);
   CHECK(diff(watcher, as) ==
         R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]},"bob":{"metas":[{"phx_ref":"R2"}]}},"leaves":{}})");
+  h.server->advance(10s);
+  CHECK(watcher.rest().empty());
+  CHECK(h.who.track(phx::channel_id{}, "room:a", "brief"));  // alone in its window: there is nothing to tell
   h.server->advance(10s);
   CHECK(watcher.rest().empty());
 }
