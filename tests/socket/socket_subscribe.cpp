@@ -35,6 +35,7 @@ struct listening {
     }
     if (in.event == "unsubscribe") return here.unsubscribe(topic), phx::outcome::reply();
     if (in.event == "publish") return here.publish(topic, "told", {}), phx::outcome::reply();
+    if (in.event == "publish_from") return here.publish_from(topic, "told", {}), phx::outcome::reply();
     if (in.event == "whisper") here.broadcast_from("whispered", {});
     if (in.event == "stop") return phx::outcome::stop();
     return phx::outcome::noreply();
@@ -120,6 +121,20 @@ TEST_CASE("subscribe: what the channel itself publishes there comes after the ha
   CHECK(agrees(a, "subscribe"));
   a.push("publish", R"("news")");
   CHECK(a.rest() == texts{"reply ok {}", "news told {}"});
+}
+
+TEST_CASE("subscribe: what it publishes from itself it does not hear, all others there do") {
+  pair p;
+  auto a = p.ann.join("room:a"), b = p.ann.join("room:b"), c = p.bob.join("news");
+  CHECK(agrees(a, "subscribe"));
+  CHECK(agrees(b, "subscribe"));
+  CHECK(agrees(a, "publish_from"));
+  CHECK(a.rest().empty());
+  CHECK(b.expect_push("news told") == "{}");
+  CHECK(c.expect_broadcast("told") == "{}");
+  CHECK(agrees(c, "publish_from"));  // a topic of its own is one like any other
+  CHECK(a.expect_push("news told") == "{}");
+  CHECK(c.rest().empty());
 }
 
 TEST_CASE("subscribe: on its own topic it is a second time what the first was not: handle_out's, and not the sender's own") {

@@ -248,6 +248,8 @@ class context {
   sent broadcast_from(std::string_view event, payload const& what, std::string_view key = {}) noexcept;
   /// To all subscribers of another topic.
   sent publish(std::string_view topic, std::string_view event, payload const& what, std::string_view key = {}) noexcept;
+  /// To all but this channel, should it have subscribed there.
+  sent publish_from(std::string_view topic, std::string_view event, payload const& what, std::string_view key = {}) noexcept;
   /// Ends every socket with this id in every loop of every node: close 1001 (protocol 8.1).
   sent disconnect(std::string_view id) noexcept { return {detail::loop_access::disconnect(loop_, id), unhandled_}; }
   /// A message to the channel itself: handle_info, after this callback.

@@ -806,6 +806,10 @@ inline sent context::publish(std::string_view topic, std::string_view event, pay
                              std::string_view key) noexcept {
   return {detail::loop_access::publish(loop_, {topic, event, detail::payload_access::lend(what), {}, key}, nullptr), unhandled_};
 }
+inline sent context::publish_from(std::string_view topic, std::string_view event, payload const& what,
+                                  std::string_view key) noexcept {
+  return {detail::loop_access::publish(loop_, {topic, event, detail::payload_access::lend(what), {}, key}, &channel_), unhandled_};
+}
 inline send_status context::send(std::string_view event, payload const& what) noexcept {
   return send_after(duration::zero(), event, what);
 }
