@@ -203,7 +203,7 @@ TEST_CASE("check_origin: a callback that throws refuses, and says what it threw"
 }
 #endif
 
-TEST_CASE("check_origin: unset is true, and before 0.16 all are allowed") {
+TEST_CASE("check_origin: unset is true, and before v0_15 all are allowed") {
   check_origin const unset;
   CHECK(unset.unset());
   CHECK(asked(unset, "http://localhost").allowed);

@@ -109,7 +109,7 @@ TEST_CASE("mount: it offers the serializers of its generation, or its own") {
   CHECK_FALSE(phx::choose(own.offered(), "2.0.0"));
 }
 
-TEST_CASE("mount: without origins its url_host's are allowed, before 0.16 all") {
+TEST_CASE("mount: without origins its url_host's are allowed, before v0_15 all") {
   std::array<phx::header, 1> const evil{{{"origin", "http://evil.org"}}};
   std::array<phx::header, 1> const local{{{"origin", "http://localhost:4000"}}};
   phx::request const from_evil = phx::request::of("GET", "/", evil), from_local = phx::request::of("GET", "/", local);

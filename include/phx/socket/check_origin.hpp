@@ -128,7 +128,7 @@ struct origin_decision {
 
 /// A mount's policy: one of Phoenix's forms of `check_origin` (protocol 9.1).
 ///
-///     .origins = {}                                             // unset: as true; before 0.16 all are allowed (9.3)
+///     .origins = {}                                             // unset: as true; mounts before v0_15 allow all (9.3)
 ///     .origins = true                                           // the host must be the mount's url_host
 ///     .origins = false                                          // all are allowed
 ///     .origins = {"//localhost", "https://*.example.com"}       // one of these; checked by the compiler
@@ -212,7 +212,7 @@ class check_origin {
   }
 
   /// @param url_host of the mount; unset: `true` allows every origin that has a host (protocol 9.1).
-  /// @param unset_allows_all the mount speaks for a Phoenix before 0.16.
+  /// @param unset_allows_all the mount speaks for a Phoenix before 0.15.
   [[nodiscard]] origin_decision decide(request const& asked, std::optional<std::string_view> url_host,
                                        bool unset_allows_all = false) const {
     origin_decision d;

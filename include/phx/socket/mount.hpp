@@ -53,8 +53,8 @@ struct mount {
   /// whatever the query says of that name. One like `:_name` takes anything and tells nobody.
   std::string path = "/socket";
   /// Which Phoenix this is on the wire. Says which serializers are offered, which paths are served, and what `origins` are
-  /// if they are not set: before 0.16 all (protocol 9.3). A set policy is today's in every generation, but for
-  /// check_origin::seed.
+  /// if they are not set: before v0_15 all (protocol 9.3; 0.15 itself too, which shares its generation with stricter ones). A set
+  /// policy is today's in every generation, but for check_origin::seed.
   phx::generation generation = phx::generation::today;
   std::vector<serializer_ref> serializers{};  ///< in the order of choice; empty: those of `generation`
   check_origin origins{};
