@@ -662,10 +662,14 @@ class presence {
     core_->handle_metas = std::make_unique<of>(std::move(f));
   }
 
-  /// `{"reason":...}` for a reply: "nopresence", as Phoenix says it, or what to_string says.
+  /// `{"reason":...}` for a reply: "nopresence", as Phoenix says it, or a short sentence.
   [[nodiscard]] static payload reason(errc why) {
     std::string text = R"({"reason":)";
-    json::append_quoted(text, why == errc::not_tracked ? "nopresence" : to_string(why));
+    // Two codes have another meaning for a frame.
+    json::append_quoted(text, why == errc::not_tracked     ? "nopresence"
+                              : why == errc::not_an_object ? "a meta that is no JSON object"
+                              : why == errc::name_too_long ? "a key longer than presence_options::key"
+                                                           : to_string(why));
     return payload::trusted_json(text += '}');
   }
   [[nodiscard]] presence_counts counts() const noexcept { return core_->counts(); }
