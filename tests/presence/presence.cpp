@@ -483,6 +483,40 @@ TEST_CASE("presence: whether it or the endpoint goes first is all one") {
 
 // ---- several nodes
 
+namespace {
+/// Says to all what its client says, on any topic there is.
+struct relay {
+  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+    (void)static_cast<bool>(here.broadcast(in.event, in.payload));
+    return phx::outcome::noreply();
+  }
+};
+}  // namespace
+
+TEST_CASE("presence: no client speaks for a node, though every topic is served") {
+  support::bus wire;
+  support::bus::node north(wire, "north"), south(wire, "south");
+  auto how = as_phoenix();
+  house a(north, how), b(south, how);
+  a.app.channel<relay>("*");
+  auto const entry = phx::detail::make_entry(1, 1, 0, "room:a", "admin", {});
+  phx::detail::wire_writer forged(phx::detail::wire_kind::heartbeat, "nobody", 1);
+  forged.clocks({});
+  phx::detail::written_section const all[] = {{"nobody", 1, 0, 0, 0, phx::detail::dot_set({{1, 1}}), {entry.get()}}};
+  forged.sections(all);
+  auto client = a.server->connect().join("phx_presence:presence");
+  REQUIRE(client.joined());
+  CHECK(client.joined()->response == R"({"reason":"unmatched topic"})");
+  client.push_bytes("tracker", forged.bytes);
+  for (int i = 0; i < 20; ++i) {
+    a.server->advance(100ms);
+    b.server->advance(100ms);
+  }
+  CHECK(b.list() == "{}");
+  CHECK(b.who.nodes() == 2);
+  CHECK(a.server->connect().join("phx_presence:other").ok());  // nobody's
+}
+
 TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   support::bus wire;
   support::bus::node north(wire, "north"), south(wire, "south");

@@ -157,6 +157,14 @@ class endpoint {
     }
   }
 
+  /// Somebody listens on `topic`: what channels say there would be taken for another node's word. From any thread.
+  [[nodiscard]] bool listens(std::string_view topic) const noexcept {
+    if (listening_.load(std::memory_order_acquire) == 0) return false;
+    std::lock_guard const hold(listening_mutex_);
+    for (auto const& l : listeners_)
+      if (l->topic == topic) return true;
+    return false;
+  }
   /// Other nodes may hear what is published here.
   [[nodiscard]] bool has_others() const noexcept { return static_cast<bool>(others_); }
 
@@ -313,7 +321,7 @@ class endpoint {
   std::atomic<duration::rep> due_{time_point::max().time_since_epoch().count()};
   detail::pubsub_ref others_{};
   std::atomic<std::uint64_t> unsent_{0};
-  std::mutex listening_mutex_;
+  mutable std::mutex listening_mutex_;
   std::condition_variable heard_;
   std::vector<std::unique_ptr<listening>> listeners_;
   std::uint64_t listened_ = 0;

@@ -247,6 +247,10 @@ struct loop_access {
   static bool add(loop& l, client& c) noexcept { return l.add(c); }
   static void remove(loop& l, client& c) noexcept { l.remove(c); }
   static errc publish(loop& l, broadcast const& b, member const* except) noexcept { return l.publish(b, except); }
+  /// Between nodes, for a part of phx: no channel's.
+  static bool taken(loop const& l, std::string_view topic) noexcept {
+    return l.everywhere_ != nullptr && l.everywhere_->listens(topic);
+  }
   static errc disconnect(loop& l, std::string_view id) noexcept {
     return l.publish({id, event::disconnect, empty_object, {}}, nullptr, false);
   }

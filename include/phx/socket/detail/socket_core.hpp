@@ -287,8 +287,10 @@ class socket_core : public outgoing {
   }
 
   void join_new(message const& m) noexcept {
-    if (!m.topic_name.is_string() || !ops_->matches(dispatcher_, m.topic)) return unmatched(m);  // row 2
-    if (seats_.size() >= bounds_->channels) {                                                     // row 3
+    // row 2. What trackers say to each other is no client's to hear, nor to say.
+    if (!m.topic_name.is_string() || !ops_->matches(dispatcher_, m.topic) || loop_access::taken(*loop_, m.topic))
+      return unmatched(m);
+    if (seats_.size() >= bounds_->channels) {  // row 3
       tell({.what = noted::too_many_channels, .topic = m.topic, .ref = m.ref});
       return static_answer(m.join_ref, m, R"({"reason":"too many channels joined"})", answer::refused_join);
     }
