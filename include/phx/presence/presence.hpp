@@ -474,8 +474,12 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
       if (tracker_->due() <= now) (void)tracker_->tick(now);
       parcels = tracker_->take_parcels();
       (void)absorb();
-      for (std::string const& topic : waiting_)
-        if (diff& d = diffs_.find(topic)->second; !std::exchange(d.stamped, true)) d.due = now + how_.batch;
+      // Those that no beat has seen yet are the last of them.
+      for (auto topic = waiting_.rbegin(); topic != waiting_.rend(); ++topic) {
+        diff& d = diffs_.find(*topic)->second;
+        if (std::exchange(d.stamped, true)) break;
+        d.due = now + how_.batch;
+      }
       for (; !waiting_.empty() && diffs_.find(waiting_.front())->second.due <= now; waiting_.pop_front()) {
         auto node = diffs_.extract(waiting_.front());
         ripe.emplace_back(std::move(node.key()), std::move(node.mapped()));
