@@ -316,6 +316,27 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
     h.server->advance(3100ms);
     CHECK(diff(watcher, as) == R"({"joins":{},"leaves":{"ann":{"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","n":2}]}}})");
   }
+  SUBCASE("of several that are lost who comes back takes the one with its meta; the others leave") {
+    auto second = h.server->connect(), third = h.server->connect();
+    auto two = second.join("room:a", R"({"key":"ann"})"), three = third.join("room:a", R"({"key":"ann"})");
+    CHECK(two.call("update", R"({"n":2})")->ok());
+    CHECK(three.call("update", R"({"n":3})")->ok());
+    while (diff(watcher, as) != "none") {
+    }
+    refs all;
+    CHECK(all(h.list()).find(R"({"phx_ref":"R1"},{"phx_ref":"R2","phx_ref_prev":"R3","n":2})") != std::string::npos);
+    for (auto* const s : {&socket, &second, &third}) s->disconnect();
+    auto again = h.join("");
+    CHECK(h.who.track(phx::channel_id{}, "room:a", "ann", phx::payload::json(R"({"n":2})")));  // lost at once, once more
+    CHECK(watcher.rest().empty());
+    h.server->advance(2900ms);
+    CHECK(watcher.rest().empty());
+    h.server->advance(200ms);
+    CHECK(h.list() == "{}");
+    std::string const last = diff(watcher, as);
+    CHECK(last.starts_with(R"({"joins":{},"leaves":)"));
+    CHECK(last.find("\"n\":3") != std::string::npos);
+  }
   SUBCASE("left: at once") {
     auto bob = h.join("bob");
     (void)diff(watcher, as);

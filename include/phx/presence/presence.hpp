@@ -21,6 +21,7 @@
 
 #include <chrono>
 #include <mutex>
+#include <set>
 
 namespace phx::inline PHX_BUILD {
 
@@ -176,6 +177,8 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
             } else {
               auto& mine = locals_.at(d);
               uncount(mine.who);
+              entry_ptr const e = tracker_->own(d);
+              left_[{e->topic, e->key}].insert(d);
               mine.lingers = ++lingering_;
               unstamped_.push_back({{}, d, mine.lingers});
             }
@@ -325,13 +328,16 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
   /// The entry of the same key whose channel has just gone: with the same meta nothing has happened; else it is an update.
   [[nodiscard]] entry_ptr take_over_or_join(std::string_view topic, std::string_view key, std::string const& members) {
     entry_ptr old;
-    if (entries_by_key const* const all = tracker_->list(topic))
-      if (auto const metas = all->find(key); metas != all->end())
-        for (entry_ptr const& e : metas->second) {
-          if (tracker_->own(e->clock) != e || locals_.at(e->clock).lingers == 0) continue;
-          if (old == nullptr || (e->members() == members && old->members() != members)) old = e;
-        }
+    // Of those who are there only who lingers is looked at: one key may be that of all who have no name.
+    if (auto const left = left_.find({std::string(topic), std::string(key)}); left != left_.end())
+      for (dot const d : left->second) {
+        entry_ptr const e = tracker_->own(d);
+        bool const same = e->members() == members;
+        if (old == nullptr || same) old = e;
+        if (same) break;
+      }
     if (old == nullptr) return tracker_->join(topic, key, members);
+    no_more_left(*old);
     if (old->members() == members) return old;
     locals_.erase(old->clock);
     return tracker_->update(old->clock, members);
@@ -364,6 +370,11 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
   void forget(dot d) {
     uncount(locals_.at(d).who);
     locals_.erase(d);
+  }
+  void no_more_left(presence_entry const& e) {
+    auto const at = left_.find({e.topic, e.key});
+    at->second.erase(e.clock);
+    if (at->second.empty()) left_.erase(at);
   }
 
   // ---- diffs
@@ -468,6 +479,7 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
       for (; !lingers_.empty() && lingers_.front().until <= now; lingers_.pop_front()) {
         auto const at = locals_.find(lingers_.front().entry);
         if (at == locals_.end() || at->second.lingers != lingers_.front().number) continue;  // taken over
+        no_more_left(*tracker_->own(at->first));
         locals_.erase(at);
         (void)tracker_->leave(lingers_.front().entry);
       }
@@ -560,6 +572,7 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
   std::map<address, std::vector<dot>> owners_{};
   std::map<address, std::uint32_t> clients_{};  // how many entries each connection has
   std::map<dot, local> locals_{};
+  std::map<std::pair<std::string, std::string>, std::set<dot>> left_{};  // those that linger, by topic and key
   std::vector<last_moment> unstamped_{};
   std::deque<last_moment> lingers_{};  // by time
   std::uint64_t lingering_ = 0;
