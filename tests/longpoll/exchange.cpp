@@ -104,6 +104,34 @@ TEST_CASE("response: of two that are being written, the one that fails is told a
   CHECK(t.asked.waiting());
 }
 
+TEST_CASE("response: whichever of several fail, and in whatever order, their frames come back in the order they were said") {
+  int orders[] = {0, 1, 2};
+  do {
+    for (unsigned written = 0; written < 7; ++written) {
+      polls p;
+      std::string const token = p.joined();
+      tab each[3];
+      std::string wanted;
+      for (unsigned i = 0; i < 3; ++i) {
+        each[i].hold = true;
+        for (unsigned k = 0; k < 2; ++k) {
+          std::string const n = std::to_string(10 * i + k);
+          (void)p.post(token, "[\"1\",\"" + n + R"(","room:a","echo",{}])");
+          if ((written >> i & 1) == 0) wanted += (wanted.empty() ? "\"" : ",\"") + reply("\"1\"", '"' + n + '"') + '"';
+        }
+        p.ask(each[i], {.token = token});
+        p.here.settle();
+        REQUIRE(each[i].held.size() == 1);
+      }
+      for (int const i : orders) {
+        if ((written >> i & 1) == 0) each[i].held[0].failed();
+        each[i].held.clear();
+      }
+      CHECK(p.poll(token).messages() == wanted);
+    }
+  } while (std::next_permutation(std::begin(orders), std::end(orders)));
+}
+
 TEST_CASE("response: one that fails answers a poll that waits already") {
   polls p;
   std::string const token = p.joined();

@@ -24,7 +24,7 @@ struct box {
     return out.add(where, b.finish());
   }
   void add(std::string_view text) { REQUIRE(add(from, text)); }
-  std::string poll(bool objects = false) { return std::string(out.compose(pool, "T", objects).data()); }
+  std::string poll(bool objects = false) { return std::string(out.compose(from, pool, "T", objects).data()); }
 };
 
 constexpr std::string_view empty_poll = R"({"messages":[],"status":200,"token":"T"})";

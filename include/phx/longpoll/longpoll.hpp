@@ -670,7 +670,7 @@ inline std::uint16_t service::compose(detail::session& s, std::string_view token
     return 500;
   }
   // Clients up to 1.2 stringify each message again: they need objects (protocol 4.3). Version 2 is strings in any case.
-  body = s.out.compose(detail::loop_access::pool(loop_), token, mount_.generation != phx::generation::today);
+  body = s.out.compose(memory_(), detail::loop_access::pool(loop_), token, mount_.generation != phx::generation::today);
   return body.empty() ? 503 : 200;
 }
 
