@@ -110,5 +110,6 @@ TEST_CASE("outbox: without memory nothing is added, and nothing is lost") {
   box b;
   b.add("1");
   CHECK_FALSE(b.add(nothing, "2"));
+  CHECK(b.out.compose(nothing, b.pool, "T", false).empty());
   CHECK(b.poll() == R"({"messages":["1"],"status":200,"token":"T"})");
 }
