@@ -9,10 +9,13 @@ const { version } = JSON.parse(fs.readFileSync(new URL('../node_modules/@supabas
 
 class Client {
   open = [];
-  constructor(url) { this.url = `${url.replace(/^http/, 'ws')}/socket`; }
+  constructor(url, soon) {
+    this.soon = soon;
+    this.url = `${url.replace(/^http/, 'ws')}/socket`;
+  }
   // A channel that notes what it is told.
   channel(topic, vsn, config = {}, prepare = () => {}) {
-    const socket = new RealtimeClient(this.url, { params: { apikey: 'none' }, transport: WebSocket, vsn, reconnectAfterMs: () => 50 });
+    const socket = new RealtimeClient(this.url, { params: { apikey: 'none' }, transport: WebSocket, vsn, reconnectAfterMs: this.soon });
     this.open.push(socket);
     const channel = socket.channel(topic, { config });
     Object.assign(channel, { told: [], heard: [], came: [], went: [] });
@@ -32,10 +35,10 @@ class Client {
 const keys = (channel) => Object.keys(channel.presenceState()).sort();
 const metas = (channel, key) => (channel.presenceState()[key] ?? []).map(({ presence_ref, ...meta }) => meta);
 
-export async function realtime(url, { check, same, until }) {
+export async function realtime(url, { check, same, until, soon }) {
   const joined = (...channels) => until('the channels are joined', () => channels.every((c) => c.told.at(-1) === 'SUBSCRIBED'));
   const one = (name, run) => {
-    const c = new Client(url);
+    const c = new Client(url, soon);
     return check(`realtime-js ${version}: ${name}`, c, () => run(c));
   };
   await one('a broadcast is heard by the others, and by its sender where that was asked for', async (c) => {
