@@ -53,6 +53,7 @@ class Client {
     this.phoenix = require(`phoenix-${version}`);
     this.url = url.replace(/^http/, 'ws') + (this.minor <= 2 ? '/legacy' : '/socket');
     this.open = [];
+    this.channels = [];
   }
   // a connected socket that comes back at once and notes what closed it
   async socket(given = {}) {
@@ -77,6 +78,7 @@ class Client {
   // joins is how often the server took it, errors how often onError fired: a client that comes back by itself joins again
   join(channel) {
     Object.assign(channel, { joins: 0, errors: 0, closes: 0 });
+    this.channels.push(channel);
     channel.onError(() => { channel.errors++; });
     channel.onClose(() => { channel.closes++; });
     return channel.join().receive('ok', () => { channel.joins++; });
@@ -111,7 +113,16 @@ class Client {
     this.join(channel);
     return it;
   }
-  done() { for (const s of this.open) s.disconnect(); this.open = []; }
+  // how its sockets and channels are, for who asks why a check failed
+  state() {
+    return [...this.open.map((s) => `opened ${s.opens}, closed ${s.codes}`),
+      ...this.channels.map((c) => `${c.topic} ${c.state}: ${c.joins} joins, ${c.errors} errors, ${c.closes} closes`)].join('; ');
+  }
+  done() {
+    for (const s of this.open) s.disconnect();
+    this.open = [];
+    this.channels = [];
+  }
 }
 
 // Each is a named line of the report. `from`: the first minor version that has it. `polls`: the first whose long-polling has it;
@@ -336,7 +347,7 @@ async function check(label, c, run) {
     console.log(`ok   ${label}`);
   } catch (e) {
     failed++;
-    console.log(`FAIL ${label}\n  ${e.stack}`);
+    console.log(`FAIL ${label}\n  ${e.stack}\n  ${c.state?.() ?? ''}`);
   } finally { c.done(); }
 }
 
