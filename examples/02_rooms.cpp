@@ -1,4 +1,5 @@
-// A channel with a memory and a clock: who came, who went, a greeting after the join, a timer, an intercepted event.
+// A channel with a memory and a clock: who came, who went, a greeting after the join, a timer, an intercepted event, and a topic
+// that all rooms hear.
 #include <phx/adapter/blocking.hpp>
 #include <phx/phx.hpp>
 
@@ -10,13 +11,21 @@ namespace {
 struct room {
   int said = 0;
 
+  // A payload no client could read is an error value here, not a broken connection: whoever looks at it, handles it.
+  static phx::outcome answer(phx::sent const& what) {
+    return what ? phx::outcome::reply() : phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"an object"})"));
+  }
+
   phx::join_result join(phx::joining& j, phx::message const&) {
     j.send("after_join");  // nothing can be pushed before the join is answered: a message to itself can
+    j.subscribe("house");  // what is broadcast there comes to handle_info, and to the client only what that pushes
     return phx::join_result::ok();
   }
 
   phx::outcome handle_info(phx::context& here, phx::message const& in) {
-    if (in.event == "after_join") {
+    if (in.topic == "house") {
+      here.push(in.event, in.payload);
+    } else if (in.event == "after_join") {
       here.broadcast_from("came", {});
       here.push("welcome", phx::payload::json(R"({"say":"hello"})"));
       here.send_after(std::chrono::seconds(30), "tick");
@@ -29,12 +38,11 @@ struct room {
 
   phx::outcome handle_in(phx::context& here, phx::message const& in) {
     if (in.event == "bye") return phx::outcome::stop();
+    if (in.event == "announce") return answer(here.publish("house", "announced", in.payload));  // every room is told
+    if (in.event == "whisper") return answer(here.broadcast("whispered", in.payload));
     if (in.event != "say") return phx::outcome::stop(phx::exit_reason::error);  // as an unhandled event does
     ++said;
-    // A payload no client could read is an error value here, not a broken connection: whoever looks at it, handles it.
-    if (auto const sent = here.broadcast("said", in.payload); !sent)
-      return phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"say an object"})"));
-    return phx::outcome::reply();
+    return answer(here.broadcast("said", in.payload));
   }
 
   // Every client on the topic has a channel of its own, and each decides what its client gets to see.
