@@ -1,5 +1,5 @@
-// A channel with a memory and a clock: who came, who went, a greeting after the join, a timer, an intercepted event, and a topic
-// that all rooms hear.
+// A channel with a memory and a clock: who came and went, a greeting after the join, a timer, an intercepted event, and a
+// topic that all rooms hear.
 #include <phx/adapter/blocking.hpp>
 #include <phx/phx.hpp>
 
@@ -13,7 +13,8 @@ struct room {
 
   // A payload no client could read is an error value here, not a broken connection: whoever looks at it, handles it.
   static phx::outcome answer(phx::sent const& what) {
-    return what ? phx::outcome::reply() : phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"an object"})"));
+    return what ? phx::outcome::reply()
+                : phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"an object"})"));
   }
 
   phx::join_result join(phx::joining& j, phx::message const&) {

@@ -28,6 +28,7 @@ TEST_CASE("limits: no bound is absent, in neither set") {
     CHECK(l.held_bytes > 0);
     CHECK(l.outbound > 0);
     CHECK(l.mailbox > 0);
+    CHECK(l.mailbox_bytes > 0);
     CHECK(l.timers > 0);
     CHECK(l.join > phx::duration::zero());
     CHECK((l.memory.allocate != nullptr));

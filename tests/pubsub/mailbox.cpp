@@ -15,9 +15,9 @@ using phx::detail::mailbox_ref;
 struct box {
   phx::testing::fake_waker waker{};
   mailbox_ref ref;
-  explicit box(std::uint32_t most = 1000)
+  explicit box(std::uint32_t most = 1000, std::size_t most_bytes = SIZE_MAX)
       : ref(mailbox_ref::adopt(phx::detail::make<mailbox>(
-            phx::memory{}, phx::memory{}, most,
+            phx::memory{}, phx::memory{}, most, most_bytes,
             mailbox::waker_ref{&waker, [](void* w) noexcept { static_cast<phx::testing::fake_waker*>(w)->wake(); }}))) {}
   ~box() {
     if (ref) ref->close();
@@ -75,6 +75,34 @@ TEST_CASE("mailbox: what one thread posts comes in its order; the first of a bat
   CHECK(b.take() == std::vector<std::string>{"a", "b", "c"});
   CHECK(b.post("d") == phx::send_status::ok);
   CHECK(b.waker.count() == 2);
+}
+
+TEST_CASE("mailbox: its bytes are bounded too, those of payloads among them; one that is larger than all of it gets in alone") {
+  box b(1000, 10'000);
+  CHECK(b.post(std::string(20'000, 'x')) == phx::send_status::ok);
+  CHECK(b.ref->crowded());
+  CHECK(b.post("a") == phx::send_status::dropped);
+  CHECK(b.post("b", false) == phx::send_status::ok);
+  CHECK(b.ref->dropped() == 1);
+  CHECK(b.take().size() == 2);
+  CHECK_FALSE(b.ref->crowded());
+
+  auto const carried = phx::payload::binary(std::string(4'000, 'x'));
+  auto const post = [&] {
+    mail* const m = mail::make({}, mail_kind::push, "c");
+    REQUIRE(mail::carries(m, carried, {}));
+    return b.ref->post(m, true);
+  };
+  CHECK(post() == phx::send_status::ok);
+  CHECK_FALSE(b.ref->crowded());
+  CHECK(post() == phx::send_status::ok);
+  CHECK(b.ref->crowded());
+  CHECK(post() == phx::send_status::ok);
+  CHECK(post() == phx::send_status::dropped);
+  for (int i = 0; i < 100; ++i) {
+    CHECK(b.take().size() == (i == 0 ? 3 : 1));
+    CHECK(post() == phx::send_status::ok);
+  }
 }
 
 TEST_CASE("mailbox: beyond its bound it drops and counts, but for what always gets in") {

@@ -154,6 +154,20 @@ TEST_CASE("limits::mailbox: what is beyond it is dropped and counted; exits, ver
   CHECK(t.c.close_code() == 1001);
 }
 
+TEST_CASE("limits::mailbox_bytes: a loop that does not run is left no more of large messages, then hears again") {
+  talk t("2.0.0", with([](phx::limits& l) { l.mailbox_bytes = 300'000; }), "user:ann");
+  (void)t.join();
+  auto const large = phx::payload::json("{\"fill\":\"" + std::string(100'000, 'x') + "\"}");
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 3; ++i) CHECK(t.c.endpoint().broadcast("room:a", "x", large) == phx::errc::none);
+    CHECK(t.c.endpoint().broadcast("room:a", "x", large) == phx::errc::limit_reached);
+    CHECK(t.log.ids["room:a"].push("x", {}) == phx::send_status::dropped);
+    t.c.settle();
+    CHECK(t.c.out().size() == 3);
+  }
+  CHECK(t.c.loop().dropped() == 6);
+}
+
 TEST_CASE("limits::mailbox: a channel's disconnect gets into the full mailbox of another loop") {
   journal log;
   struct dispatcher : rooms {
@@ -264,6 +278,7 @@ TEST_CASE("limits::small is smaller in every way, and a room still works") {
   CHECK(small.held_bytes < all.held_bytes);
   CHECK(small.outbound < all.outbound);
   CHECK(small.mailbox < all.mailbox);
+  CHECK(small.mailbox_bytes < all.mailbox_bytes);
   CHECK(small.timers < all.timers);
   CHECK(small.frames_kept < all.frames_kept);
   CHECK(small.name >= 4096);

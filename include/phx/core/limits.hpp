@@ -28,23 +28,24 @@ enum class pressure_policy : std::uint8_t {
 /// One set goes to a loop (mailbox, memory, frames_kept), one to each mount (all the others).
 struct limits {
   // a mount's
-  std::size_t frame = 10'000'000;        ///< bytes of one message, its fragments together; beyond: close 1009
-  std::uint32_t channels = 100;          ///< topics per connection, pending joins included; beyond: `too many channels joined`
-  std::uint32_t subscriptions = 100;     ///< other topics that one channel hears; beyond: `subscribe` answers `dropped`
-  std::uint32_t name = 4096;             ///< bytes of a topic, event or ref; beyond: close 1011
-  std::uint32_t json_depth = 1024;       ///< nested arrays and objects; beyond: close 1011
-  std::uint32_t held_pushes = 64;        ///< messages waiting for one pending join; beyond: the join ends, `join crashed`
-  std::size_t held_bytes = 1'000'000;    ///< their bytes, refs and names included, likewise
-  std::size_t outbound = 16'000'000;     ///< bytes waiting for one client; beyond: `pressure`
+  std::size_t frame = 10'000'000;      ///< bytes of one message, its fragments together; beyond: close 1009
+  std::uint32_t channels = 100;        ///< topics per connection, pending joins included; beyond: `too many channels joined`
+  std::uint32_t subscriptions = 100;   ///< other topics that one channel hears; beyond: `subscribe` answers `dropped`
+  std::uint32_t name = 4096;           ///< bytes of a topic, event or ref; beyond: close 1011
+  std::uint32_t json_depth = 1024;     ///< nested arrays and objects; beyond: close 1011
+  std::uint32_t held_pushes = 64;      ///< messages waiting for one pending join; beyond: the join ends, `join crashed`
+  std::size_t held_bytes = 1'000'000;  ///< their bytes, refs and names included, likewise
+  std::size_t outbound = 16'000'000;   ///< bytes waiting for one client; beyond: `pressure`
   pressure_policy pressure = pressure_policy::close;
   /// A client that has caught up is told what it missed: a push `phx_dropped` `{"count":N}` on each topic it missed N of.
   bool tell_dropped = false;
   duration idle = std::chrono::seconds(60);  ///< nothing received for so long: close 1001. zero: never
   duration join = std::chrono::seconds(60);  ///< the longest deadline a pending join may ask for
   // a loop's
-  std::uint32_t mailbox = 65'536;        ///< pushes, replies, broadcasts waiting from other threads; beyond: `dropped`
-  std::uint32_t timers = 1'000'000;      ///< timers of channels waiting at once; beyond: `send_after` answers `dropped`
-  std::uint32_t frames_kept = 64;        ///< blocks of up to 16 KiB kept for the next frames
+  std::uint32_t mailbox = 65'536;           ///< pushes, replies, broadcasts waiting from other threads; beyond: `dropped`
+  std::size_t mailbox_bytes = 256'000'000;  ///< their bytes, likewise; the one that goes beyond still gets in
+  std::uint32_t timers = 1'000'000;         ///< timers of channels waiting at once; beyond: `send_after` answers `dropped`
+  std::uint32_t frames_kept = 64;           ///< blocks of up to 16 KiB kept for the next frames
   /// Any random number, so that nobody can choose topics that are found slowly. The hosts in adapter/ replace 0 by chance;
   /// without it there is only where the loop lies in memory, which on some machines is no secret.
   std::uint64_t seed = 0;
@@ -60,6 +61,7 @@ struct limits {
     l.held_bytes = 4 * 1024;
     l.outbound = 32 * 1024;
     l.mailbox = 256;
+    l.mailbox_bytes = 256 * 1024;
     l.timers = 256;
     l.frames_kept = 2;
     return l;

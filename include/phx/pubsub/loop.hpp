@@ -307,7 +307,8 @@ inline loop::loop(endpoint* everywhere, detail::mailbox::waker_ref waker, limits
       hub_(bounds.memory, bounds.seed),
       pool_(bounds.memory, bounds.frames_kept),
       scratch_(bounds.memory),
-      box_(detail::mailbox_ref::adopt(detail::make<detail::mailbox>(bounds.memory, bounds.memory, bounds.mailbox, waker))),
+      box_(detail::mailbox_ref::adopt(
+          detail::make<detail::mailbox>(bounds.memory, bounds.memory, bounds.mailbox, bounds.mailbox_bytes, waker))),
       everywhere_(everywhere) {
   if (!box_) detail::no_value("phx::loop: no memory");
   if (everywhere_ != nullptr) everywhere_->add(box_);

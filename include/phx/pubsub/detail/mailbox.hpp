@@ -68,6 +68,10 @@ struct mail {
     for (std::uint32_t const s : sizes) sum += s;
     return sum;
   }
+  /// Bytes it keeps; a payload that several mails share counts for each, one that lies in a text of its own does not again.
+  [[nodiscard]] std::size_t weight() const noexcept {
+    return total() + (payload_access::borrowed(payload) ? 0 : payload.raw().size());
+  }
   /// Null without memory. The texts are copied behind the mail, in one piece with it.
   template <class... Text>
   [[nodiscard]] static mail* make(memory const& from, mail_kind kind, Text const&... parts) noexcept {
@@ -146,7 +150,9 @@ class mailbox {
     void (*wake)(void*) noexcept;
   };
 
-  mailbox(memory const& from, std::uint32_t most, waker_ref waker) noexcept : from_(from), most_(most), waker_(waker) {}
+  /// @param most, @param most_bytes limits::mailbox, limits::mailbox_bytes
+  mailbox(memory const& from, std::uint32_t most, std::size_t most_bytes, waker_ref waker) noexcept
+      : from_(from), most_(most), most_bytes_(most_bytes), waker_(waker) {}
   mailbox(mailbox const&) = delete;
   mailbox& operator=(mailbox const&) = delete;
   ~mailbox() {
@@ -166,7 +172,7 @@ class mailbox {
   /// Takes `m` in any case. @param bounded false for what must always get in: exits, verdicts, a drain.
   send_status post(mail* m, bool bounded) noexcept {
     if (m == nullptr) return send_status::dropped;
-    if (bounded && waiting_.load(std::memory_order_relaxed) >= most_) {
+    if (bounded && (waiting_.load(std::memory_order_relaxed) >= most_ || bytes_.load(std::memory_order_relaxed) >= most_bytes_)) {
       if (head_.load(std::memory_order_acquire) == &end_) {  // it was full when its loop went: nobody will make room
         mail::free(m);
         return send_status::closed;
@@ -178,6 +184,7 @@ class mailbox {
     // ~loop waits for posters_ to be zero after it has closed the box: until then the waker lives.
     posters_.fetch_add(1, std::memory_order_seq_cst);
     waiting_.fetch_add(1, std::memory_order_relaxed);
+    bytes_.fetch_add(m->weight(), std::memory_order_relaxed);
     mail* head = head_.load(std::memory_order_acquire);
     do {
       if (head == &end_) {
@@ -198,14 +205,17 @@ class mailbox {
     mail* m = head_.exchange(nullptr, std::memory_order_acquire);
     mail* turned = nullptr;
     std::uint32_t count = 0;
+    std::size_t bytes = 0;
     while (m != nullptr) {
       mail* const next = m->next;
+      bytes += m->weight();
       m->next = turned;
       turned = m;
       m = next;
       ++count;
     }
     waiting_.fetch_sub(count, std::memory_order_relaxed);
+    bytes_.fetch_sub(bytes, std::memory_order_relaxed);
     while (turned != nullptr) {
       mail* const next = turned->next;
       into.push(turned);
@@ -221,7 +231,9 @@ class mailbox {
   }
   void wake() noexcept { waker_.wake(waker_.host); }
   /// More than half full.
-  [[nodiscard]] bool crowded() const noexcept { return waiting_.load(std::memory_order_relaxed) > most_ / 2; }
+  [[nodiscard]] bool crowded() const noexcept {
+    return waiting_.load(std::memory_order_relaxed) > most_ / 2 || bytes_.load(std::memory_order_relaxed) > most_bytes_ / 2;
+  }
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
 
   std::atomic<std::uint32_t> live{0};  ///< sockets of this loop; written by the loop, read by the endpoint
@@ -229,6 +241,7 @@ class mailbox {
  private:
   memory from_;
   std::uint32_t const most_;
+  std::size_t const most_bytes_;
   waker_ref const waker_;
   std::atomic<std::uint32_t> owners_{1};
   mail end_{};  ///< its address says: closed
@@ -236,6 +249,7 @@ class mailbox {
   // Padding, not alignas: the hook's memory is aligned for std::max_align_t only.
   [[maybe_unused]] char apart_[64] = {};
   std::atomic<mail*> head_{nullptr};
+  std::atomic<std::size_t> bytes_{0};
   std::atomic<std::uint32_t> waiting_{0};
   std::atomic<std::uint32_t> posters_{0};
   std::atomic<std::uint64_t> dropped_{0};
