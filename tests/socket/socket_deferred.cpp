@@ -140,6 +140,23 @@ TEST_CASE("deferred join: more than limits::held_bytes ends it likewise") {
   CHECK(t.tell("echo", '"' + std::string(80, 'x') + '"') == refused_with("join crashed"));
 }
 
+TEST_CASE("deferred join: limits::held_bytes are of all pending joins together; the one that goes beyond ends, the others wait on") {
+  phx::mount m;
+  m.bounds.held_bytes = 250;
+  talk t("2.0.0", m);
+  for (char const* const ref : {"1", "2", "3"}) (void)t.join("room:" + std::string(ref), ref, later);
+  auto const echo = [&](std::string const& join, std::string const& ref) {
+    return t.say("[\"" + join + "\",\"" + ref + "\",\"room:" + join + R"(","echo",{"x":")" + std::string(80, 'x') + "\"}]");
+  };
+  CHECK(echo("1", "7").empty());
+  CHECK(echo("2", "8").empty());
+  CHECK(echo("3", "9") == texts{reply("\"3\"", "\"3\"", "error", R"({"reason":"join crashed"})", "room:3")});
+  CHECK(t.log.ids["room:1"].joined() == phx::send_status::ok);
+  t.c.settle();
+  CHECK(t.c.out().size() == 2);  // the join's answer and the echo's
+  CHECK(echo("2", "10").empty());  // there is room again
+}
+
 TEST_CASE("deferred join: limits::held_bytes are those of refs and names too") {
   std::string const long_ref = '"' + std::string(150, 'x') + '"', long_event = std::string(90, 'x');
   for (std::string const& text :

@@ -34,7 +34,7 @@ struct limits {
   std::uint32_t name = 4096;           ///< bytes of a topic, event or ref; beyond: close 1011
   std::uint32_t json_depth = 1024;     ///< nested arrays and objects; beyond: close 1011
   std::uint32_t held_pushes = 64;      ///< messages waiting for one pending join; beyond: the join ends, `join crashed`
-  std::size_t held_bytes = 1'000'000;  ///< their bytes, refs and names included, likewise
+  std::size_t held_bytes = 1'000'000;  ///< their bytes, for all pending joins of a connection; likewise
   std::size_t outbound = 16'000'000;   ///< bytes waiting for one client; beyond: `pressure`
   pressure_policy pressure = pressure_policy::close;
   /// A client that has caught up is told what it missed: a push `phx_dropped` `{"count":N}` on each topic it missed N of.

@@ -375,12 +375,19 @@ class socket_core : public outgoing {
     give_back(s);
   }
 
+  /// Of all pending joins: a client may have as many of them as it has channels.
+  [[nodiscard]] std::size_t held_bytes() const noexcept {
+    std::size_t sum = 0;
+    for (auto const& at : seats_)
+      if (at.who->state == channel_state::joining) sum += at.who->held_bytes;
+    return sum;
+  }
   void hold(message const& m, std::uint32_t at) noexcept {
     seat& s = *seats_[at].who;
     std::size_t const bytes = m.payload.raw().size() + m.join_ref.json.size() + m.ref.json.size() + m.topic.size() +
                               m.event.size() + m.topic_name.json.size() + m.event_name.json.size();
     mail* const kept =
-        s.held >= bounds_->held_pushes || s.held_bytes + bytes > bounds_->held_bytes
+        s.held >= bounds_->held_pushes || held_bytes() + bytes > bounds_->held_bytes
             ? nullptr
             : mail::make(loop_access::from(*loop_), mail_kind::inbound, m.join_ref.json, m.ref.json, m.topic, m.event,
                          m.topic_name.json, m.event_name.json);
