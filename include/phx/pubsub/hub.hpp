@@ -36,6 +36,14 @@ struct member {
   std::span<std::string_view const> intercepts{};
   member* next = nullptr;                        // among the loop's orphans
   void (*end)(loop&, member&) noexcept = nullptr;  // tells its dispatcher and gives it back
+
+  /// Its client gets the frame: it is a channel, and lets that event through.
+  [[nodiscard]] bool reads(std::string_view event) const noexcept {
+    if (number == 0 || hears) return false;
+    for (std::string_view const e : intercepts)
+      if (e == event) return false;
+    return true;
+  }
 };
 
 /// A channel that listens to another topic: what is broadcast there is a message to it (protocol 6.4). One for each time that it

@@ -27,6 +27,7 @@ struct traffic {
 };
 namespace detail {
 struct loop_access;
+class wordings;
 class inside;
 }
 
@@ -149,6 +150,8 @@ class loop {
   /// @param bounded false for a `disconnect`, which always gets into the other mailboxes.
   errc publish(broadcast const& b, detail::member const* except, bool bounded = true) noexcept;
   errc serve(broadcast const& b, detail::member const* except, bool judged) noexcept;
+  errc word(broadcast const& b, detail::member const* except, bool judged, detail::topic const& t, detail::wordings& in) noexcept;
+  void serve_others(broadcast const& b, detail::member const* except, detail::topic const& t, detail::wordings& in) noexcept;
   void queue(broadcast const& b, payload const& kept, detail::member const& at) noexcept;
 
   [[nodiscard]] bool set_timer(time_point at, detail::mail* what, socket_id of) noexcept;
@@ -466,84 +469,101 @@ inline errc loop::publish(broadcast const& b, detail::member const* except, bool
   return errc::none;
 }
 
-inline errc loop::serve(broadcast const& b, detail::member const* except, bool judged) noexcept {
-  detail::topic* const t = hub_.find(b.topic);
-  if (t == nullptr) return errc::none;
-  // Encoded once per serializer in use, all of them before anybody is served: a broadcast that one of them cannot carry fails
-  // in its caller (protocol 7: "validate once before the loop"). What is no object only version 2 refuses (3.5).
-  broadcast const as_written{b.topic, b.event, detail::payload_access::lend(b.payload), t->json(), b.key};
-  struct encoded {
+namespace detail {
+
+/// One broadcast in the words of the serializers in use, encoded once for each.
+class wordings {
+ public:
+  struct one {
     serializer_ref wire;
     frame bytes;
     errc why;
   };
-  constexpr std::size_t most = 8;
-  encoded frames[most];
-  std::size_t count = 0;
-  frame_builder out(pool_);
-  auto const encode_for = [&](serializer_ref wire) -> encoded const* {
-    for (std::size_t i = 0; i < count; ++i)
-      if (frames[i].wire == wire) return &frames[i];
-    if (count == most) return nullptr;
-    out.discard();
-    errc why = wire.encode(out, as_written);
-    if (why == errc::none && out.failed()) why = errc::no_memory;
-    frames[count] = {wire, why == errc::none ? out.finish() : frame{}, why};
-    return &frames[count++];
-  };
-  auto const intercepted = [&](detail::subscription const& s) {
-    for (std::string_view const e : s.who->intercepts)
-      if (e == b.event) return true;
-    return false;
-  };
-  for (detail::topic::used_wire const& w : t->wires) {
-    encoded const* const one = encode_for(w.wire);
-    if (one == nullptr) return errc::limit_reached;
-    if (one->why == errc::none) continue;
-    if (judged) return one->why;
-    observer_({.what = noted::broadcast_skipped, .topic = b.topic, .event = b.event, .error = one->why, .count = w.count});
+  wordings(frame_pool& pool, broadcast const& b) noexcept : out_(pool), said_(b) {}
+  /// Null: there are more serializers than anybody has.
+  [[nodiscard]] one const* in(serializer_ref wire) noexcept {
+    for (std::size_t i = 0; i < count_; ++i)
+      if (all_[i].wire == wire) return &all_[i];
+    if (count_ == most) return nullptr;
+    out_.discard();
+    errc why = wire.encode(out_, said_);
+    if (why == errc::none && out_.failed()) why = errc::no_memory;
+    all_[count_] = {wire, why == errc::none ? out_.finish() : frame{}, why};
+    return &all_[count_++];
   }
-  // A channel that intercepts other events: this one it gets like everybody else.
-  for (detail::subscription const& s : t->others) {
-    if (s.who == except || s.who->number == 0 || s.who->hears || intercepted(s)) continue;
-    encoded const* const one = encode_for(s.to->wire);
+
+ private:
+  static constexpr std::size_t most = 8;
+  frame_builder out_;
+  broadcast const& said_;
+  one all_[most];
+  std::size_t count_ = 0;
+};
+
+}  // namespace detail
+
+/// All serializers that will be asked for are, before anybody is served: a broadcast that one of them cannot carry fails in its
+/// caller (protocol 7: "validate once before the loop"). What is no object only version 2 refuses (3.5).
+inline errc loop::word(broadcast const& b, detail::member const* except, bool judged, detail::topic const& t,
+                       detail::wordings& in) noexcept {
+  auto const fits = [&](serializer_ref wire, std::uint32_t clients) {
+    detail::wordings::one const* const one = in.in(wire);
     if (one == nullptr) return errc::limit_reached;
-    if (one->why == errc::none) continue;
-    if (judged) return one->why;
-    observer_({.what = noted::broadcast_skipped, .topic = b.topic, .event = b.event, .error = one->why, .count = 1});
-  }
+    if (one->why == errc::none || judged) return one->why;
+    observer_({.what = noted::broadcast_skipped, .topic = b.topic, .event = b.event, .error = one->why, .count = clients});
+    return errc::none;
+  };
+  for (detail::topic::used_wire const& w : t.wires)
+    if (errc const why = fits(w.wire, w.count); why != errc::none) return why;
+  for (detail::subscription const& s : t.others)
+    if (s.who != except && s.who->reads(b.event))
+      if (errc const why = fits(s.to->wire, 1); why != errc::none) return why;
+  return errc::none;
+}
+
+inline errc loop::serve(broadcast const& b, detail::member const* except, bool judged) noexcept {
+  detail::topic* const t = hub_.find(b.topic);
+  if (t == nullptr) return errc::none;
+  broadcast const as_written{b.topic, b.event, detail::payload_access::lend(b.payload), t->json(), b.key};
+  detail::wordings in(pool_, as_written);
+  if (errc const why = word(b, except, judged, *t, in); why != errc::none) return why;
   detail::said const droppable{t, b.event, b.key};
   said_ = &droppable;
   if (t->wires.size() == 1) {
-    frame const& only = encode_for(t->wires[0].wire)->bytes;
+    frame const& only = in.in(t->wires[0].wire)->bytes;
     if (!only.empty())
       for (detail::subscription const& s : t->plain)
         if (s.who != except) s.to->deliver(only);
   } else {
     for (detail::subscription const& s : t->plain) {
       if (s.who == except) continue;
-      frame const& bytes = encode_for(s.to->wire)->bytes;
+      frame const& bytes = in.in(s.to->wire)->bytes;
       if (!bytes.empty()) s.to->deliver(bytes);
     }
   }
+  serve_others(b, except, *t, in);
+  said_ = nullptr;
+  return errc::none;
+}
+
+inline void loop::serve_others(broadcast const& b, detail::member const* except, detail::topic const& t,
+                               detail::wordings& in) noexcept {
   payload kept;  // one for all whose turn comes later
   bool has_kept = false;
-  for (std::uint32_t i = 0; i < t->others.size(); ++i) {
-    detail::subscription const s = t->others[i];
+  for (std::uint32_t i = 0; i < t.others.size(); ++i) {
+    detail::subscription const s = t.others[i];
     if (s.who == except) continue;
     if (s.who->number == 0) {
       // The id topic (protocol 8.1): `disconnect` ends the connection, other events are ignored.
       if (b.event == event::disconnect) s.to->doom({close_code::going_away, "disconnect"}, exit_reason::closed);
-    } else if (s.who->hears || intercepted(s)) {
+    } else if (s.who->reads(b.event)) {
+      if (frame const& bytes = in.in(s.to->wire)->bytes; !bytes.empty()) s.to->deliver(bytes);
+    } else {
       if (s.who->hears && static_cast<detail::ear const*>(s.who)->channel == except) continue;
       if (!std::exchange(has_kept, true)) kept = detail::payload_access::owned(b.payload, bounds_.memory);
       queue(b, kept, *s.who);
-    } else if (frame const& bytes = encode_for(s.to->wire)->bytes; !bytes.empty()) {
-      s.to->deliver(bytes);
     }
   }
-  said_ = nullptr;
-  return errc::none;
 }
 
 /// For a channel's handle_out; or, at an ear, its handle_info. What an ear hears on the channel's own topic is handle_out's.
