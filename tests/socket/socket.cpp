@@ -334,8 +334,8 @@ struct eager {
 TEST_CASE("socket: handle_info and handle_out have nothing to answer: an answer ends their channel, as in Phoenix") {
   phx::router<who> app;
   app.channel<eager>("room:*");
+  watcher seen;  // outlives the loop
   phx::testing::conversation<phx::router<who>> c(app, "2.0.0");
-  watcher seen;
   c.loop().observe(seen);
   for (char const* const event : {"masked", "ask", "stop"}) {
     c.in(R"(["1","1","room:a","phx_join",{}])");
