@@ -150,6 +150,10 @@ class exchange {
  private:
   friend class service;
   enum class what : std::uint8_t { poll, post };
+  /// By which another loop speaks of it.
+  [[nodiscard]] std::int64_t name() const noexcept {
+    return static_cast<std::int64_t>(std::uint64_t{place_} << 32 | generation_);
+  }
 
   void* host_;
   void (*respond_)(void*, response&&) noexcept;

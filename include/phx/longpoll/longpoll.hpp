@@ -229,6 +229,7 @@ class service : private phx::detail::lodger {
   void wait(exchange& x, exchange::what for_what) noexcept;
   void detach(exchange& x) noexcept;
   void cancelled(exchange& x) noexcept;
+  [[nodiscard]] detail::mail* letter(word what, detail::address to, std::int64_t about, std::string_view text) noexcept;
   [[nodiscard]] send_status ask(exchange& x, word what, std::string_view text, bool batch) noexcept;
 
   // ---- sessions
@@ -375,17 +376,22 @@ inline void service::detach(exchange& x) noexcept {
 /// A poll that ends without a response, or with 204, must not leave a waiter behind who would swallow frames (1.7.11).
 inline void service::cancelled(exchange& x) noexcept {
   bool const afar = x.place_ != exchange::none && x.what_ == exchange::what::poll;
-  std::int64_t const name = static_cast<std::int64_t>(std::uint64_t{x.place_} << 32 | x.generation_);
+  std::int64_t const name = x.name();
   detail::address const where = x.session_;
   detach(x);
   if (!afar) return;
-  detail::mail* const m = detail::mail::make(memory_(), detail::mail_kind::lodger);
-  if (m == nullptr) return;  // then its frames will come back as not written: `take` below
-  m->number = static_cast<std::uint32_t>(word::cancel);
-  m->numbers[0] = where.packed();
-  m->numbers[1] = name;
+  // Without memory its frames will come back as not written: `take` below.
+  if (detail::mail* const m = letter(word::cancel, where, name, {})) (void)all_.post(where.service, m, false);
+}
+/// To the loop of a session, about an exchange. Null: no memory.
+inline detail::mail* service::letter(word what, detail::address to, std::int64_t about, std::string_view text) noexcept {
+  detail::mail* const m = detail::mail::make(memory_(), detail::mail_kind::lodger, text);
+  if (m == nullptr) return nullptr;
+  m->number = static_cast<std::uint32_t>(what);
+  m->numbers[0] = to.packed();
+  m->numbers[1] = about;
   m->numbers[2] = service_;
-  (void)all_.post(where.service, m, false);
+  return m;
 }
 
 // ---- requests
@@ -558,19 +564,12 @@ inline void service::post(exchange& x, detail::address where, std::string_view b
 
 /// The loop that has the session. @return closed: there is no such loop any more; dropped: no memory.
 inline send_status service::ask(exchange& x, word what, std::string_view text, bool batch) noexcept {
-  detail::mail* const m = detail::mail::make(memory_(), detail::mail_kind::lodger, text);
-  if (m == nullptr) return send_status::dropped;
   x.place_ = asking_.sit(memory_(), &x);
-  if (x.place_ == exchange::none) {
-    detail::mail::free(m);
-    return send_status::dropped;
-  }
+  if (x.place_ == exchange::none) return send_status::dropped;
   x.generation_ = asking_.generation(x.place_);
-  m->number = static_cast<std::uint32_t>(what);
+  detail::mail* const m = letter(what, x.session_, x.name(), text);
+  if (m == nullptr) return send_status::dropped;
   m->granted = batch;
-  m->numbers[0] = x.session_.packed();
-  m->numbers[1] = static_cast<std::int64_t>(std::uint64_t{x.place_} << 32 | x.generation_);
-  m->numbers[2] = service_;
   return all_.post(x.session_.service, m, true);
 }
 
