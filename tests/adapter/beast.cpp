@@ -342,12 +342,11 @@ TEST_CASE("beast: who sends pings and does not read takes little memory, is hear
   running r(o);
   raw_client c = r.joined("room:a", 4096);
   auto const heard = [&](std::uint64_t messages) {
-    for (int i = 0; i < 6000; ++i, std::this_thread::sleep_for(10ms)) {
+    return eventually([&] {
       std::promise<std::uint64_t> now;
       r.server.in_loops([&](phx::loop& l) { now.set_value(l.traffic().messages_in); });
-      if (now.get_future().get() == messages) return true;
-    }
-    return false;
+      return now.get_future().get() == messages;
+    });
   };
   CHECK(c.text(R"(["1","2","room:a","flood",{"less":1}])"));  // 8 MB: what comes behind them has to wait
   REQUIRE(heard(2));
