@@ -20,7 +20,7 @@ namespace cf = conformance;
   std::ifstream in(of, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
-[[nodiscard]] std::filesystem::path here() { return std::filesystem::path(__FILE__).parent_path(); }
+[[nodiscard]] std::filesystem::path here() { return PHX_CONVERSATIONS; }
 
 /// Whether it can be told without RFC 6455, and without HTTP but for a long-poll's.
 [[nodiscard]] bool in_process(cf::value const& conversation) {
