@@ -19,8 +19,12 @@ class token_age {
  public:
   template <class Rep, class Period>
   constexpr token_age(std::chrono::duration<Rep, Period> age) noexcept {
-    if constexpr (std::is_convertible_v<std::chrono::duration<Rep, Period>, std::chrono::duration<std::int64_t>>) {
-      whole_ = std::chrono::duration<std::int64_t>(age).count();
+    using given = std::chrono::duration<Rep, Period>;
+    using seconds = std::chrono::duration<std::int64_t>;
+    if constexpr (std::is_convertible_v<given, seconds>) {
+      // hours::max() has more seconds than fit: as long as can be counted.
+      constexpr given longest = std::chrono::duration_cast<given>((seconds::max)());
+      whole_ = age > longest ? (seconds::max)().count() : age < -longest ? -1 : seconds(age).count();
     } else {
       fraction_ = std::chrono::duration<double>(age).count();
       kind_ = kind::fraction;
@@ -50,7 +54,7 @@ class token_age {
   [[nodiscard]] bool none() const noexcept { return kind_ == kind::whole ? whole_ <= 0 : fraction_ <= 0; }
   /// From then on it is too old. @pre neither none() nor infinity
   [[nodiscard]] std::int64_t ends(std::int64_t since_ms) const noexcept {
-    constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
+    constexpr std::int64_t never = (std::numeric_limits<std::int64_t>::max)();
     bool const for_ever = kind_ == kind::whole ? whole_ > never / 1000 : !(fraction_ * 1000.0 < 9.0e18);
     if (for_ever) return never;
     std::int64_t const age = kind_ == kind::whole ? whole_ * 1000 : static_cast<std::int64_t>(fraction_ * 1000.0);
@@ -73,6 +77,8 @@ class phoenix_token {
   using time = std::chrono::system_clock::time_point;
   /// Bytes of a token. A longer one is invalid, unread.
   static constexpr std::size_t longest = 65'536;
+  /// How far in the future a token may have been signed: the clocks of two machines differ by a few seconds.
+  static constexpr std::chrono::seconds usual_leeway{60};
 
   /// @param secret_key_base the application's, as the text it is; at least 20 bytes. @param salt what the application calls it
   ///   in Phoenix.Token.sign, a namespace. @param how its `key_iterations`, `key_length`, `key_digest`, if it gives any.
@@ -90,11 +96,13 @@ class phoenix_token {
     return detail::signed_message(key_.view(), envelope(data, now, max_age), key_digest::sha256);
   }
   /// @param token as the client sent it, if it did. @param max_age replaces the one the token says.
+  /// @param leeway a token that was signed up to this long after `now` is valid, for its maker's clock may be ahead of ours.
+  ///   It does not make a token live longer.
   /// @return the data, or errc::token_missing; errc::token_expired; errc::token_invalid for all else: forged, mutilated, made
-  ///   with another secret or salt, made in the future, or with data that is none (see term::read).
-  [[nodiscard]] result<term> verify(std::optional<std::string_view> token, time now,
-                                    std::optional<token_age> max_age = {}) const {
-    return judged(token, now, max_age, [&](std::string_view t) { return detail::verified_message(key_.view(), t); });
+  ///   with another secret or salt, signed later than `leeway` from now, or with data that is none (see term::read).
+  [[nodiscard]] result<term> verify(std::optional<std::string_view> token, time now, std::optional<token_age> max_age = {},
+                                    std::chrono::seconds leeway = usual_leeway) const {
+    return judged(token, now, max_age, leeway, [&](std::string_view t) { return detail::verified_message(key_.view(), t); });
   }
   /// As sign, and nobody can read it (Phoenix.Token.encrypt).
   /// @return errc::weak_key unless the key has 32 bytes, errc::no_memory, if OpenSSL has none, or no random bytes.
@@ -102,9 +110,9 @@ class phoenix_token {
     return detail::encrypted_message(key_.view(), envelope(data, now, max_age));
   }
   /// As verify, for what encrypt gave, of plug_crypto 1 too.
-  [[nodiscard]] result<term> decrypt(std::optional<std::string_view> token, time now,
-                                     std::optional<token_age> max_age = {}) const {
-    return judged(token, now, max_age, [&](std::string_view t) { return detail::decrypted_message(key_.view(), {}, t); });
+  [[nodiscard]] result<term> decrypt(std::optional<std::string_view> token, time now, std::optional<token_age> max_age = {},
+                                     std::chrono::seconds leeway = usual_leeway) const {
+    return judged(token, now, max_age, leeway, [&](std::string_view t) { return detail::decrypted_message(key_.view(), {}, t); });
   }
 
  private:
@@ -116,9 +124,15 @@ class phoenix_token {
   [[nodiscard]] static std::string envelope(term const& data, time now, token_age max_age) {
     return term::tuple({data, term::integer(ms(now)), max_age.written()}).external();
   }
+  /// Whether `since` is more than `leeway` after `now`, both in milliseconds.
+  [[nodiscard]] static bool of_the_future(std::int64_t since, std::int64_t now, std::chrono::seconds leeway) noexcept {
+    if (since <= now) return false;
+    std::uint64_t const ahead = static_cast<std::uint64_t>(since) - static_cast<std::uint64_t>(now);
+    return leeway.count() <= 0 || ahead / 1000 + (ahead % 1000 != 0) > static_cast<std::uint64_t>(leeway.count());
+  }
   template <class Open>
   [[nodiscard]] static result<term> judged(std::optional<std::string_view> token, time now, std::optional<token_age> max_age,
-                                           Open const& open) {
+                                           std::chrono::seconds leeway, Open const& open) {
     if (!token) return error{errc::token_missing};
     if (token->size() > longest) return error{errc::token_invalid};
     std::optional<std::string> const payload = open(*token);
@@ -146,7 +160,7 @@ class phoenix_token {
     if (max_age) age = max_age;
     if (age->kind_ != token_age::kind::infinity) {
       if (age->none()) return error{errc::token_expired};
-      if (*since > ms(now)) return error{errc::token_invalid};
+      if (of_the_future(*since, ms(now), leeway)) return error{errc::token_invalid};
       if (age->ends(*since) < ms(now)) return error{errc::token_expired};
     }
     return term(*data);
@@ -155,7 +169,8 @@ class phoenix_token {
   detail::secret key_;
 };
 
-/// The session that a Plug application keeps in a cookie (protocol 8.3): a mount's SessionSource.
+/// The session that a Plug application keeps in a cookie (protocol 8.3): a mount's SessionSource. A session says nothing of when
+/// it was written, so that no clock matters here.
 ///
 ///     phx::session_cookie const cookie = phx::session_cookie::make(secret_key_base, {.name = "_shop_key", .signing_salt = "8fR.."}).value();
 ///     phx::mount const m{.path = "/socket", .session = cookie};
