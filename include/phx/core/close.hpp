@@ -3,14 +3,9 @@
 // The words of RFC 6455 that phx speaks: kinds of message, and why a connection closes (protocol 12).
 
 #include <phx/core/error.hpp>
-
-#include <chrono>
+#include <phx/core/time.hpp>
 
 namespace phx::inline PHX_BUILD {
-
-/// Time is an argument everywhere: the host reads its steady clock, or a test moves one by hand.
-using time_point = std::chrono::steady_clock::time_point;
-using duration = std::chrono::steady_clock::duration;
 
 enum class opcode : std::uint8_t { text = 1, binary = 2, ping = 9, pong = 10 };
 

@@ -39,7 +39,7 @@ struct limits {
   pressure_policy pressure = pressure_policy::close;
   /// A client that has caught up is told what it missed: a push `phx_dropped` `{"count":N}` on each topic it missed N of.
   bool tell_dropped = false;
-  duration idle = std::chrono::seconds(60);  ///< nothing received for so long: close 1001. zero: never
+  duration idle = std::chrono::seconds(60);  ///< nothing received for so long: close 1001. zero or max(): never
   duration join = std::chrono::seconds(60);  ///< the longest deadline a pending join may ask for
   // a loop's
   std::uint32_t mailbox = 65'536;           ///< pushes, replies, broadcasts waiting from other threads; beyond: `dropped`

@@ -18,8 +18,8 @@ class loop;
 /// How a server goes down without its clients noticing much (protocol 12): every socket closes with 1012.
 struct drain_options {
   std::uint32_t batch = 10'000;                      ///< sockets of one loop closed at a time
-  duration interval = std::chrono::seconds(2);       ///< between two batches
-  duration limit = std::chrono::seconds(30);         ///< after this all that are left go at once
+  duration interval = std::chrono::seconds(2);       ///< between two batches; max(): the second goes at the limit
+  duration limit = std::chrono::seconds(30);         ///< after this all that are left go at once; max(): never
 };
 
 /// Somebody who has something to do at times of its own, such as presence. The loops of the endpoint see to it: whichever runs

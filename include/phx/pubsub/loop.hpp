@@ -185,7 +185,7 @@ class loop {
     detail::link(dirty_, c);
   }
   void look_after(detail::slow_client& s) noexcept {
-    if (slow_ == nullptr) next_look_ = now_ + looks;
+    if (slow_ == nullptr) next_look_ = saturating_add(now_, looks);
     detail::link(slow_, s);
   }
   void look_at_slow() noexcept;
@@ -421,7 +421,7 @@ inline void loop::flush_all() noexcept {
 }
 
 inline void loop::look_at_slow() noexcept {
-  next_look_ = now_ + looks;
+  next_look_ = saturating_add(now_, looks);
   for (detail::slow_client const* s = slow_; s != nullptr; s = s->next)
     if (!s->who->closing) mark_dirty(*s->who);
 }
@@ -689,7 +689,7 @@ inline void loop::drain(drain_options const& how, time_point now) noexcept {
   drain_.next = 0;
   drain_.total = live_;
   drain_.next_batch = now_;
-  drain_.hard = now_ + how.limit;
+  drain_.hard = saturating_add(now_, how.limit);
   if (depth_ == 0) box_->wake();
   else drain_batch();
 }
@@ -703,7 +703,7 @@ inline void loop::drain_batch() noexcept {
     ++closed;
   }
   if (closed != 0) observer_({.what = noted::draining, .count = closed, .total = drain_.total});
-  drain_.next_batch = drain_.next == slots_.size() ? time_point::max() : now_ + drain_.how.interval;
+  drain_.next_batch = drain_.next == slots_.size() ? time_point::max() : saturating_add(now_, drain_.how.interval);
   if (drain_.hard < drain_.next_batch && drain_.next != slots_.size()) drain_.next_batch = drain_.hard;
 }
 

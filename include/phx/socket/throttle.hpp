@@ -190,7 +190,7 @@ class throttle {
     bool const ours = why == refusal::draining || why == refusal::too_often || why == refusal::too_many;
     if (ours || how_.refuse_after <= duration::zero() || held_ >= how_.waiting) return now;
     ++held_;
-    return now + how_.refuse_after;
+    return saturating_add(now, how_.refuse_after);
   }
   void release() noexcept {
     if (held_ != 0) --held_;
@@ -211,16 +211,20 @@ class throttle {
   class bucket {
    public:
     constexpr explicit bucket(rate const& r) noexcept : limited_(r.burst != 0) {
-      constexpr std::int64_t longest = 1'000'000'000'000'000'000;  // 30 years of nanoseconds: sums of these fit
-      std::int64_t const each = std::clamp<std::int64_t>(std::chrono::nanoseconds(r.every).count(), 0, longest);
+      // An empty bucket is full again within 30 years at most: sums of these fit, and the burst is exact.
+      constexpr std::int64_t longest = 1'000'000'000'000'000'000;
+      std::int64_t const burst = limited_ ? std::int64_t{r.burst} : 1;
+      std::int64_t const each =
+          std::clamp<std::int64_t>(saturating_cast<std::chrono::nanoseconds>(r.every).count(), 0, longest / burst);
       every_ = std::chrono::nanoseconds(each);
-      std::int64_t const more = limited_ ? std::int64_t{r.burst} - 1 : 0;
-      slack_ = std::chrono::nanoseconds(each != 0 && more > longest / each ? longest : more * each);
+      slack_ = std::chrono::nanoseconds(each * (burst - 1));
     }
     [[nodiscard]] constexpr bool limited() const noexcept { return limited_; }
-    [[nodiscard]] constexpr duration wait(time_point full_at, time_point now) const noexcept { return full_at - slack_ - now; }
+    [[nodiscard]] constexpr duration wait(time_point full_at, time_point now) const noexcept {
+      return saturating_sub(saturating_sub(full_at, slack_), now);
+    }
     [[nodiscard]] constexpr time_point taken(time_point full_at, time_point now) const noexcept {
-      return std::max(full_at, now) + every_;
+      return saturating_add(std::max(full_at, now), every_);
     }
 
    private:

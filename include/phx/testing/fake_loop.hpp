@@ -51,7 +51,7 @@ class fake_loops {
   }
   /// Lets `d` pass: whatever falls due on the way happens at its own time, in order.
   void advance(duration d) noexcept {
-    time_point const until = now_ + d;
+    time_point const until = saturating_add(now_, d);
     settle();
     for (;;) {
       time_point next = until;
@@ -63,7 +63,7 @@ class fake_loops {
     }
   }
   /// Moves the clock alone: nothing runs, as when a host was asleep.
-  void sleep(duration d) noexcept { now_ += d; }
+  void sleep(duration d) noexcept { now_ = saturating_add(now_, d); }
 
  private:
   struct one {

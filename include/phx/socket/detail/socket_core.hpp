@@ -49,7 +49,7 @@ class socket_core : public outgoing {
     }
     if (!id_topic.empty() && !listen(id_topic)) doom({close_code::internal, "no memory"}, exit_reason::closed);
     if (loop_->draining()) doom({close_code::restart, "draining"}, exit_reason::draining);
-    if (bounds_->idle != duration::zero() && !loop_access::timer(*loop_, now + bounds_->idle, nullptr, id))
+    if (bounds_->idle != duration::zero() && !loop_access::timer(*loop_, saturating_add(now, bounds_->idle), nullptr, id))
       doom({close_code::internal, "no memory"}, exit_reason::closed);
     tell({.what = noted::socket_connected, .text = id_topic});
     // A host is still building its connection here: what has to be closed is closed by the next receive or run.
@@ -144,7 +144,7 @@ class socket_core : public outgoing {
   }
   time_point quiet(time_point now) noexcept override {
     if (closing) return time_point::max();
-    if (heard_ + bounds_->idle > now) return heard_ + bounds_->idle;
+    if (time_point const until = saturating_add(heard_, bounds_->idle); until > now) return until;
     tell({.what = noted::idle});
     doom({close_code::going_away, "idle"}, exit_reason::closed);
     return time_point::max();
@@ -329,7 +329,7 @@ class socket_core : public outgoing {
       granted(*s, said.response, &m.payload);
       return;
     }
-    time_point const last = loop_->now() + bounds_->join;
+    time_point const last = saturating_add(loop_->now(), bounds_->join);
     mail* const bell = mail::make(loop_access::from(*loop_), mail_kind::deadline);
     if (bell != nullptr) {
       bell->slot = id.slot;
@@ -775,7 +775,7 @@ inline send_status self_send(loop& here, socket_id socket, seat& s, duration del
   if (!mail::carries(m, what, loop_access::from(here))) return send_status::dropped;
   if (delay <= duration::zero()) {
     loop_access::later(here, m);
-  } else if (loop_access::timer(here, here.now() + delay, m, socket)) {
+  } else if (loop_access::timer(here, saturating_add(here.now(), delay), m, socket)) {
     ++s.timers;
   } else {
     mail::free(m);
