@@ -47,8 +47,12 @@ void text(std::string_view in) {
   must(json::parse(reply) == json::array({j[0], j[1], j[2], "phx_reply", {{"status", "ok"}, {"response", j[4]}}}), "reply");
   phx::errc const pushed = j[4].is_object() ? phx::errc::none : phx::errc::not_an_object;
   std::string const push = encoded(phx::push{m.join_ref, {}, {m.topic, {}}, m.event_name, m.payload}, pushed);
-  if (pushed == phx::errc::none)
-    must(json::parse(push) == json::array({j[0], nullptr, std::string(m.topic), j[3], j[4]}), "push");
+  if (pushed == phx::errc::none) {
+    // An end says the join's ref twice, any other push has none of its own (protocol 3.3).
+    bool const ends = m.event == phx::event::close || m.event == phx::event::error;
+    json const ref = ends ? j[0] : json();
+    must(json::parse(push) == json::array({j[0], ref, std::string(m.topic), j[3], j[4]}), "push");
+  }
 }
 
 void binary(std::string_view in) {
