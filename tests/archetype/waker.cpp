@@ -18,7 +18,7 @@ static_assert(phx::Observer<observer>);
 
 phx::time_point use(phx::endpoint& everywhere, waker& w, observer& o, phx::time_point now);
 phx::time_point use(phx::endpoint& everywhere, waker& w, observer& o, phx::time_point now) {
-  phx::loop alone(w), together(everywhere, w, phx::limits::small());
+  phx::loop alone(w), together(everywhere, w, phx::limits::for_small_machines());
   together.observe(o);
   auto turn = together.turn();
   together.for_each_socket([](phx::socket_id) {});

@@ -13,14 +13,14 @@ TEST_CASE("limits: the defaults are Phoenix's where it has one") {
 }
 
 TEST_CASE("limits: names and nesting have the room the protocol's clients may need") {
-  for (phx::limits const& l : {phx::limits{}, phx::limits::small()}) {
+  for (phx::limits const& l : {phx::limits{}, phx::limits::for_small_machines()}) {
     CHECK(l.name >= 4096);
     CHECK(l.json_depth >= 1024);
   }
 }
 
 TEST_CASE("limits: no bound is absent, in neither set") {
-  for (phx::limits const& l : {phx::limits{}, phx::limits::small()}) {
+  for (phx::limits const& l : {phx::limits{}, phx::limits::for_small_machines()}) {
     CHECK(l.frame > 0);
     CHECK(l.channels > 0);
     CHECK(l.subscriptions > 0);

@@ -270,8 +270,8 @@ TEST_CASE("limits::timers: one that a join has set is not taken for nobody's bef
   CHECK(t.after(3s) == ticks);
 }
 
-TEST_CASE("limits::small is smaller in every way, and a room still works") {
-  phx::limits const small = phx::limits::small(), all{};
+TEST_CASE("limits::for_small_machines is smaller in every way, and a room still works") {
+  phx::limits const small = phx::limits::for_small_machines(), all{};
   CHECK(small.frame < all.frame);
   CHECK(small.channels < all.channels);
   CHECK(small.held_pushes < all.held_pushes);

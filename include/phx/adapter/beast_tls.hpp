@@ -65,9 +65,9 @@ class hello_guard {
         in_record_ = std::size_t{record_[3]} << 8 | record_[4];
         if (record_[0] == change_cipher_spec && agreed_on_old) over_ = true;
       } else if (record_[0] != handshake || in_message_ != 0) {
-        std::size_t n = std::min(bytes.size(), in_record_);
+        std::size_t n = (std::min)(bytes.size(), in_record_);
         if (record_[0] == handshake) {
-          n = std::min(n, in_message_);
+          n = (std::min)(n, in_message_);
           in_message_ -= n;
         }
         in_record_ -= n;

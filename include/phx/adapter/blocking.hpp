@@ -258,7 +258,7 @@ class server {
         if (connections_.empty()) return;
         hang_up(connection::polls);  // that a later one has replaced: they would wait for the end of their window
       }
-      next = std::min(next, told_no_.look());
+      next = (std::min)(next, told_no_.look());
 
       pollfd on[2] = {{waker_.pipe.readable(), POLLIN, 0}, {listener_.fd, POLLIN, 0}};  // poll skips a closed one, -1
       (void)::poll(on, 2, detail::milliseconds_until(next));
@@ -429,7 +429,7 @@ class server {
     }
     body = std::string();  // who waits keeps no request in memory
     http.forget();
-    bool there = http.wait(answer.bell.readable(), time_point::max()) == detail::http_stream::heard::bell;
+    bool there = http.wait(answer.bell.readable(), (time_point::max)()) == detail::http_stream::heard::bell;
 
     std::optional<refusal> why;
     {

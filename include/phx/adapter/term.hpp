@@ -61,11 +61,11 @@ class term_view {
       if (value >> 56 != 0) return std::nullopt;
       value = (value << 8) | static_cast<unsigned char>(bytes_[i]);
     }
-    constexpr std::uint64_t most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    constexpr std::uint64_t most = static_cast<std::uint64_t>((std::numeric_limits<std::int64_t>::max)());
     bool const negative = bytes_[head - 1] != 0;
     if (value > most + (negative ? 1 : 0)) return std::nullopt;
     if (!negative) return static_cast<std::int64_t>(value);
-    return value == most + 1 ? std::numeric_limits<std::int64_t>::min() : -static_cast<std::int64_t>(value);
+    return value == most + 1 ? (std::numeric_limits<std::int64_t>::min)() : -static_cast<std::int64_t>(value);
   }
   /// A float; always finite.
   [[nodiscard]] std::optional<double> number() const noexcept {

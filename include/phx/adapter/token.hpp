@@ -246,7 +246,7 @@ class session_cookie {
       if (!detail::same_but_for_case(h.name, "cookie")) continue;
       for (std::string_view rest = h.value; !rest.empty();) {
         std::string_view one = detail::next_part(rest, ';');
-        one.remove_prefix(std::min(one.find_first_not_of(" \t"), one.size()));
+        one.remove_prefix((std::min)(one.find_first_not_of(" \t"), one.size()));
         if (!one.starts_with(how_.name) || how_.name.empty()) continue;
         one.remove_prefix(how_.name.size());
         if (!one.starts_with('=') || one.find_first_of(odd) != std::string_view::npos) continue;

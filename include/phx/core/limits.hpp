@@ -52,7 +52,7 @@ struct limits {
   phx::memory memory{};
 
   /// For machines with little memory: a few hundred sockets in a few hundred KiB.
-  [[nodiscard]] static limits small() noexcept {
+  [[nodiscard]] static limits for_small_machines() noexcept {
     limits l;
     l.frame = 16 * 1024;
     l.channels = 8;

@@ -510,7 +510,7 @@ inline void service::create(exchange& x, phx::request const& from, time_point no
   if (at != live_.none) {
     s->line.at = &mount_;
     s->line.where = {service_, at, live_.generation(at)};
-    s->line.expires = now > time_point::max() - options_.token_age ? time_point::max() : now + options_.token_age;
+    s->line.expires = now > (time_point::max)() - options_.token_age ? (time_point::max)() : now + options_.token_age;
   }
   if (at == live_.none || !all_.list(s->line)) {
     if (at != live_.none) live_.rise(at);
@@ -790,7 +790,7 @@ inline void service::take(detail::mail* m) noexcept {
 // ---- time
 
 inline time_point service::due() const noexcept {
-  time_point soonest = waiting_.first == nullptr ? time_point::max() : waiting_.first->deadline_;
+  time_point soonest = waiting_.first == nullptr ? (time_point::max)() : waiting_.first->deadline_;
   if (checks_.first != nullptr && checks_.first->check < soonest) soonest = checks_.first->check;
   return soonest;
 }

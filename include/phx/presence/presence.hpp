@@ -384,7 +384,7 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
     bool const more = absorb() || !unstamped_.empty();
     endpoint* const at = everywhere_;
     hold.unlock();
-    if (more && at != nullptr) at->hurry(time_point::min());
+    if (more && at != nullptr) at->hurry((time_point::min)());
   }
   /// @return whether there is a diff that a beat does not know about yet.
   bool absorb() {
@@ -458,14 +458,14 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
   // ---- time
 
   [[nodiscard]] time_point beat(time_point now) noexcept {
-    time_point next = time_point::max();
+    time_point next = (time_point::max)();
     (void)guarded([&] { next = work(now); }, [](char const*) {});
     return next;
   }
   [[nodiscard]] time_point work(time_point now) {
     std::vector<std::pair<std::string, diff>> ripe;
     std::vector<tracker::parcel> parcels;
-    time_point next = time_point::max();
+    time_point next = (time_point::max)();
     endpoint* here = nullptr;
     {
       std::lock_guard const hold(mutex_);

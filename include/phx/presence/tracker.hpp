@@ -108,8 +108,8 @@ class tracker {
 
   /// To be called at the time that it returned last, or any time before.
   time_point tick(time_point now);
-  /// When `tick` has something to do. time_point::min(): it was not called yet.
-  [[nodiscard]] time_point due() const noexcept { return how_.alone ? time_point::max() : due_; }
+  /// When `tick` has something to do. (time_point::min)(): it was not called yet.
+  [[nodiscard]] time_point due() const noexcept { return how_.alone ? (time_point::max)() : due_; }
 
   // ---- what comes of it
 
@@ -278,7 +278,7 @@ class tracker {
   std::vector<std::unique_ptr<replica>> others_;
   std::vector<parcel> parcels_;
   std::vector<change> changes_;
-  time_point due_ = time_point::min(), next_period_ = time_point::min();
+  time_point due_ = (time_point::min)(), next_period_ = (time_point::min)();
   std::uint32_t silent_ = 0, sampled_ = 0;
   counts counts_{};
 };
@@ -521,8 +521,8 @@ inline void tracker::decide() {
 }
 
 inline time_point tracker::tick(time_point now) {
-  if (how_.alone) return time_point::max();
-  due_ = time_point::max();
+  if (how_.alone) return (time_point::max)();
+  due_ = (time_point::max)();
   for (std::size_t i = 0; i < others_.size();) {
     replica& r = *others_[i];
     if (std::exchange(r.heard_since, false)) r.heard = now;
@@ -535,7 +535,7 @@ inline time_point tracker::tick(time_point now) {
     ++i;
   }
   if (now >= next_period_) {
-    bool const first = next_period_ == time_point::min();
+    bool const first = next_period_ == (time_point::min)();
     next_period_ = now + how_.period;
     // Nodes that were started together should not speak together.
     if (first) next_period_ -= how_.period * static_cast<int>(mark_ % 256) / 1024;

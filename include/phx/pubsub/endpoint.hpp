@@ -174,7 +174,7 @@ class endpoint {
       std::lock_guard const hold(pulse_mutex_);
       pulses_.push_back(p);
     }
-    hurry(time_point::min());
+    hurry((time_point::min)());
   }
   /// When it returns `self` is not called any more. @pre not called from within a beat.
   void remove(void* self) noexcept {
@@ -225,8 +225,8 @@ class endpoint {
     std::unique_lock const hold(pulse_mutex_, std::try_to_lock);
     if (!hold) return;
     // Before they are asked: who hurries from now on is heard.
-    due_.store(time_point::max().time_since_epoch().count(), std::memory_order_release);
-    time_point next = time_point::max();
+    due_.store((time_point::max)().time_since_epoch().count(), std::memory_order_release);
+    time_point next = (time_point::max)();
     for (pulse const& p : pulses_)
       if (time_point const its = p.beat(p.self, now); its < next) next = its;
     due_by(next);
@@ -242,7 +242,7 @@ class endpoint {
     std::erase_if(boxes_, [&](detail::mailbox_ref const& b) { return b.get() == box.get(); });
     version_.fetch_add(1, std::memory_order_release);
     // It may have been the one that would have run for a pulse.
-    if (due() != time_point::max() && !boxes_.empty()) boxes_.front()->wake();
+    if (due() != (time_point::max)() && !boxes_.empty()) boxes_.front()->wake();
   }
   void refresh(detail::peer_list& seen, memory const& from) noexcept {
     if (version_.load(std::memory_order_acquire) == seen.version) return;
@@ -318,7 +318,7 @@ class endpoint {
   std::atomic<std::uint64_t> version_{1};
   std::mutex pulse_mutex_;
   std::vector<pulse> pulses_;
-  std::atomic<duration::rep> due_{time_point::max().time_since_epoch().count()};
+  std::atomic<duration::rep> due_{(time_point::max)().time_since_epoch().count()};
   detail::pubsub_ref others_{};
   std::atomic<std::uint64_t> unsent_{0};
   mutable std::mutex listening_mutex_;

@@ -63,7 +63,7 @@ class client {
   virtual void deliver(frame const&) noexcept = 0;
   /// A mail for this client; it is the client's to free.
   virtual void take(mail*) noexcept = 0;
-  /// Nothing was heard until now? The time to ask again, or time_point::max() when it is closing.
+  /// Nothing was heard until now? The time to ask again, or (time_point::max)() when it is closing.
   virtual time_point quiet(time_point now) noexcept = 0;
   /// Would this mail, which a timer brings, still find whom it is for?
   [[nodiscard]] virtual bool awaits(mail const&) const noexcept = 0;

@@ -228,7 +228,7 @@ class loop {
   bool in_round_ = false;    // the run queue or the doomed list is being served
   bool in_run_ = false;
   time_point now_{};
-  time_point promised_ = time_point::max();  // what run returned last; a host that has not called it yet waits to be woken
+  time_point promised_ = (time_point::max)();  // what run returned last; a host that has not called it yet waits to be woken
   struct {
     bool on = false;
     drain_options how{};
@@ -349,7 +349,7 @@ inline time_point loop::run(time_point now) noexcept {
 
 inline time_point loop::next_time() const noexcept {
   if (!queue_.empty() || doomed_ != nullptr || orphans_ != nullptr || (dirty_ != nullptr && turns_ == 0)) return now_;
-  time_point next = timers_.empty() ? time_point::max() : timers_[0].at;
+  time_point next = timers_.empty() ? (time_point::max)() : timers_[0].at;
   if (drain_.on && live_ != 0 && drain_.next_batch < next) next = drain_.next_batch;
   for (detail::lodger const* l = lodgers_; l != nullptr; l = l->next)
     if (time_point const due = l->due(); due < next) next = due;
@@ -672,10 +672,10 @@ inline void loop::run_timers() noexcept {
       continue;
     }
     detail::client* const c = find({due.slot, due.generation});
-    time_point const again = c == nullptr ? time_point::max() : c->quiet(now_);
+    time_point const again = c == nullptr ? (time_point::max)() : c->quiet(now_);
     pop_timer();
     // The place that was just freed takes it: this cannot fail.
-    if (again != time_point::max()) (void)set_timer(again, nullptr, {due.slot, due.generation});
+    if (again != (time_point::max)()) (void)set_timer(again, nullptr, {due.slot, due.generation});
   }
 }
 
@@ -703,7 +703,7 @@ inline void loop::drain_batch() noexcept {
     ++closed;
   }
   if (closed != 0) observer_({.what = noted::draining, .count = closed, .total = drain_.total});
-  drain_.next_batch = drain_.next == slots_.size() ? time_point::max() : saturating_add(now_, drain_.how.interval);
+  drain_.next_batch = drain_.next == slots_.size() ? (time_point::max)() : saturating_add(now_, drain_.how.interval);
   if (drain_.hard < drain_.next_batch && drain_.next != slots_.size()) drain_.next_batch = drain_.hard;
 }
 

@@ -224,7 +224,7 @@ class throttle {
       return saturating_sub(saturating_sub(full_at, slack_), now);
     }
     [[nodiscard]] constexpr time_point taken(time_point full_at, time_point now) const noexcept {
-      return saturating_add(std::max(full_at, now), every_);
+      return saturating_add((std::max)(full_at, now), every_);
     }
 
    private:
@@ -233,7 +233,7 @@ class throttle {
   };
 
   [[nodiscard]] static constexpr std::size_t sets_for(std::uint32_t addresses) noexcept {
-    return std::bit_ceil(std::max<std::size_t>(addresses, ways)) / ways;
+    return std::bit_ceil((std::max<std::size_t>)(addresses, ways)) / ways;
   }
   /// Theirs, or one that may be: a bucket that is full again says no more than none.
   [[nodiscard]] entry& find(std::uint64_t hash, time_point now) noexcept {

@@ -70,7 +70,7 @@ class fake_loops {
     one(phx::endpoint& everywhere, limits const& bounds) : here(everywhere, waker, bounds) {}
     fake_waker waker{};
     phx::loop here;
-    time_point due = time_point::max();
+    time_point due = (time_point::max)();
   };
   bool step() noexcept {
     bool ran = false;

@@ -247,7 +247,7 @@ class connection : public guest {
   void leave(std::uint16_t code, std::string_view reason) noexcept {
     if (state_ == state::leaving) return;
     char body[125] = {static_cast<char>(code >> 8), static_cast<char>(code & 0xff)};
-    std::size_t const n = std::min(reason.size(), sizeof body - 2);
+    std::size_t const n = (std::min)(reason.size(), sizeof body - 2);
     if (n != 0) std::memcpy(body + 2, reason.data(), n);
     if (frame const f = control(static_cast<opcode>(8), {body, n + 2}); !f.empty()) (void)queue(f);
     state_ = state::leaving;

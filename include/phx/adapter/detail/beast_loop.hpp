@@ -86,7 +86,7 @@ using phx::detail::guarded;
 /// Only adapters read a clock; phx gets the time as an argument.
 [[nodiscard]] inline time_point clock_now() noexcept { return std::chrono::steady_clock::now(); }
 [[nodiscard]] constexpr time_point after(time_point now, duration d) noexcept {
-  return d > time_point::max() - now ? time_point::max() : now + d;
+  return d > (time_point::max)() - now ? (time_point::max)() : now + d;
 }
 
 // ---- memory of asynchronous operations
@@ -304,7 +304,7 @@ class guest {
   guest_list* in_ = nullptr;
   guest* before_ = nullptr;
   guest* after_ = nullptr;
-  time_point deadline_ = time_point::max();
+  time_point deadline_ = (time_point::max)();
   std::uint32_t holds_ = 0;
 };
 
@@ -340,13 +340,13 @@ class alignas(128) lane {
   [[nodiscard]] strand const& executor() const noexcept { return strand_; }
   void run() noexcept;
   /// No deadline.
-  void keep(guest& g) noexcept { move(g, &open_, time_point::max()); }
+  void keep(guest& g) noexcept { move(g, &open_, (time_point::max)()); }
   /// All who wait for a request, and all who leave, have the same time for it: so both lists are in order of time.
   void greet(guest& g) noexcept;
   void part(guest& g) noexcept;
   /// @param until not before that of the one before.
   void hold_back(guest& g, time_point until) noexcept;
-  void forget(guest& g) noexcept { move(g, nullptr, time_point::max()); }
+  void forget(guest& g) noexcept { move(g, nullptr, (time_point::max)()); }
   void ask_to_leave() noexcept;
   void dismiss() noexcept;
   void stop_timer() noexcept {
@@ -409,7 +409,7 @@ class alignas(128) lane {
   core& all_;
   strand strand_;
   strand_timer timer_;
-  time_point armed_at_ = time_point::max();
+  time_point armed_at_ = (time_point::max)();
   bool armed_ = false;
   guest_list greeting_{}, open_{}, held_back_{}, leaving_{};
   place* free_places_ = nullptr;
@@ -657,7 +657,7 @@ inline void lane::run() noexcept {
 }
 
 inline void lane::arm(time_point when) noexcept {
-  if (when == time_point::max() || (armed_ && armed_at_ <= when)) return;
+  if (when == (time_point::max)() || (armed_ && armed_at_ <= when)) return;
   armed_ = guarded(
       [&] {
         timer_.expires_at(when);

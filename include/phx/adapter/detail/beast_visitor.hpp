@@ -184,7 +184,7 @@ class visitor final : public guest {
       headed_ = false;
       parser_.emplace();
       parser_->header_limit(all().how.head_bytes);
-      parser_->body_limit(std::numeric_limits<std::uint64_t>::max());  // until it is known whose body that is
+      parser_->body_limit((std::numeric_limits<std::uint64_t>::max)());  // until it is known whose body that is
       parse();
     });
   }
@@ -210,7 +210,7 @@ class visitor final : public guest {
       (void)stream_.read({here().in.get(), lane::room}, ec);
       return ec ? void() : read();
     }
-    auto const to = bytes_.prepare(std::min(room, bytes_.max_size() - bytes_.size()));
+    auto const to = bytes_.prepare((std::min)(room, bytes_.max_size() - bytes_.size()));
     std::size_t const n = stream_.read({static_cast<char*>(to.data()), to.size()}, ec);
     if (ec) return;
     bytes_.commit(n);
@@ -524,7 +524,7 @@ inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
         error_code ignored;
         s.set_option(net::ip::tcp::no_delay(true), ignored);  // phx says when a turn ends; Nagle would wait for more
         if (how.send_buffer != 0)
-          s.set_option(net::socket_base::send_buffer_size(static_cast<int>(std::min(how.send_buffer, 1U << 30))), ignored);
+          s.set_option(net::socket_base::send_buffer_size(static_cast<int>((std::min)(how.send_buffer, 1U << 30))), ignored);
         s.non_blocking(true, ignored);
         auto no = knock(s);
         net::post(at.executor(), arrival{ticket(shared_from_this(), at), std::move(s), secure_, std::move(no)});

@@ -199,10 +199,10 @@ class writer {
       ++at_;
     }
     if (!integral) return real(std::string(from, at_));
-    std::int64_t small = 0;
-    auto const [stopped, wrong] = std::from_chars(from, at_, small);
+    std::int64_t integer = 0;
+    auto const [stopped, wrong] = std::from_chars(from, at_, integer);
     if (wrong != std::errc{} || stopped != at_) return big(*from == '-', {from + (*from == '-'), at_}, most);
-    return whole(small), true;
+    return whole(integer), true;
   }
   [[nodiscard]] bool real(std::string const& text) {
     // Not every standard library we build with has from_chars for double, and strtod follows the locale.
@@ -218,7 +218,7 @@ class writer {
     while (!digits.empty()) {
       std::uint64_t carry = 0, shift = 1;
       for (char const c : digits.substr(0, 9)) carry = carry * 10 + static_cast<unsigned>(c - '0'), shift *= 10;
-      digits.remove_prefix(std::min<std::size_t>(digits.size(), 9));
+      digits.remove_prefix((std::min<std::size_t>)(digits.size(), 9));
       for (std::uint32_t& l : limbs) {
         carry += l * shift;
         l = static_cast<std::uint32_t>(carry);
@@ -280,7 +280,7 @@ class reader {
     }
   }
   /// An integer of up to 31 bits that is not negative.
-  [[nodiscard]] bool small(std::uint32_t& n) noexcept {
+  [[nodiscard]] bool uint31(std::uint32_t& n) noexcept {
     if (peek() == small_integer) return take(1) && number(n, 1);
     return peek() == integer && take(1) && number(n, 4) && n <= INT32_MAX;
   }

@@ -27,7 +27,7 @@ namespace phx::inline PHX_BUILD::detail {
 
 /// For poll: -1 is for ever. Rounded up, or its caller would spin through the last millisecond.
 [[nodiscard]] inline int milliseconds_until(time_point when) noexcept {
-  if (when == time_point::max()) return -1;
+  if (when == (time_point::max)()) return -1;
   time_point const now = clock_now();
   if (when <= now) return 0;
   auto const left = std::chrono::ceil<std::chrono::milliseconds>(when - now).count();
@@ -123,7 +123,7 @@ class told_no {
       else (void)::close(all_[i].fd);
     }
     count_ = stay;
-    return count_ == 0 ? time_point::max() : all_[0].until;
+    return count_ == 0 ? (time_point::max)() : all_[0].until;
   }
 
  private:

@@ -117,7 +117,7 @@ struct term_room {
   heard h;
   std::uint32_t n = 0, protocol = 0;
   std::string_view mode, word;
-  if (!from.tuple(n) || n != 6 || !from.small(protocol) || protocol != 3 || !from.atom(mode)) return std::nullopt;
+  if (!from.tuple(n) || n != 6 || !from.uint31(protocol) || protocol != 3 || !from.atom(mode)) return std::nullopt;
   h.only = mode == "only";
   if (!h.only && mode != "except") return std::nullopt;
   h.node_is_atom = from.peek() != etf::binary;

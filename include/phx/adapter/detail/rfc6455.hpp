@@ -97,7 +97,7 @@ class frame_reader {
 
   [[nodiscard]] bool fill(std::span<char>& bytes, std::size_t wanted) noexcept {
     if (have_ < wanted && !bytes.empty()) {  // an empty span may have a null pointer, which memcpy must not see
-      std::size_t const n = std::min(wanted - have_, bytes.size());
+      std::size_t const n = (std::min)(wanted - have_, bytes.size());
       std::memcpy(header_ + have_, bytes.data(), n);
       have_ = static_cast<std::uint8_t>(have_ + n);
       bytes = bytes.subspan(n);
@@ -207,7 +207,7 @@ class control_frame {
   /// @param reason UTF-8, at most 123 bytes.
   [[nodiscard]] static control_frame close(std::uint16_t code, std::string_view reason = {}) noexcept {
     char body[125] = {static_cast<char>(code >> 8), static_cast<char>(code & 0xff)};
-    std::size_t const n = std::min<std::size_t>(reason.size(), 123);
+    std::size_t const n = (std::min<std::size_t>)(reason.size(), 123);
     if (n != 0) std::memcpy(body + 2, reason.data(), n);
     return {0x88, {body, 2 + n}};
   }

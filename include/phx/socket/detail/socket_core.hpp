@@ -143,11 +143,11 @@ class socket_core : public outgoing {
     if (m != nullptr) mail::free(m);
   }
   time_point quiet(time_point now) noexcept override {
-    if (closing) return time_point::max();
+    if (closing) return (time_point::max)();
     if (time_point const until = saturating_add(heard_, bounds_->idle); until > now) return until;
     tell({.what = noted::idle});
     doom({close_code::going_away, "idle"}, exit_reason::closed);
-    return time_point::max();
+    return (time_point::max)();
   }
   bool awaits(mail const& m) const noexcept override {
     if (closing) return false;
