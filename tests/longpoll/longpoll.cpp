@@ -569,6 +569,102 @@ TEST_CASE("longpoll: a POST is bounded by its own limit, not by that of WebSocke
   CHECK(p.poll(token).body.size() > 800);
 }
 
+// ---- what callbacks destroy
+
+namespace {
+
+/// A connection over something that is not HTTP, as far as these tests need one.
+struct nowhere {
+  phx::send_status send(phx::frame const&) noexcept { return phx::send_status::ok; }
+  [[nodiscard]] std::size_t buffered() const noexcept { return 0; }
+  void close(phx::close_frame) noexcept {}
+};
+
+}  // namespace
+
+TEST_CASE("longpoll: a session that ends while check_origin's own function runs is not asked any more") {
+  for (std::string_view const method : {"GET", "POST"}) {
+    std::optional<phx::socket<nowhere, polls::polled_rooms>> other;
+    phx::mount m;
+    m.origins = phx::check_origin::callback([&](phx::origin const&) {
+      other.reset();  // the host closes another connection, whose channel's end disconnects bob
+      return true;
+    });
+    polls p(1, {}, m);
+    std::string const token = p.open(0, "vsn=2.0.0&user=bob");
+    phx::request const asked = phx::request::of("GET", "/socket/longpoll?vsn=2.0.0", {});
+    auto judged = phx::handshake(p.mount, p.dispatcher, asked, phx::transport_kind::longpoll);
+    other.emplace(p.here[0], p.dispatcher, std::get<phx::admission<who>>(std::move(judged)), nowhere{}, p.here.now());
+    REQUIRE(other->receive(phx::opcode::text, join_a, true, p.here.now()));
+    p.log.on_end = [](void*, phx::context& ctx, phx::exit_reason) noexcept { ctx.disconnect("user:bob"); };
+    tab t;
+    p.ask(t, {.method = method, .token = token, .body = "[]", .headers = {{"origin", "http://localhost"}}});
+    p.here.settle();
+    CHECK(!other);
+    CHECK(t.last.says(410));
+    CHECK(p.sessions.size() == (method == "GET" ? 1 : 0));
+  }
+}
+
+TEST_CASE("longpoll: whoever is asked before a session opens may destroy the connection that asks") {
+  struct connection {
+    phx::longpoll::exchange asked{*this};
+    std::unique_ptr<connection>* self;
+    bool in_may_open = false;
+    explicit connection(std::unique_ptr<connection>* me) : self(me) {}
+    void respond(phx::longpoll::response) noexcept { CHECK(false); }
+    std::optional<phx::refused_request> may_open(phx::time_point) {
+      if (in_may_open) self->reset();
+      return {};
+    }
+  };
+  for (std::string_view const where : {"check_origin", "may_open", "connect", "connect, refused", "connect, throws"}) {
+    CAPTURE(where);
+    std::unique_ptr<connection> c;
+    phx::router<who> app([&](phx::connect_info const&) -> phx::connect_outcome<who> {
+      if (where.starts_with("connect")) c.reset();
+#ifdef __cpp_exceptions
+      if (where.ends_with("throws")) throw std::runtime_error("after that");
+#endif
+      if (where.ends_with("refused")) return phx::http_answer{403, {}, ""};
+      return phx::connected<who>{{}, {}};
+    });
+    phx::mount m{.path = "/socket", .longpoll = true};
+    m.origins = phx::check_origin::callback([&](phx::origin const&) {
+      if (where == "check_origin") c.reset();
+      return true;
+    });
+    phx::longpoll::sessions sessions;
+    phx::testing::fake_loops loops;
+    phx::longpoll::service_for<decltype(app)> polling(sessions, loops[0], m, app);
+    c = std::make_unique<connection>(&c);
+    c->in_may_open = where == "may_open";
+    phx::header const from{"origin", "http://localhost"};
+    for (char const* const method : {"GET", "OPTIONS"}) {
+      if (c != nullptr) polling.serve(c->asked, phx::request::of(method, "/socket/longpoll?vsn=2.0.0", {&from, 1}), {}, loops.now());
+      loops.settle();
+      CHECK(c == nullptr);
+      CHECK(sessions.size() == 0);
+      CHECK(loops[0].sockets() == 0);
+    }
+  }
+}
+
+TEST_CASE("longpoll: windows and ages may be as long as can be counted") {
+  polls p(1, {.window = phx::duration::max(), .token_age = phx::duration::max()});
+  std::string const token = p.joined();
+  tab t;
+  p.ask(t, {.token = token});
+  p.here.advance(24h * 365);
+  CHECK(t.responses == 0);
+  CHECK(p.sessions.size() == 1);
+  (void)p.here.endpoint().broadcast("room:a", "news", {});
+  p.here.settle();
+  CHECK(t.last.messages() == '"' + shouted("news", "{}") + '"');
+  polls q(1, {.token_age = phx::duration::min()});
+  CHECK(q.post(q.open(), join_a).says(410));
+}
+
 // ---- loops
 
 TEST_CASE("longpoll: a poll that reaches its session's loop after the session's end is answered 204, a POST and the next poll 410") {
