@@ -8,10 +8,17 @@ using namespace phx::detail;
 
 namespace {
 
-phx::broadcast again(redis_wire::heard const& h) {
+phx::broadcast again(redis_wire::bus_message const& h) {
   return {h.topic, h.event, phx::detail::payload_access::borrow(h.payload, h.bytes), {}, h.key};
 }
-void same(redis_wire::heard const& a, std::optional<redis_wire::heard> const& b) {
+std::optional<redis_wire::bus_message> broadcast_in(std::string_view in, redis_wire::term_storage& storage,
+                                                 etf::bounds const& most) {
+  redis_wire::term_message const term = redis_wire::read_term(in, storage, most);
+  judge::must((term.outcome == redis_wire::outcome::unknown_struct) == !term.module.empty(), "a struct has a name");
+  if (term.outcome != redis_wire::outcome::broadcast) return std::nullopt;
+  return term.message;
+}
+void same(redis_wire::bus_message const& a, std::optional<redis_wire::bus_message> const& b) {
   judge::must(b.has_value(), "what was taken is taken again");
   judge::must(a.only == b->only && a.node == b->node && a.topic == b->topic && a.event == b->event,
               "its names are the same");
@@ -23,28 +30,29 @@ void same(redis_wire::heard const& a, std::optional<redis_wire::heard> const& b)
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
   std::string_view const in(reinterpret_cast<char const*>(data), size);
   etf::bounds const most;
-  (void)etf::reader(in, most).skip();
+  (void)etf::reader(in).skip(most.depth, etf::terms::any);
+  (void)etf::reader(in).skip(most.depth, etf::terms::data);
 
   if (auto const h = redis_wire::read(in)) {
     std::string out;
     judge::must(redis_wire::write(out, h->only, h->node, again(*h)) && out == in, "our own form has one way to be written");
   }
-  redis_wire::term_room room, room_again;
-  if (auto const h = redis_wire::read_term(in, room, most)) {
+  redis_wire::term_storage storage, storage_again;
+  if (auto const h = broadcast_in(in, storage, most)) {
     judge::must(h->bytes || judge::accepts(h->payload), "a payload is JSON");
     judge::must(h->bytes || phx::json::valid(h->payload), "and phx says so too");
     std::string out;
     // A name may be longer, or both with an @ and a binary, which we never write; of an atom and a binary that are one key
     // in JSON one is left; a float may be an integer's too many digits.
     if (h->bytes && redis_wire::write_term(out, h->only, h->node, again(*h), most)) {
-      auto const back = redis_wire::read_term(out, room_again, most);
+      auto const back = broadcast_in(out, storage_again, most);
       same(*h, back);
     }
   }
   std::string term, json, second;
   if (phx::json::check(in, most.depth) == phx::errc::none && etf::writer(term).json(in, most)) {
-    etf::reader from(term, most);
-    judge::must(from.json(json) && from.done(), "what is written can be read");
+    etf::reader from(term);
+    judge::must(etf::json_encoder(term, most).value(from, json) && from.done(), "what is written can be read");
     judge::must(judge::accepts(json), "and is JSON again");
     judge::must(etf::writer(second).json(json, most) && second == term, "of the same term");
   }

@@ -8,7 +8,9 @@
 // The client library is hiredis: Redis's own, in every distribution, and its synchronous half does no more than it is told,
 // so that one poll loop here has both connections. (Boost.Redis needs Boost 1.84; Debian 12 has 1.74.) Link phx::redis.
 
+#include <phx/adapter/detail/own_messages.hpp>
 #include <phx/adapter/detail/redis_wire.hpp>
+#include <phx/adapter/elixir_struct.hpp>
 #include <phx/pubsub/endpoint.hpp>
 
 #include <hiredis/hiredis.h>
@@ -43,15 +45,36 @@ struct change {
   std::uint64_t unsent = 0;    ///< counters::refused and counters::lost together, so far
 };
 
+/// A message that did not reach this node's clients, and that an operator should hear of.
+enum class warning_kind : std::uint8_t {
+  /// A broadcast of an Elixir node has a struct that neither Jason nor options::encode_struct encodes: it was skipped.
+  unknown_struct,
+  /// A broadcast of an Elixir node cannot be said in JSON, is nested deeper than 64, or is larger than options::message.
+  unreadable,
+  /// Another node has the name of this one: the two are deaf to each other. Told once for each connection.
+  same_name,
+};
+struct warning {
+  warning_kind kind = warning_kind::unreadable;
+  std::string_view topic{}, event{};  ///< of the message, as far as they could be read
+  std::string_view module{};          ///< of the struct: MyApp.User
+};
+
 struct options {
   std::string host = "127.0.0.1";
   std::uint16_t port = 6379;
   std::string username{}, password{};  ///< AUTH, if there is a password
-  std::string node{};                  ///< unique among the nodes; empty: made up. One with an @ is an atom to Elixir
+  /// Unique among the nodes, at most 255 bytes; empty: made up. One with an @ is an atom to Elixir.
+  std::string node{};
   std::string name = "phx";            ///< of this pubsub: nodes of one name hear each other, on the Redis channel phx:NAME
   /// The module of a Phoenix.PubSub, such as MyApp.PubSub: speak the wire of Phoenix's Redis adapter, on its channel, so
-  /// that Phoenix nodes and this one hear each other (protocol 13.2). `name` then does not matter.
+  /// that Phoenix nodes and this one hear each other (protocol 13.2). `name` then does not matter. A payload that is neither
+  /// an object nor bytes is refused: it would crash a process on every Phoenix node.
   std::string beside_elixir{};
+  /// Beside Elixir: the JSON of a struct in a payload that Jason has no encoder of its own for, or nothing: then the whole
+  /// broadcast is skipped. Date, Time, NaiveDateTime, DateTime, Decimal and Jason.OrderedObject never come here. On the
+  /// adapter's thread.
+  std::function<std::optional<std::string>(elixir_struct const&)> encode_struct{};
   while_away away = while_away::refuse;
   std::size_t queue = 8'000'000;       ///< bytes waiting to be written to Redis; beyond: `dropped`, the newest is refused
   /// The largest message read; a larger one costs the connection. A compressed one that would become larger is skipped.
@@ -64,6 +87,8 @@ struct options {
   duration linger = std::chrono::seconds(1);      ///< stop() waits so long for what was queued
   /// On the adapter's thread; must not throw, must not stop the endpoint.
   std::function<void(change const&)> on_change{};
+  /// Once for each message that was skipped. On the adapter's thread; must not throw, must not stop the endpoint.
+  std::function<void(warning const&)> on_warning{};
 };
 
 /// Since it started. Every broadcast that was called for is refused, waits in the queue, or is sent; what is sent is
@@ -75,7 +100,11 @@ struct counters {
   std::uint64_t lost = 0;         ///< taken, but Redis went or refused before it had confirmed; may have arrived
   std::uint64_t heard = 0;        ///< from other nodes, delivered here
   std::uint64_t overrun = 0;      ///< of these: a loop's mailbox was full
-  std::uint64_t skipped = 0;      ///< on our channel, but nothing we know: a stranger's, or a message of Elixir's own
+  std::uint64_t skipped = 0;      ///< a stranger's, or Elixir's own traffic (its presence tracker): no client misses it
+  std::uint64_t unreadable = 0;   ///< warning_kind::unreadable
+  std::uint64_t unknown_structs = 0;  ///< warning_kind::unknown_struct
+  std::uint64_t same_name = 0;    ///< messages of another node that has this one's name
+  std::uint64_t not_objects = 0;  ///< of `refused`: beside Elixir, a payload that is neither an object nor bytes
   std::uint64_t too_large = 0;    ///< over options::message
   std::uint64_t connects = 0;     ///< how often Redis came
   duration deaf{};                ///< how long nothing could be heard, all in all
@@ -93,6 +122,8 @@ class pubsub {
  public:
   explicit pubsub(options how) : how_(std::move(how)) {
     if (how_.node.empty()) how_.node = made_up();
+    constexpr std::string_view prefix = "Elixir.";  // as the atom is called that names the module
+    if (how_.beside_elixir.starts_with(prefix)) how_.beside_elixir.erase(0, prefix.size());
     channel_ = "phx:" + (how_.beside_elixir.empty() ? how_.name : "Elixir." + how_.beside_elixir + ".Adapter");
     wake_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   }
@@ -105,8 +136,10 @@ class pubsub {
   }
 
   // ---- PubSub
-  /// Connects from now on, in the background. May throw std::system_error: no thread.
+  /// Connects from now on, in the background. What is broadcast before the first attempt has ended waits for it.
+  /// @par Errors: std::runtime_error: an option that cannot be right. std::system_error: no thread.
   void start(endpoint& here) {
+    if (how_.node.size() > 255) phx::detail::no_value("phx::redis: a node's name has at most 255 bytes");
     here_ = &here;
     deaf_since_ = clock::now();
     thread_ = std::thread([this] { run(); });
@@ -137,6 +170,7 @@ class pubsub {
     redis::counters c;
     c.sent = sent_, c.confirmed = confirmed_, c.refused = refused_, c.lost = lost_;
     c.heard = heard_, c.overrun = overrun_, c.skipped = skipped_, c.too_large = too_large_, c.connects = connects_;
+    c.unreadable = unreadable_, c.unknown_structs = unknown_structs_, c.same_name = same_name_, c.not_objects = not_objects_;
     std::lock_guard const hold(mutex_);
     c.deaf = deaf_ + (up_ || here_ == nullptr ? duration::zero() : clock::now() - deaf_since_);
     return c;
@@ -179,24 +213,34 @@ class pubsub {
     if (said == send_status::dropped || said == send_status::closed) ++refused_;
     return said;
   }
+  [[nodiscard]] bool accepts() const noexcept { return up_ || starting_ || how_.away == while_away::keep; }  // mutex_ is held
   send_status try_send(bool only, std::string_view node, phx::broadcast const& b) {
-    if (how_.away == while_away::refuse && !connected()) return send_status::closed;
+    {
+      std::lock_guard const hold(mutex_);
+      if (!accepts()) return send_status::closed;
+    }
+    if (!how_.beside_elixir.empty() && !b.payload.is_object() && !b.payload.is_binary()) {
+      ++not_objects_;
+      return send_status::dropped;
+    }
     std::string message;
     if (!(how_.beside_elixir.empty() ? detail::redis_wire::write(message, only, node, b)
                                      : detail::redis_wire::write_term(message, only, node, b, {})))
       return send_status::dropped;
+    std::size_t const hash = std::hash<std::string_view>()(message);
     std::string const head = "*3\r\n$7\r\nPUBLISH\r\n$" + std::to_string(channel_.size()) + "\r\n" + channel_ + "\r\n$" +
                              std::to_string(message.size()) + "\r\n";
     message += "\r\n";
     bool first = false, crowded = false;
     {
       std::lock_guard const hold(mutex_);
-      if (stopping_ || (!up_ && how_.away == while_away::refuse)) return send_status::closed;
+      if (stopping_ || !accepts()) return send_status::closed;
       if (pending_.size() + head.size() + message.size() > how_.queue) return send_status::dropped;
       first = pending_.empty();
       pending_ += head;
       pending_ += message;
       ++pending_count_;
+      if (!only) pending_hashes_.push_back(hash);
       crowded = pending_.size() > how_.queue / 2;
     }
     if (first) wake();
@@ -245,7 +289,8 @@ class pubsub {
 
   /// From the first attempt to connect until something fails.
   void session() noexcept {
-    was_up_ = false;
+    was_up_ = told_same_name_ = false;
+    own_.new_connection();
     why_.clear();
     begun_ = next_ping_ = clock::now();
     // What it does allocates; without memory this session is over, and another may have some.
@@ -356,15 +401,18 @@ class pubsub {
   /// What the broadcasters left goes into the connection's buffer, once that is empty.
   void take_pending() {
     std::string batch;
+    std::vector<std::size_t> hashes;
     std::uint64_t count = 0;
     {
       std::lock_guard const hold(mutex_);
       if (pending_.empty()) return;
       batch.swap(pending_);
+      hashes.swap(pending_hashes_);
       count = std::exchange(pending_count_, 0);
     }
     sent_ += count;
     in_flight_ += count;
+    own_.sent(hashes);
     append(out_, batch);
   }
   struct reply {
@@ -414,22 +462,55 @@ class pubsub {
     return r->type == REDIS_REPLY_STRING ? std::string_view(r->str, static_cast<std::size_t>(r->len)) : std::string_view();
   }
   void message(std::string_view raw) {
-    using namespace detail::redis_wire;
+    namespace wire = detail::redis_wire;
+    std::size_t const hash = std::hash<std::string_view>()(raw);
+    if (own_.is_next(hash)) return;  // without being read
     bool const terms = !how_.beside_elixir.empty();
-    std::optional<heard> const h =
-        terms ? read_term(raw, room_, {.inflated = how_.message}) : detail::redis_wire::read(raw);
-    if (!h) {
+    wire::bus_message read;
+    if (terms) {
+      detail::etf::struct_hook const hook =
+          how_.encode_struct ? phx::detail::elixir_struct_access::hook(how_.encode_struct) : detail::etf::struct_hook{};
+      wire::term_message const term = wire::read_term(raw, storage_, {.inflated = how_.message}, hook);
+      read = term.message;
+      if (skip(term)) return;
+    } else if (auto const ours = wire::read(raw)) {
+      read = *ours;
+    } else {
       ++skipped_;
       return;
     }
     // Exactly, as Phoenix compares: the atom a@b is not the binary "a@b".
-    bool const mine = h->node == how_.node && (!terms || h->node_is_atom == is_atom(how_.node));
-    if (mine != h->only) return;
+    bool const mine = read.node == how_.node && (!terms || read.node_is_atom == wire::is_atom(how_.node));
+    if (mine && !read.only && !own_.came_back(hash)) {
+      ++same_name_;
+      if (!std::exchange(told_same_name_, true)) warn({warning_kind::same_name, read.topic, read.event, {}});
+    }
+    if (mine != read.only) return;
     ++heard_;
-    send_status const said =
-        here_->deliver({h->topic, h->event, detail::payload_access::borrow(h->payload, h->bytes), {}, h->key});
-    if (said == send_status::dropped) ++overrun_;
-    held_ = said != send_status::ok && here_->congested();
+    send_status const delivered =
+        here_->deliver({read.topic, read.event, detail::payload_access::borrow(read.payload, read.bytes), {}, read.key});
+    if (delivered == send_status::dropped) ++overrun_;
+    held_ = delivered != send_status::ok && here_->congested();
+  }
+  /// Counts and tells what is no broadcast for anybody here.
+  [[nodiscard]] bool skip(detail::redis_wire::term_message const& term) noexcept {
+    detail::redis_wire::bus_message const& m = term.message;
+    switch (term.outcome) {
+      case detail::redis_wire::outcome::broadcast: return false;
+      case detail::redis_wire::outcome::not_ours: ++skipped_; return true;
+      case detail::redis_wire::outcome::unreadable:
+        ++unreadable_;
+        warn({warning_kind::unreadable, m.topic, m.event, {}});
+        return true;
+      case detail::redis_wire::outcome::unknown_struct:
+        ++unknown_structs_;
+        warn({warning_kind::unknown_struct, m.topic, m.event, term.module});
+        return true;
+    }
+    return true;
+  }
+  void warn(warning const& w) noexcept {
+    if (how_.on_warning) (void)detail::guarded([&] { how_.on_warning(w); }, [](char const*) {});
   }
 
   void came() {
@@ -441,6 +522,7 @@ class pubsub {
     {
       std::lock_guard const hold(mutex_);
       up_ = true;
+      starting_ = false;
       deaf = now - deaf_since_;
       deaf_ += deaf;
     }
@@ -453,9 +535,11 @@ class pubsub {
     {
       std::lock_guard const hold(mutex_);
       if (std::exchange(up_, false)) deaf_since_ = clock::now();
+      starting_ = false;
       if (how_.away == while_away::refuse || stopping_) {
         lost_ += std::exchange(pending_count_, 0);
         pending_.clear();
+        pending_hashes_.clear();
       }
     }
     if (!why.empty()) tell({false, why, {}, refused_ + lost_});
@@ -472,22 +556,25 @@ class pubsub {
 
   mutable std::mutex mutex_;
   std::condition_variable came_;
-  bool up_ = false, stopping_ = false;
+  bool up_ = false, starting_ = true, stopping_ = false;
   std::string pending_;  // commands, ready to be written
+  std::vector<std::size_t> pending_hashes_;
   std::uint64_t pending_count_ = 0;
   clock::time_point deaf_since_{};
   duration deaf_{};
 
   std::atomic<std::uint64_t> sent_{0}, confirmed_{0}, refused_{0}, lost_{0}, heard_{0}, overrun_{0}, skipped_{0},
-      too_large_{0}, connects_{0};
+      too_large_{0}, connects_{0}, unreadable_{0}, unknown_structs_{0}, same_name_{0}, not_objects_{0};
 
   // the thread's own
   link in_{}, out_{};
   std::string why_;
-  detail::redis_wire::term_room room_;
+  detail::redis_wire::term_storage storage_;
+  detail::own_messages own_;
   clock::time_point begun_{}, next_ping_{}, begun_stopping_{};
   std::uint64_t in_flight_ = 0;
   bool was_up_ = false;  // in this session
+  bool told_same_name_ = false;
   bool held_ = false;    // a loop is far behind: nothing is read
 };
 static_assert(PubSub<pubsub>);

@@ -3,8 +3,8 @@
 // Erlang terms in their external format (protocol 15.3): what an Elixir application puts into a token or a session. Those
 // that are data: integers, floats, atoms, binaries, lists, tuples, maps. Whatever names a process or a function is refused.
 
-#include <phx/adapter/detail/etf.hpp>
-#include <phx/adapter/detail/inflate.hpp>
+#include <phx/adapter/detail/compressed_term.hpp>
+#include <phx/adapter/detail/etf_reader.hpp>
 #include <phx/core/error.hpp>
 
 #include <cassert>
@@ -25,6 +25,7 @@ namespace phx::inline PHX_BUILD {
 
 enum class term_kind : std::uint8_t { integer, number, atom, text, list, tuple, map };
 
+class elixir_struct;
 class term;
 
 /// One term that has been read, and all in it. A view of the `term` it came from; copied freely.
@@ -49,31 +50,18 @@ class term_view {
       default: return term_kind::list;
     }
   }
-  /// Nothing for what is none, or beyond 64 bits.
+  /// Nothing for another kind, or beyond 64 bits.
   [[nodiscard]] std::optional<std::int64_t> integer() const noexcept {
     if (byte_) return static_cast<unsigned char>(bytes_[0]);
-    if (tag() == etf::small_integer) return static_cast<unsigned char>(bytes_[1]);
-    if (tag() == etf::integer) return static_cast<std::int32_t>(static_cast<std::uint32_t>(big_endian(1, 4)));
-    if (tag() != etf::small_big && tag() != etf::large_big) return std::nullopt;
-    std::size_t const head = tag() == etf::small_big ? 3 : 6;
-    std::uint64_t value = 0;
-    for (std::size_t i = bytes_.size(); i-- > head;) {
-      if (value >> 56 != 0) return std::nullopt;
-      value = (value << 8) | static_cast<unsigned char>(bytes_[i]);
-    }
-    constexpr std::uint64_t most = static_cast<std::uint64_t>((std::numeric_limits<std::int64_t>::max)());
-    bool const negative = bytes_[head - 1] != 0;
-    if (value > most + (negative ? 1 : 0)) return std::nullopt;
-    if (!negative) return static_cast<std::int64_t>(value);
-    return value == most + 1 ? (std::numeric_limits<std::int64_t>::min)() : -static_cast<std::int64_t>(value);
+    std::int64_t value = 0;
+    if (!reader(bytes_).integer(value)) return std::nullopt;
+    return value;
   }
   /// A float; always finite.
   [[nodiscard]] std::optional<double> number() const noexcept {
-    if (byte_ || tag() != etf::new_float) return std::nullopt;
-    std::uint64_t const bits = big_endian(1, 8);
-    double d;
-    std::memcpy(&d, &bits, sizeof d);
-    return d;
+    double value = 0;
+    if (byte_ || !reader(bytes_).real(value)) return std::nullopt;
+    return value;
   }
   /// A binary: an Elixir string, or any bytes.
   [[nodiscard]] std::optional<std::string_view> text() const noexcept {
@@ -82,14 +70,11 @@ class term_view {
   }
   /// An atom's name, in UTF-8.
   [[nodiscard]] std::optional<std::string> atom() const {
-    if (kind() != term_kind::atom) return std::nullopt;
-    bool const latin1 = tag() == etf::atom_latin1 || tag() == etf::small_atom_latin1;
+    std::string_view written;
+    bool latin1 = false;
+    if (byte_ || !reader(bytes_).atom(written, latin1)) return std::nullopt;
     std::string name;
-    for (char const c : bytes_.substr(tag() == etf::atom_latin1 || tag() == etf::atom_utf8 ? 3 : 2)) {
-      unsigned const u = static_cast<unsigned char>(c);
-      if (latin1 && u >= 0x80) name += static_cast<char>(0xC0u | (u >> 6));
-      name += latin1 && u >= 0x80 ? static_cast<char>(0x80u | (u & 0x3Fu)) : c;
-    }
+    detail::etf::append_atom(name, written, latin1);
     return name;
   }
   [[nodiscard]] bool is_atom(std::string_view name) const { return atom() == std::optional<std::string_view>(name); }
@@ -129,7 +114,9 @@ class term_view {
 
  private:
   friend class term;
+  friend class elixir_struct;
   using etf = detail::etf::tag;
+  using reader = detail::etf::reader;
   struct walk {
     std::string_view rest;
     std::size_t count;  // of terms
@@ -137,26 +124,18 @@ class term_view {
   explicit term_view(std::string_view bytes, bool byte = false) noexcept : bytes_(bytes), byte_(byte) {}
 
   [[nodiscard]] unsigned tag() const noexcept { return static_cast<unsigned char>(bytes_[0]); }
-  [[nodiscard]] static std::uint64_t big_endian(std::string_view from, std::size_t at, std::size_t n) noexcept {
-    std::uint64_t value = 0;
-    for (char const c : from.substr(at, n)) value = (value << 8) | static_cast<unsigned char>(c);
-    return value;
-  }
-  [[nodiscard]] std::uint64_t big_endian(std::size_t at, std::size_t n) const noexcept { return big_endian(bytes_, at, n); }
   [[nodiscard]] walk inside() const noexcept {
-    switch (tag()) {
-      case etf::small_tuple: return {bytes_.substr(2), big_endian(1, 1)};
-      case etf::large_tuple:
-      case etf::list: return {bytes_.substr(5), big_endian(1, 4)};
-      case etf::map: return {bytes_.substr(5), 2 * big_endian(1, 4)};
-      default: return {{}, 0};
-    }
+    reader in(bytes_);
+    std::uint32_t n = 0;
+    if (in.map(n)) return {in.rest(), std::size_t{2} * n};
+    if (in.list(n) || in.tuple(n)) return {in.rest(), n};
+    return {{}, 0};
   }
   [[nodiscard]] static term_view next(walk& w) noexcept {
-    errc fine = errc::none;
-    std::size_t const n = measure(w.rest, 0xFFFFu, fine);  // has been measured before, as deep as it may be
-    term_view const t(w.rest.substr(0, n));
-    w.rest.remove_prefix(n);
+    reader in(w.rest);
+    (void)in.skip(measured_before, detail::etf::terms::data);
+    term_view const t(w.rest.substr(0, w.rest.size() - in.rest().size()));
+    w.rest = in.rest();
     return t;
   }
   template <class F>
@@ -170,59 +149,8 @@ class term_view {
     return std::nullopt;
   }
 
-  /// The bytes of the term that `from` begins with. 0: there is none, and `wrong` says why.
-  [[nodiscard]] static std::size_t measure(std::string_view from, unsigned deeper, errc& wrong) noexcept {
-    auto const no = [&](errc why) {
-      wrong = why;
-      return std::size_t{0};
-    };
-    auto const plain = [&](std::uint64_t n) {
-      return n <= from.size() ? static_cast<std::size_t>(n) : no(errc::truncated);
-    };
-    auto const counted = [&](std::size_t width, std::size_t head) {  // a length, then so many bytes
-      return from.size() < head ? no(errc::truncated) : plain(head + big_endian(from, 1, width));
-    };
-    if (from.empty()) return no(errc::truncated);
-    std::size_t head = 5;
-    std::uint64_t count = 0;
-    bool list = false;
-    switch (static_cast<unsigned char>(from[0])) {
-      case etf::small_integer: return plain(2);
-      case etf::integer: return plain(5);
-      case etf::small_big: return counted(1, 3);
-      case etf::large_big: return counted(4, 6);
-      case etf::new_float:
-        // Erlang has no infinity and no NaN
-        if (from.size() >= 9 && (big_endian(from, 1, 2) & 0x7FF0u) == 0x7FF0u) return no(errc::wrong_shape);
-        return plain(9);
-      case etf::atom_latin1:
-      case etf::atom_utf8: return counted(2, 3);
-      case etf::small_atom_latin1:
-      case etf::small_atom_utf8: return counted(1, 2);
-      case etf::nil: return 1;
-      case etf::string: return counted(2, 3);
-      case etf::binary: return counted(4, 5);
-      case etf::small_tuple:
-        head = 2;
-        break;
-      case etf::large_tuple: break;
-      case etf::list: list = true; break;
-      case etf::map: break;
-      default: return no(errc::unknown_kind);
-    }
-    if (from.size() < head) return no(errc::truncated);
-    if (deeper == 0) return no(errc::too_deep);
-    count = big_endian(from, 1, head - 1) * (static_cast<unsigned char>(from[0]) == etf::map ? 2u : 1u);
-    std::size_t at = head;
-    for (; count != 0; --count) {
-      std::size_t const n = measure(from.substr(at), deeper - 1, wrong);
-      if (n == 0) return 0;
-      at += n;
-    }
-    if (!list) return at;
-    if (at == from.size()) return no(errc::truncated);
-    return static_cast<unsigned char>(from[at]) == etf::nil ? at + 1 : no(errc::wrong_shape);  // an improper list
-  }
+  /// term::read has bounded the depth already.
+  static constexpr std::uint32_t measured_before = 0xFFFF;
 
   std::string_view bytes_;
   bool byte_;  // an element of a list of bytes, which have no tags of their own
@@ -257,10 +185,9 @@ class term {
     } else {
       t.bytes_ = bytes;
     }
-    errc wrong = errc::wrong_shape;
-    std::size_t const n = term_view::measure(t.bytes_, most.depth, wrong);
-    if (n == 0) return error{wrong};
-    if (n != t.bytes_.size()) return error{errc::wrong_shape};
+    detail::etf::reader in(t.bytes_);
+    if (errc const fault = in.skip(most.depth, detail::etf::terms::data); fault != errc::none) return error{fault};
+    if (!in.done()) return error{errc::wrong_shape};
     return t;
   }
   [[nodiscard]] static result<term> read(std::string_view bytes) { return read(bytes, bounds{}); }

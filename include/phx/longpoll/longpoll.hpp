@@ -33,7 +33,6 @@
 // - a frame that cannot stand in a poll (binary, and not UTF-8 by chance) is answered 500, once; the others stay;
 // - polls that wait for a session that drain has ended are answered at once (204), so that a server can go.
 
-#include <phx/core/time.hpp>
 #include <phx/longpoll/detail/batch.hpp>
 #include <phx/longpoll/detail/outbox.hpp>
 #include <phx/longpoll/detail/places.hpp>
@@ -189,8 +188,6 @@ class service : private phx::detail::lodger {
   /// @par Errors: std::bad_alloc.
   [[nodiscard]] virtual opened open(phx::request const& from, time_point now) = 0;
 
-  /// For how long a session may not be polled.
-  [[nodiscard]] duration inactive() const noexcept { return saturating_add(options_.window, options_.window / 2); }
   [[nodiscard]] memory const& memory_() const noexcept { return detail::loop_access::from(loop_); }
 
   sessions& all_;
@@ -238,11 +235,6 @@ class service : private phx::detail::lodger {
   // ---- sessions
   [[nodiscard]] detail::session* find(std::uint32_t slot, std::uint32_t generation) const noexcept {
     return live_.find(slot, generation);
-  }
-  /// Null: it has ended, or is about to.
-  [[nodiscard]] detail::session* alive(detail::address const& where) const noexcept {
-    detail::session* const s = find(where.slot, where.generation);
-    return s != nullptr && !s->closing() ? s : nullptr;
   }
   [[nodiscard]] send_status keep(detail::session& s, frame const& f) noexcept;
   void flush(detail::session& s) noexcept;
@@ -367,7 +359,7 @@ inline void service::wait(exchange& x, exchange::what for_what) noexcept {
   x.what_ = for_what;
   x.here_ = false;
   x.place_ = exchange::none;
-  x.deadline_ = saturating_add(loop_.now(), options_.window);
+  x.deadline_ = loop_.now() + options_.window;
   waiting_.push(x);
 }
 /// Nobody knows it any more.
@@ -413,8 +405,6 @@ inline bool service::old_style(std::string_view path) const noexcept {
 
 inline void service::serve(exchange& x, phx::request const& from, std::string_view body, time_point now) noexcept {
   x.cancel();
-  bool gone = false;  // the host's functions are asked below, and may destroy its connections, this one too
-  x.gone_ = &gone;
   detail::loop_access::tick(loop_, now);
   x.real_ = old_style(from.path);
   bool const get = from.method == "GET", posts = from.method == "POST";
@@ -437,11 +427,12 @@ inline void service::serve(exchange& x, phx::request const& from, std::string_vi
         if (!text) text = query->get("token");
         has_key = text && key.read(*text) && all_.find(key, mount_, loop_.now(), where);
         if (has_key) std::memcpy(x.token_, text->data(), text->size());
-        if (has_key && where.service == service_) has_key = alive(where) != nullptr;
+        if (has_key && where.service == service_) {
+          detail::session const* const s = find(where.slot, where.generation);
+          has_key = s != nullptr && !s->closing();
+        }
         if (get && !has_key) return;  // the handshake asks for the origin
-        origin_decision o = mount_.origin(from);
-        if (gone) return;
-        if (!o) {
+        if (origin_decision o = mount_.origin(from); !o) {
           no = phx::refuse(o.threw ? refusal::origin_threw : refusal::origin, std::move(o.detail));
         } else if (from.method == "OPTIONS") {
           std::string asked;
@@ -456,13 +447,9 @@ inline void service::serve(exchange& x, phx::request const& from, std::string_vi
         }
       },
       [](char const*) noexcept {});
-  if (gone) return;
-  x.gone_ = nullptr;
   if (!judged) return finish(x, plain(503));
   if (no) return refuse(x, std::move(*no), from.method == "HEAD");
   if (preflight) return finish(x, std::move(*preflight));
-  // Again: check_origin's own function may have destroyed another connection, and what that ended this session.
-  if (has_key && where.service == service_) has_key = alive(where) != nullptr;
   if (get && has_key) return poll(x, where);
   if (get) return create(x, from, now);
   if (!posts) return finish(x, plain(400));
@@ -501,38 +488,29 @@ inline void service::create(exchange& x, phx::request const& from, time_point no
     return refuse(x, std::move(no));
   }
   if (!all_.enter()) return finish(x, plain(503));
-  bool gone = false;  // `connect` may destroy connections, the one that asks too
-  x.gone_ = &gone;
   opened said_so{static_cast<detail::session*>(nullptr)};
   bool const ran = detail::guarded(
       [&] {
         std::optional<refused_request> no;
         if (x.may_open_ != nullptr) no = x.may_open_(x.host_, now);
         if (no) said_so = std::move(*no);
-        else if (!gone) said_so = open(from, now);
+        else said_so = open(from, now);
       },
       [](char const*) noexcept {});
-  if (!gone) x.gone_ = nullptr;
   if (auto* const no = std::get_if<refused_request>(&said_so)) {
     all_.leave();
-    if (!gone) refuse(x, std::move(*no));
-    return;
+    return refuse(x, std::move(*no));
   }
   detail::session* const s = ran ? *std::get_if<detail::session*>(&said_so) : nullptr;
-  if (gone || s == nullptr) {
+  if (s == nullptr) {
     all_.leave();
-    if (s != nullptr) {
-      s->gone();
-      s->give_back(memory_());
-    }
-    if (!gone) finish(x, plain(503));
-    return;
+    return finish(x, plain(503));
   }
   std::uint32_t const at = all_.fresh(s->line.key) ? live_.sit(memory_(), s) : live_.none;
   if (at != live_.none) {
     s->line.at = &mount_;
     s->line.where = {service_, at, live_.generation(at)};
-    s->line.expires = saturating_add(now, options_.token_age);
+    s->line.expires = now > (time_point::max)() - options_.token_age ? (time_point::max)() : now + options_.token_age;
   }
   if (at == live_.none || !all_.list(s->line)) {
     if (at != live_.none) live_.rise(at);
@@ -543,7 +521,7 @@ inline void service::create(exchange& x, phx::request const& from, time_point no
   }
   ++size_;
   s->polled = loop_.now();
-  s->check = saturating_add(s->polled, inactive());
+  s->check = s->polled + options_.window * 3 / 2;
   checks_.push(*s);
   s->line.key.write(x.token_);
   if (!detail::loop_access::busy(loop_)) detail::loop_access::nudge(loop_);
@@ -826,13 +804,14 @@ inline void service::ring(time_point now) noexcept {
     cancelled(x);
     finish(x, with_token(204, x));
   }
+  duration const inactive = options_.window * 3 / 2;
   while (checks_.first != nullptr && checks_.first->check <= now) {
     detail::session& s = *checks_.first;
     checks_.remove(s);
-    if (saturating_sub(now, s.polled) >= inactive()) {
+    if (now - s.polled >= inactive) {
       s.doom();
     } else {
-      s.check = saturating_add(now, inactive());
+      s.check = now + inactive;
       checks_.push(s);
     }
   }

@@ -1,7 +1,6 @@
 #ifndef PHX_ADAPTER_DETAIL_ETF_HPP
 #define PHX_ADAPTER_DETAIL_ETF_HPP
-// Erlang's external term format (protocol 15.3), as far as broadcasts need it: written as OTP 25 writes it, read with every
-// length checked and every depth bounded. No atom is made, nothing is executed, nothing is kept of what is not asked for.
+// Erlang's external term format (protocol 15.3): its tags, and a writer that writes them as OTP 25 does. Any OTP reads them.
 
 #include <phx/core/json.hpp>
 #include <phx/core/memory.hpp>
@@ -10,6 +9,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <locale.h>
 #include <string>
 #include <vector>
@@ -17,9 +17,9 @@
 namespace phx::inline PHX_BUILD::detail::etf {
 
 struct bounds {
-  std::uint32_t depth = 64;            ///< nested lists, tuples and maps; beyond: refused, both ways
-  std::size_t integer_bytes = 256;     ///< of one big integer; beyond: refused, both ways
-  std::size_t inflated = 16'000'000;   ///< of a compressed term; beyond: refused
+  std::uint32_t depth = 64;           ///< nested lists, tuples and maps that are written, or read as JSON
+  std::size_t integer_bytes = 1'024;  ///< of one integer, written or read as JSON: 2,466 digits. The work is quadratic in it
+  std::size_t inflated = 16'000'000;  ///< of a compressed term
 };
 
 enum tag : std::uint8_t {
@@ -68,7 +68,8 @@ class writer {
     byte(new_float), big_endian(bits, 8);
   }
 
-  /// The JSON value of `text` as Jason decodes it: objects are maps with binaries for keys, of two equal keys the last.
+  /// The JSON value of `text` as Jason decodes it: objects are maps with binaries for keys, and of two equal keys the first
+  /// one counts.
   /// @return false beyond `most`, and for a number that rounds to infinity.
   /// @pre `text` is valid JSON.
   [[nodiscard]] bool json(std::string_view text, bounds const& most) {
@@ -81,8 +82,8 @@ class writer {
   void big_endian(std::size_t n, int bytes) {
     for (int i = bytes; i-- != 0;) byte(static_cast<std::uint8_t>(n >> (8 * i)));
   }
-  void patch(std::size_t where, std::size_t n) {
-    for (std::size_t i = 0; i < 4; ++i) to_[where + i] = static_cast<char>(static_cast<std::uint8_t>(n >> (24 - 8 * i)));
+  void patch(std::size_t position, std::size_t n) {
+    for (std::size_t i = 0; i < 4; ++i) to_[position + i] = static_cast<char>(static_cast<std::uint8_t>(n >> (24 - 8 * i)));
   }
   [[nodiscard]] char next() { return phx::json::detail::skip_space(at_, end_); }
 
@@ -115,7 +116,7 @@ class writer {
     byte(etf::map);
     std::size_t const count_at = to_.size();
     u32(0);
-    // A term with one key twice is none that Erlang reads. Where each pair begins and ends, so that the later one stays.
+    // Erlang refuses a map with one key twice, so it is known where each pair begins and ends.
     struct pair {
       std::size_t at, key_end, end;
     };
@@ -135,7 +136,7 @@ class writer {
       ++at_;
       if (!more) break;
     }
-    // In the order of their keys, of equal ones the later behind the earlier.
+    // In the order of their keys; of equal ones the first comes first.
     std::vector<std::size_t> sorted(pairs.size());
     for (std::size_t i = 0; i < sorted.size(); ++i) sorted[i] = i;
     auto const key = [&](std::size_t i) {
@@ -146,16 +147,16 @@ class writer {
       return order != 0 ? order < 0 : a < b;
     });
     std::size_t count = pairs.size();
-    std::vector<bool> outdone(pairs.size());
+    std::vector<bool> repeated(pairs.size());
     for (std::size_t i = 1; i < sorted.size(); ++i)
       if (key(sorted[i - 1]) == key(sorted[i])) {
-        outdone[sorted[i - 1]] = true;
+        repeated[sorted[i]] = true;
         --count;
       }
     if (count != pairs.size()) {
       std::string kept;
       for (std::size_t i = 0; i < pairs.size(); ++i)
-        if (!outdone[i]) kept.append(to_, pairs[i].at, pairs[i].end - pairs[i].at);
+        if (!repeated[i]) kept.append(to_, pairs[i].at, pairs[i].end - pairs[i].at);
       to_.resize(count_at + 4);
       to_ += kept;
     }
@@ -179,7 +180,7 @@ class writer {
       ++at_;
       if (!more) break;
     }
-    if (bytes_only && count <= 0xffff) {  // Erlang writes any list of bytes so
+    if (bytes_only && count <= 0xffff) {  // as Erlang writes any list of small integers
       std::string bytes;
       for (std::size_t i = 0; i < count; ++i) bytes.push_back(to_[begin + 5 + 2 * i + 1]);
       to_.resize(begin);
@@ -200,8 +201,8 @@ class writer {
     }
     if (!integral) return real(std::string(from, at_));
     std::int64_t integer = 0;
-    auto const [stopped, wrong] = std::from_chars(from, at_, integer);
-    if (wrong != std::errc{} || stopped != at_) return big(*from == '-', {from + (*from == '-'), at_}, most);
+    auto const [stopped, fault] = std::from_chars(from, at_, integer);
+    if (fault != std::errc{} || stopped != at_) return big(*from == '-', {from + (*from == '-'), at_}, most);
     return whole(integer), true;
   }
   [[nodiscard]] bool real(std::string const& text) {
@@ -244,253 +245,6 @@ class writer {
   std::string& to_;
   char const* at_ = nullptr;
   char const* end_ = nullptr;
-};
-
-// ---- reading
-
-/// Takes terms from bytes, one after the other. A member that answers false has found something else, or too little: the
-/// whole is then to be given up.
-class reader {
- public:
-  reader(std::string_view bytes, bounds const& most) noexcept : rest_(bytes), most_(most) {}
-
-  [[nodiscard]] bool done() const noexcept { return rest_.empty(); }
-  /// The tag of the term that comes next; 0 at the end.
-  [[nodiscard]] std::uint8_t peek() const noexcept {
-    return rest_.empty() ? std::uint8_t{0} : static_cast<std::uint8_t>(rest_.front());
-  }
-  [[nodiscard]] std::string_view rest() const noexcept { return rest_; }
-
-  [[nodiscard]] bool tuple(std::uint32_t& arity) noexcept {
-    return peek() == small_tuple ? take(1) && number(arity, 1) : peek() == large_tuple && take(1) && number(arity, 4);
-  }
-  [[nodiscard]] bool map(std::uint32_t& pairs) noexcept { return peek() == etf::map && take(1) && number(pairs, 4); }
-  [[nodiscard]] bool binary(std::string_view& bytes) noexcept {
-    std::uint32_t size = 0;
-    return peek() == etf::binary && take(1) && number(size, 4) && cut(size, bytes);
-  }
-  [[nodiscard]] bool atom(std::string_view& text) noexcept {
-    std::uint32_t size = 0;
-    switch (peek()) {
-      case atom_latin1:
-      case atom_utf8: return take(1) && number(size, 2) && cut(size, text);
-      case small_atom_latin1:
-      case small_atom_utf8: return take(1) && number(size, 1) && cut(size, text);
-      default: return false;
-    }
-  }
-  /// An integer of up to 31 bits that is not negative.
-  [[nodiscard]] bool uint31(std::uint32_t& n) noexcept {
-    if (peek() == small_integer) return take(1) && number(n, 1);
-    return peek() == integer && take(1) && number(n, 4) && n <= INT32_MAX;
-  }
-  [[nodiscard]] bool skip() noexcept { return skip(0); }
-
-  /// The next term as JSON, appended: atoms are strings, but `nil`, `true` and `false`; keys are binaries, atoms or
-  /// integers; a struct is a map that says so. What JSON cannot say (tuples, pids, bytes that are no UTF-8) is refused.
-  [[nodiscard]] bool json(std::string& out) { return json(out, 0); }
-
- private:
-  [[nodiscard]] bool take(std::size_t n) noexcept {
-    if (rest_.size() < n) return false;
-    rest_.remove_prefix(n);
-    return true;
-  }
-  [[nodiscard]] bool cut(std::size_t n, std::string_view& part) noexcept {
-    if (rest_.size() < n) return false;
-    part = rest_.substr(0, n);
-    rest_.remove_prefix(n);
-    return true;
-  }
-  [[nodiscard]] bool number(std::uint32_t& n, std::size_t bytes) noexcept {
-    std::string_view raw;
-    if (!cut(bytes, raw)) return false;
-    n = 0;
-    for (char const c : raw) n = n << 8 | static_cast<unsigned char>(c);
-    return true;
-  }
-  [[nodiscard]] bool is_atom() const noexcept {
-    std::uint8_t const t = peek();
-    return t == atom_latin1 || t == atom_utf8 || t == small_atom_latin1 || t == small_atom_utf8;
-  }
-
-  [[nodiscard]] bool skip(std::uint32_t level) noexcept {
-    std::uint32_t n = 0;
-    std::string_view part;
-    if (is_atom()) return atom(part);
-    switch (peek()) {
-      case small_integer: return take(2);
-      case integer: return take(5);
-      case new_float: return take(9);
-      case small_big: return take(1) && number(n, 1) && take(std::size_t{n} + 1);
-      case large_big: return take(1) && number(n, 4) && take(std::size_t{n} + 1);
-      case nil: return take(1);
-      case string: return take(1) && number(n, 2) && take(n);
-      case etf::binary: return binary(part);
-      case bit_binary: return take(1) && number(n, 4) && take(std::size_t{n} + 1);
-      case new_pid: return take(1) && atom(part) && take(12);
-      case pid: return take(1) && atom(part) && take(9);
-      case newer_reference: return take(1) && number(n, 2) && atom(part) && take(4 + std::size_t{n} * 4);
-      case new_reference: return take(1) && number(n, 2) && atom(part) && take(1 + std::size_t{n} * 4);
-      default: break;
-    }
-    if (level == most_.depth) return false;
-    std::uint64_t terms = 0;
-    if (peek() == list) {
-      if (!take(1) || !number(n, 4)) return false;
-      terms = std::uint64_t{n} + 1;
-    } else if (peek() == etf::map) {
-      if (!map(n)) return false;
-      terms = std::uint64_t{n} * 2;
-    } else {
-      if (!tuple(n)) return false;
-      terms = n;
-    }
-    // Each of them takes a byte at least, so a count beyond what is there ends soon.
-    for (; terms != 0; --terms)
-      if (!skip(level + 1)) return false;
-    return true;
-  }
-
-  /// @param out gets the text of an atom as UTF-8, which a latin1 one need not be.
-  [[nodiscard]] bool atom_text(std::string& out) {
-    bool const latin1 = peek() == atom_latin1 || peek() == small_atom_latin1;
-    std::string_view text;
-    if (!atom(text)) return false;
-    if (!latin1) return out = text, phx::json::utf8(text);
-    out.clear();
-    for (char const c : text) {
-      char wide[4];
-      out.append(wide, phx::json::detail::write_utf8(static_cast<unsigned char>(c), wide));
-    }
-    return true;
-  }
-  [[nodiscard]] bool string_term(std::string& out) {
-    std::string_view bytes;
-    if (!binary(bytes) || !phx::json::utf8(bytes)) return false;
-    phx::json::append_quoted(out, bytes);
-    return true;
-  }
-  [[nodiscard]] bool integer_term(std::string& out) {
-    std::uint32_t n = 0;
-    if (peek() == small_integer) {
-      if (!take(1) || !number(n, 1)) return false;
-      out += std::to_string(n);
-      return true;
-    }
-    if (peek() == integer) {
-      if (!take(1) || !number(n, 4)) return false;
-      out += std::to_string(static_cast<std::int32_t>(n));
-      return true;
-    }
-    std::size_t const width = peek() == small_big ? 1 : 4;
-    std::string_view sign, bytes;
-    if (!take(1) || !number(n, width) || !cut(1, sign) || n > most_.integer_bytes || !cut(n, bytes)) return false;
-    std::vector<std::uint32_t> limbs((bytes.size() + 3) / 4);
-    for (std::size_t i = 0; i < bytes.size(); ++i)
-      limbs[i / 4] |= static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])) << (8 * (i % 4));
-    std::string digits;  // the last first
-    for (;;) {
-      while (!limbs.empty() && limbs.back() == 0) limbs.pop_back();
-      if (limbs.empty()) break;
-      std::uint64_t rest = 0;
-      for (std::size_t i = limbs.size(); i-- != 0;) {
-        rest = rest << 32 | limbs[i];
-        limbs[i] = static_cast<std::uint32_t>(rest / 1'000'000'000);
-        rest %= 1'000'000'000;
-      }
-      for (int i = 0; i < 9; ++i, rest /= 10) digits.push_back(static_cast<char>('0' + rest % 10));
-    }
-    while (!digits.empty() && digits.back() == '0') digits.pop_back();
-    if (digits.empty()) return out.push_back('0'), true;
-    if (sign[0] != '\0') out.push_back('-');
-    out.append(digits.rbegin(), digits.rend());
-    return true;
-  }
-  [[nodiscard]] bool float_term(std::string& out) {
-    std::string_view raw;
-    if (!take(1) || !cut(8, raw)) return false;
-    std::uint64_t bits = 0;
-    for (char const c : raw) bits = bits << 8 | static_cast<unsigned char>(c);
-    double d;
-    std::memcpy(&d, &bits, 8);
-    if (!std::isfinite(d)) return false;
-    char text[40];
-    char* const end = std::to_chars(text, text + sizeof text, d).ptr;
-    std::string_view const shortest(text, static_cast<std::size_t>(end - text));
-    out += shortest;
-    if (shortest.find_first_of(".e") == shortest.npos) out += ".0";  // a float stays one
-    return true;
-  }
-  [[nodiscard]] bool json(std::string& out, std::uint32_t level) {
-    std::string_view part;
-    std::uint32_t n = 0;
-    if (is_atom()) {
-      std::string text;
-      if (!atom_text(text)) return false;
-      if (text == "nil") out += "null";
-      else if (text == "true" || text == "false") out += text;
-      else phx::json::append_quoted(out, text);
-      return true;
-    }
-    switch (peek()) {
-      case small_integer:
-      case integer:
-      case small_big:
-      case large_big: return integer_term(out);
-      case new_float: return float_term(out);
-      case etf::binary: return string_term(out);
-      case nil: return out += "[]", take(1);
-      case string:
-        if (!take(1) || !number(n, 2) || !cut(n, part)) return false;
-        out.push_back('[');
-        for (std::size_t i = 0; i < part.size(); ++i) {
-          if (i != 0) out.push_back(',');
-          out += std::to_string(static_cast<unsigned>(static_cast<unsigned char>(part[i])));
-        }
-        out.push_back(']');
-        return true;
-      default: break;
-    }
-    if (level == most_.depth) return false;
-    if (peek() == list) {
-      if (!take(1) || !number(n, 4)) return false;
-      out.push_back('[');
-      for (std::uint32_t i = 0; i < n; ++i) {
-        if (i != 0) out.push_back(',');
-        if (!json(out, level + 1)) return false;
-      }
-      out.push_back(']');
-      return peek() == nil && take(1);
-    }
-    if (!map(n)) return false;
-    out.push_back('{');
-    for (std::uint32_t i = 0; i < n; ++i) {
-      if (i != 0) out.push_back(',');
-      if (!key(out)) return false;
-      out.push_back(':');
-      if (!json(out, level + 1)) return false;
-    }
-    out.push_back('}');
-    return true;
-  }
-  [[nodiscard]] bool key(std::string& out) {
-    if (is_atom()) {
-      std::string text;
-      if (!atom_text(text)) return false;
-      phx::json::append_quoted(out, text);
-      return true;
-    }
-    if (peek() == etf::binary) return string_term(out);
-    if (peek() != small_integer && peek() != integer) return false;
-    out.push_back('"');
-    if (!integer_term(out)) return false;
-    out.push_back('"');
-    return true;
-  }
-
-  std::string_view rest_;
-  bounds most_;
 };
 
 }  // namespace phx::inline PHX_BUILD::detail::etf

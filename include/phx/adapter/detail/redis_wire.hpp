@@ -1,18 +1,18 @@
 #ifndef PHX_ADAPTER_DETAIL_REDIS_WIRE_HPP
 #define PHX_ADAPTER_DETAIL_REDIS_WIRE_HPP
-// What one message on the Redis channel is made of: among phx nodes a compact form of our own, beside Elixir the term that
-// Phoenix's own Redis adapter writes (protocol 13.2). Both read whatever a stranger may have published there.
+// One message on the Redis channel: between phx nodes a compact form of our own, beside Elixir the term that Phoenix's own
+// Redis adapter writes (protocol 13.2). Anybody may publish on the channel, so both readers take any bytes.
 
-#include <phx/adapter/detail/etf.hpp>
-#include <phx/adapter/detail/inflate.hpp>
+#include <phx/adapter/detail/compressed_term.hpp>
+#include <phx/adapter/detail/etf_json.hpp>
 #include <phx/core/message.hpp>
 
 #include <optional>
 
 namespace phx::inline PHX_BUILD::detail::redis_wire {
 
-/// A message read: views into its bytes, but for a payload that had to be put together.
-struct heard {
+/// A message that was read: views of its bytes, or of a term_storage.
+struct bus_message {
   bool only = false;          ///< for `node` alone; else from it, for all others
   std::string_view node{};
   bool node_is_atom = false;
@@ -43,7 +43,7 @@ inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 2 + 4;
   return true;
 }
 
-[[nodiscard]] inline std::optional<heard> read(std::string_view in) {
+[[nodiscard]] inline std::optional<bus_message> read(std::string_view in) {
   if (in.size() < head || !in.starts_with(magic)) return std::nullopt;
   auto const number = [&](std::size_t at, std::size_t bytes) {
     std::size_t n = 0;
@@ -54,7 +54,7 @@ inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 2 + 4;
   std::size_t const node = number(5, 2), topic = number(7, 2), event = number(9, 2), key = number(11, 2),
                     payload = number(13, 4);
   if (flags > 3 || in.size() != head + node + topic + event + key + payload) return std::nullopt;
-  heard h;
+  bus_message h;
   h.only = (flags & 1) != 0;
   h.bytes = (flags & 2) != 0;
   h.node = in.substr(head, node);
@@ -97,66 +97,97 @@ inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 2 + 4;
   return true;
 }
 
-/// Where that is kept of a term which is not in its bytes as they came.
-struct term_room {
+/// What a message from the bus turned out to be.
+enum class outcome : std::uint8_t {
+  broadcast,       ///< `message` is filled in
+  not_ours,        ///< a stranger's, or Elixir's own traffic (its presence tracker, long-poll): no client misses anything
+  unreadable,      ///< a broadcast whose payload cannot be read: its clients miss it
+  unknown_struct,  ///< a broadcast with a struct that nobody encodes: `module` and `message.topic` say which
+};
+
+struct term_message {
+  redis_wire::outcome outcome = redis_wire::outcome::not_ours;
+  bus_message message{};
+  std::string module{};
+};
+
+/// Holds what a message read from a term does not have in its own bytes. Reused from message to message.
+struct term_storage {
   std::string json{}, inflated{};
 };
 
-/// Compressed terms are read, never written (Phoenix: compression_level, 0 by default).
-/// @param room outlives what is returned.
-[[nodiscard]] inline std::optional<heard> read_term(std::string_view in, term_room& room, etf::bounds const& most) {
-  if (in.empty() || static_cast<std::uint8_t>(in.front()) != etf::version) return std::nullopt;
+/// Reads what phoenix_pubsub_redis publishes. Compressed terms are read too (its compression_level).
+/// @param storage outlives what is returned. @param hook the host's function for structs.
+[[nodiscard]] inline term_message read_term(std::string_view in, term_storage& storage, etf::bounds const& most,
+                                            etf::struct_hook const& hook = {}) {
+  term_message result;
+  bus_message& h = result.message;
+  if (in.empty() || static_cast<std::uint8_t>(in.front()) != etf::version) return result;
   in.remove_prefix(1);
   if (!in.empty() && static_cast<std::uint8_t>(in.front()) == etf::compressed) {
-    result<std::string> whole = decompressed_term(in.substr(1), most.inflated);
-    if (!whole) return std::nullopt;
-    room.inflated = *std::move(whole);
-    in = room.inflated;
-  }
-  etf::reader from(in, most);
-  heard h;
-  std::uint32_t n = 0, protocol = 0;
-  std::string_view mode, word;
-  if (!from.tuple(n) || n != 6 || !from.uint31(protocol) || protocol != 3 || !from.atom(mode)) return std::nullopt;
-  h.only = mode == "only";
-  if (!h.only && mode != "except") return std::nullopt;
-  h.node_is_atom = from.peek() != etf::binary;
-  if (!(h.node_is_atom ? from.atom(h.node) : from.binary(h.node)) || !from.binary(h.topic)) return std::nullopt;
-  if (!from.map(n)) return std::nullopt;
-  bool is_broadcast = false, has_event = false, has_payload = false;
-  std::string_view topic = h.topic;
-  for (std::uint32_t i = 0; i < n; ++i) {
-    if (!from.atom(word)) return std::nullopt;
-    if (word == "__struct__") {
-      if (!from.atom(word) || word != "Elixir.Phoenix.Socket.Broadcast") return std::nullopt;
-      is_broadcast = true;
-    } else if (word == "event") {
-      if (!from.binary(h.event)) return std::nullopt;
-      has_event = true;
-    } else if (word == "topic") {
-      if (!from.binary(topic)) return std::nullopt;
-    } else if (word == "payload") {
-      has_payload = true;
-      if (from.peek() == etf::small_tuple) {
-        std::uint32_t two = 0;
-        if (!from.tuple(two) || two != 2 || !from.atom(word) || word != "binary" || !from.binary(h.payload))
-          return std::nullopt;
-        h.bytes = true;
-      } else {
-        room.json.clear();
-        if (!from.json(room.json)) return std::nullopt;
-        h.payload = room.json;
-        h.bytes = false;
-      }
-    } else if (!from.skip()) {
-      return std::nullopt;
+    phx::result<std::string> whole = decompressed_term(in.substr(1), most.inflated);
+    if (!whole) {
+      result.outcome = outcome::unreadable;  // strangers do not compress
+      return result;
     }
+    storage.inflated = *std::move(whole);
+    in = storage.inflated;
+  }
+  etf::reader from(in);
+  std::uint32_t count = 0;
+  std::int64_t protocol = 0;
+  std::string_view mode, name, struct_name;
+  if (!from.tuple(count) || count != 6 || !from.integer(protocol) || protocol != 3 || !from.atom(mode)) return result;
+  h.only = mode == "only";
+  if (!h.only && mode != "except") return result;
+  h.node_is_atom = from.at_atom();
+  if (!(h.node_is_atom ? from.atom(h.node) : from.binary(h.node)) || !from.binary(h.topic)) return result;
+
+  // The fields come in any order, so the payload is read last.
+  constexpr std::uint32_t payload_depth = 512;  // only to find its end
+  std::optional<etf::reader> payload;
+  bool has_event = false;
+  std::string_view topic = h.topic;
+  if (!from.map(count)) return result;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (!from.atom(name)) return result;
+    if (name == "payload") payload = from;
+    errc fault = errc::none;
+    bool known = true;
+    if (name == "__struct__") known = from.atom(struct_name);
+    else if (name == "event") known = has_event = from.binary(h.event);
+    else if (name == "topic") known = from.binary(topic);
+    else fault = from.skip(payload_depth, etf::terms::any);
+    if (fault == errc::too_deep) result.outcome = outcome::unreadable;
+    if (fault != errc::none || !known) return result;
   }
   // The dispatcher: channels', or a plain one, which a channel's process takes likewise.
-  if (!from.atom(word) || (word != "Elixir.Phoenix.Channel.Server" && word != "Elixir.Phoenix.PubSub")) return std::nullopt;
-  if (!from.done() || !is_broadcast || !has_event || !has_payload || topic != h.topic) return std::nullopt;
-  if (!json::utf8(h.topic) || !json::utf8(h.event)) return std::nullopt;
-  return h;
+  if (!from.atom(name) || (name != "Elixir.Phoenix.Channel.Server" && name != "Elixir.Phoenix.PubSub")) return result;
+  if (!from.done() || struct_name != "Elixir.Phoenix.Socket.Broadcast" || !has_event || !payload || topic != h.topic)
+    return result;
+
+  result.outcome = outcome::unreadable;
+  if (!json::utf8(h.topic) || !json::utf8(h.event)) return result;
+  if (payload->at_tuple()) {
+    if (payload->tuple(count) && count == 2 && payload->atom(name) && name == "binary" && payload->binary(h.payload)) {
+      h.bytes = true;
+      result.outcome = outcome::broadcast;
+    }
+  } else if (h.event == event::disconnect) {
+    h.payload = "{}";  // nobody reads it, so nothing in it keeps a socket open
+    result.outcome = outcome::broadcast;
+  } else {
+    storage.json.clear();
+    etf::json_encoder encoder(payload->rest(), most, hook);
+    if (encoder.value(*payload, storage.json)) {
+      h.payload = storage.json;
+      result.outcome = outcome::broadcast;
+    } else if (!encoder.refused_struct().empty()) {
+      result.module = encoder.refused_struct();
+      result.outcome = outcome::unknown_struct;
+    }
+  }
+  return result;
 }
 
 }  // namespace phx::inline PHX_BUILD::detail::redis_wire
