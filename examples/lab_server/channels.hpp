@@ -508,6 +508,7 @@ template <class Make>
   phx::check_origin const lab_origins{"//localhost", "//127.0.0.1", "https://*.example.com"};
   phx::limits of_lab;
   of_lab.frame = 1'048'576;
+  of_lab.strict_encoding = true;  // as the recorded conversations have it
   phx::limits few = of_lab;
   few.idle = 1'500ms;
   few.channels = 2;
@@ -518,6 +519,7 @@ template <class Make>
 
   phx::check_origin const suite_origins{"//example.com"};
   phx::limits hasty;
+  hasty.strict_encoding = true;
   hasty.idle = 200ms;
   phx::limits single = hasty;
   single.channels = 1;

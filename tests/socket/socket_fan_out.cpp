@@ -202,8 +202,9 @@ TEST_CASE("fan-out: clients of three serializers hear each other") {
   CHECK(msgpack::serializer::to_json(packed[0]) == R"([null,null,"plain:a","shout",{"n":[1,2]}])");
 }
 
-TEST_CASE("fan-out: a broadcast one serializer of the caller's loop cannot carry reaches nobody, whoever else could") {
+TEST_CASE("fan-out: strictly, a broadcast one serializer of the caller's loop cannot carry reaches nobody, whoever else could") {
   hall h;
+  h.bounds.strict_encoding = true;
   auto const v2 = h.joined("2.0.0", "plain:a"), v4 = h.joined("4.0.0", "plain:a");
   four::refuses = true;
   h.in(v2, R"(["1","2","plain:a","shout",{}])");
@@ -211,15 +212,64 @@ TEST_CASE("fan-out: a broadcast one serializer of the caller's loop cannot carry
   CHECK(h.out(v4).empty());
 }
 
-TEST_CASE("fan-out: bytes for a V1 subscriber on the caller's loop are an error; on another it is skipped and counted") {
+TEST_CASE("fan-out: a serializer that cannot carry a broadcast has its subscribers skipped; if none can, it is an error") {
+  hall h;
+  auto const v2 = h.joined("2.0.0", "plain:a"), v4 = h.joined("4.0.0", "plain:a");
+  four::refuses = true;
+  h.seen.take();
+  h.in(v2, R"(["1","2","plain:a","shout",{}])");
+  CHECK(h.out(v2) == texts{shouted("shout", "{}", "plain:a"), reply("\"1\"", "\"2\"", "ok", "\"no error\"", "plain:a")});
+  CHECK(h.out(v4).empty());
+  CHECK(h.seen.count("broadcast_skipped plain:a shout") == 1);
+  // No version 2 client may be pushed an array: one who listens together with another serializer goes without.
+  four::refuses = false;
+  auto const v1 = h.joined("1.0.0", "plain:b"), b2 = h.joined("2.0.0", "plain:b");
+  CHECK(h.loops[0].publish({"plain:b", "x", phx::payload::json("[1]"), {}}) == phx::errc::none);
+  CHECK(h.out(v1) == texts{R"({"topic":"plain:b","event":"x","ref":null,"payload":[1]})"});
+  CHECK(h.out(b2).empty());
+  CHECK(h.loops[0].publish({"plain:a", "x", phx::payload::json("[1]"), {}}) == phx::errc::not_an_object);
+  CHECK(h.loops[0].publish_local({"plain:a", "x", phx::payload::json("[1]"), {}}) == phx::errc::not_an_object);
+}
+
+TEST_CASE("fan-out: bytes for a V1 subscriber: it is skipped and counted; strictly, on the caller's loop, they are an error") {
   std::string const bytes("\x00\x01", 2), broadcast = std::string("\x02\x07\x05", 3) + "plain:ashout" + bytes;
   std::string const push = std::string("\x00\x01\x01\x07\x05", 5) + "12plain:ashout" + bytes;
-  {
+  for (bool const strict : {false, true}) {
+    CAPTURE(strict);
     hall h;
+    h.bounds.strict_encoding = strict;
     auto const v1 = h.joined("1.0.0", "plain:a"), v2 = h.joined("2.0.0", "plain:a");
+    h.seen.take();
     h.in(v2, push, phx::opcode::binary);
-    CHECK(h.out(v2).size() == 1);
+    std::string const answer = strict ? "\"this serializer carries no bytes\"" : "\"no error\"";
+    texts expected;
+    if (!strict) expected.push_back(broadcast);
+    expected.push_back(reply("\"1\"", "\"2\"", "ok", answer, "plain:a"));
+    CHECK(h.out(v2) == expected);
     CHECK(h.out(v1).empty());
+    CHECK(h.seen.count("broadcast_skipped plain:a shout <") == (strict ? 0 : 1));
+  }
+  {
+    // One who listens alone crashes nobody either: neither who broadcasts bytes there from another topic, nor its own channel.
+    talk t("1.0.0");
+    t.watch();
+    (void)t.say(R"({"topic":"room:a","event":"phx_join","payload":{},"ref":"1"})");
+    t.log.on_event = [](void*, phx::context& here, phx::message const&) {
+      here.broadcast("data", phx::payload::binary("x"));
+      here.id().broadcast("data", phx::payload::binary("x"));
+    };
+    CHECK(t.say(R"({"topic":"room:a","event":"call","payload":{},"ref":"2"})").empty());
+    t.c.settle();
+    CHECK(t.c.out().empty());
+    CHECK(t.topics() == texts{"room:a"});
+    CHECK(t.seen.count("broadcast_skipped room:a data") == 2);
+    phx::mount strict;
+    strict.bounds.strict_encoding = true;
+    talk s("1.0.0", strict);
+    s.log.on_event = t.log.on_event;
+    (void)s.say(R"({"topic":"room:a","event":"phx_join","payload":{},"ref":"1"})");
+    CHECK(s.say(R"({"topic":"room:a","event":"call","payload":{},"ref":"2"})") ==
+          texts{R"({"topic":"room:a","event":"phx_error","ref":null,"payload":{"reason":"channel_crash"}})"});
   }
   hall h(2);
   auto const v1 = h.joined("1.0.0", "plain:a", 1), other = h.joined("2.0.0", "plain:a", 1);

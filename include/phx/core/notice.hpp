@@ -33,7 +33,7 @@ enum class noted : std::uint8_t {
   stale_message,        ///< join_ref of another life (protocol 5, rows 7 and 9)
   held_too_much,        ///< a pending join ended: more than limits::held_pushes or held_bytes waited
   frame_dropped,        ///< limits::outbound, or the transport could not take it; count: bytes, total: of this socket so far
-  broadcast_skipped,    ///< a subscriber on another loop whose serializer cannot carry it
+  broadcast_skipped,    ///< count: subscribers whose serializer cannot carry it (limits::strict_encoding); error: why
   nodes_not_reached,    ///< a broadcast that only this node's subscribers got: the PubSub would not take it
   not_encoded,          ///< error: a push, reply or broadcast its serializer cannot carry
   malformed,            ///< error: the peer's bytes; the connection closes

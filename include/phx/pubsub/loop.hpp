@@ -65,16 +65,17 @@ class loop {
 
   /// To all subscribers of `b.topic`: this loop's own at once, the other loops by one mail each, the other nodes by the
   /// PubSub. Inside the loop: from a callback, or from the host while nobody else is inside.
-  /// @return errc::nodes_not_reached: this node's have it, the other nodes do not (see endpoint::broadcast). Other errors: a
-  ///   serializer of this loop's subscribers cannot carry it (3.5); nobody got anything.
+  /// @return errc::nodes_not_reached: this node's have it, the other nodes do not (see endpoint::broadcast). Other errors: no
+  ///   serializer of this loop's subscribers can carry it (3.5), or with limits::strict_encoding one of them cannot; nobody
+  ///   got anything. A subscriber who alone cannot be given it is skipped, and the observer is told.
   errc publish(broadcast const& b) noexcept {
-    errc const judged = publish(b, nullptr);
+    errc const judged = publish(b, nullptr, bounds_.strict_encoding);
     said_outside();
     return judged;
   }
   /// The same for this loop's subscribers only.
   errc publish_local(broadcast const& b) noexcept {
-    errc const judged = serve(b, nullptr, true);
+    errc const judged = serve(b, nullptr, bounds_.strict_encoding);
     said_outside();
     return judged;
   }
@@ -147,10 +148,11 @@ class loop {
   [[nodiscard]] bool add(detail::client& c) noexcept;
   void remove(detail::client& c) noexcept;
 
+  /// @param strict limits::strict_encoding
   /// @param bounded false for a `disconnect`, which always gets into the other mailboxes.
-  errc publish(broadcast const& b, detail::member const* except, bool bounded = true) noexcept;
-  errc serve(broadcast const& b, detail::member const* except, bool judged) noexcept;
-  errc word(broadcast const& b, detail::member const* except, bool judged, detail::topic const& t, detail::wordings& in) noexcept;
+  errc publish(broadcast const& b, detail::member const* except, bool strict, bool bounded = true) noexcept;
+  errc serve(broadcast const& b, detail::member const* except, bool strict) noexcept;
+  errc word(broadcast const& b, detail::member const* except, bool strict, detail::topic const& t, detail::wordings& in) noexcept;
   void serve_others(broadcast const& b, detail::member const* except, detail::topic const& t, detail::wordings& in) noexcept;
   void queue(broadcast const& b, payload const& kept, detail::member const& at) noexcept;
 
@@ -249,13 +251,15 @@ struct loop_access {
   static observer_ref const& observer(loop& l) noexcept { return l.observer_; }
   static bool add(loop& l, client& c) noexcept { return l.add(c); }
   static void remove(loop& l, client& c) noexcept { l.remove(c); }
-  static errc publish(loop& l, broadcast const& b, member const* except) noexcept { return l.publish(b, except); }
+  static errc publish(loop& l, broadcast const& b, member const* except, bool strict) noexcept {
+    return l.publish(b, except, strict);
+  }
   /// Between nodes, for a part of phx: no channel's.
   static bool taken(loop const& l, std::string_view topic) noexcept {
     return l.everywhere_ != nullptr && l.everywhere_->listens(topic);
   }
   static errc disconnect(loop& l, std::string_view id) noexcept {
-    return l.publish({id, event::disconnect, empty_object, {}}, nullptr, false);
+    return l.publish({id, event::disconnect, empty_object, {}}, nullptr, false, false);
   }
   static void later(loop& l, mail* m) noexcept { l.queue_.push(m); }
   static bool timer(loop& l, time_point at, mail* m, socket_id of) noexcept { return l.set_timer(at, m, of); }
@@ -455,9 +459,9 @@ inline void loop::remove(detail::client& c) noexcept {
   box_->live.store(live_, std::memory_order_relaxed);
 }
 
-inline errc loop::publish(broadcast const& b, detail::member const* except, bool bounded) noexcept {
+inline errc loop::publish(broadcast const& b, detail::member const* except, bool strict, bool bounded) noexcept {
   if (!b.payload.valid()) return errc::invalid_payload;
-  errc const judged = serve(b, except, true);
+  errc const judged = serve(b, except, strict);
   if (judged != errc::none || everywhere_ == nullptr) return judged;
   everywhere_->refresh(peers_, bounds_.memory);
   for (detail::mailbox* const other : peers_.boxes)
@@ -502,15 +506,26 @@ class wordings {
 
 }  // namespace detail
 
-/// All serializers that will be asked for are, before anybody is served: a broadcast that one of them cannot carry fails in its
-/// caller (protocol 7: "validate once before the loop"). What is no object only version 2 refuses (3.5).
-inline errc loop::word(broadcast const& b, detail::member const* except, bool judged, detail::topic const& t,
+/// Encodes `b` for every serializer that is needed, before any subscriber is served, so that a broadcast fails in its caller and
+/// whole (protocol 7: "validate once before the loop"). What is no object only version 2 refuses (3.5).
+///
+/// Not strict: a serializer that refuses has its subscribers skipped, or one client could make the channels of all others fail
+/// by the serializer it chooses. If none carries it, the broadcast itself is wrong and its caller is told; but bytes are not
+/// wrong because all who listen right now are clients of version 1.
+inline errc loop::word(broadcast const& b, detail::member const* except, bool strict, detail::topic const& t,
                        detail::wordings& in) noexcept {
+  errc refused = errc::none;
+  bool carried = false;
   auto const fits = [&](serializer_ref wire, std::uint32_t clients) {
     detail::wordings::one const* const one = in.in(wire);
     if (one == nullptr) return errc::limit_reached;
-    if (one->why == errc::none || judged) return one->why;
+    if (one->why == errc::none) {
+      carried = true;
+      return errc::none;
+    }
+    if (strict) return one->why;
     observer_({.what = noted::broadcast_skipped, .topic = b.topic, .event = b.event, .error = one->why, .count = clients});
+    if (one->why != errc::bytes_not_carried) refused = one->why;
     return errc::none;
   };
   for (detail::topic::used_wire const& w : t.wires)
@@ -518,15 +533,15 @@ inline errc loop::word(broadcast const& b, detail::member const* except, bool ju
   for (detail::subscription const& s : t.others)
     if (s.who != except && s.who->reads(b.event))
       if (errc const why = fits(s.to->wire, 1); why != errc::none) return why;
-  return errc::none;
+  return carried ? errc::none : refused;
 }
 
-inline errc loop::serve(broadcast const& b, detail::member const* except, bool judged) noexcept {
+inline errc loop::serve(broadcast const& b, detail::member const* except, bool strict) noexcept {
   detail::topic* const t = hub_.find(b.topic);
   if (t == nullptr) return errc::none;
   broadcast const as_written{b.topic, b.event, detail::payload_access::lend(b.payload), t->json(), b.key};
   detail::wordings in(pool_, as_written);
-  if (errc const why = word(b, except, judged, *t, in); why != errc::none) return why;
+  if (errc const why = word(b, except, strict, *t, in); why != errc::none) return why;
   detail::said const droppable{t, b.event, b.key};
   said_ = &droppable;
   if (t->wires.size() == 1) {
@@ -589,7 +604,7 @@ inline void loop::queue(broadcast const& b, payload const& kept, detail::member 
 inline void loop::handle(detail::mail* m) noexcept {
   switch (m->kind) {
     case detail::mail_kind::broadcast:
-      // Judged in its own loop: here a subscriber that cannot take it is skipped and counted.
+      // Judged in its own loop: here a subscriber whose serializer cannot carry it is skipped, and the observer is told.
       (void)serve({m->text(0), m->text(1), detail::payload_access::lend(m->payload), {}, m->text(3)}, nullptr, false);
       break;
     case detail::mail_kind::drain:

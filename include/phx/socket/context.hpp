@@ -241,8 +241,9 @@ class context {
 
   /// To this channel's client. In `terminate` of a connection that has ended it goes nowhere.
   sent push(std::string_view event, payload const& what, std::string_view key = {}) noexcept;
-  /// To all subscribers of the topic in every loop of every node, this channel's client included. Judged against the
-  /// serializers of this loop's subscribers before anybody gets it. errc::nodes_not_reached: this node's have it.
+  /// To all subscribers of the topic in every loop of every node, this channel's client included. Encoded for all serializers of
+  /// this loop's subscribers before anybody gets it: one that cannot carry it has its subscribers skipped, and if none can, it
+  /// is an error and nobody gets it (limits::strict_encoding). errc::nodes_not_reached: this node's have it.
   sent broadcast(std::string_view event, payload const& what, std::string_view key = {}) noexcept;
   /// To all but this channel: other channels of the same connection get it.
   sent broadcast_from(std::string_view event, payload const& what, std::string_view key = {}) noexcept;

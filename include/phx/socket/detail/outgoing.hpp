@@ -25,6 +25,7 @@ class outgoing : public client {
     return fault;
   }
   [[nodiscard]] loop& here() const noexcept { return *loop_; }
+  [[nodiscard]] bool strict_encoding() const noexcept { return bounds_->strict_encoding; }
   void tell(notice n) const noexcept {
     observer_ref const& to = loop_access::observer(*loop_);
     if (!to) return;

@@ -457,7 +457,8 @@ class socket_core : public outgoing {
         break;
       case mail_kind::cast:
         if (errc const fault = loop_access::publish(
-                *loop_, broadcast{s.on->text(), m.text(0), payload_access::lend(m.payload), {}, m.text(1)}, m.granted ? &s : nullptr);
+                *loop_, broadcast{s.on->text(), m.text(0), payload_access::lend(m.payload), {}, m.text(1)}, m.granted ? &s : nullptr,
+                bounds_->strict_encoding);
             fault != errc::none && fault != errc::no_memory && fault != errc::nodes_not_reached)
           crash(s, m.text(0), fault);
         break;
@@ -804,20 +805,24 @@ inline channel_id context::id() const noexcept {
 inline sent context::push(std::string_view event, payload const& what, std::string_view key) noexcept {
   return {who_ == nullptr ? errc::none : who_->send_push(channel_, event, what, key), unhandled_};
 }
+namespace detail {
+inline errc publish(loop& here, socket_core const* who, broadcast const& b, member const* except) noexcept {
+  return loop_access::publish(here, b, except, who != nullptr && who->strict_encoding());
+}
+}  // namespace detail
 inline sent context::broadcast(std::string_view event, payload const& what, std::string_view key) noexcept {
-  return {detail::loop_access::publish(loop_, {topic(), event, detail::payload_access::lend(what), {}, key}, nullptr), unhandled_};
+  return publish(topic(), event, what, key);
 }
 inline sent context::broadcast_from(std::string_view event, payload const& what, std::string_view key) noexcept {
-  return {detail::loop_access::publish(loop_, {topic(), event, detail::payload_access::lend(what), {}, key}, &channel_),
-          unhandled_};
+  return publish_from(topic(), event, what, key);
 }
 inline sent context::publish(std::string_view topic, std::string_view event, payload const& what,
                              std::string_view key) noexcept {
-  return {detail::loop_access::publish(loop_, {topic, event, detail::payload_access::lend(what), {}, key}, nullptr), unhandled_};
+  return {detail::publish(loop_, who_, {topic, event, detail::payload_access::lend(what), {}, key}, nullptr), unhandled_};
 }
 inline sent context::publish_from(std::string_view topic, std::string_view event, payload const& what,
                                   std::string_view key) noexcept {
-  return {detail::loop_access::publish(loop_, {topic, event, detail::payload_access::lend(what), {}, key}, &channel_), unhandled_};
+  return {detail::publish(loop_, who_, {topic, event, detail::payload_access::lend(what), {}, key}, &channel_), unhandled_};
 }
 inline send_status context::send(std::string_view event, payload const& what) noexcept {
   return send_after(duration::zero(), event, what);
