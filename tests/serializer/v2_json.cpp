@@ -316,12 +316,56 @@ TEST_CASE("v2_json: sizes of binary frames are bytes, up to 255") {
   CHECK(c.encode(phx::broadcast{longer, "e", payload{}}) == "[null,null," + longer_token + ",\"e\",{}]");
 }
 
-TEST_CASE("v2_json: a ref that is no string cannot be in a binary frame") {
+TEST_CASE("v2_json: in a binary frame a ref that is no string stands as Elixir's to_string writes it") {
   v2 c;
   payload const x = payload::binary("x");
-  CHECK(c.encode(phx::reply{{"7"}, {}, {"t", {}}, status::ok, x}) == refusal(errc::header_not_text));
-  CHECK(c.encode(phx::reply{{}, {"[1]"}, {"t", {}}, status::ok, x}) == refusal(errc::header_not_text));
-  CHECK(c.encode(phx::push{{"7"}, {}, {"t", {}}, {"e", {}}, x}) == refusal(errc::header_not_text));
+  auto const sized = [](std::string const& text) { return std::string(1, static_cast<char>(text.size())); };
+  std::string const huge = "1" + std::string(254, '0');
+  struct ref {
+    std::string token, text;
+  } const all[] = {
+      {"5", "5"}, {"0", "0"}, {"-0", "0"}, {"-17", "-17"}, {"9007199254740993", "9007199254740993"},
+      {"123456789012345678901234567890", "123456789012345678901234567890"}, {huge, huge},
+      {"true", "true"}, {"false", "false"}, {"null", ""},
+      {"5.0", "5.0"}, {"5.00", "5.0"}, {"0.0", "0.0"}, {"-0.0", "-0.0"}, {"0e7", "0.0"}, {"-0E-7", "-0.0"},
+      {"1.5", "1.5"}, {"-1.50", "-1.5"}, {"123.456", "123.456"}, {"0.1", "0.1"}, {"1e0", "1.0"}, {"1E+1", "10.0"},
+      {"100.0", "100.0"}, {"1000.0", "1.0e3"}, {"120.0", "120.0"}, {"1200.0", "1.2e3"}, {"12000.0", "1.2e4"}, {"120000.0", "1.2e5"},
+      {"123456.0", "123456.0"}, {"1234560.0", "1234560.0"}, {"12345600.0", "1.23456e7"},
+      {"0.01", "0.01"}, {"0.001", "0.001"}, {"0.0001", "0.0001"}, {"0.00001", "1.0e-5"}, {"0.0012", "0.0012"},
+      {"0.00012", "1.2e-4"}, {"1e10", "1.0e10"}, {"1.25e-7", "1.25e-7"}, {"1e100", "1.0e100"}, {"1e-100", "1.0e-100"},
+      {"9007199254740991.0", "9007199254740991.0"}, {"9007199254740992.0", "9.007199254740992e15"},
+      {"-9007199254740993.0", "-9.007199254740992e15"}, {"123456789012345680.0", "1.2345678901234568e17"},
+      {"0.1000000000000000055511151231257827", "0.1"}, {"1.7976931348623157e308", "1.7976931348623157e308"},
+      {"2.2250738585072014e-308", "2.2250738585072014e-308"}, {"5e-324", "5.0e-324"}, {"1e-400", "0.0"}, {"-1e-400", "-0.0"},
+      {"3.0000000000000004", "3.0000000000000004"}, {"0." + std::string(3000, '0') + "1e3001", "1.0"}};
+  for (ref const& each : all) {
+    std::string const &token = each.token, &text = each.text;
+    CAPTURE(token);
+    REQUIRE(c.decode("[" + token + "," + token + R"(,"t","e",{}])") == errc::none);
+    CHECK(c.reply(x) == "\x01" + sized(text) + sized(text) + "\x01\x02" + text + text + "tokx");
+    CHECK(c.encode(phx::push{c.in.join_ref, {}, {"t", {}}, {"e", {}}, x}) ==
+          std::string(1, '\0') + sized(text) + "\x01\x01" + text + "tex");
+    // One of them only.
+    REQUIRE(c.decode("[\"1\"," + token + R"(,"t","e",{}])") == errc::none);
+    CHECK(c.reply(x) == "\x01\x01" + sized(text) + "\x01\x02\x31" + text + "tokx");
+    REQUIRE(c.decode("[" + token + R"(,"1","t","e",{}])") == errc::none);
+    CHECK(c.reply(x) == "\x01" + sized(text) + "\x01\x01\x02" + text + "1tokx");
+  }
+  REQUIRE(c.decode(R"([5,6,"room:n","bin_reply",{"b64":"AAEC"}])") == errc::none);
+  CHECK(c.reply(payload::binary("\0\1\2"sv)) == hex("01 01 01 06 02 35 36 726f6f6d3a6e 6f6b 000102"));
+}
+
+TEST_CASE("v2_json: a ref that is an array, an object or too long cannot be in a binary frame") {
+  v2 c;
+  payload const x = payload::binary("x");
+  for (std::string_view const token : {"[1]", "[]", "{}", R"({"a":1})"}) {
+    CHECK(c.encode(phx::reply{{token}, {}, {"t", {}}, status::ok, x}) == refusal(errc::header_not_text));
+    CHECK(c.encode(phx::reply{{}, {token}, {"t", {}}, status::ok, x}) == refusal(errc::header_not_text));
+    CHECK(c.encode(phx::push{{token}, {}, {"t", {}}, {"e", {}}, x}) == refusal(errc::header_not_text));
+  }
+  std::string const long_integer(256, '1');
+  CHECK(c.encode(phx::reply{{long_integer}, {}, {"t", {}}, status::ok, x}) == refusal(errc::header_too_long));
+  // A topic or an event is not converted.
   CHECK(c.encode(phx::reply{{}, {}, {{}, "5"}, status::ok, x}) == refusal(errc::header_not_text));
   CHECK(c.encode(phx::reply{{"null"}, {"null"}, {"t", {}}, status::ok, x}) == hex("01 00 00 01 02 74 6f6b 78"));
 }

@@ -64,7 +64,7 @@ enum class errc : std::uint8_t {
     case errc::not_an_object: return "the payload of a push or broadcast must be a JSON object or bytes";
     case errc::bytes_not_carried: return "this serializer carries no bytes";
     case errc::header_too_long: return "a topic, event, ref or status over 255 bytes in a binary message";
-    case errc::header_not_text: return "a ref that is not a string in a binary message";
+    case errc::header_not_text: return "a ref that is an array or an object in a binary message";
     case errc::invalid_payload: return "a payload that is not valid JSON";
     case errc::already_closed: return "the socket is closing";
     case errc::no_memory: return "no memory";

@@ -3,6 +3,7 @@
 // Version 2: `[join_ref, ref, topic, event, payload]` in text frames, raw bytes in binary ones (protocol 3.3 to 3.6).
 
 #include <phx/serializer/detail/envelope.hpp>
+#include <phx/serializer/detail/ref_text.hpp>
 
 namespace phx::inline PHX_BUILD {
 
@@ -129,8 +130,12 @@ struct v2_json {
     explicit header(name const& n) noexcept : text_(n.text), is_text_(n.is_string()) {}
     explicit header(token t) noexcept {
       if (t.null()) return;
-      is_text_ = json::is_string(t.json);
-      if (!is_text_) return;
+      if (!json::is_string(t.json)) {
+        auto const text = detail::ref_text(t.json, unescaped_);
+        is_text_ = text.has_value();
+        if (is_text_) text_ = *text;
+        return;
+      }
       text_ = t.json.substr(1, t.json.size() - 2);
       if (json::plain(t.json) || text_.size() > sizeof(unescaped_)) return;  // no escape is longer than six for one byte
       text_ = {unescaped_, json::unescape(t.json, unescaped_)};
