@@ -1,10 +1,13 @@
 // A channel with a memory and a clock: who came and went, a greeting after the join, a timer, an intercepted event, and a
 // topic that all rooms hear.
 #include <phx/adapter/blocking.hpp>
+#include <phx/adapter/nlohmann.hpp>  // a nlohmann::json, or a struct of yours, wherever a payload is asked for
 #include <phx/phx.hpp>
 
 #include <array>
 #include <cstdio>
+
+using nlohmann::json;
 
 namespace {
 
@@ -14,7 +17,7 @@ struct room {
   // A payload no client could read is an error value here, not a broken connection: whoever looks at it, handles it.
   static phx::outcome answer(phx::sent const& what) {
     return what ? phx::outcome::reply()
-                : phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"an object"})"));
+                : phx::outcome::reply(phx::status::error, json{{"reason", "an object"}});
   }
 
   phx::join_result join(phx::joining& j, phx::message const&) {
@@ -28,10 +31,10 @@ struct room {
       here.push(in.event, in.payload);
     } else if (in.event == "after_join") {
       here.broadcast_from("came", {});
-      here.push("welcome", phx::payload::json(R"({"say":"hello"})"));
+      here.push("welcome", json{{"say", "hello"}});
       here.send_after(std::chrono::seconds(30), "tick");
     } else if (in.event == "tick") {
-      here.push("tick", phx::payload::json("{\"said\":" + std::to_string(said) + "}"));
+      here.push("tick", json{{"said", said}});
       here.send_after(std::chrono::seconds(30), "tick");
     }
     return phx::outcome::noreply();

@@ -1,5 +1,5 @@
-// Events bound to member functions that take a struct of one's own. A payload that does not fit is answered with the name of
-// the field at fault, and the channel lives.
+// Structs of one's own as payloads: events bound to member functions that take one, and pushes, broadcasts and replies of one.
+// A payload that does not fit is answered with the name of the field at fault, and the channel lives.
 #include <phx/adapter/blocking.hpp>
 #include <phx/adapter/nlohmann.hpp>
 #include <phx/phx.hpp>
@@ -21,15 +21,13 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(chat, text)
 
 class board {
  public:
-  using json = phx::nlohmann_json;  // who reads the structs: any JSON library with such an adapter
-
   phx::outcome moved(phx::context& here, move const& m) {
     if (m.x < 0 || m.x > 7 || m.y < 0 || m.y > 7) return phx::outcome::reply("illegal");  // a status of one's own
-    here.broadcast_from("moved", phx::to_payload(nlohmann::json(m)));
-    return phx::outcome::reply(phx::to_payload(nlohmann::json{{"moves", ++moves_}}));
+    here.broadcast_from("moved", m);
+    return phx::outcome::reply(nlohmann::json{{"moves", ++moves_}});
   }
   phx::outcome said(phx::context& here, chat const& c) {
-    here.broadcast("said", phx::to_payload(nlohmann::json(c)));
+    here.broadcast("said", c);
     return phx::outcome::noreply();
   }
   phx::outcome resigned(phx::context&) { return phx::outcome::stop(); }

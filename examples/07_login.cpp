@@ -4,6 +4,7 @@
 //     token = Phoenix.Token.sign(MyAppWeb.Endpoint, "user socket", user.id)            # in the Elixir application
 //     new Socket("ws://localhost:4000/socket", {authToken: token})                     // in its page
 #include <phx/adapter/blocking.hpp>
+#include <phx/adapter/nlohmann.hpp>
 #include <phx/adapter/token.hpp>
 #include <phx/phx.hpp>
 
@@ -21,7 +22,7 @@ struct room {
   user me;
   explicit room(user const& u) : me(u) {}
   phx::outcome handle_in(phx::context&, phx::message const&) {
-    return phx::outcome::reply(phx::payload::json("{\"user\":" + std::to_string(me.id) + "}"));
+    return phx::outcome::reply(nlohmann::json{{"user", me.id}});
   }
 };
 

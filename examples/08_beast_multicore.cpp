@@ -1,5 +1,6 @@
 // The same channels on Boost.Asio: several loops, a thread for each core, pages beside the sockets, and a graceful end.
 #include <phx/adapter/beast.hpp>
+#include <phx/adapter/nlohmann.hpp>
 #include <phx/phx.hpp>
 
 #include <boost/asio/signal_set.hpp>
@@ -18,7 +19,7 @@ struct room {
   phx::outcome handle_in(phx::context& here, phx::message const& in) {
     if (in.event != "say") return phx::outcome::stop(phx::exit_reason::error);
     here.broadcast("said", in.payload);  // to the clients of all loops
-    return phx::outcome::reply(phx::status::ok, phx::payload::json("{\"said\":" + std::to_string(++said) + "}"));
+    return phx::outcome::reply(nlohmann::json{{"said", ++said}});
   }
 };
 

@@ -4,6 +4,7 @@
 //   REDIS_PORT=6400 NODE=left  ./09_redis_two_nodes --port 4000 &
 //   REDIS_PORT=6400 NODE=right ./09_redis_two_nodes --port 4001
 #include <phx/adapter/blocking.hpp>
+#include <phx/adapter/nlohmann.hpp>
 #include <phx/adapter/redis.hpp>
 #include <phx/phx.hpp>
 
@@ -14,7 +15,7 @@ namespace {
 
 struct room {
   phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    if (in.event == "node") return phx::outcome::reply(phx::payload::json('"' + name + '"'));
+    if (in.event == "node") return phx::outcome::reply(nlohmann::json(name));
     if (in.event != "say") return phx::outcome::stop(phx::exit_reason::error);
     // Who is on this node has it in any case. Whether the others could be reached may be looked at, or left to the counters.
     bool const everywhere = here.broadcast("said", in.payload).error() != phx::errc::nodes_not_reached;

@@ -47,7 +47,7 @@ struct hall {
     json busy = json::array();
     for (auto const& [name, r] : rooms)
       if (r.people != 0) busy.push_back({{"name", name}, {"people", r.people}});
-    return phx::to_payload(json{{"rooms", std::move(busy)}});
+    return json{{"rooms", std::move(busy)}};
   }
   void keep(std::string_view name, json message) {
     auto& recent = at(name).recent;
@@ -62,7 +62,7 @@ struct hall {
   if (first == std::string_view::npos) return {};
   return std::string(text.substr(first, text.find_last_not_of(spaces) - first + 1));
 }
-[[nodiscard]] phx::payload because(std::string const& reason) { return phx::to_payload(json{{"reason", reason}}); }
+[[nodiscard]] phx::payload because(std::string const& reason) { return json{{"reason", reason}}; }
 
 struct hello {
   std::string name;
@@ -76,7 +76,6 @@ void from_json(json const& j, line& l) { j.at("text").get_to(l.text); }
 /// One tab of somebody in one room.
 class member {
  public:
-  using json = phx::nlohmann_json;
   member(hall& all, phx::presence& who, phx::endpoint& everywhere, phx::payload meta)
       : hall_(all), who_(who), everywhere_(everywhere), meta_(std::move(meta)) {}
 
@@ -84,7 +83,7 @@ class member {
     room_ = std::string(j.topic().substr(before_name.size()));
     if (room_.empty() || room_.size() > longest_name)
       return phx::join_result::error(because("the room's name is too long: 24 bytes at most"));
-    auto const said = phx::parse<hello>(in.payload);
+    auto const said = in.payload.get<hello>();
     name_ = said ? trimmed(said->name) : "";
     if (name_.empty()) return phx::join_result::error(because("the name is empty"));
     if (name_.size() > longest_name) return phx::join_result::error(because("the name is too long: 24 bytes at most"));
@@ -92,7 +91,7 @@ class member {
     auto const tracked = who_.track(j, name_, meta_);
     if (!tracked) return phx::join_result::error(phx::presence::reason(tracked.error().code));
     j.send("joined");
-    return phx::join_result::ok(phx::to_payload(nlohmann::json{{"recent", hall_.at(room_).recent}}));
+    return phx::join_result::ok(json{{"recent", hall_.at(room_).recent}});
   }
 
   phx::outcome handle_info(phx::context& here, phx::message const&) {
@@ -104,8 +103,8 @@ class member {
     if (trimmed(said.text).empty()) return phx::outcome::reply(phx::status::error, because("nothing was said"));
     if (said.text.size() > longest_text) return phx::outcome::reply(phx::status::error, because("too long: 4000 bytes at most"));
     auto const at = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
-    nlohmann::json message{{"from", name_}, {"text", said.text}, {"at", at.count()}};
-    phx::payload const wire = phx::to_payload(message);
+    json message{{"from", name_}, {"text", said.text}, {"at", at.count()}};
+    phx::payload const wire = message;
     here.broadcast("said", wire);  // to the clients of all nodes
     (void)everywhere_.to_others({heard, room_, wire, {}});
     hall_.keep(room_, std::move(message));
@@ -145,11 +144,11 @@ class meter {
       return phx::outcome::noreply();
     }
     phx::loop const& l = here.here();
-    here.push("stats", phx::to_payload(json{{"frames_in", l.traffic().messages_in},
-                                            {"frames_out", l.traffic().messages_out},
-                                            {"bytes_out", l.traffic().bytes_out},
-                                            {"clients", l.sockets()},
-                                            {"channels", l.channels()}}));
+    here.push("stats", json{{"frames_in", l.traffic().messages_in},
+                            {"frames_out", l.traffic().messages_out},
+                            {"bytes_out", l.traffic().bytes_out},
+                            {"clients", l.sockets()},
+                            {"channels", l.channels()}});
     here.send_after(std::chrono::milliseconds(500), "tick");
     return phx::outcome::noreply();
   }
@@ -251,12 +250,12 @@ int main(int argc, char** argv) try {
   } remembers{io, all};
   phx::beast::server server(io, {.port = what->port, .loops = 1});
   phx::endpoint& everywhere = server.endpoint();
-  phx::payload const node = what->node.empty() ? phx::payload{} : phx::to_payload(json{{"node", what->node}});
+  phx::payload const node = what->node.empty() ? phx::payload{} : json{{"node", what->node}};
   app.channel("room:*", [&](phx::anonymous const&) { return member(all, who, everywhere, node); });
   app.channel("stats", [&](phx::anonymous const&) { return meter(all, node); });
 
   who.handle_metas([&](phx::presence_change const& c) {
-    auto const present = phx::parse<json>(c.present);
+    auto const present = c.present.get<json>();
     if (!present || !c.topic.starts_with(before_name)) return;
     all.at(c.topic.substr(before_name.size())).people = present->size();
     (void)everywhere.local_broadcast("stats", "rooms", all.list());  // every node tells its own clients
@@ -265,7 +264,7 @@ int main(int argc, char** argv) try {
   everywhere.listen(heard, {&remembers, [](void* self, phx::broadcast const& b) noexcept {
                       auto* const to = static_cast<decltype(remembers)*>(self);
                       boost::asio::post(to->io, [to, room = std::string(b.event), said = b.payload] {
-                        if (auto message = phx::parse<json>(said); message && message->is_object())
+                        if (auto message = said.get<json>(); message && message->is_object())
                           to->all.keep(room, *std::move(message));
                       });
                     }});

@@ -28,6 +28,8 @@ class frame_builder;
 class frame_pool;
 struct header;
 struct http_answer;
+template <class T>
+struct json_traits;
 struct limits;
 struct memory;
 struct message;

@@ -36,22 +36,26 @@ struct only_events {
       phx::events(phx::on<&only_events::nothing>("nothing"), phx::on<&only_events::whole>("whole"),
                   phx::on<&only_events::data>("data"), phx::on<&only_events::quiet>("quiet"));
 };
-/// A JSON library of the application's own.
-struct tiny_json {
-  template <class T>
-  static std::optional<T> read(phx::payload const&, std::string& field);
+struct line {
+  int n;
 };
+
+}  // namespace archetype
+
+/// Reads one type of the application's own, and writes none.
+template <>
+struct phx::json_traits<archetype::line> {
+  static phx::result<archetype::line> read(phx::payload const&);
+};
+static_assert(phx::JsonReadable<archetype::line> && !phx::JsonWritable<archetype::line>);
+
+namespace archetype {
+
 struct reads {
-  struct line {
-    int n;
-  };
-  using json = tiny_json;
   phx::outcome add(phx::context&, line const&);
   phx::outcome take(phx::context&, line);
   static constexpr auto events = phx::events(phx::on<&reads::add>("add"), phx::on<&reads::take>("take"));
 };
-template <>
-std::optional<reads::line> tiny_json::read<reads::line>(phx::payload const&, std::string&);
 
 /// Made from the session, with an address that must not change.
 struct immovable {

@@ -9,24 +9,27 @@ using namespace std::chrono_literals;
 
 namespace {
 
+struct number {
+  int n;
+};
+
+}  // namespace
+
 /// A JSON library for one type: `{"n":INTEGER}`.
-struct tiny_json {
-  template <class T>
-  static std::optional<T> read(phx::payload const& p, std::string& field) {
+template <>
+struct phx::json_traits<number> {
+  static phx::result<number> read(phx::payload const& p) {
     static constexpr std::string_view start = R"({"n":)";
     std::string_view const text = p.raw();
     if (!p.is_binary() && text.starts_with(start) && text.size() > start.size() + 1 && text[start.size()] != '"')
-      return T{std::stoi(std::string(text.substr(start.size())))};
-    field = text == "{\"quote\":1}" ? "a \"quoted\"\n\\field" : "n";
-    return std::nullopt;
+      return number{std::stoi(std::string(text.substr(start.size())))};
+    return phx::error{phx::errc::wrong_shape, text == "{\"quote\":1}" ? "a \"quoted\"\n\\field" : "n"};
   }
 };
 
+namespace {
+
 struct calculator {
-  using json = tiny_json;
-  struct number {
-    int n;
-  };
   int sum = 0, all = 0;
 
   phx::outcome add(phx::context&, number const& by) {

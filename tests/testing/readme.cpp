@@ -1,3 +1,4 @@
+#include <phx/adapter/nlohmann.hpp>
 #include <phx/testing/conversation.hpp>
 
 #include <doctest/doctest.h>
@@ -7,7 +8,7 @@ namespace {
 struct counter {
   int n = 0;
   phx::outcome handle_in(phx::context& here, phx::message const&) {
-    here.broadcast("counted", phx::payload::json("{\"n\":" + std::to_string(++n) + "}"));
+    here.broadcast("counted", nlohmann::json{{"n", ++n}});
     here.send_after(std::chrono::seconds(10), "forget");
     return phx::outcome::reply();
   }

@@ -1,19 +1,42 @@
 #ifndef PHX_ADAPTER_NLOHMANN_HPP
 #define PHX_ADAPTER_NLOHMANN_HPP
-// nlohmann::json for payloads: read one into a tree or into a struct of yours, make one from a tree.
+// nlohmann::json for payloads. With this header included, whatever takes a payload takes a tree, or a struct of yours that has
+// `to_json` or NLOHMANN_DEFINE_TYPE_*: push, broadcast, replies, the answer to a join, presence metas. A payload is read with get:
+// @code
+//   here.push("moved", m);                                      // m: a struct move { std::string piece; int x, y; }
+//   return phx::outcome::reply(nlohmann::json{{"moves", n}});
+//   phx::result<move> m = in.payload.get<move>();               // or get<nlohmann::json>()
+//   if (!m) log(m.error().entry);                               // the field at fault: "x"
+// @endcode
+// What nlohmann throws while it writes (no memory; a to_json of yours) is thrown in your callback.
 
-#include <phx/channel/channel.hpp>
+#include <phx/core/payload.hpp>
 
 #include <nlohmann/json.hpp>
+
+#include <concepts>
+#include <optional>
+#include <string>
+#include <type_traits>
 
 namespace phx::inline PHX_BUILD {
 
 namespace detail {
 
+/// nlohmann::json, ordered_json, or a basic_json of yours.
 template <class T>
-concept nlohmann_tree = ::nlohmann::detail::is_basic_json<T>::value;
+concept nlohmann_tree = requires {
+  typename T::initializer_list_t;
+  typename T::error_handler_t;
+  requires std::same_as<typename T::json_pointer, ::nlohmann::json_pointer<typename T::string_t>>;
+};
+/// A struct with to_json. Not strings, numbers and enumerations: "{}" could be meant as JSON, or as a string to be quoted.
 template <class T>
-concept nlohmann_reads = requires(::nlohmann::json const& j) { j.template get<T>(); };
+concept nlohmann_writes =
+    (std::is_class_v<T> || std::is_union_v<T>) && !std::is_convertible_v<T const&, std::string_view> &&
+    requires(::nlohmann::json& tree, T const& value) { ::nlohmann::adl_serializer<T>::to_json(tree, value); };
+template <class T>
+concept nlohmann_reads = requires(::nlohmann::json const& tree) { tree.template get<T>(); };
 
 template <class T>
 [[nodiscard]] std::optional<T> from_tree(::nlohmann::json const& tree, std::string& why) {
@@ -67,28 +90,6 @@ template <class T>
 
 }  // namespace detail
 
-/// A payload as a tree (`phx::parse<nlohmann::json>(p)`), or as anything nlohmann converts: a struct with `from_json` or
-/// NLOHMANN_DEFINE_TYPE_*.
-/// @return errc::wrong_shape with the field at fault in `entry`; errc::not_json for bytes.
-/// @par Without exceptions nlohmann aborts on a conversion that fails: there parse the tree and look before you convert.
-template <class T>
-  requires detail::nlohmann_tree<T> || detail::nlohmann_reads<T>
-[[nodiscard]] result<T> parse(payload const& p) {
-  if (p.is_binary() || !p.valid()) return error{errc::not_json, {}};
-  if constexpr (detail::nlohmann_tree<T>) {
-    T tree = T::parse(p.raw(), nullptr, false);
-    if (tree.is_discarded()) return error{errc::not_json, {}};
-    return tree;
-  } else {
-    ::nlohmann::json const tree = ::nlohmann::json::parse(p.raw(), nullptr, false);
-    if (tree.is_discarded()) return error{errc::not_json, {}};
-    std::string why;
-    std::optional<T> value = detail::from_tree<T>(tree, why);
-    if (!value) return error{errc::wrong_shape, detail::field_at_fault<T>(tree)};
-    return *std::move(value);
-  }
-}
-
 /// The compact text of a tree. What is not UTF-8 in it becomes U+FFFD; a discarded tree makes a payload that is !valid().
 template <detail::nlohmann_tree J>
 [[nodiscard]] payload to_payload(J const& tree, memory const& from = {}) {
@@ -96,17 +97,47 @@ template <detail::nlohmann_tree J>
   return text.empty() ? payload::json({}) : payload::trusted_json(text, from);
 }
 
-/// The JSON library of a channel that says `using json = phx::nlohmann_json;`: its bound events take structs of yours.
-struct nlohmann_json {
-  template <class T>
+/// @return reading: errc::not_json for bytes; errc::wrong_shape with the top-level field at fault in `entry`, which is empty
+///   where no field is to blame.
+/// @par Without exceptions nlohmann aborts on a conversion that fails: there read a tree, and look before you convert.
+template <class T>
+  requires detail::nlohmann_tree<T> || detail::nlohmann_writes<T> || detail::nlohmann_reads<T>
+struct json_traits<T> {
+  [[nodiscard]] static payload write(T const& value)
+    requires detail::nlohmann_tree<T> || detail::nlohmann_writes<T>
+  {
+    if constexpr (detail::nlohmann_tree<T>) {
+      return to_payload(value);
+    } else {
+      ::nlohmann::json tree;
+      ::nlohmann::adl_serializer<T>::to_json(tree, value);
+      return to_payload(tree);
+    }
+  }
+  [[nodiscard]] static result<T> read(payload const& p)
     requires detail::nlohmann_tree<T> || detail::nlohmann_reads<T>
-  [[nodiscard]] static std::optional<T> read(payload const& p, std::string& field) {
-    result<T> value = parse<T>(p);
-    if (value) return *std::move(value);
-    field = value.error().entry;
-    return std::nullopt;
+  {
+    if (p.is_binary() || !p.valid()) return error{errc::not_json, {}};
+    using tree_type = std::conditional_t<detail::nlohmann_tree<T>, T, ::nlohmann::json>;
+    tree_type tree = tree_type::parse(p.raw(), nullptr, false);
+    if (tree.is_discarded()) return error{errc::not_json, {}};
+    if constexpr (detail::nlohmann_tree<T>) {
+      return tree;
+    } else {
+      std::string why;
+      std::optional<T> value = detail::from_tree<T>(tree, why);
+      if (!value) return error{errc::wrong_shape, detail::field_at_fault<T>(tree)};
+      return *std::move(value);
+    }
   }
 };
+
+/// The same as p.get<T>().
+template <class T>
+  requires JsonReadable<T>
+[[nodiscard]] result<T> parse(payload const& p) {
+  return p.get<T>();
+}
 
 }  // namespace phx::inline PHX_BUILD
 

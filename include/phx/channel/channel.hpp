@@ -58,8 +58,8 @@ class join_result {
 };
 
 /// An event bound to a member function. Its parameters: the context, and optionally the message, its payload, or a type of
-/// yours that the channel's JSON library reads (`using json = phx::nlohmann_json;`). A payload that does not convert is
-/// answered `error` `{"reason":"invalid payload","field":...}`, and the channel lives.
+/// yours that a JSON library reads (see json_traits). A payload that does not convert is answered `error`
+/// `{"reason":"invalid payload","field":...}`, and the channel lives.
 template <auto Member>
 struct bound_event {
   std::string_view name;
@@ -72,12 +72,6 @@ template <auto... Members>
 [[nodiscard]] consteval std::tuple<bound_event<Members>...> events(bound_event<Members>... all) {
   return {all...};
 }
-
-/// A JSON library, as a channel names it: reads a payload into a T, or says which field was wrong.
-template <class J, class T>
-concept JsonReader = requires(payload const& p, std::string& field) {
-  { J::template read<T>(p, field) } -> std::same_as<std::optional<T>>;
-};
 
 namespace detail {
 /// Every name a channel may have. A class that inherits from both has an ambiguous name where C has that name too, whatever
@@ -202,13 +196,11 @@ template <auto Member, class C>
   } else if constexpr (std::is_same_v<P, payload>) {
     return (channel.*Member)(here, in.payload);
   } else {
-    static_assert(requires { typename C::json; },
-                  "an event bound to a type of yours needs the channel's JSON library: using json = phx::nlohmann_json;");
-    static_assert(JsonReader<typename C::json, P>, "the channel's JSON library cannot read this type");
-    std::string field;
-    std::optional<P> value = C::json::template read<P>(in.payload, field);
-    if (!value) return outcome::reply(status::error, invalid_field(field));
-    return (channel.*Member)(here, std::move(*value));
+    static_assert(JsonReadable<P>,
+                  "no JSON library reads this event's type: include phx/adapter/nlohmann.hpp, or specialise phx::json_traits");
+    result<P> value = in.payload.get<P>();
+    if (!value) return outcome::reply(status::error, invalid_field(value.error().entry));
+    return (channel.*Member)(here, *std::move(value));
   }
 }
 

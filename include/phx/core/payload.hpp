@@ -11,6 +11,31 @@ namespace phx::inline PHX_BUILD {
 namespace detail {
 struct payload_access;
 }
+class payload;
+
+/// How a T becomes a payload, and how it is read from one. The adapter of a JSON library specialises it for all that it
+/// converts (adapter/nlohmann.hpp); you may for a type of yours, and yours then wins:
+/// @code
+///   template <>
+///   struct phx::json_traits<point> {
+///     static phx::payload write(point const&);              // may throw
+///     static phx::result<point> read(phx::payload const&);  // errc::wrong_shape, and in `entry` the field at fault
+///   };
+/// @endcode
+/// Either function may be left out. As with std::hash: include the specialisation in every unit that uses a T as a payload, before its
+/// first use, or two units would disagree on what a T is.
+template <class T>
+struct json_traits {};
+/// A type that can be passed where a payload is asked for.
+template <class T>
+concept JsonWritable = requires(T const& value) {
+  { json_traits<T>::write(value) } -> std::same_as<payload>;
+};
+/// A type that payload::get can read.
+template <class T>
+concept JsonReadable = requires(payload const& p) {
+  { json_traits<T>::read(p) } -> std::same_as<result<T>>;
+};
 
 /// JSON text or raw bytes, at most 4 GiB less 64. Counted: a copy shares the bytes and may go to another thread.
 /// The payload of a message borrows the frame it came in; copying *that* one makes bytes of its own, so no copy dangles.
@@ -31,6 +56,12 @@ class payload {
   [[nodiscard]] static payload trusted_json(std::string_view text, memory const& from = {}) noexcept {
     return copied(text, shape_of(text), from);
   }
+  /// A value that a JSON library writes, so that `here.push("moved", m)` takes a struct of yours (see json_traits). It is written
+  /// where it is passed, in your code: what the library throws is thrown there, before phx is called.
+  /// @par Cost: the library's text, and one copy of it.
+  template <class T>
+    requires(!std::is_base_of_v<payload, T>) && JsonWritable<T>
+  payload(T const& value) : payload(json_traits<T>::write(value)) {}
 
   payload(payload const& other) noexcept { copy(other); }
   payload(payload&& other) noexcept
@@ -61,6 +92,13 @@ class payload {
   [[nodiscard]] bool is_object() const noexcept { return shape_ == shape::object; }
   /// False for text that was not JSON, and when there was no memory.
   [[nodiscard]] bool valid() const noexcept { return shape_ != shape::nothing; }
+  /// This payload as a value: a tree, or a struct of yours (see json_traits).
+  /// @return errc::not_json for bytes; errc::wrong_shape, and in `entry` the field at fault, where the library can name it.
+  template <class T>
+    requires JsonReadable<T>
+  [[nodiscard]] result<T> get() const {
+    return json_traits<T>::read(*this);
+  }
 
  private:
   friend struct detail::payload_access;

@@ -1,4 +1,4 @@
-// error: an event bound to a type of yours needs the channel's JSON library
+// error: no JSON library reads this event's type: include phx/adapter/nlohmann.hpp
 #include <phx/phx.hpp>
 
 struct room {
