@@ -2,7 +2,7 @@
 // server and this one lies what phx costs; between this one and the lab server, what Boost.Asio does. Of a host it has what
 // the figures need: no address to choose, no bound on connections, no slow handshake that is ended.
 #include <phx/adapter/detail/http.hpp>
-#include <phx/adapter/detail/posix.hpp>
+#include <phx/adapter/blocking/detail/posix.hpp>
 #include <phx/adapter/detail/rfc6455.hpp>
 #include <phx/phx.hpp>
 

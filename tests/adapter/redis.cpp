@@ -1,5 +1,5 @@
 #include <phx/adapter/redis.hpp>
-#include <phx/core/detail/base64.hpp>
+#include <phx/core/text/base64.hpp>
 #include <phx/pubsub/loop.hpp>
 
 #include <support/eventually.hpp>

@@ -1,5 +1,5 @@
 #include <phx/adapter/term.hpp>
-#include <phx/core/connect_info.hpp>
+#include <phx/connect/connect_info.hpp>
 
 #include <doctest/doctest.h>
 

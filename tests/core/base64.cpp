@@ -1,4 +1,4 @@
-#include <phx/core/detail/base64.hpp>
+#include <phx/core/text/base64.hpp>
 
 #include <doctest/doctest.h>
 

@@ -10,7 +10,8 @@ import sys
 import tempfile
 
 # A header includes only its own room and those to its left; rooms of one rank do not see each other.
-RANK = {"core": 0, "serializer": 1, "pubsub": 2, "socket": 3, "channel": 4, "presence": 5, "longpoll": 5, "adapter": 6, "testing": 6}
+RANK = {"core": 0, "message": 1, "serializer": 2, "http": 3, "websocket": 4, "pubsub": 5, "connect": 6, "loop": 7, "socket": 8, "channel": 9,
+        "presence": 10, "longpoll": 10, "adapter": 11, "testing": 11}
 STANDARD = set(
     "algorithm any array atomic barrier bit bitset cassert cctype cerrno charconv chrono cinttypes climits cmath compare "
     "concepts condition_variable coroutine cstddef cstdint cstdio cstdlib cstring ctime deque exception execution filesystem "

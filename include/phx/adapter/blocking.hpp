@@ -10,7 +10,7 @@
 // HTTP connections stay open from one long-poll to the next: to close them would make every poll and every message of such a
 // client a connection, with a thread of its own, and a knock at options::throttle.
 
-#include <phx/adapter/detail/http_stream.hpp>
+#include <phx/adapter/blocking/detail/http_stream.hpp>
 #include <phx/adapter/detail/rfc6455.hpp>
 #include <phx/adapter/detail/seed.hpp>
 #include <phx/longpoll/longpoll.hpp>

@@ -2,7 +2,7 @@
 #define PHX_CORE_NOTICE_HPP
 // What an observer is told (protocol 17): every event worth a log line or a counter, each with one reason code.
 
-#include <phx/core/detail/letters.hpp>
+#include <phx/core/text/ascii.hpp>
 #include <phx/core/exit_reason.hpp>
 #include <phx/core/message.hpp>
 

@@ -3,7 +3,7 @@
 // Which web pages may connect (protocol 9). A browser sends cookies along with a WebSocket whatever page opened it; the
 // Origin header is all a server has against that.
 
-#include <phx/core/connect_info.hpp>
+#include <phx/connect/connect_info.hpp>
 
 #include <atomic>
 #include <cassert>

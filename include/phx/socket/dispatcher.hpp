@@ -2,7 +2,7 @@
 #define PHX_SOCKET_DISPATCHER_HPP
 // Who answers: the Dispatcher. `router` is ours; a channel may as well be a thread, an actor or a row in a game's tables.
 
-#include <phx/core/connect_info.hpp>
+#include <phx/connect/connect_info.hpp>
 #include <phx/socket/context.hpp>
 
 namespace phx::inline PHX_BUILD {

@@ -1,4 +1,4 @@
-#include <phx/core/connect_info.hpp>
+#include <phx/connect/connect_info.hpp>
 
 #include <doctest/doctest.h>
 

@@ -1,9 +1,9 @@
-#ifndef PHX_ADAPTER_DETAIL_HTTP_STREAM_HPP
-#define PHX_ADAPTER_DETAIL_HTTP_STREAM_HPP
+#ifndef PHX_ADAPTER_BLOCKING_DETAIL_HTTP_STREAM_HPP
+#define PHX_ADAPTER_BLOCKING_DETAIL_HTTP_STREAM_HPP
 // The requests of one connection, one after the other, for the thread that reads and answers them.
 
 #include <phx/adapter/detail/http.hpp>
-#include <phx/adapter/detail/posix.hpp>
+#include <phx/adapter/blocking/detail/posix.hpp>
 
 namespace phx::inline PHX_BUILD::detail {
 

@@ -1,5 +1,5 @@
-#ifndef PHX_ADAPTER_DETAIL_POSIX_HPP
-#define PHX_ADAPTER_DETAIL_POSIX_HPP
+#ifndef PHX_ADAPTER_BLOCKING_DETAIL_POSIX_HPP
+#define PHX_ADAPTER_BLOCKING_DETAIL_POSIX_HPP
 // What the blocking host asks of POSIX, without phx in it.
 
 #include <phx/core/close.hpp>

@@ -1,5 +1,5 @@
-#ifndef PHX_CORE_DETAIL_LETTERS_HPP
-#define PHX_CORE_DETAIL_LETTERS_HPP
+#ifndef PHX_CORE_TEXT_ASCII_HPP
+#define PHX_CORE_TEXT_ASCII_HPP
 // Letters whose case does not count, as in names of headers, and the names whose values no log may show.
 
 #include <phx/core/detail/guard.hpp>

@@ -1,10 +1,10 @@
-#ifndef PHX_CORE_CONNECT_INFO_HPP
-#define PHX_CORE_CONNECT_INFO_HPP
+#ifndef PHX_CONNECT_CONNECT_INFO_HPP
+#define PHX_CONNECT_CONNECT_INFO_HPP
 // An HTTP request as a host hands it over, the params in its query, and what of it user code gets to see (protocol 8.2).
 // All of this runs once for each connection and allocates: without memory std::bad_alloc leaves, here and in the handshake.
 
-#include <phx/core/detail/base64.hpp>
-#include <phx/core/detail/letters.hpp>
+#include <phx/core/text/base64.hpp>
+#include <phx/core/text/ascii.hpp>
 #include <phx/core/error.hpp>
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-#ifndef PHX_CORE_DETAIL_BASE64_HPP
-#define PHX_CORE_DETAIL_BASE64_HPP
+#ifndef PHX_CORE_TEXT_BASE64_HPP
+#define PHX_CORE_TEXT_BASE64_HPP
 // Base 64 as Elixir's Base module reads and writes it.
 
 #include <phx/core/detail/guard.hpp>
