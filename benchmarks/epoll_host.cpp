@@ -1,10 +1,10 @@
 // epoll_host --port P: the `load:*` channel of the lab server with phx on nothing but epoll, one thread. Between the bare
 // server and this one lies what phx costs; between this one and the lab server, what Boost.Asio does. Of a host it has what
 // the figures need: no address to choose, no bound on connections, no slow handshake that is ended.
-#include <phx/adapter/detail/http.hpp>
 #include <phx/adapter/blocking/detail/posix.hpp>
-#include <phx/adapter/detail/rfc6455.hpp>
+#include <phx/http/request_reader.hpp>
 #include <phx/phx.hpp>
+#include <phx/socket/receive_frames.hpp>
 
 #include <sys/epoll.h>
 
@@ -42,7 +42,7 @@ class connection {
   }
   void flush() noexcept;
   void close(phx::close_frame why) noexcept {
-    say(phx::detail::control_frame::close(static_cast<std::uint16_t>(why.code), why.reason));
+    say(phx::websocket::control_frame::close(why));
     leaving_ = true;
   }
   [[nodiscard]] std::size_t buffered() const noexcept { return waiting_; }
@@ -64,7 +64,7 @@ class connection {
   void readable() noexcept;
   [[nodiscard]] bool open(std::span<char>& bytes) noexcept;
   void feed(std::span<char> bytes) noexcept;
-  void say(phx::detail::control_frame const& f) noexcept {
+  void say(phx::websocket::control_frame const& f) noexcept {
     flush();
     rest_.append(f.bytes());
     waiting_ += f.bytes().size();
@@ -76,7 +76,7 @@ class connection {
 
   host* host_;
   std::optional<client> phoenix_{};
-  phx::detail::frame_reader frames_;
+  phx::websocket::frame_reader frames_;
   std::vector<phx::frame> said_{};
   std::string rest_{};  // before the upgrade: what has come of the request
   std::size_t waiting_ = 0;
@@ -154,20 +154,19 @@ void connection::readable() noexcept {
   feed(bytes);
 }
 bool connection::open(std::span<char>& bytes) noexcept {
-  using progress = phx::detail::head_reader::progress;
   rest_.append(bytes.data(), bytes.size());
-  phx::detail::head_reader head;
-  progress const now = head.read(rest_);
-  if (now == progress::more) return false;
-  if (now == progress::done) {
-    phx::request const from = phx::request::of(head.method(), head.target(), head.headers(), {"127.0.0.1", 0, {}});
-    auto judged = phx::handshake(host_->where(), host_->app(), from);
-    auto* const who = std::get_if<0>(&judged);
-    if (who != nullptr && !phx::upgrade_refusal(from)) {
-      std::string const answer = phx::detail::switching_protocols(*from.header("sec-websocket-key"));
+  phx::http::request_reader head;
+  phx::http::progress const read = head.read(rest_);
+  if (read == phx::http::progress::need_more) return false;
+  if (read == phx::http::progress::complete) {
+    phx::http::request const request = head.request({"127.0.0.1", 0, {}});
+    auto judged = phx::handshake(host_->where(), host_->app(), request);
+    auto* const admitted = std::get_if<0>(&judged);
+    if (admitted != nullptr && !phx::upgrade_refusal(request)) {
+      std::string const answer = phx::websocket::switching_protocols(request);
       bytes = bytes.last(rest_.size() - head.size());
       rest_ = std::string();
-      phoenix_.emplace(host_->loop(), host_->app(), std::move(*who), transport{this}, phx::detail::clock_now());
+      phoenix_.emplace(host_->loop(), host_->app(), std::move(*admitted), transport{this}, phx::detail::clock_now());
       waiting_ += answer.size();
       write(answer);
       return !gone_;
@@ -177,27 +176,12 @@ bool connection::open(std::span<char>& bytes) noexcept {
   return false;
 }
 void connection::feed(std::span<char> bytes) noexcept {
-  using event = phx::detail::frame_event;
-  phx::time_point const now = phx::detail::clock_now();
   // All that one read brought is one turn. A turn for all who are readable would answer when what they said has gone cold.
   auto const turn = host_->loop().turn();
-  for (;;) {
-    event const e = frames_.next(bytes);
-    switch (e.what) {
-      case event::nothing: return;
-      case event::ping: say(phx::detail::control_frame::pong(e.part)); [[fallthrough]];
-      case event::pong:
-      case event::data:
-        if (!phoenix_->receive(e.op, e.part, e.last, now)) return;
-        break;
-      case event::close:
-      case event::broken:
-        phoenix_->gone(phx::lost::normal);
-        say(phx::detail::control_frame::close(e.code));
-        leaving_ = true;
-        (void)::shutdown(fd_, SHUT_WR);
-        return;
-    }
+  auto const write = [this](phx::websocket::control_frame const& f) { say(f); };
+  if (phx::receive_frames(*phoenix_, frames_, bytes, phx::detail::clock_now(), write) == phx::frames_result::closed_by_client) {
+    leaving_ = true;
+    (void)::shutdown(fd_, SHUT_WR);
   }
 }
 void connection::flush() noexcept {

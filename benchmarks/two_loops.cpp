@@ -9,7 +9,7 @@
 #include "subject.hpp"
 #include "wire.hpp"
 
-#include <phx/adapter/detail/rfc6455.hpp>
+#include <phx/websocket/frame_reader.hpp>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -100,8 +100,8 @@ class connection {
     std::span<char> bytes(room, static_cast<std::size_t>(n));
     if (on == nullptr) {
       for (;;) {
-        phx::detail::frame_event const e = frames_.next(bytes);
-        if (e.what != phx::detail::frame_event::data) break;
+        phx::websocket::frame_event const e = frames_.next(bytes);
+        if (e.kind != phx::websocket::event_kind::data) break;
         out_ += static_cast<char>(0x81);
         out_ += static_cast<char>(e.part.size());
         out_.append(e.part);
@@ -110,8 +110,8 @@ class connection {
     }
     auto const turn = on->turn();
     for (;;) {
-      phx::detail::frame_event const e = frames_.next(bytes);
-      if (e.what != phx::detail::frame_event::data) return;
+      phx::websocket::frame_event const e = frames_.next(bytes);
+      if (e.kind != phx::websocket::event_kind::data) return;
       must(phoenix_->receive(e.op, e.part, e.last, now), "phx closed a connection");
     }
   }
@@ -126,7 +126,7 @@ class connection {
   };
   int fd_;
   std::string out_{};
-  phx::detail::frame_reader frames_{1 << 20};
+  phx::websocket::frame_reader frames_{1 << 20};
   std::optional<phx::socket<transport, application>> phoenix_{};
 };
 

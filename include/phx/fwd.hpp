@@ -16,18 +16,13 @@ enum class errc : std::uint8_t;
 enum class noted : std::uint8_t;
 enum class opcode : std::uint8_t;
 enum class pressure_policy : std::uint8_t;
-enum class transport_kind : std::uint8_t;
 struct broadcast;
 struct close_frame;
-class connect_info;
-struct credentials;
 struct error;
 class exit_reason;
 class frame;
 class frame_builder;
 class frame_pool;
-struct header;
-struct http_answer;
 template <class T>
 struct json_traits;
 struct limits;
@@ -36,18 +31,13 @@ struct message;
 struct name;
 struct notice;
 class owned_message;
-class param;
-class params;
 class payload;
-struct peer_data;
 struct push;
 struct reply;
-struct request;
 template <class T>
 class result;
 class status;
 struct token;
-struct uri;
 namespace json {
 class cursor;
 class scanner;
@@ -64,6 +54,42 @@ struct v1_wire;
 struct v2_json;
 struct wire_rules;
 
+// http
+namespace http {
+enum class persistence : std::uint8_t;
+enum class progress : std::uint8_t;
+struct body_event;
+class body_reader;
+struct header;
+struct peer_data;
+struct request;
+class request_reader;
+struct response;
+template <class O>
+class response_writer;
+}  // namespace http
+using http::header;
+using http::peer_data;
+using http::request;
+using http_answer = http::response;
+
+// websocket
+namespace websocket {
+enum class event_kind : std::uint8_t;
+class accept_key;
+class control_frame;
+struct frame_event;
+class frame_reader;
+}  // namespace websocket
+
+// connect
+enum class transport_kind : std::uint8_t;
+class connect_info;
+struct credentials;
+class param;
+class params;
+struct uri;
+
 // pubsub
 enum class channel_state : std::uint8_t;
 enum class send_status : std::uint8_t;
@@ -77,6 +103,7 @@ struct traffic;
 class turn_guard;
 
 // socket
+enum class frames_result : std::uint8_t;
 enum class lost : std::uint8_t;
 enum class refusal : std::uint8_t;
 template <class C>

@@ -120,7 +120,9 @@ TEST_CASE("blocking: a request that is no upgrade of the mount is answered and t
   CHECK(asks(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0", "origin: http://evil.example\r\n")) == 403);
   CHECK(asks(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0", "content-length: 9\r\n")) == 400);
   CHECK(asks("nonsense\r\n\r\n") == 400);
-  CHECK(asks("GET / HTTP/1.0\r\nhost: h\r\n\r\n") == 505);
+  CHECK(asks("GET / HTTP/1.0\r\nhost: h\r\n\r\n") == 404);
+  CHECK(asks("GET / HTTP/2.0\r\nhost: h\r\n\r\n") == 505);
+  CHECK(asks("GET /socket/websocket?vsn=2.0.0#here HTTP/1.1\r\nhost: h\r\n\r\n") == 400);
   CHECK(asks(raw_client::upgrade_request("/", "x: " + std::string(20'000, 'x') + "\r\n")) == 431);
   r.stop();
   CHECK(r.seen.has("connect_refused path /other"));
@@ -506,6 +508,74 @@ TEST_CASE("blocking: what a page brings to show who it is reaches connect, over 
   server.stop();
   thread.join();
   CHECK(shown == "a.b|- c|d=1 -|- e|d=1 ");
+}
+
+TEST_CASE("blocking: a duration that never ends is no overflow") {
+  auto o = quick();
+  o.handshake = o.goodbye = (phx::duration::max)();
+  running r(o);
+  raw_client c = r.joined(), d = r.joined();
+  CHECK(c.close(1000));
+  CHECK(c.read().closed() == 1000);
+  c.drop();
+  raw_client e = r.client();
+  CHECK(e.send("GET /"));
+  std::this_thread::sleep_for(20ms);
+  CHECK(e.send(" HTTP/1.1\r\nhost: h\r\n\r\n"));
+  CHECK(e.read_head() == 404);
+  e.drop();
+  CHECK(d.close(1000));
+  CHECK(d.read().closed() == 1000);
+}
+
+// ---- what old clients and proxies send
+
+TEST_CASE("blocking: an upgrade needs HTTP/1.1, a long-poll does not, and HTTP/1.0 ends with its answer") {
+  phx::mount m;
+  m.longpoll = true;
+  running r(quick(m));
+  raw_client c = r.client();  // as nginx asks without proxy_http_version, and HAProxy to see whether the server lives
+  CHECK(c.send("GET /socket/longpoll?vsn=2.0.0 HTTP/1.0\r\nconnection: keep-alive\r\n\r\n"));
+  CHECK(poller::answer(c).find("\"status\":410") != std::string::npos);
+  CHECK(c.head().find("connection: close\r\n") != std::string::npos);
+  CHECK(c.read_end());
+  raw_client d = r.client();
+  CHECK(d.send("OPTIONS /socket/longpoll HTTP/1.0\r\n\r\n"));
+  CHECK(d.read_head() == 200);
+  CHECK(d.read_end());
+  raw_client e = r.client();
+  std::string upgrade = raw_client::upgrade_request("/socket/websocket?vsn=2.0.0");
+  upgrade.replace(upgrade.find("HTTP/1.1"), 8, "HTTP/1.0");
+  CHECK(e.send(upgrade));
+  CHECK(e.read_head() == 505);
+  CHECK(e.read_end());
+}
+
+TEST_CASE("blocking: an empty line behind a body is nobody's request") {
+  phx::mount m;
+  m.longpoll = true;
+  running r(quick(m));
+  raw_client c = r.client();
+  poller p;
+  p.open(c);
+  p.join(c);
+  CHECK(c.send(poller::post_of(p.target(), R"(["1","2","room:a","echo",{}])") + "\r\n"));
+  CHECK(poller::answer(c) == R"({"status":200})");
+  CHECK(p.poll(c) == p.with(R"([\"1\",\"2\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
+  raw_client d = r.client();
+  CHECK(d.send("\r\n\r\n" + raw_client::upgrade_request("/socket/websocket?vsn=2.0.0")));
+  CHECK(d.read_head() == 101);
+}
+
+TEST_CASE("blocking: raw UTF-8 in a query is read, and several lines of subprotocols are one list") {
+  phx::mount m;
+  m.subprotocols = std::vector<std::string>{"phoenix"};
+  running r(quick(m));
+  raw_client c = r.client();
+  CHECK(c.open("/socket/websocket?vsn=2.0.0&name=\xc5\xbc\xc3\xb3\xc5\x82w",
+               "sec-websocket-protocol: x\r\nsec-websocket-protocol: y, phoenix\r\n") == 101);
+  CHECK(c.head().find("sec-websocket-protocol: phoenix\r\n") != std::string::npos);
+  CHECK(r.client().open("/socket/websocket?vsn=2.0.0&name=\xff") == 400);
 }
 
 // ---- who knocks too often

@@ -2,55 +2,63 @@
 // is refused; and what is left is the next request's.
 #include "judge.hpp"
 
-#include <phx/adapter/detail/http.hpp>
+#include <phx/http/body_reader.hpp>
 
 #include <algorithm>
 
 namespace {
 
-using phx::detail::head_reader;
-using progress = head_reader::progress;
+using phx::http::body_event;
+using phx::http::progress;
+using phx::http::request_reader;
 
-struct told {
-  progress head = progress::more, body = progress::more;
+struct outcome {
+  progress head = progress::need_more;
+  body_event::kind body = body_event::need_more;
   std::uint16_t status = 0;
   std::string method{}, target{}, headers{}, text{};
   std::size_t left = 0;  // bytes behind it
-  friend bool operator==(told const&, told const&) = default;
+  friend bool operator==(outcome const&, outcome const&) = default;
 };
 
 /// @param cut how many bytes come at a time
-told read(std::string_view bytes, std::size_t most, std::size_t cut) {
-  told out;
-  head_reader head;
+outcome read(std::string_view bytes, std::size_t most, std::size_t cut) {
+  outcome out;
+  request_reader head;
   std::size_t have = 0;
-  while (out.head == progress::more && have < bytes.size()) {
+  while (out.head == progress::need_more && have < bytes.size()) {
     have = std::min(have + cut, bytes.size());
     out.head = head.read(bytes.substr(0, have));
   }
   if (out.head == progress::refused) out.status = head.status();
-  if (out.head != progress::done) return out;
-  judge::must(head.size() <= have && head.size() <= head_reader::most_bytes, "a head is of what has come");
-  judge::must(head.headers().size() <= head_reader::most_headers, "and has so many headers at most");
+  if (out.head != progress::complete) return out;
+  judge::must(head.size() <= have && head.size() <= request_reader::default_max_bytes, "a head is of what has come");
+  judge::must(head.headers().size() <= request_reader::max_headers, "and has so many headers at most");
   out.method = head.method();
   out.target = head.target();
   for (auto const& [name, value] : head.headers()) {
     judge::must(value.find_first_of(std::string_view("\r\n\0", 3)) == value.npos, "a header is one line");
     out.headers.append(name).append(":").append(value).append("\n");
   }
-  phx::detail::body_reader body(head, most);
+  phx::http::body_reader body(head, most);
   for (std::size_t at = head.size();;) {
     std::string_view part = bytes.substr(at, std::min(cut, bytes.size() - at));
     std::size_t const came = part.size();
-    out.body = body.read(part, out.text);
+    body_event event = body.next(part);
+    for (; event.state == body_event::data; event = body.next(part)) out.text += event.part;
+    out.body = event.state;
     judge::must(out.text.size() <= most, "a body is no longer than it may be");
-    if (out.body == progress::more) judge::must(part.empty(), "until its end all is the body's");
+    if (out.body == body_event::need_more) judge::must(part.empty(), "until its end all is the body's");
     at += came - part.size();
-    if (out.body == progress::refused) break;
+    if (out.body == body_event::refused) {
+      judge::must(body.status() == 400 || body.status() == 413, "a refusal has its status");
+      break;
+    }
     out.left = bytes.size() - at;
-    if (out.body == progress::done || came == 0) break;
+    if (out.body == body_event::complete || came == 0) break;
   }
-  if (out.body == progress::done && !head.chunked()) judge::must(out.text.size() == head.length(), "as long as it said");
+  if (out.body == body_event::complete && !head.chunked())
+    judge::must(out.text.size() == head.content_length(), "as long as it was announced");
   return out;
 }
 
@@ -60,8 +68,8 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   if (size < 2) return 0;
   std::size_t const most = data[0] * 16u, cut = data[1] % 32u + 1;
   std::string_view const bytes(reinterpret_cast<char const*>(data + 2), size - 2);
-  told const whole = read(bytes, most, size), parts = read(bytes, most, cut);
+  outcome const whole = read(bytes, most, size), parts = read(bytes, most, cut);
   // A body that is refused may have been kept in part.
-  judge::must(whole.body == progress::refused ? parts.body == progress::refused : whole == parts, "cut or not, it is read the same");
+  judge::must(whole.body == body_event::refused ? parts.body == body_event::refused : whole == parts, "cut or not, it is read the same");
   return 0;
 }

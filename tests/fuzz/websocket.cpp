@@ -1,21 +1,24 @@
 // Whatever a client sends and however TCP cuts it: the reader says the same things, stays within its limit, reads every
 // byte, and says nothing after the end.
-#include <phx/adapter/detail/rfc6455.hpp>
+#include <phx/websocket/frame_reader.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
 
-using phx::detail::frame_event;
+using phx::websocket::event_kind;
+using phx::websocket::frame_event;
 
-struct told {
-  frame_event::kind what;
+struct message {
+  event_kind kind;
   phx::opcode op;
   std::uint16_t code;
   std::string data;
-  friend bool operator==(told const&, told const&) = default;
+  friend bool operator==(message const&, message const&) = default;
 };
 
 void must(bool holds) {
@@ -23,10 +26,10 @@ void must(bool holds) {
 }
 
 /// @param cut how many bytes come at a time; 0: all.
-std::vector<told> read(std::string bytes, std::size_t most, std::size_t cut) {
-  std::vector<told> out;
-  std::string message;
-  phx::detail::frame_reader reader(most);
+std::vector<message> read(std::string bytes, std::size_t most, std::size_t cut) {
+  std::vector<message> out;
+  std::string text;
+  phx::websocket::frame_reader reader(most);
   bool ended = false;
   for (std::size_t at = 0; at < bytes.size();) {
     std::size_t const n = cut == 0 ? bytes.size() : std::min(cut, bytes.size() - at);
@@ -34,21 +37,21 @@ std::vector<told> read(std::string bytes, std::size_t most, std::size_t cut) {
     at += n;
     for (;;) {
       frame_event const e = reader.next(rest);
-      if (e.what == frame_event::nothing) break;
+      if (e.kind == event_kind::need_more) break;
       must(!ended);
-      ended = e.what == frame_event::close || e.what == frame_event::broken;
-      if (e.what != frame_event::data) {
+      ended = e.kind == event_kind::close || e.kind == event_kind::error;
+      if (e.kind != event_kind::data) {
         must(e.part.size() <= 125);
-        out.push_back({e.what, e.op, e.code, std::string(e.part)});
+        out.push_back({e.kind, e.op, e.code, std::string(e.part)});
         continue;
       }
-      message += e.part;
-      must(message.size() <= most);
-      if (e.last) out.push_back({e.what, e.op, 0, std::exchange(message, {})});
+      text += e.part;
+      must(text.size() <= most);
+      if (e.last) out.push_back({e.kind, e.op, 0, std::exchange(text, {})});
     }
     must(rest.empty());
   }
-  if (!message.empty()) out.push_back({frame_event::data, phx::opcode::text, 0, message});
+  if (!text.empty()) out.push_back({event_kind::data, phx::opcode::text, 0, text});
   return out;
 }
 

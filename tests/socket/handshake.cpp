@@ -254,15 +254,26 @@ TEST_CASE("handshake: an auth token comes among the subprotocols and leaves them
   CHECK(offered("phoenix") == "-|-|phoenix -> phoenix");
   CHECK(witnessed(m, {}) == "-|- -> ");
   CHECK(witnessed(m, {{"x-phoenix-authtoken", "1234"}}) == "-|- -> ");
-  // the first header counts, and the ones after it are left alone
+  // several lines are one list (RFC 9110, 5.3), wherever in it the token is
   CHECK(witnessed(m, {{"sec-websocket-protocol", "phoenix,base64url.bearer.phx.MTIzNA"}, {"sec-websocket-protocol", "x"}}) ==
-        "1234|-|phoenix|x -> phoenix");
+        "1234|-|phoenix, x -> phoenix");
+  CHECK(witnessed(m, {{"Sec-WebSocket-Protocol", "x"}, {"a", "b"}, {"sec-websocket-protocol", "base64url.bearer.phx.MTIzNA"},
+                      {"sec-websocket-protocol", "phoenix"}}) == "1234|-|x, phoenix -> phoenix");
   CHECK(witnessed(m, {{"sec-websocket-protocol", "base64url.bearer.phx.MTIzNA"}, {"sec-websocket-protocol", "x"}}) ==
-        "1234|- -> ");
+        "403 subprotocol x");
+  CHECK(witnessed(m, {{"sec-websocket-protocol", "base64url.bearer.phx.MTIzNA"},
+                      {"sec-websocket-protocol", "base64url.bearer.phx.MTIzNA, phoenix"}}) ==
+        "-|-|base64url.bearer.phx.MTIzNA|base64url.bearer.phx.MTIzNA, phoenix -> phoenix");
 
   for (std::string_view const bad : {"phoenix, base64url.bearer.phx.MTIzN", "phoenix, base64url.bearer.phx.M%",
                                      "phoenix, base64url.bearer.phx.MTIzNA=", "base64url.bearer.phx.MT IzNA"})
     CHECK(offered(bad) == "500 auth_token not base 64");
+}
+
+TEST_CASE("handshake: a subprotocol may be offered on any of several lines") {
+  phx::mount const m{.subprotocols = std::vector<std::string>{"sip", "mqtt"}};
+  CHECK(witnessed(m, {{"sec-websocket-protocol", "x, y"}, {"sec-websocket-protocol", "z,mqtt"}}) == "-|-|x, y|z,mqtt -> mqtt");
+  CHECK(witnessed(m, {{"sec-websocket-protocol", "x"}, {"sec-websocket-protocol", "y"}}) == "403 subprotocol x, y");
 }
 
 TEST_CASE("handshake: of several auth tokens none is believed, and no log shows them") {

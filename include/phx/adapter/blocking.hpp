@@ -11,10 +11,10 @@
 // client a connection, with a thread of its own, and a knock at options::throttle.
 
 #include <phx/adapter/blocking/detail/http_stream.hpp>
-#include <phx/adapter/detail/rfc6455.hpp>
 #include <phx/adapter/detail/seed.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
+#include <phx/socket/receive_frames.hpp>
 #include <phx/socket/throttle.hpp>
 
 #include <algorithm>
@@ -26,7 +26,7 @@
 #include <mutex>
 #include <thread>
 
-namespace phx::inline PHX_BUILD::blocking {
+namespace phx { inline namespace PHX_BUILD { namespace blocking {
 
 struct options {
   std::string address = "127.0.0.1";              ///< numeric, IPv4 or IPv6
@@ -72,23 +72,18 @@ class outbox {
   }
   /// At the end of each turn: all that one turn said goes out in one write.
   void flush() noexcept { changed_.notify_all(); }
-  /// The last frame. The writer gets so long to write it and what is before it, then hangs up.
-  void finish(std::uint16_t code, std::string_view reason = {}) noexcept {
+
+  /// A pong or a close. A close is the last frame: the writer has `goodbye` to write it and what is before it, then hangs up.
+  void control(websocket::control_frame const& f) noexcept {
     std::lock_guard const hold(mutex_);
-    if (finished_) return;
-    (void)append(detail::control_frame::close(code, reason).bytes());
-    finished_ = true;
-    deadline_ = detail::clock_now() + goodbye_;
+    bool const closes = f.op() == opcode::close;
+    if (finished_ || (!closes && waiting() > most_)) return;
+    (void)append(f.bytes());
+    if (closes) finish_by(goodbye_);
     changed_.notify_all();
   }
 
   // The reader's.
-  void pong(std::string_view data) noexcept {
-    std::lock_guard const hold(mutex_);
-    if (finished_ || waiting() > most_) return;
-    (void)append(detail::control_frame::pong(data).bytes());
-    changed_.notify_all();
-  }
   [[nodiscard]] bool finished() const noexcept {
     std::lock_guard const hold(mutex_);
     return finished_;
@@ -96,8 +91,8 @@ class outbox {
   /// The client sends no more.
   void ended() noexcept {
     std::lock_guard const hold(mutex_);
-    if (!finished_) deadline_ = detail::clock_now() + goodbye_;
-    finished_ = ended_ = true;
+    if (!finished_) finish_by(goodbye_);
+    ended_ = true;
     changed_.notify_all();
   }
 
@@ -126,7 +121,8 @@ class outbox {
     }
     if (written) {
       (void)::shutdown(fd_, SHUT_WR);
-      changed_.wait_for(hold, goodbye_, [&] { return ended_; });  // the client answers the close, then hangs up
+      changed_.wait_until(hold, saturating_add(detail::clock_now(), goodbye_),
+                          [&] { return ended_; });  // the client answers the close, then hangs up
     }
     (void)::shutdown(fd_, SHUT_RDWR);
     finished_ = true;
@@ -134,6 +130,10 @@ class outbox {
 
  private:
   [[nodiscard]] std::size_t waiting() const noexcept { return bytes_.size() + unwritten_; }
+  void finish_by(duration from_now) noexcept {
+    finished_ = true;
+    deadline_ = saturating_add(detail::clock_now(), from_now);
+  }
   /// Out of memory is false, not a throw.
   [[nodiscard]] bool append(std::string_view more) noexcept {
     return detail::guarded([&] { bytes_.append(more); }, [](char const*) noexcept {});
@@ -170,7 +170,7 @@ class outbox {
 struct transport {
   outbox* to;
   send_status send(frame const& f) noexcept { return to->send(f); }
-  void close(close_frame why) noexcept { to->finish(static_cast<std::uint16_t>(why.code), why.reason); }
+  void close(close_frame why) noexcept { to->control(websocket::control_frame::close(why)); }
   [[nodiscard]] std::size_t buffered() const noexcept { return to->buffered(); }
   void flush() noexcept { to->flush(); }
 };
@@ -291,9 +291,9 @@ class server {
 
   void serve(connection& c) noexcept {
     bytes_in in;
-    detail::http_stream http(c.from.fd, in);
+    detail::http_stream stream(c.from.fd, in);
     std::optional<admission<session_type>> admitted;
-    if (detail::guarded([&] { admitted = answer_requests(c, http); }, [](char const*) noexcept {}) && admitted) {
+    if (detail::guarded([&] { admitted = answer_requests(c, stream); }, [](char const*) noexcept {}) && admitted) {
       outbox out(c.from.fd, how_.mount.bounds.outbound, how_.goodbye);
       std::optional<client> phoenix;  // guarded by mutex_
       auto const write = [&] {
@@ -304,7 +304,7 @@ class server {
       };
       std::thread writer;
       if (detail::guarded([&] { writer = std::thread(write); }, [](char const*) noexcept {})) {
-        talk(c, phoenix, std::move(*admitted), out, http.rest(), in);
+        talk(c, phoenix, std::move(*admitted), out, stream.rest(), in);
         // What still comes is read and dropped: with bytes unread the kernel would reset the connection, and the client
         // might never see why it was closed. The writer ends this, if the client does not.
         while (detail::receive_some(c.from.fd, in) > 0) {
@@ -321,7 +321,7 @@ class server {
   /// The part of a host that is about phx. @param early frames that came with the request.
   void talk(connection& c, std::optional<client>& phoenix, admission<session_type> admitted, outbox& out,
             std::span<char> early, bytes_in& in) noexcept {
-    detail::frame_reader frames(how_.mount.bounds.frame);
+    websocket::frame_reader frames(how_.mount.bounds.frame);
     {
       std::lock_guard const inside(mutex_);
       phoenix.emplace(loop_, app_, std::move(admitted), transport{&out}, detail::clock_now());
@@ -337,61 +337,43 @@ class server {
     phoenix.reset();  // says gone(), if nobody said goodbye
   }
 
-  /// False once either side has said goodbye.
-  [[nodiscard]] bool feed(client& phoenix, detail::frame_reader& frames, outbox& out, std::span<char> bytes) noexcept {
+  /// False once either side has closed.
+  [[nodiscard]] bool feed(client& phoenix, websocket::frame_reader& frames, outbox& out, std::span<char> bytes) noexcept {
     std::lock_guard const inside(mutex_);
     if (out.finished()) return false;  // phx closed it from another thread: a timer, a broadcast
     auto const turn = loop_.turn();    // many messages, one flush
-    time_point const now = detail::clock_now();
-    for (bool heard = false;; heard = true) {
-      detail::frame_event const e = frames.next(bytes);
-      switch (e.what) {
-        case detail::frame_event::nothing:
-          // Half a header is a sign of life as well: Phoenix's idle timeout counts bytes (protocol 11).
-          return heard || phoenix.receive(opcode::pong, {}, true, now);
-        case detail::frame_event::ping:
-          out.pong(e.part);
-          [[fallthrough]];
-        case detail::frame_event::pong:
-        case detail::frame_event::data:
-          if (!phoenix.receive(e.op, e.part, e.last, now)) return false;
-          break;
-        case detail::frame_event::close:
-        case detail::frame_event::broken:
-          phoenix.gone(lost::normal);
-          out.finish(e.code);
-          return false;
-      }
-    }
+    auto const write = [&](websocket::control_frame const& f) { out.control(f); };
+    return receive_frames(phoenix, frames, bytes, detail::clock_now(), write) == frames_result::open;
   }
 
-  /// Answers one request after the other, until one was told 101: a session to open, and http.rest() its first frames.
-  [[nodiscard]] std::optional<admission<session_type>> answer_requests(connection& c, detail::http_stream& http) {
-    using came = detail::http_stream::came;
+  /// Answers one request after the other, until one was told 101: a session to open, and stream.rest() its first frames.
+  [[nodiscard]] std::optional<admission<session_type>> answer_requests(connection& c, detail::http_stream& stream) {
+    using result = detail::http_stream::result;
     std::optional<poll_answer> polls;
     for (;;) {
-      time_point const deadline = detail::clock_now() + how_.handshake;
-      came what = http.next(deadline);
-      if (what == came::ended) return std::nullopt;
-      if (what == came::refused) return say_no(c, http, {http.status(), {}, {}});
+      time_point const deadline = saturating_add(detail::clock_now(), how_.handshake);
+      result came = stream.next(deadline);
+      if (came == result::ended) return std::nullopt;
+      if (came == result::refused) return say_no(c, stream, {stream.status(), {}, {}});
 
-      detail::head_reader const& head = http.head();
-      request const from = request::of(head.method(), head.target(), head.headers(), {c.from.host, c.from.port, {}});
-      if (how_.mount.route(from.path) != transport_kind::longpoll) return upgrade(c, http, from);
+      request const from = stream.head().request({c.from.host, c.from.port, {}});
+      if (how_.mount.route(from.path) != transport_kind::longpoll) return upgrade(c, stream, from);
 
       std::string body;
-      what = http.body(polling_->most_body(), deadline, body);
-      if (what == came::ended) return std::nullopt;
+      came = stream.body(polling_->most_body(), deadline, body);
+      if (came == result::ended) return std::nullopt;
       if (!polls) polls.emplace(door_, c.from.host);
       bool const no_bell = polls->bell.readable() < 0;  // out of descriptors
-      if (what == came::refused || no_bell)             // for pages of any origin to see (protocol 10.2)
-        return say_no(c, http, {no_bell ? std::uint16_t{503} : http.status(), {{"access-control-allow-origin", "*"}}, {}});
-      if (!poll(c, http, *polls, from, std::move(body))) return std::nullopt;
+      if (came == result::refused || no_bell) {         // for pages of any origin to see; a body that is too long is 400 (protocol 10.2)
+        std::uint16_t const status = no_bell ? std::uint16_t{503} : stream.status() == 413 ? std::uint16_t{400} : stream.status();
+        return say_no(c, stream, {status, {{"access-control-allow-origin", "*"}}, {}});
+      }
+      if (!poll(c, stream, *polls, from, std::move(body))) return std::nullopt;
     }
   }
 
   /// Somebody wants to become a WebSocket.
-  [[nodiscard]] std::optional<admission<session_type>> upgrade(connection& c, detail::http_stream& http, request const& from) {
+  [[nodiscard]] std::optional<admission<session_type>> upgrade(connection& c, detail::http_stream& stream, request const& from) {
     std::optional<admission<session_type>> admitted;
     std::optional<refused_request> no;
     {
@@ -404,23 +386,21 @@ class server {
           no = std::move(*said);
         else
           no = upgrade_refusal(from);
-        if (!no && http.head().has_body()) no = refuse(refusal::upgrade, "a request with a body");
         if (!no) admitted = std::move(*std::get_if<admission<session_type>>(&judged));
       }
       if (no) note(loop_, *no);
     }
     if (no) {
-      http.forget();
-      if (waits_for(no->why, http)) say_no(c, http, no->answer);
+      stream.forget();
+      if (waits_for(no->why, stream)) say_no(c, stream, no->answer);
       return std::nullopt;
     }
-    std::string const yes = detail::switching_protocols(*from.header("sec-websocket-key"), admitted->subprotocol);
-    return send(c, yes) ? std::move(admitted) : std::nullopt;
+    return send(c, websocket::switching_protocols(from, admitted->subprotocol)) ? std::move(admitted) : std::nullopt;
   }
 
   /// A long-poll: phx answers it at once, or when there is something to tell. False: the connection is over.
-  [[nodiscard]] bool poll(connection& c, detail::http_stream& http, poll_answer& answer, request const& from, std::string body) {
-    bool stays = !detail::header_lists(from.headers, "connection", "close");
+  [[nodiscard]] bool poll(connection& c, detail::http_stream& stream, poll_answer& answer, request const& from, std::string body) {
+    bool stays = stream.head().keep_alive();
     answer.bell.drain();
     {
       std::lock_guard const inside(mutex_);
@@ -428,8 +408,8 @@ class server {
       polling_->serve(answer.asked, from, body, detail::clock_now());
     }
     body = std::string();  // who waits keeps no request in memory
-    http.forget();
-    bool there = http.wait(answer.bell.readable(), (time_point::max)()) == detail::http_stream::heard::bell;
+    stream.forget();
+    bool there = stream.wait(answer.bell.readable(), (time_point::max)()) == detail::http_stream::wait_result::woken;
 
     std::optional<refusal> why;
     {
@@ -438,12 +418,13 @@ class server {
       answer.asked.cancel();  // if it hung up: what the poll waited for stays for the next
       if (answer.said) why = answer.said->refused();
     }
-    there = there && (!why || waits_for(*why, http));
+    there = there && (!why || waits_for(*why, stream));
     std::string bytes;
     if (there) {
       std::lock_guard const inside(mutex_);
       stays = stays && !loop_.draining();
-      there = detail::guarded([&] { bytes = detail::to_bytes(answer.said->http(), stays); }, [](char const*) noexcept {});
+      auto const after = stays ? http::persistence::keep_alive : http::persistence::close;
+      there = detail::guarded([&] { http::write_response(bytes, *answer.said, after); }, [](char const*) noexcept {});
     }
     there = there && send(c, bytes);
     {
@@ -451,12 +432,12 @@ class server {
       if (answer.said && !there) answer.said->failed();  // so does what could not be written
       answer.said.reset();
     }
-    if (there && !stays) http.finish(detail::clock_now() + how_.goodbye);
+    if (there && !stays) stream.finish(saturating_add(detail::clock_now(), how_.goodbye));
     return there && stays;
   }
 
   /// Who was refused may have to wait for its answer (options::throttle). False: it has left meanwhile.
-  [[nodiscard]] bool waits_for(refusal why, detail::http_stream& http) noexcept {
+  [[nodiscard]] bool waits_for(refusal why, detail::http_stream& stream) noexcept {
     time_point const now = detail::clock_now();
     time_point until;
     {
@@ -464,17 +445,17 @@ class server {
       until = door_.hold(why, now);
     }
     if (until <= now) return true;
-    bool const here = http.wait(-1, until) == detail::http_stream::heard::nothing;
+    bool const here = stream.wait(-1, until) == detail::http_stream::wait_result::timeout;
     std::lock_guard const inside(mutex_);
     door_.release();
     return here || loop_.draining();  // stop() tells them at once
   }
   [[nodiscard]] bool send(connection& c, std::string_view answer) noexcept {
-    return detail::send_all(c.from.fd, answer, detail::clock_now() + how_.handshake);
+    return detail::send_all(c.from.fd, answer, saturating_add(detail::clock_now(), how_.handshake));
   }
   /// The last answer of a connection.
-  std::nullopt_t say_no(connection& c, detail::http_stream& http, http_answer const& no) {
-    if (send(c, detail::to_bytes(no))) http.finish(detail::clock_now() + how_.goodbye);
+  std::nullopt_t say_no(connection& c, detail::http_stream& stream, http_answer const& no) {
+    if (send(c, http::to_bytes(no))) stream.finish(saturating_add(detail::clock_now(), how_.goodbye));
     return std::nullopt;
   }
 
@@ -489,9 +470,9 @@ class server {
           std::lock_guard const inside(mutex_);
           if (auto const refused = door_.knock(from.host, detail::clock_now())) {
             note(loop_, *refused);
-            no = detail::to_bytes(refused->answer);
+            no = http::to_bytes(refused->answer);
           } else if (connections_.size() == how_.max_connections) {
-            no = detail::to_bytes({503, {}, {}});
+            no = http::to_bytes({503, {}, {}});
           }
         },
         [](char const*) noexcept {});
@@ -555,6 +536,6 @@ class server {
   detail::told_no told_no_;
 };
 
-}  // namespace phx::inline PHX_BUILD::blocking
+}}}  // namespace phx::PHX_BUILD::blocking
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <phx/adapter/detail/crypto.hpp>
 #include <phx/adapter/term.hpp>
+#include <phx/connect/connect_info.hpp>
 #include <phx/socket/mount.hpp>
 
 #include <algorithm>

@@ -7,7 +7,9 @@
 
 namespace phx::inline PHX_BUILD {
 
-enum class opcode : std::uint8_t { text = 1, binary = 2, ping = 9, pong = 10 };
+/// RFC 6455, section 5.2. A socket is given text, binary, ping and pong; a close is socket::gone, and a continuation has the
+/// opcode of its message.
+enum class opcode : std::uint8_t { continuation = 0, text = 1, binary = 2, close = 8, ping = 9, pong = 10 };
 
 /// Codes phx closes with. It never begins a close with 1000: phoenix.js from 1.7 on takes that as final.
 enum class close_code : std::uint16_t {

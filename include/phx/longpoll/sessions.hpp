@@ -3,6 +3,7 @@
 // Which long-poll sessions there are and which loop has each: the one thing that the loops of a server share for polling,
 // because the polls of one client come in on whatever connection its browser has at hand.
 
+#include <phx/core/text/base64.hpp>
 #include <phx/core/limits.hpp>
 #include <phx/pubsub/endpoint.hpp>
 #include <phx/socket/mount.hpp>

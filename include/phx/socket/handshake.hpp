@@ -4,6 +4,7 @@
 
 #include <phx/socket/dispatcher.hpp>
 #include <phx/socket/mount.hpp>
+#include <phx/websocket/handshake.hpp>
 
 namespace phx::inline PHX_BUILD {
 
@@ -134,7 +135,8 @@ template <class S>
     return refuse(o.threw ? refusal::origin_threw : refusal::origin, std::move(o.detail));
 
   if (via == transport_kind::websocket) {
-    std::optional<std::string_view> offer = from.header("sec-websocket-protocol");
+    std::string lines;
+    std::optional<std::string_view> offer = detail::joined_header(from.headers, "sec-websocket-protocol", lines);
     detail::bearer_offer carried;
     if (m.auth_token && offer) {
       carried = detail::bearer_offer::of(*offer);
@@ -210,38 +212,13 @@ template <class D>
 template <class D>
 admitted<typename D::session_type> handshake(mount const&&, D&, request const&, transport_kind = transport_kind::websocket) = delete;
 
-/// For hosts without an HTTP library that does it: is this request an upgrade to RFC 6455? To be asked after handshake
-/// (protocol 8.1, step 6); the answer is a 400 with the text Phoenix gives.
+/// websocket::upgrade_refusal for hosts that tell an observer: 400 with the text Phoenix gives, 505 for HTTP/1.0; nothing if the
+/// request is an upgrade to RFC 6455. To be asked after handshake (protocol 8.1, step 6). @par Errors: std::bad_alloc.
 [[nodiscard]] inline std::optional<refused_request> upgrade_refusal(request const& from) {
-  auto const no = [](std::string text) -> std::optional<refused_request> {
-    refused_request r = refuse(refusal::upgrade, text);
-    r.answer.headers.emplace_back("content-type", "text/plain; charset=utf-8");
-    r.answer.body = std::move(text);
-    return r;
-  };
-  auto const values = [&](std::string_view name) {
-    std::string all = "[";
-    for (header const& h : from.headers) {
-      if (!detail::same_but_for_case(h.name, name)) continue;
-      all += all.size() > 1 ? ", \"" : "\"";
-      for (char const c : detail::for_a_log(h.value)) {
-        if (c == '"' || c == '\\') all += '\\';
-        all += c;
-      }
-      all += '"';
-    }
-    return all + "]";
-  };
-  if (from.method != "GET") return no("HTTP method " + detail::for_a_log(from.method) + " unsupported");
-  if (from.header("host").value_or("").empty()) return no("'host' header is absent");
-  if (!detail::header_lists(from.headers, "connection", "upgrade"))
-    return no("'connection' header must contain 'upgrade', got " + values("connection"));
-  if (!detail::header_lists(from.headers, "upgrade", "websocket"))
-    return no("'upgrade' header must contain 'websocket', got " + values("upgrade"));
-  if (from.header("sec-websocket-key").value_or("").empty()) return no("'sec-websocket-key' header is absent");
-  if (from.header("sec-websocket-version") != std::optional<std::string_view>("13"))
-    return no("'sec-websocket-version' header must equal '13', got " + values("sec-websocket-version"));
-  return std::nullopt;
+  std::optional<http::response> no = websocket::upgrade_refusal(from);
+  if (!no) return std::nullopt;
+  std::string text = no->body;
+  return refused_request{*std::move(no), refusal::upgrade, std::move(text)};
 }
 
 /// Tells the loop's observer of a refusal: `event` is the reason code's name, `text` the detail. Inside the loop; for hosts.

@@ -1,10 +1,27 @@
 #ifndef PHX_WEBSOCKET_FRAME_READER_HPP
 #define PHX_WEBSOCKET_FRAME_READER_HPP
-// The server's half of RFC 6455 for hosts that read and write raw bytes. What a server says is in `frame::websocket()`;
-// here is what a client says, and the two control frames a host answers by itself. No I/O, no allocation.
+// The frames of a client out of a host's bytes (RFC 6455, section 5). No I/O, no allocation, no exceptions.
+//
+//     phx::websocket::frame_reader reader(mount.bounds.frame);      // one per connection, after the 101
+//     std::span<char> bytes = ...;                                  // what has been received, writable: it is unmasked in
+//     place for (;;) {
+//       phx::websocket::frame_event const event = reader.next(bytes);
+//       switch (event.kind) {
+//         case phx::websocket::event_kind::need_more: return;       // receive more
+//         case phx::websocket::event_kind::ping:                    // write control_frame::pong(event.part).bytes()
+//         case phx::websocket::event_kind::pong:
+//         case phx::websocket::event_kind::data:                    // socket.receive(event.op, event.part, event.last, now)
+//         case phx::websocket::event_kind::close:                   // socket.gone(lost::normal), write
+//         case phx::websocket::event_kind::error:                   //   control_frame::close(event.code).bytes(), then hang
+//         up
+//       }
+//     }
+//
+// phx::receive_frames (socket/receive_frames.hpp) is this loop. What a server sends is frame::websocket() and
+// control_frame.hpp.
 
 #include <phx/core/close.hpp>
-#include <phx/connect/connect_info.hpp>
+#include <phx/websocket/control_frame.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -13,9 +30,12 @@
 #include <span>
 #include <string_view>
 
-namespace phx::inline PHX_BUILD::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace websocket {
 
-/// Takes the mask off in place. @param key four bytes as they came. @param phase bytes of the payload seen before these.
+/// Removes a client's mask in place (section 5.3). @param key the four bytes as they came. @param phase bytes of the payload
+/// before these.
 inline void unmask(std::span<char> bytes, char const (&key)[4], std::size_t phase) noexcept {
   char turned[8];
   for (std::size_t i = 0; i < 8; ++i) turned[i] = key[(phase + i) & 3];
@@ -38,48 +58,54 @@ inline void unmask(std::span<char> bytes, char const (&key)[4], std::size_t phas
   for (std::size_t i = 0; i < left; ++i) at[i] = static_cast<char>(at[i] ^ turned[i]);
 }
 
-/// What the next bytes of a client mean.
+enum class event_kind : std::uint8_t {
+  need_more,  ///< all bytes were read; bring more
+  data,       ///< `part` of a text or binary message; `last` completes the message
+  ping,       ///< answer it with control_frame::pong(part)
+  pong,
+  close,  ///< the client closes: answer with control_frame::close(code). Nothing follows
+  error,  ///< the client violated the protocol: close with `code`, 1002 or 1009. Nothing follows
+};
+/// What the next bytes of a client are.
 struct frame_event {
-  enum kind : std::uint8_t {
-    nothing,  ///< all bytes are taken; bring more
-    data,     ///< `part` of a message, unmasked; `last` completes it
-    ping,     ///< answer with control_frame::pong(part)
-    pong,
-    close,   ///< the client said goodbye; answer with control_frame::close(code). Nothing follows
-    broken,  ///< the client broke the protocol: close with `code`, 1002 or 1009. Nothing follows
-  };
-  kind what = nothing;
-  opcode op = opcode::text;  ///< of the message, also for its later fragments
+  event_kind kind = event_kind::need_more;
+  opcode op = opcode::text;  ///< of data: the message's, for its later fragments too. Of a ping or pong: that
   bool last = true;
-  std::uint16_t code = 0;
-  std::string_view part{};  ///< in the caller's bytes or, of a control frame, in the reader: good until the next call
+  std::uint16_t code = 0;  ///< of close and error: what the server's close frame says
+  /// A view of the caller's bytes or, for a control frame, of the reader: valid until the next call. Of a close: the
+  /// client's code and reason.
+  std::string_view part{};
 };
 
-/// Reads what a client sends, in pieces of any size. A message comes out in the parts it arrived in (one, if it arrived
-/// whole), so nothing is kept here but a header or a control frame that is cut in two.
+/// Reads what a client sends, cut into pieces of any size. A message comes out in the parts it arrived in (one, if it
+/// arrived whole), so that nothing is kept but a header or a control frame that is cut in two: its size is what a connection
+/// costs.
 ///
-/// | state   | whole header of                            | becomes | event           |
-/// | ------- | ------------------------------------------ | ------- | --------------- |
-/// | between | text, binary, last or not                  | payload | data as it comes |
-/// | message | continuation, last or not                  | payload | data as it comes |
-/// | both    | ping, pong, close, at most 125 bytes, whole | the same; ended after close | ping, pong, close |
-/// | between | continuation                               | ended   | broken 1002     |
-/// | message | text, binary                               | ended   | broken 1002     |
-/// | both    | close of one byte, or whose reason is no UTF-8 | ended | broken 1002 |
-/// | both    | unmasked, RSV bit, unknown opcode, control frame in fragments or longer | ended | broken 1002 |
-/// | both    | a message beyond `most`, fragments together | ended  | broken 1009, the payload unread |
-/// | ended   | anything                                   | ended   | nothing         |
+/// | state   | header of                                       | becomes                    | event             |
+/// | ------- | ----------------------------------------------- | -------------------------- | ----------------- |
+/// | between | text, binary; final or not                      | payload                    | data as it comes  |
+/// | message | continuation; final or not                      | payload                    | data as it comes  |
+/// | both    | ping, pong, close; at most 125 bytes            | the same; ended by a close | ping, pong, close |
+/// | between | continuation                                    | ended                      | error 1002        |
+/// | message | text, binary                                    | ended                      | error 1002        |
+/// | both    | close of one byte, or with a reason not UTF-8   | ended                      | error 1002        |
+/// | both    | unmasked, RSV bit, unknown opcode, control frame in fragments or longer | ended | error 1002    |
+/// | both    | a message of more than `max_message` bytes, fragments together | ended | error 1009, the payload unread |
+/// | ended   | anything                                        | ended                      | need_more         |
+///
+/// Text is not checked to be UTF-8: phx::socket does that (1007). Extensions were not negotiated, so RSV bits are errors.
+/// Used by one thread at a time. @par Cost: one pass over the payload, to unmask it; 176 bytes.
 class frame_reader {
  public:
-  /// @param most bytes of one message; limits::frame.
-  explicit frame_reader(std::size_t most) noexcept : most_(most) {}
+  /// @param max_message bytes of one message; limits::frame of the mount
+  explicit frame_reader(std::size_t max_message) noexcept : max_message_(max_message) {}
 
-  /// Takes the front of `bytes` (writes there, too) and says what it means. Call until it says `nothing`, or until `bytes`
-  /// is not worth looking at after `close` and `broken`.
+  /// Removes what it has read from the front of `bytes`, and unmasks there. Call it until it says need_more; after close and
+  /// error the rest of `bytes` is worth nothing.
   [[nodiscard]] frame_event next(std::span<char>& bytes) noexcept {
     if (ended_) bytes = {};
     if (!in_payload_) {
-      if (!read_header(bytes)) return ended_ ? broken(code_) : frame_event{};
+      if (!read_header(bytes)) return ended_ ? error(code_) : frame_event{};
       in_payload_ = true;
     }
     if (is_control()) return control(bytes);
@@ -88,37 +114,36 @@ class frame_reader {
 
  private:
   enum : unsigned { fin_bit = 0x80, rsv_bits = 0x70, opcode_bits = 0x0f, mask_bit = 0x80, length_bits = 0x7f };
-  enum : unsigned { continuation = 0, text = 1, binary = 2, closing = 8, ping = 9, pong = 10 };
 
   [[nodiscard]] unsigned byte(std::size_t i) const noexcept { return static_cast<unsigned char>(header_[i]); }
-  [[nodiscard]] unsigned op() const noexcept { return byte(0) & opcode_bits; }
-  [[nodiscard]] bool is_control() const noexcept { return op() >= closing; }
+  [[nodiscard]] opcode op() const noexcept { return static_cast<opcode>(byte(0) & opcode_bits); }
+  [[nodiscard]] bool is_control() const noexcept { return op() >= opcode::close; }
   [[nodiscard]] bool fin() const noexcept { return (byte(0) & fin_bit) != 0; }
 
   [[nodiscard]] bool fill(std::span<char>& bytes, std::size_t wanted) noexcept {
     if (have_ < wanted && !bytes.empty()) {  // an empty span may have a null pointer, which memcpy must not see
-      std::size_t const n = std::min(wanted - have_, bytes.size());
+      std::size_t const n = (std::min)(wanted - have_, bytes.size());
       std::memcpy(header_ + have_, bytes.data(), n);
       have_ = static_cast<std::uint8_t>(have_ + n);
       bytes = bytes.subspan(n);
     }
     return have_ >= wanted;
   }
-  [[nodiscard]] bool refuse(close_code why) noexcept {
+  [[nodiscard]] bool refuse(close_code code) noexcept {
     ended_ = true;
-    code_ = static_cast<std::uint16_t>(why);
+    code_ = static_cast<std::uint16_t>(code);
     return false;
   }
   /// True when a header is complete and allowed.
   [[nodiscard]] bool read_header(std::span<char>& bytes) noexcept {
     if (ended_ || !fill(bytes, 2)) return false;
-    // Judged on its first two bytes: an unmasked frame may be no longer than that.
-    bool const known = op() <= binary || (op() >= closing && op() <= pong);
+    // Judged by its first two bytes: an unmasked frame may have no more.
+    bool const known = op() <= opcode::binary || (op() >= opcode::close && op() <= opcode::pong);
     bool const masked = (byte(1) & mask_bit) != 0;
     std::size_t const announced = byte(1) & length_bits;
     if (!known || !masked || (byte(0) & rsv_bits) != 0) return refuse(close_code::protocol_error);
     if (is_control() && (!fin() || announced > sizeof control_)) return refuse(close_code::protocol_error);
-    if (!is_control() && (op() == continuation) != in_message_) return refuse(close_code::protocol_error);
+    if (!is_control() && (op() == opcode::continuation) != in_message_) return refuse(close_code::protocol_error);
 
     std::size_t const wide = announced == 126 ? 2 : announced == 127 ? 8 : 0;
     if (!fill(bytes, 2 + wide + 4)) return false;
@@ -132,11 +157,11 @@ class frame_reader {
       control_size_ = 0;
       return true;
     }
-    if (op() != continuation) {
-      message_op_ = op() == text ? opcode::text : opcode::binary;
+    if (op() != opcode::continuation) {
+      message_op_ = op();
       message_ = 0;
     }
-    if (left_ > most_ - message_) return refuse(close_code::too_large);
+    if (left_ > max_message_ - message_) return refuse(close_code::too_large);
     message_ += static_cast<std::size_t>(left_);
     in_message_ = true;
     return true;
@@ -157,7 +182,7 @@ class frame_reader {
     std::span<char> const part = take(bytes);
     bool const last = fin() && !in_payload_;
     if (last) in_message_ = false;
-    return {frame_event::data, message_op_, last, 0, {part.data(), part.size()}};
+    return {event_kind::data, message_op_, last, 0, {part.data(), part.size()}};
   }
   [[nodiscard]] frame_event control(std::span<char>& bytes) noexcept {
     std::span<char> const part = take(bytes);
@@ -165,28 +190,20 @@ class frame_reader {
     control_size_ = static_cast<std::uint8_t>(control_size_ + part.size());
     if (in_payload_) return {};
     std::string_view const all{control_, control_size_};
-    if (op() == ping) return {frame_event::ping, opcode::ping, true, 0, all};
-    if (op() == pong) return {frame_event::pong, opcode::pong, true, 0, all};
+    if (op() == opcode::ping) return {event_kind::ping, opcode::ping, true, 0, all};
+    if (op() == opcode::pong) return {event_kind::pong, opcode::pong, true, 0, all};
     ended_ = true;
-    if (all.size() == 1 || (all.size() > 2 && !well_formed(all.substr(2))))
-      return broken(static_cast<std::uint16_t>(close_code::protocol_error));
-    return {frame_event::close, opcode::text, true, answer_to(all), all};
+    if (all.size() == 1 || (all.size() > 2 && !detail::well_formed(all.substr(2))))
+      return error(static_cast<std::uint16_t>(close_code::protocol_error));
+    return {event_kind::close, opcode::close, true, answer_to_close(all), all};
   }
-  /// What Phoenix's server answers to a client's close (protocol 12).
-  [[nodiscard]] static std::uint16_t answer_to(std::string_view said) noexcept {
-    if (said.empty()) return 1000;
-    unsigned const code =
-        static_cast<unsigned>(static_cast<unsigned char>(said[0])) << 8 | static_cast<unsigned char>(said[1]);
-    bool const fit = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1011) || code >= 3000;
-    return fit ? std::uint16_t{1000} : static_cast<std::uint16_t>(close_code::protocol_error);
-  }
-  /// Said once; afterwards there is nothing.
-  [[nodiscard]] frame_event broken(std::uint16_t code) noexcept {
+  /// Reported once; afterwards there is only need_more.
+  [[nodiscard]] frame_event error(std::uint16_t code) noexcept {
     code_ = 0;
-    return code == 0 ? frame_event{} : frame_event{frame_event::broken, opcode::text, true, code, {}};
+    return code == 0 ? frame_event{} : frame_event{event_kind::error, opcode::text, true, code, {}};
   }
 
-  std::size_t most_;
+  std::size_t max_message_;
   std::size_t message_ = 0;  // bytes announced for the message so far
   std::uint64_t left_ = 0;   // bytes of this frame's payload still to come
   std::size_t phase_ = 0;
@@ -199,30 +216,8 @@ class frame_reader {
   char control_[125];
 };
 
-/// A control frame as a server sends it, header included.
-class control_frame {
- public:
-  /// @param data at most 125 bytes; a ping's came through a reader, which sees to that.
-  [[nodiscard]] static control_frame pong(std::string_view data) noexcept { return {0x8a, data.substr(0, 125)}; }
-  /// @param reason UTF-8, at most 123 bytes.
-  [[nodiscard]] static control_frame close(std::uint16_t code, std::string_view reason = {}) noexcept {
-    char body[125] = {static_cast<char>(code >> 8), static_cast<char>(code & 0xff)};
-    std::size_t const n = std::min<std::size_t>(reason.size(), 123);
-    if (n != 0) std::memcpy(body + 2, reason.data(), n);
-    return {0x88, {body, 2 + n}};
-  }
-  [[nodiscard]] std::string_view bytes() const noexcept { return {bytes_, size_}; }
-
- private:
-  control_frame(unsigned first, std::string_view body) noexcept : size_(2 + body.size()) {
-    bytes_[0] = static_cast<char>(first);
-    bytes_[1] = static_cast<char>(body.size());
-    if (!body.empty()) std::memcpy(bytes_ + 2, body.data(), body.size());
-  }
-  char bytes_[127];
-  std::size_t size_;
-};
-
-}  // namespace phx::inline PHX_BUILD::detail
+}  // namespace websocket
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

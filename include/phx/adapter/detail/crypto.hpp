@@ -2,8 +2,9 @@
 #define PHX_ADAPTER_DETAIL_CRYPTO_HPP
 // Plug.Crypto's key generator, message verifier and message encryptor (protocol 15.1, 15.2, 15.6), on OpenSSL.
 
-#include <phx/connect/connect_info.hpp>
 #include <phx/core/error.hpp>
+#include <phx/core/text/ascii.hpp>
+#include <phx/core/text/base64.hpp>
 
 #include <array>
 #include <bit>

@@ -1,12 +1,16 @@
 #ifndef PHX_CORE_TEXT_ASCII_HPP
 #define PHX_CORE_TEXT_ASCII_HPP
-// Letters whose case does not count, as in names of headers, and the names whose values no log may show.
+// Small functions on ASCII text that several rooms need: case-insensitive comparison, lists, hex digits, text for a log.
 
-#include <phx/core/detail/guard.hpp>
+#include <phx/core/detail/build.hpp>
 
+#include <cstddef>
+#include <string>
 #include <string_view>
 
-namespace phx::inline PHX_BUILD::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
 [[nodiscard]] constexpr char lower_letter(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 [[nodiscard]] constexpr bool same_but_for_case(std::string_view a, std::string_view b) noexcept {
@@ -24,10 +28,42 @@ namespace phx::inline PHX_BUILD::detail {
   return false;
 }
 
-/// What a name contains whose value is withheld from logs (protocol 17: `password`; `token` since 1.8.7), here whatever its
-/// case, or an `accessToken` would be shown.
+/// Without spaces and tabs at either end.
+[[nodiscard]] constexpr std::string_view without_spaces_around(std::string_view s) noexcept {
+  while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
+  while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
+  return s;
+}
+/// Removes the part of `rest` before `separator` (all of `rest`, if there is none) and the separator itself.
+[[nodiscard]] constexpr std::string_view next_part(std::string_view& rest, char separator) noexcept {
+  std::size_t const end = rest.find(separator);
+  std::string_view const part = rest.substr(0, end);
+  rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+  return part;
+}
+
+/// 0 to 15, or -1 for a character that is no hex digit.
+[[nodiscard]] constexpr int hex_value(char c) noexcept {
+  if (c >= '0' && c <= '9') return c - '0';
+  char const lower = lower_letter(c);
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+/// A peer's text as a log may show it: one line, no control characters, at most `longest` bytes.
+[[nodiscard]] inline std::string for_a_log(std::string_view text, std::size_t longest = 200) {
+  std::string out(text.substr(0, longest));
+  for (char& c : out)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  if (text.size() > longest) out += "...";
+  return out;
+}
+
+/// A parameter whose name contains one of these is not shown in logs (protocol 17: `password`; `token` since 1.8.7).
+/// Compared without case, so that an `accessToken` is hidden too.
 inline constexpr std::string_view filter_words[] = {"password", "token"};
 
-}  // namespace phx::inline PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -1,24 +1,26 @@
 #ifndef PHX_CORE_TEXT_BASE64_HPP
 #define PHX_CORE_TEXT_BASE64_HPP
-// Base 64 as Elixir's Base module reads and writes it.
+// Base64 as Elixir's Base module reads and writes it.
 
-#include <phx/core/detail/guard.hpp>
+#include <phx/core/detail/build.hpp>
 
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 
-namespace phx::inline PHX_BUILD::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
 enum class base64_alphabet : unsigned char { standard, url, both };  ///< `+/`, `-_`; both: reads either
 enum class base64_padding : unsigned char { required, optional };    ///< optional: all of it or none
 
-/// @param into room for `text.size() / 4 * 3 + 2` bytes, of which as many are written as it says; or null: it is only looked at.
-/// @return how many bytes `text` stands for; nothing for what is no base 64. As in Elixir the bits left over in the last
-///   character are not looked at.
-[[nodiscard]] inline std::optional<std::size_t> from_base64(std::string_view text, base64_alphabet in, base64_padding padding,
-                                                            char* into) noexcept {
+/// @param into room for `text.size() / 4 * 3 + 2` bytes, or null to validate and measure only.
+/// @return the number of decoded bytes; nothing if `text` is not base64. As in Elixir, unused bits of the last character are
+///   ignored.
+[[nodiscard]] inline std::optional<std::size_t> from_base64(std::string_view text, base64_alphabet in,
+                                                            base64_padding padding, char* into) noexcept {
   if (text.ends_with('=')) {
     if (text.size() % 4 != 0) return std::nullopt;
     text.remove_suffix(text.ends_with("==") ? 2u : 1u);
@@ -30,12 +32,18 @@ enum class base64_padding : unsigned char { required, optional };    ///< option
   std::size_t size = 0;
   for (char const c : text) {
     unsigned value = 0;
-    if (c >= 'A' && c <= 'Z') value = static_cast<unsigned>(c - 'A');
-    else if (c >= 'a' && c <= 'z') value = static_cast<unsigned>(c - 'a') + 26;
-    else if (c >= '0' && c <= '9') value = static_cast<unsigned>(c - '0') + 52;
-    else if ((c == '+' && in != base64_alphabet::url) || (c == '-' && in != base64_alphabet::standard)) value = 62;
-    else if ((c == '/' && in != base64_alphabet::url) || (c == '_' && in != base64_alphabet::standard)) value = 63;
-    else return std::nullopt;
+    if (c >= 'A' && c <= 'Z')
+      value = static_cast<unsigned>(c - 'A');
+    else if (c >= 'a' && c <= 'z')
+      value = static_cast<unsigned>(c - 'a') + 26;
+    else if (c >= '0' && c <= '9')
+      value = static_cast<unsigned>(c - '0') + 52;
+    else if ((c == '+' && in != base64_alphabet::url) || (c == '-' && in != base64_alphabet::standard))
+      value = 62;
+    else if ((c == '/' && in != base64_alphabet::url) || (c == '_' && in != base64_alphabet::standard))
+      value = 63;
+    else
+      return std::nullopt;
     bits = ((bits << 6) | value) & 0xFFFFu;
     have += 6;
     if (have < 8) continue;
@@ -55,7 +63,7 @@ enum class base64_padding : unsigned char { required, optional };    ///< option
 }
 
 /// @param in standard is written with padding, url without: as the tokens and cookies of protocol 15 are.
-/// @param into room for `(bytes.size() + 2) / 3 * 4` letters. @return how many were written.
+/// @param into room for `(bytes.size() + 2) / 3 * 4` characters. @return the number written.
 inline std::size_t to_base64(std::string_view bytes, base64_alphabet in, char* into) noexcept {
   constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
   bool const url = in == base64_alphabet::url;
@@ -78,6 +86,8 @@ inline std::size_t to_base64(std::string_view bytes, base64_alphabet in, char* i
   return out;
 }
 
-}  // namespace phx::inline PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -109,7 +109,7 @@ class told_no {
     (void)::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)::shutdown(fd, SHUT_WR);
     if (count_ == most) (void)::close(fd);
-    else all_[count_++] = {fd, clock_now() + patience_};
+    else all_[count_++] = {fd, saturating_add(clock_now(), patience_)};
   }
   /// Closes those whose time has come. @return when to look again: before that nobody is in a hurry.
   [[nodiscard]] time_point look() noexcept {

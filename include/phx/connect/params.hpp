@@ -1,0 +1,317 @@
+#ifndef PHX_CONNECT_PARAMS_HPP
+#define PHX_CONNECT_PARAMS_HPP
+// The parameters of a request's query, decoded as Plug decodes them (protocol 8.1).
+// Runs once for each connection and allocates: without memory std::bad_alloc leaves.
+
+#include <phx/core/error.hpp>
+#include <phx/core/text/ascii.hpp>
+#include <phx/core/text/percent.hpp>
+#include <phx/core/text/utf8.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace phx {
+inline namespace PHX_BUILD {
+
+class params;
+
+/// One parameter, or one element of a nested one. A view of the params it came from.
+class param {
+ public:
+  class iterator;
+
+  /// Empty for an element of a list.
+  [[nodiscard]] inline std::string_view name() const noexcept;
+  /// Nothing where the parameter is a list or a map.
+  [[nodiscard]] inline std::optional<std::string_view> text() const noexcept;
+  [[nodiscard]] inline bool is_list() const noexcept;  ///< `a[]=1&a[]=2`
+  [[nodiscard]] inline bool is_map() const noexcept;   ///< `a[b]=1`
+  /// The elements of a list or map; none for text.
+  [[nodiscard]] inline iterator begin() const noexcept;
+  [[nodiscard]] inline iterator end() const noexcept;
+
+ private:
+  friend class params;
+  param(params const& all, std::uint32_t at) noexcept : all_(&all), at_(at) {}
+  params const* all_;
+  std::uint32_t at_;
+};
+
+/// The parameters of a query, decoded as Plug decodes them (protocol 8.1): `+` is a space, `a[b]=c` nests, `a[]=c` makes a
+/// list, of two the last counts; every name and value is UTF-8. An owner: it may outlive the request.
+class params {
+ public:
+  /// What a query may cost. Plug takes 1,000,000 bytes and any number of parameters; no HTTP server in front of it takes
+  /// a request line that long, and a long query only serves who wants to keep a server busy.
+  struct bounds {
+    std::size_t bytes = 65'536;
+    std::uint32_t count = 512;
+    std::uint32_t depth = 32;  ///< of brackets
+  };
+
+  params() : nodes_(1) {}
+
+  /// @return errc::wrong_shape for an escape that is none (`%`, `%2`, `%zz`), errc::invalid_utf8, errc::limit_reached.
+  ///   Nothing is guessed: a request that cannot be read is refused, as Plug does with 400.
+  [[nodiscard]] static result<params> parse(std::string_view query, bounds const& most) {
+    if (query.size() > most.bytes) return error{errc::limit_reached, "the query"};
+    params p;
+    p.bytes_.reserve(query.size());
+    std::uint32_t count = 0;
+    while (!query.empty()) {
+      std::string_view value = detail::next_part(query, '&');
+      if (value.empty()) continue;
+      if (++count > most.count) return error{errc::limit_reached, "the query"};
+      std::string_view const key = detail::next_part(value, '=');
+      slice key_at, value_at;
+      for (auto const& [from, to] : {std::pair{key, &key_at}, std::pair{value, &value_at}}) {
+        if (!p.decode(from, *to)) return error{errc::wrong_shape, detail::for_a_log(key)};
+        if (!detail::well_formed(p.view(*to))) return error{errc::invalid_utf8, detail::for_a_log(key)};
+      }
+      if (!p.insert(key_at, value_at, most.depth)) return error{errc::limit_reached, detail::for_a_log(key)};
+    }
+    return p;
+  }
+  [[nodiscard]] static result<params> parse(std::string_view query) { return parse(query, bounds{}); }
+
+  /// The text of a parameter: "a", or "a[b]" for a nested one. Nothing where it is absent, a list or a map.
+  [[nodiscard]] std::optional<std::string_view> get(std::string_view name) const noexcept {
+    std::uint32_t const at = walk(name);
+    return at == none || nodes_[at].nested ? std::nullopt : std::optional(view(nodes_[at].text));
+  }
+  /// A parameter of any kind, named as for get().
+  [[nodiscard]] std::optional<param> find(std::string_view name) const noexcept {
+    std::uint32_t const at = walk(name);
+    return at == none ? std::nullopt : std::optional(param(*this, at));
+  }
+  [[nodiscard]] inline param::iterator begin() const noexcept;
+  [[nodiscard]] inline param::iterator end() const noexcept;
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }  ///< without what is nested
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+
+  /// What a mount's path names (`/socket/:room`) replaces what the query says. Both are copied.
+  void set(std::string_view name, std::string_view text) {
+    slice const n = keep(name), t = keep(text);
+    put(0, n, t);
+  }
+
+  /// For a log: `a=1&b[c]=2&token=[FILTERED]`, on one line. Whatever is under a name that contains a filter word is withheld
+  /// (protocol 17: `password` or `token`), whatever its case.
+  [[nodiscard]] std::string filtered(std::span<std::string_view const> words = detail::filter_words) const {
+    std::string out;
+    std::string prefix;
+    write_filtered(out, prefix, 0, words);
+    return out;
+  }
+
+ private:
+  friend class param;
+  struct slice {
+    std::uint32_t at = 0, size = 0;
+  };
+  static constexpr std::uint32_t none = 0xFFFFFFFFu;
+  // Offsets, not pointers: params are moved, and short strings move their bytes.
+  struct node {
+    slice name{}, text{};
+    std::uint32_t first = none, last = none, next = none;
+    bool nameless = false;      // an element of a list
+    bool nested = false;        // shown as a list or map, not as text
+    bool has_children = false;  // was nested at some time
+    bool is_list = false;       // the newest child has no name
+  };
+
+  [[nodiscard]] std::string_view view(slice s) const noexcept { return std::string_view(bytes_).substr(s.at, s.size); }
+  [[nodiscard]] slice keep(std::string_view text) {
+    slice const s{static_cast<std::uint32_t>(bytes_.size()), static_cast<std::uint32_t>(text.size())};
+    bytes_.append(text);
+    return s;
+  }
+  [[nodiscard]] bool decode(std::string_view from, slice& to) {
+    to.at = static_cast<std::uint32_t>(bytes_.size());
+    if (!detail::percent_decode(from, bytes_)) return false;
+    to.size = static_cast<std::uint32_t>(bytes_.size()) - to.at;
+    return true;
+  }
+
+  /// Plug's rule: a name nests when it ends in `]` and has a `[` that is not its first byte; parts are split at `][`.
+  /// Gives the first part; `rest` is then what is between the outermost brackets. False: the name is plain.
+  [[nodiscard]] static bool nests(slice& name, std::string_view text, slice& rest) noexcept {
+    std::size_t const open = text.find('[');
+    if (open == std::string_view::npos || open == 0 || text.back() != ']') return false;
+    rest.at = name.at + static_cast<std::uint32_t>(open) + 1;
+    rest.size = name.size - static_cast<std::uint32_t>(open) - 2;
+    name.size = static_cast<std::uint32_t>(open);
+    return true;
+  }
+  [[nodiscard]] static bool next_of(slice& rest, std::string_view text, slice& part) noexcept {
+    std::size_t const seam = text.find("][");
+    part = rest;
+    if (seam == std::string_view::npos) return false;
+    part.size = static_cast<std::uint32_t>(seam);
+    rest.at += part.size + 2;
+    rest.size -= part.size + 2;
+    return true;
+  }
+
+  // What Plug (1.16 on) makes of names that meet: text is where it was last given, a list or map where it was first, and the
+  // later of the two is what one sees; a list that gets a name becomes a map without its elements, and the other way round.
+  [[nodiscard]] bool insert(slice key, slice value, std::uint32_t depth) {
+    slice rest{}, part = key;
+    if (!nests(part, view(key), rest)) {
+      put(0, key, value);
+      return true;
+    }
+    std::uint32_t at = open(0, part, false);
+    for (std::uint32_t deep = 1;; ++deep) {
+      if (deep > depth) return false;
+      bool const more = next_of(rest, view(rest), part);
+      if (!more) break;
+      at = open(at, part, part.size == 0);
+    }
+    if (part.size == 0)
+      append(at, part, value);
+    else
+      put(at, part, value);
+    return true;
+  }
+  [[nodiscard]] std::uint32_t named(std::uint32_t in, std::string_view name) const noexcept {
+    for (std::uint32_t i = nodes_[in].first; i != none; i = nodes_[i].next)
+      if (!nodes_[i].nameless && view(nodes_[i].name) == name) return i;
+    return none;
+  }
+  std::uint32_t append(std::uint32_t in, slice name, slice text, bool nameless = true) {
+    std::uint32_t const i = static_cast<std::uint32_t>(nodes_.size());
+    node n;
+    n.name = name;
+    n.text = text;
+    n.nameless = nameless;
+    nodes_.push_back(n);
+    (nodes_[in].first == none ? nodes_[in].first : nodes_[nodes_[in].last].next) = i;
+    nodes_[in].last = i;
+    nodes_[in].is_list = nameless;
+    if (in == 0) ++size_;
+    return i;
+  }
+  void put(std::uint32_t in, slice name, slice text) {
+    std::uint32_t i = named(in, view(name));
+    if (i == none) i = append(in, name, text, false);
+    nodes_[i].text = text;
+    nodes_[i].nested = false;
+    nodes_[in].is_list = false;
+  }
+  [[nodiscard]] std::uint32_t open(std::uint32_t in, slice name, bool nameless) {
+    std::uint32_t i = none;
+    if (nameless) {
+      for (i = nodes_[in].first; i != none && !(nodes_[i].nameless && nodes_[i].has_children); i = nodes_[i].next) {
+      }
+    } else {
+      i = named(in, view(name));
+    }
+    if (i != none && nodes_[i].has_children) return i;
+    if (i == none) i = append(in, name, {}, nameless);
+    nodes_[i].nested = nodes_[i].has_children = true;
+    nodes_[in].is_list = nameless;
+    return i;
+  }
+
+  [[nodiscard]] std::uint32_t walk(std::string_view name) const noexcept {
+    std::size_t const open = name.find('[');
+    if (open == std::string_view::npos || open == 0 || name.back() != ']') return named(0, name);
+    std::uint32_t at = named(0, name.substr(0, open));
+    for (name = name.substr(open + 1, name.size() - open - 2);;) {
+      if (at == none || !nodes_[at].nested || nodes_[at].is_list) return none;
+      std::size_t const seam = name.find("][");
+      at = named(at, name.substr(0, seam));
+      if (seam == std::string_view::npos) return at;
+      name.remove_prefix(seam + 2);
+    }
+  }
+  [[nodiscard]] std::uint32_t shown(std::uint32_t in, std::uint32_t from) const noexcept {
+    while (from != none && nodes_[from].nameless != nodes_[in].is_list) from = nodes_[from].next;
+    return from;
+  }
+  void write_filtered(std::string& out, std::string& prefix, std::uint32_t in,
+                      std::span<std::string_view const> words) const {
+    // recursion is as deep as bounds::depth lets names nest
+    for (std::uint32_t i = shown(in, nodes_[in].first); i != none; i = shown(in, nodes_[i].next)) {
+      std::string_view const name = view(nodes_[i].name);
+      std::size_t const before = prefix.size();
+      if (in == 0)
+        prefix += name;
+      else
+        prefix.append(1, '[').append(name).append(1, ']');
+      bool secret = false;
+      for (std::string_view const word : words) secret = secret || detail::contains_but_for_case(name, word);
+      if (nodes_[i].nested && !secret) {
+        write_filtered(out, prefix, i, words);
+      } else {
+        if (!out.empty()) out += '&';
+        out += detail::for_a_log(prefix);
+        out += '=';
+        out += secret ? std::string("[FILTERED]") : detail::for_a_log(view(nodes_[i].text));
+      }
+      prefix.resize(before);
+    }
+  }
+
+  std::string bytes_;
+  std::vector<node> nodes_;  // the first is the root
+  std::uint32_t size_ = 0;
+};
+
+class param::iterator {
+ public:
+  using value_type = param;
+  using difference_type = std::ptrdiff_t;
+  using iterator_category = std::input_iterator_tag;
+  using pointer = void;
+  using reference = param;
+
+  iterator() = default;
+  [[nodiscard]] param operator*() const noexcept { return param(*all_, at_); }
+  inline iterator& operator++() noexcept;
+  iterator operator++(int) noexcept {
+    iterator const before = *this;
+    ++*this;
+    return before;
+  }
+  [[nodiscard]] friend bool operator==(iterator const& a, iterator const& b) noexcept { return a.at_ == b.at_; }
+
+ private:
+  friend class param;
+  friend class params;
+  iterator(params const* all, std::uint32_t in, std::uint32_t at) noexcept : all_(all), in_(in), at_(at) {}
+  params const* all_ = nullptr;
+  std::uint32_t in_ = 0, at_ = 0xFFFFFFFFu;
+};
+
+inline std::string_view param::name() const noexcept { return all_->view(all_->nodes_[at_].name); }
+inline std::optional<std::string_view> param::text() const noexcept {
+  return all_->nodes_[at_].nested ? std::nullopt : std::optional(all_->view(all_->nodes_[at_].text));
+}
+inline bool param::is_list() const noexcept { return all_->nodes_[at_].nested && all_->nodes_[at_].is_list; }
+inline bool param::is_map() const noexcept { return all_->nodes_[at_].nested && !all_->nodes_[at_].is_list; }
+inline param::iterator param::begin() const noexcept {
+  if (!all_->nodes_[at_].nested) return end();
+  return {all_, at_, all_->shown(at_, all_->nodes_[at_].first)};
+}
+inline param::iterator param::end() const noexcept { return {all_, at_, params::none}; }
+inline param::iterator params::begin() const noexcept { return {this, 0, shown(0, nodes_[0].first)}; }
+inline param::iterator params::end() const noexcept { return {this, 0, none}; }
+inline param::iterator& param::iterator::operator++() noexcept {
+  at_ = all_->shown(in_, all_->nodes_[at_].next);
+  return *this;
+}
+
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#endif

@@ -1,0 +1,56 @@
+#ifndef PHX_SOCKET_RECEIVE_FRAMES_HPP
+#define PHX_SOCKET_RECEIVE_FRAMES_HPP
+// What a host that owns its sockets does with the bytes of a WebSocket connection: from recv() to phx::socket in one call.
+
+#include <phx/socket/socket.hpp>
+#include <phx/websocket/frame_reader.hpp>
+
+namespace phx {
+inline namespace PHX_BUILD {
+
+/// What has become of a connection.
+enum class frames_result : std::uint8_t {
+  open,              ///< receive more
+  closed_by_phx,     ///< Transport::close was called, and the socket may be destroyed: touch nothing of it
+  closed_by_client,  ///< the client closed, or violated the protocol: the socket was told `gone`, and the last control frame
+                     ///< is a close. End the connection once that is written
+};
+
+/// Reads all of `bytes` and gives what it holds to `client`, in order. Pings are answered and passed on as signs of life; so
+/// is half a header (Phoenix's idle timeout counts bytes, protocol 11).
+///
+///     auto const turn = loop.turn();        // one flush, however many messages came
+///     switch (phx::receive_frames(socket, reader, bytes, now, [&](auto const& frame) { out.append(frame.bytes()); })) ...
+///
+/// @param client an open socket @param reader this connection's @param bytes what was received; unmasked in place
+/// @param write called with each websocket::control_frame to send, behind what the transport already holds. Must not throw,
+/// nor
+///   call phx. Bound what it queues: a client may send pings and read nothing.
+/// As socket::receive: inside the loop, @pre no callback is running. @par Errors: none. @par Cost: allocates nothing itself.
+template <class T, class D, class Write>
+[[nodiscard]] frames_result receive_frames(socket<T, D>& client, websocket::frame_reader& reader, std::span<char> bytes,
+                                           time_point now, Write&& write) noexcept {
+  for (bool any = false;; any = true) {
+    websocket::frame_event const event = reader.next(bytes);
+    switch (event.kind) {
+      case websocket::event_kind::need_more:
+        if (any) return frames_result::open;
+        return client.receive(opcode::pong, {}, true, now) ? frames_result::open : frames_result::closed_by_phx;
+      case websocket::event_kind::ping: write(websocket::control_frame::pong(event.part)); [[fallthrough]];
+      case websocket::event_kind::pong:
+      case websocket::event_kind::data:
+        if (!client.receive(event.op, event.part, event.last, now)) return frames_result::closed_by_phx;
+        break;
+      case websocket::event_kind::close:
+      case websocket::event_kind::error:
+        client.gone(lost::normal);
+        write(websocket::control_frame::close(event.code));
+        return frames_result::closed_by_client;
+    }
+  }
+}
+
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#endif
