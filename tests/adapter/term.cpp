@@ -1,5 +1,5 @@
 #include <phx/adapter/term.hpp>
-#include <phx/connect/connect_info.hpp>
+#include <phx/core/text/base64.hpp>
 
 #include <doctest/doctest.h>
 
