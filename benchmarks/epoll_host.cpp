@@ -17,9 +17,9 @@
 namespace {
 
 struct load {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
-    if (in.event == "shout") return here.broadcast("shout", in.payload), phx::outcome::noreply();
+    if (in.event == "shout") return ctx.broadcast("shout", in.payload), phx::outcome::noreply();
     return phx::outcome::stop(phx::exit_reason::error);
   }
 };
@@ -37,12 +37,12 @@ class connection {
   // The Transport. What a turn says waits in `said_`, as handles; what the kernel did not take, in `rest_`.
   phx::send_status send(phx::frame const& f) noexcept {
     waiting_ += f.websocket().size();
-    bool const taken = phx::detail::guarded([&] { said_.push_back(f); }, [](char const*) noexcept {});
+    bool const taken = phx::detail::try_invoke([&] { lines_.push_back(f); }, [](char const*) noexcept {});
     return !taken ? phx::send_status::dropped : waiting_ > 256 * 1024 ? phx::send_status::congested : phx::send_status::ok;
   }
   void flush() noexcept;
-  void close(phx::close_frame why) noexcept {
-    say(phx::websocket::control_frame::close(why));
+  void close(phx::close_frame frame) noexcept {
+    say(phx::websocket::control_frame::close(frame));
     leaving_ = true;
   }
   [[nodiscard]] std::size_t buffered() const noexcept { return waiting_; }
@@ -56,7 +56,7 @@ class connection {
     connection* to;
     phx::send_status send(phx::frame const& f) noexcept { return to->send(f); }
     void flush() noexcept { to->flush(); }
-    void close(phx::close_frame why) noexcept { to->close(why); }
+    void close(phx::close_frame frame) noexcept { to->close(frame); }
     [[nodiscard]] std::size_t buffered() const noexcept { return to->buffered(); }
   };
   using client = phx::socket<transport, application>;
@@ -77,7 +77,7 @@ class connection {
   host* host_;
   std::optional<client> phoenix_{};
   phx::websocket::frame_reader frames_;
-  std::vector<phx::frame> said_{};
+  std::vector<phx::frame> lines_{};
   std::string rest_{};  // before the upgrade: what has come of the request
   std::size_t waiting_ = 0;
   int fd_;
@@ -101,19 +101,21 @@ class host {
       int const n = epoll_wait(poller_, events_, 1024, phx::detail::milliseconds_until(next));
       for (int i = 0; i < n; ++i) {
         auto* const c = static_cast<connection*>(events_[i].data.ptr);
-        if (c == nullptr) accept_all();
-        else c->ready(events_[i].events);
+        if (c == nullptr)
+          accept_all();
+        else
+          c->ready(events_[i].events);
       }
       next = loop_.run(phx::detail::clock_now());
       for (connection* const c : dead_) delete c;
       dead_.clear();
     }
   }
-  void watch(int how, int fd, connection* c, unsigned what) noexcept {
+  void watch(int mode, int fd, connection* c, unsigned value) noexcept {
     epoll_event e{};
-    e.events = what;
+    e.events = value;
     e.data.ptr = c;
-    (void)epoll_ctl(poller_, how, fd, &e);
+    (void)epoll_ctl(poller_, mode, fd, &e);
   }
   void bury(connection& c) noexcept { dead_.push_back(&c); }
 
@@ -179,18 +181,19 @@ void connection::feed(std::span<char> bytes) noexcept {
   // All that one read brought is one turn. A turn for all who are readable would answer when what they said has gone cold.
   auto const turn = host_->loop().turn();
   auto const write = [this](phx::websocket::control_frame const& f) { say(f); };
-  if (phx::receive_frames(*phoenix_, frames_, bytes, phx::detail::clock_now(), write) == phx::frames_result::closed_by_client) {
+  if (phx::receive_frames(*phoenix_, frames_, bytes, phx::detail::clock_now(), write) ==
+      phx::frames_result::closed_by_client) {
     leaving_ = true;
     (void)::shutdown(fd_, SHUT_WR);
   }
 }
 void connection::flush() noexcept {
-  if (said_.empty()) return;
-  if (said_.size() == 1 && rest_.empty()) {
-    write(said_.front().websocket());
+  if (lines_.empty()) return;
+  if (lines_.size() == 1 && rest_.empty()) {
+    write(lines_.front().websocket());
   } else {
     std::size_t have = 0;
-    for (phx::frame const& f : said_) {
+    for (phx::frame const& f : lines_) {
       std::string_view const bytes = f.websocket();
       if (bytes.size() > sizeof host_->out - have) {
         write({host_->out, have});
@@ -205,7 +208,7 @@ void connection::flush() noexcept {
     }
     write({host_->out, have});
   }
-  said_.clear();
+  lines_.clear();
 }
 void connection::write(std::string_view more) noexcept {
   if (gone_) return;
@@ -214,8 +217,10 @@ void connection::write(std::string_view more) noexcept {
   if (n < 0 && errno != EAGAIN && errno != EINTR) return;  // reading says that it is gone
   std::size_t const taken = n < 0 ? 0 : static_cast<std::size_t>(n);
   waiting_ -= taken;
-  if (!rest_.empty()) rest_.erase(0, taken);
-  else rest_.assign(first.substr(taken));
+  if (!rest_.empty())
+    rest_.erase(0, taken);
+  else
+    rest_.assign(first.substr(taken));
   if (blocked_ == !rest_.empty()) return;
   blocked_ = !blocked_;
   host_->watch(EPOLL_CTL_MOD, fd_, this, blocked_ ? EPOLLIN | EPOLLOUT : EPOLLIN);

@@ -73,20 +73,32 @@ std::size_t come_and_go(std::size_t clients, unsigned topics, unsigned long time
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string_view const what = argc == 3 ? argv[1] : "";
+  std::string_view const text = argc == 3 ? argv[1] : "";
   unsigned long const times = argc == 3 ? std::strtoul(argv[2], nullptr, 10) : 0;
   std::size_t done = 0;
-  if (what == "decode_94") done = decode(frame_of("echo", 94), times);
-  else if (what == "decode_1024") done = decode(frame_of("echo", 1024), times);
-  else if (what == "reject_1024") done = decode(broken(frame_of("echo", 1024), true), times, phx::errc::not_json);
-  else if (what == "reject_middle") done = decode(broken(frame_of("echo", 1024), false), times, phx::errc::not_json);
-  else if (what == "dispatch") done = hear(frame_of("mute", 94), 1, times);       // decode, find the channel, call it
-  else if (what == "reply_94") done = hear(frame_of("echo", 94), 1, times);       // and encode its reply
-  else if (what == "reply_1024") done = hear(frame_of("echo", 1024), 1, times);
-  else if (what == "fan_out_1000") done = hear(frame_of("shout", 128), 1000, times);
-  else if (what == "come_and_go_10") done = come_and_go(10, 1, times);
-  else if (what == "come_and_go_10000") done = come_and_go(10'000, 1, times);
-  else if (what == "come_and_go_100_topics") done = come_and_go(10, 100, times);
-  else return std::fprintf(stderr, "usage: %s CASE TIMES\n", argv[0]), 2;
+  if (text == "decode_94")
+    done = decode(frame_of("echo", 94), times);
+  else if (text == "decode_1024")
+    done = decode(frame_of("echo", 1024), times);
+  else if (text == "reject_1024")
+    done = decode(broken(frame_of("echo", 1024), true), times, phx::errc::not_json);
+  else if (text == "reject_middle")
+    done = decode(broken(frame_of("echo", 1024), false), times, phx::errc::not_json);
+  else if (text == "dispatch")
+    done = hear(frame_of("mute", 94), 1, times);  // decode, find the channel, call it
+  else if (text == "reply_94")
+    done = hear(frame_of("echo", 94), 1, times);  // and encode its reply
+  else if (text == "reply_1024")
+    done = hear(frame_of("echo", 1024), 1, times);
+  else if (text == "fan_out_1000")
+    done = hear(frame_of("shout", 128), 1000, times);
+  else if (text == "come_and_go_10")
+    done = come_and_go(10, 1, times);
+  else if (text == "come_and_go_10000")
+    done = come_and_go(10'000, 1, times);
+  else if (text == "come_and_go_100_topics")
+    done = come_and_go(10, 100, times);
+  else
+    return std::fprintf(stderr, "usage: %s CASE TIMES\n", argv[0]), 2;
   std::printf("%zu\n", done);
 }

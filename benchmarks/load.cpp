@@ -41,11 +41,11 @@ namespace {
 
 using wire::nanoseconds;
 
-[[noreturn, gnu::format(printf, 1, 2)]] void give_up(char const* how, ...) {
+[[noreturn, gnu::format(printf, 1, 2)]] void give_up(char const* mode, ...) {
   std::va_list with;
-  va_start(with, how);
+  va_start(with, mode);
   std::fputs("load: ", stderr);
-  std::vfprintf(stderr, how, with);
+  std::vfprintf(stderr, mode, with);
   std::fputc('\n', stderr);
   va_end(with);
   std::exit(2);
@@ -54,7 +54,7 @@ using wire::nanoseconds;
 enum class mode : std::uint8_t { echo, fan_out, connect, idle };
 
 struct options {
-  mode what = mode::echo;
+  mode item = mode::echo;
   unsigned port = 0, clients = 100, topics = 1, inflight = 1, payload = 64, concurrency = 64, stalled = 0;
   std::size_t fill = 0;
   int pid = 0;
@@ -215,32 +215,32 @@ struct sender {
 
 class run {
  public:
-  explicit run(options const& how) : how_(how), payloads_(how.payload), clients_(how.clients), senders_(how.topics) {}
+  explicit run(options const& opts) : opts_(opts), payloads_(opts.payload), clients_(opts.clients), senders_(opts.topics) {}
 
   int operator()() {
     prepare();
-    usage const before = usage_of(how_.pid);
+    usage const before = usage_of(opts_.pid);
     open_all();
     usage from = before, to = before;
-    switch (how_.what) {
+    switch (opts_.item) {
       case mode::connect: spend(0.5); break;
       case mode::idle:
         spend(0.5);
-        from = usage_of(how_.pid);
-        spend(how_.seconds);
+        from = usage_of(opts_.pid);
+        spend(opts_.seconds);
         break;
       case mode::echo:
       case mode::fan_out:
         fill();
         begin_pushing();
-        spend(how_.warm_up);
-        from = usage_of(how_.pid);
+        spend(opts_.warm_up);
+        from = usage_of(opts_.pid);
         recording_ = true;
-        spend(how_.seconds);
+        spend(opts_.seconds);
         recording_ = false;
         break;
     }
-    to = usage_of(how_.pid);
+    to = usage_of(opts_.pid);
     finish();
     report(before, from, to);
     return faults_ == 0 ? 0 : 1;
@@ -249,12 +249,12 @@ class run {
  private:
   using state = client::state;
 
-  [[gnu::format(printf, 2, 3)]] void fault(char const* what, ...) {
+  [[gnu::format(printf, 2, 3)]] void fault(char const* error_text, ...) {
     if (++faults_ != 1) return;
     char text[600];
     std::va_list with;
-    va_start(with, what);
-    std::vsnprintf(text, sizeof text, what, with);
+    va_start(with, error_text);
+    std::vsnprintf(text, sizeof text, error_text, with);
     va_end(with);
     first_fault_ = text;
   }
@@ -265,18 +265,18 @@ class run {
     prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);
     rlimit files{};
     getrlimit(RLIMIT_NOFILE, &files);
-    rlim_t const needed = how_.clients + 32U;
+    rlim_t const needed = opts_.clients + 32U;
     if (files.rlim_cur < needed) {
       files.rlim_cur = std::min(needed, files.rlim_max);
       setrlimit(RLIMIT_NOFILE, &files);
       if (files.rlim_cur < needed)
-        give_up("%u clients need %lu open files", how_.clients, static_cast<unsigned long>(needed));
+        give_up("%u clients need %lu open files", opts_.clients, static_cast<unsigned long>(needed));
     }
     poller_ = epoll_create1(EPOLL_CLOEXEC);
     buffer_.resize(1 << 18);
-    for (unsigned i = 0; i < how_.clients; ++i) {
+    for (unsigned i = 0; i < opts_.clients; ++i) {
       clients_[i].number = i;
-      clients_[i].topic = i % how_.topics;
+      clients_[i].topic = i % opts_.topics;
     }
   }
 
@@ -285,14 +285,14 @@ class run {
   void open_all() {
     std::uint64_t moved = nanoseconds();
     opening_began_ = moved;
-    for (unsigned seen = 0; joined_ < how_.clients && faults_ == 0;) {
-      while (opening_ < how_.concurrency && opened_ < how_.clients) open(clients_[opened_++]);
+    for (unsigned seen = 0; joined_ < opts_.clients && faults_ == 0;) {
+      while (opening_ < opts_.concurrency && opened_ < opts_.clients) open(clients_[opened_++]);
       poll(nanoseconds() + 100'000'000);
       if (seen != joined_) {
         seen = joined_;
         moved = nanoseconds();
       } else if (nanoseconds() - moved > 10'000'000'000U) {
-        fault("no client more than %u of %u joined for 10 s", joined_, how_.clients);
+        fault("no client more than %u of %u joined for 10 s", joined_, opts_.clients);
       }
     }
     opening_ended_ = nanoseconds();
@@ -305,15 +305,15 @@ class run {
     setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     // Of who will not read the kernel shall not hold much: what is asked is what the server does with the rest.
     int const little = 4096;
-    if (c.number >= how_.clients - how_.stalled) setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+    if (c.number >= opts_.clients - opts_.stalled) setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
     sockaddr_in at{};
     at.sin_family = AF_INET;
-    if (how_.clients > 25'000) {  // an address has no more ports than that
+    if (opts_.clients > 25'000) {  // an address has no more ports than that
       setsockopt(c.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
       at.sin_addr.s_addr = htonl(INADDR_LOOPBACK + c.number / 25'000);
       if (bind(c.fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0) give_up("bind: %s", std::strerror(errno));
     }
-    at.sin_port = htons(static_cast<std::uint16_t>(how_.port));
+    at.sin_port = htons(static_cast<std::uint16_t>(opts_.port));
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (connect(c.fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0 && errno != EINPROGRESS)
       give_up("connect: %s", std::strerror(errno));
@@ -326,12 +326,14 @@ class run {
     int wrong = 0;
     socklen_t size = sizeof wrong;
     getsockopt(c.fd, SOL_SOCKET, SO_ERROR, &wrong, &size);
-    if (wrong != 0) give_up("connect to port %u: %s", how_.port, std::strerror(wrong));
+    if (wrong != 0) give_up("connect to port %u: %s", opts_.port, std::strerror(wrong));
     c.is = state::upgrading;
     c.out += "GET ";
-    c.out += how_.socket_io ? "/socket.io/?EIO=4&transport=websocket" : "/socket/websocket?vsn=2.0.0";
-    c.out += " HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key_of(c) + "\r\n\r\n";
+    c.out += opts_.socket_io ? "/socket.io/?EIO=4&transport=websocket" : "/socket/websocket?vsn=2.0.0";
+    c.out +=
+        " HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
+        key_of(c) + "\r\n\r\n";
     write(c);
   }
   [[nodiscard]] static std::string key_of(client const& c) {
@@ -352,12 +354,12 @@ class run {
       return answer.size();
     }
     c.is = state::greeting;
-    if (!how_.socket_io) join(c);
+    if (!opts_.socket_io) join(c);
     return end + 4;
   }
   void join(client& c) {
     c.is = state::joining;
-    push(c, 1, how_.socket_io ? R"(421["join",")" + topic(c) + "\"]" : R"(["1","1",")" + topic(c) + R"(","phx_join",{}])");
+    push(c, 1, opts_.socket_io ? R"(421["join",")" + topic(c) + "\"]" : R"(["1","1",")" + topic(c) + R"(","phx_join",{}])");
   }
   [[nodiscard]] static std::string_view field(std::string_view head, std::string_view name) {
     for (std::size_t at = 0; (at = head.find("\r\n", at)) != std::string_view::npos;) {
@@ -377,8 +379,8 @@ class run {
     --opening_;
     ++joined_;
     opening_times_.add(nanoseconds() - c.began);
-    bool const stalls = c.number >= how_.clients - how_.stalled;
-    if (how_.fill != 0 && (stalls || c.number == 0)) push(c, 1, R"(["2","2","load:stalled","phx_join",{}])");
+    bool const stalls = c.number >= opts_.clients - opts_.stalled;
+    if (opts_.fill != 0 && (stalls || c.number == 0)) push(c, 1, R"(["2","2","load:stalled","phx_join",{}])");
     if (!stalls) return;
     c.deaf = true;
     watch(c, EPOLL_CTL_MOD);
@@ -386,11 +388,11 @@ class run {
   /// So that there is a backlog from the first measured message on: the first client says so much to those who read nothing.
   void fill() {
     constexpr std::size_t each = 65'536;
-    std::uint64_t said = how_.fill != 0;  // the reply to its join
-    for (std::size_t bytes = 0; bytes < how_.fill; bytes += each) {
+    std::uint64_t answer = opts_.fill != 0;  // the reply to its join
+    for (std::size_t bytes = 0; bytes < opts_.fill; bytes += each) {
       push(clients_.front(), 1, R"(["2","3","load:stalled","shout",{"d":")" + std::string(each, 'x') + "\"}]");
       std::uint64_t const until = nanoseconds() + 10'000'000'000U;
-      for (++said; filled_ != said && faults_ == 0;) {
+      for (++answer; filled_ != answer && faults_ == 0;) {
         poll(nanoseconds() + 10'000'000);
         if (nanoseconds() > until) fault("what the first client says does not come back");
       }
@@ -443,8 +445,8 @@ class run {
     }
     dirty_.clear();
   }
-  void lost(client& c, char const* why) {
-    if (c.is != state::closing) fault("client %u lost its connection: %s", c.number, why);
+  void lost(client& c, char const* reason) {
+    if (c.is != state::closing) fault("client %u lost its connection: %s", c.number, reason);
     shut(c);
   }
   void shut(client& c) {
@@ -462,14 +464,14 @@ class run {
     int const n = epoll_pwait2(poller_, events_, 1024, &wait, nullptr);
     for (int i = 0; i < n; ++i) {
       client& c = clients_[events_[i].data.u32];
-      unsigned const what = events_[i].events;
+      unsigned const value = events_[i].events;
       if (c.fd < 0) continue;
       if (c.is == state::connecting) {
         connected(c);
         continue;
       }
-      if ((what & EPOLLOUT) != 0) write(c);
-      if (c.fd >= 0 && (what & ~static_cast<unsigned>(EPOLLOUT)) != 0) readable(c);
+      if ((value & EPOLLOUT) != 0) write(c);
+      if (c.fd >= 0 && (value & ~static_cast<unsigned>(EPOLLOUT)) != 0) readable(c);
       write_all();
     }
     write_all();
@@ -526,16 +528,20 @@ class run {
   /// Engine.IO's own: its pings, and what comes before a join.
   [[nodiscard]] bool heard_greeting(client& c, std::string_view text) {
     bool const open = text.starts_with("0{"), connected = text.starts_with("40{");
-    if (text == "2") push(c, 1, "3");
-    else if (c.is == state::greeting && open) push(c, 1, "40");
-    else if (c.is == state::greeting && connected) join(c);
-    else return false;
+    if (text == "2")
+      push(c, 1, "3");
+    else if (c.is == state::greeting && open)
+      push(c, 1, "40");
+    else if (c.is == state::greeting && connected)
+      join(c);
+    else
+      return false;
     return true;
   }
   void hear(client& c, std::string_view text, std::uint64_t now) {
-    if (how_.socket_io && heard_greeting(c, text)) return;
+    if (opts_.socket_io && heard_greeting(c, text)) return;
     if (c.is == state::joining) {
-      if (how_.socket_io) {
+      if (opts_.socket_io) {
         expected_ = "431[]";
       } else {
         expect(R"("1")", R"("1")", c.topic, "phx_reply");
@@ -543,7 +549,7 @@ class run {
       }
       return same(text) ? joined(c) : unexpected(c, text);
     }
-    if (how_.fill != 0 && c.number == 0 && text.substr(0, 40).find(R"("load:stalled")") != std::string_view::npos)
+    if (opts_.fill != 0 && c.number == 0 && text.substr(0, 40).find(R"("load:stalled")") != std::string_view::npos)
       return void(++filled_);
     if (c.due.empty() && c.answered_beats < c.beats && text.find(R"("phoenix")") != std::string_view::npos) {
       expected_ = R"([null,"h)";
@@ -551,9 +557,9 @@ class run {
       expected_ += R"(","phoenix","phx_reply",{"status":"ok","response":{}}])";
       return same(text) ? void(++beats_answered_) : unexpected(c, text);
     }
-    if (how_.what == mode::fan_out) return heard_shout(c, text, now);
+    if (opts_.item == mode::fan_out) return heard_shout(c, text, now);
     if (c.due.empty()) return unexpected(c, text);
-    if (how_.socket_io) {
+    if (opts_.socket_io) {
       expected_ = "43";
       append(expected_, c.expected_ref);
       expected_ += '[';
@@ -563,7 +569,7 @@ class run {
       expected_ += R"({"status":"ok","response":)";
     }
     payloads_.append_to(expected_, c.number, c.expected_ref);
-    expected_ += how_.socket_io ? "]" : "}]";
+    expected_ += opts_.socket_io ? "]" : "}]";
     if (!same(text)) return unexpected(c, text);
     ++c.expected_ref;
     --under_way_;
@@ -573,13 +579,15 @@ class run {
       ++messages_;
       times_.add(now - since);
     }
-    if (pushing_ && how_.rate == 0) echo(c, nanoseconds());
+    if (pushing_ && opts_.rate == 0) echo(c, nanoseconds());
   }
   void heard_shout(client& c, std::string_view text, std::uint64_t now) {
     sender& from = senders_[c.topic];
     if (c.expected_shout >= from.next) return unexpected(c, text);
-    if (how_.socket_io) expected_ = R"(42["shout",)";
-    else expect("null", "null", c.topic, "shout");
+    if (opts_.socket_io)
+      expected_ = R"(42["shout",)";
+    else
+      expect("null", "null", c.topic, "shout");
     payloads_.append_to(expected_, c.topic, c.expected_shout);
     expected_ += ']';
     if (!same(text)) return unexpected(c, text);
@@ -594,16 +602,14 @@ class run {
     while (!from.open.empty() && from.open.front().left == 0) {
       from.open.pop_front();
       ++from.oldest;
-      if (pushing_ && how_.rate == 0) shout(c.topic, nanoseconds());
+      if (pushing_ && opts_.rate == 0) shout(c.topic, nanoseconds());
     }
   }
   void unexpected(client& c, std::string_view text) {
     fault("client %u: %.*s, where %.*s was due", c.number, shown(text), text.data(), shown(expected_), expected_.data());
   }
   /// The bytes that are due, or, of servers that space and order their JSON otherwise, the same values.
-  [[nodiscard]] bool same(std::string_view text) const {
-    return text == expected_ || same_values(text, expected_);
-  }
+  [[nodiscard]] bool same(std::string_view text) const { return text == expected_ || same_values(text, expected_); }
   [[nodiscard]] static bool same_values(std::string_view a, std::string_view b) {
     std::string_view one[6], other[6];
     std::size_t const n = parts(a, one), m = parts(b, other);
@@ -642,20 +648,20 @@ class run {
     for (client const& c : clients_)
       if (!c.deaf) ++senders_[c.topic].members;
     rate_began_ = nanoseconds();
-    if (how_.rate > 0) return;
-    if (how_.what == mode::echo) {
+    if (opts_.rate > 0) return;
+    if (opts_.item == mode::echo) {
       for (client& c : clients_)
-        for (unsigned i = 0; i < how_.inflight; ++i) echo(c, nanoseconds());
+        for (unsigned i = 0; i < opts_.inflight; ++i) echo(c, nanoseconds());
     } else {
-      for (unsigned t = 0; t < how_.topics; ++t)
-        for (unsigned i = 0; i < how_.inflight; ++i) shout(t, nanoseconds());
+      for (unsigned t = 0; t < opts_.topics; ++t)
+        for (unsigned i = 0; i < opts_.inflight; ++i) shout(t, nanoseconds());
     }
     write_all();
   }
   void say(client& c, std::string_view event, std::uint64_t number) {
-    if (how_.socket_io) {
+    if (opts_.socket_io) {
       text_ = "42";
-      if (how_.what == mode::echo) append(text_, c.next_ref);
+      if (opts_.item == mode::echo) append(text_, c.next_ref);
       text_.append(R"([")").append(event) += R"(",)";
       ++c.next_ref;
     } else {
@@ -686,20 +692,22 @@ class run {
   }
   /// What is due by now; latency counts from when it was due, not from when we got to it.
   void push_due(std::uint64_t now) {
-    if (!pushing_ || how_.rate == 0) return;
-    for (std::uint64_t due; (due = time_of(static_cast<double>(pushed_), how_.rate)) <= now; ++pushed_) {
-      if (how_.what == mode::echo) echo(clients_[pushed_ % how_.clients], due);
-      else shout(static_cast<unsigned>(pushed_ % how_.topics), due);
+    if (!pushing_ || opts_.rate == 0) return;
+    for (std::uint64_t due; (due = time_of(static_cast<double>(pushed_), opts_.rate)) <= now; ++pushed_) {
+      if (opts_.item == mode::echo)
+        echo(clients_[pushed_ % opts_.clients], due);
+      else
+        shout(static_cast<unsigned>(pushed_ % opts_.topics), due);
       write_all();
     }
   }
   void beat(std::uint64_t now) {
-    if (how_.what != mode::idle || how_.heartbeat <= 0 || closing_ != 0) return;
-    if (how_.socket_io) return;  // there the server asks
-    double const rate = how_.clients / how_.heartbeat;
+    if (opts_.item != mode::idle || opts_.heartbeat <= 0 || closing_ != 0) return;
+    if (opts_.socket_io) return;  // there the server asks
+    double const rate = opts_.clients / opts_.heartbeat;
     if (rate_began_ == 0) rate_began_ = now;
     while (time_of(static_cast<double>(beats_ + 1), rate) <= now) {
-      client& c = clients_[beats_++ % how_.clients];
+      client& c = clients_[beats_++ % opts_.clients];
       text_ = R"([null,"h)";
       append(text_, ++c.beats);
       text_ += R"(","phoenix","heartbeat",{}])";
@@ -715,7 +723,7 @@ class run {
       push_due(now);
       beat(now);
       std::uint64_t until = std::min(end, now + 20'000'000);
-      if (pushing_ && how_.rate > 0) until = std::min(until, time_of(static_cast<double>(pushed_), how_.rate));
+      if (pushing_ && opts_.rate > 0) until = std::min(until, time_of(static_cast<double>(pushed_), opts_.rate));
       std::uint64_t const heard = messages_;
       poll(until);
       if (heard != messages_ || seen != under_way_) {
@@ -732,7 +740,7 @@ class run {
     if (under_way_ != 0) spend(5);
     if (under_way_ != 0 && faults_ == 0) fault("%lu messages never came", static_cast<unsigned long>(under_way_));
     for (client const& c : clients_) {
-      if (!c.deaf || how_.fill == 0) continue;
+      if (!c.deaf || opts_.fill == 0) continue;
       int unread = 0;
       tcp_info is{};
       socklen_t size = sizeof is;
@@ -757,21 +765,21 @@ class run {
 
   void report(usage const& before, usage const& from, usage const& to) {
     double const seconds = static_cast<double>(to.at - from.at) / 1e9;
-    std::printf("mode=%.*s ok=%d", static_cast<int>(how_.name.size()), how_.name.data(), faults_ == 0);
-    bool const pushes = how_.what == mode::echo || how_.what == mode::fan_out;
-    double const each = pushes ? static_cast<double>(messages_) : how_.clients;
-    if (how_.pid != 0 && each > 0 && how_.what != mode::idle)
+    std::printf("mode=%.*s ok=%d", static_cast<int>(opts_.name.size()), opts_.name.data(), faults_ == 0);
+    bool const pushes = opts_.item == mode::echo || opts_.item == mode::fan_out;
+    double const each = pushes ? static_cast<double>(messages_) : opts_.clients;
+    if (opts_.pid != 0 && each > 0 && opts_.item != mode::idle)
       std::printf(" cpu_us=%.4f user_us=%.4f sys_us=%.4f", (to.cpu - from.cpu) * 1e6 / each,
                   (to.user - from.user) * 1e6 / each, (to.system - from.system) * 1e6 / each);
     durations const& times = pushes ? times_ : opening_times_;
     double const during = pushes ? seconds : static_cast<double>(opening_ended_ - opening_began_) / 1e9;
-    std::printf(" messages=%.0f per_s=%.0f p50_us=%.1f p99_us=%.1f p999_us=%.1f max_us=%.1f", each,
-                each / during, times.at(.5), times.at(.99), times.at(.999), times.at(1));
-    if (how_.what == mode::fan_out)
+    std::printf(" messages=%.0f per_s=%.0f p50_us=%.1f p99_us=%.1f p999_us=%.1f max_us=%.1f", each, each / during,
+                times.at(.5), times.at(.99), times.at(.999), times.at(1));
+    if (opts_.item == mode::fan_out)
       std::printf(" each_p50_us=%.1f each_p99_us=%.1f", each_times_.at(.5), each_times_.at(.99));
-    if (how_.pid != 0)
-      std::printf(" resident=%.0f resident_each=%.1f", to.resident, (to.resident - before.resident) / how_.clients);
-    if (how_.what == mode::idle)
+    if (opts_.pid != 0)
+      std::printf(" resident=%.0f resident_each=%.1f", to.resident, (to.resident - before.resident) / opts_.clients);
+    if (opts_.item == mode::idle)
       std::printf(" heartbeats=%lu server_busy=%.5f", static_cast<unsigned long>(beats_answered_),
                   (to.cpu - from.cpu) / seconds);
     // Near 1 the load client was the limit: the rate is a lower bound then, the latency an upper one.
@@ -780,7 +788,7 @@ class run {
       std::fprintf(stderr, "load: %lu faults, the first: %s\n", static_cast<unsigned long>(faults_), first_fault_.c_str());
   }
 
-  options const how_;
+  options const opts_;
   payloads const payloads_;
   std::vector<client> clients_;
   std::vector<sender> senders_;
@@ -806,10 +814,10 @@ class run {
 }  // namespace
 
 int main(int argc, char** argv) {
-  options how;
-  std::string_view const what = argc > 1 ? argv[1] : "";
+  options opts;
+  std::string_view const text = argc > 1 ? argv[1] : "";
   constexpr std::string_view modes[] = {"echo", "fan-out", "connect", "idle"};
-  auto const* const found = std::find(std::begin(modes), std::end(modes), what);
+  auto const* const found = std::find(std::begin(modes), std::end(modes), text);
   if (found == std::end(modes) || argc % 2 != 0) {
     std::fputs(
         "load echo|fan-out|connect|idle --port P [--pid P] [--clients 100] [--topics 1] [--inflight 1 | --rate R]\n"
@@ -820,33 +828,48 @@ int main(int argc, char** argv) {
         stderr);
     return 2;
   }
-  how.what = static_cast<mode>(found - std::begin(modes));
-  how.name = what;
+  opts.item = static_cast<mode>(found - std::begin(modes));
+  opts.name = text;
   for (int i = 2; i < argc; i += 2) {
     std::string_view const name = argv[i];
     auto const whole = [&](double least) { return static_cast<unsigned>(number(argv[i], argv[i + 1], least)); };
     auto const real = [&] { return number(argv[i], argv[i + 1], 0); };
-    if (name == "--port") how.port = whole(1);
-    else if (name == "--pid") how.pid = static_cast<int>(whole(1));
-    else if (name == "--clients") how.clients = whole(1);
-    else if (name == "--topics") how.topics = whole(1);
-    else if (name == "--inflight" || name == "--outstanding") how.inflight = whole(1);
-    else if (name == "--payload") how.payload = whole(0);
-    else if (name == "--concurrency") how.concurrency = whole(1);
-    else if (name == "--stalled") how.stalled = whole(0);
-    else if (name == "--protocol") how.socket_io = std::string_view(argv[i + 1]) == "socket.io";
-    else if (name == "--fill") how.fill = whole(0);
-    else if (name == "--seconds") how.seconds = real();
-    else if (name == "--warm-up") how.warm_up = real();
-    else if (name == "--rate") how.rate = real();
-    else if (name == "--heartbeat") how.heartbeat = real();
-    else give_up("what is %s?", argv[i]);
+    if (name == "--port")
+      opts.port = whole(1);
+    else if (name == "--pid")
+      opts.pid = static_cast<int>(whole(1));
+    else if (name == "--clients")
+      opts.clients = whole(1);
+    else if (name == "--topics")
+      opts.topics = whole(1);
+    else if (name == "--inflight" || name == "--outstanding")
+      opts.inflight = whole(1);
+    else if (name == "--payload")
+      opts.payload = whole(0);
+    else if (name == "--concurrency")
+      opts.concurrency = whole(1);
+    else if (name == "--stalled")
+      opts.stalled = whole(0);
+    else if (name == "--protocol")
+      opts.socket_io = std::string_view(argv[i + 1]) == "socket.io";
+    else if (name == "--fill")
+      opts.fill = whole(0);
+    else if (name == "--seconds")
+      opts.seconds = real();
+    else if (name == "--warm-up")
+      opts.warm_up = real();
+    else if (name == "--rate")
+      opts.rate = real();
+    else if (name == "--heartbeat")
+      opts.heartbeat = real();
+    else
+      give_up("what is %s?", argv[i]);
   }
-  if (how.port == 0 || how.port > 65535) give_up("--port is needed");
-  if (how.topics > how.clients) give_up("more topics than clients");
-  if (how.stalled != 0 && (how.what != mode::fan_out || how.stalled + how.topics > how.clients))
+  if (opts.port == 0 || opts.port > 65535) give_up("--port is needed");
+  if (opts.topics > opts.clients) give_up("more topics than clients");
+  if (opts.stalled != 0 && (opts.item != mode::fan_out || opts.stalled + opts.topics > opts.clients))
     give_up("--stalled is for fan-out, and leaves each topic its first client");
-  if (how.socket_io && how.fill != 0) give_up("--fill is for Phoenix's protocol");
-  static run all(how);
+  if (opts.socket_io && opts.fill != 0) give_up("--fill is for Phoenix's protocol");
+  static run all(opts);
   return all();
 }

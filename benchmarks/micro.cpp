@@ -33,10 +33,13 @@ struct world {
   explicit world(phx::limits const& l = {}) : bounds(l) { app.channel<subject::channel>("load:*"); }
 
   client& connect() {
-    clients.push_back(std::make_unique<client>(loop, app, subject::let_in(mount, app), subject::null_transport{&bytes}, subject::now));
+    clients.push_back(
+        std::make_unique<client>(loop, app, subject::let_in(mount, app), subject::null_transport{&bytes}, subject::now));
     return *clients.back();
   }
-  void say(client& c, std::string_view text) { benchmark::DoNotOptimize(c.receive(phx::opcode::text, text, true, subject::now)); }
+  void say(client& c, std::string_view text) {
+    benchmark::DoNotOptimize(c.receive(phx::opcode::text, text, true, subject::now));
+  }
 };
 
 std::string echo_of(std::size_t size) { return subject::frame_of("echo", size); }

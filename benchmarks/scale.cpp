@@ -66,8 +66,8 @@ using client = phx::socket<hearing, application>;
 struct bell {
   std::binary_semaphore rung{0};
   std::atomic<bool> ringing{false};
-  std::atomic<double> at{0};             // when this thread's loops had run,
-  std::atomic<std::uint64_t> heard{0};   // and what their sockets had heard by then
+  std::atomic<double> at{0};            // when this thread's loops had run,
+  std::atomic<std::uint64_t> heard{0};  // and what their sockets had heard by then
   void wake() noexcept {
     if (!ringing.exchange(true)) rung.release();
   }
@@ -100,44 +100,44 @@ struct options {
   unsigned sockets = 2'000'000, loops = 8, threads = 2, rounds = 11;
 };
 
-int many(options const& how) {
+int many(options const& opts) {
   application app;
   app.channel<subject::channel>("load:*");
   phx::mount const where{};
   phx::endpoint everywhere;
   std::vector<std::unique_ptr<bell>> bells;
   std::vector<std::unique_ptr<shelf>> shelves;
-  for (unsigned t = 0; t < how.threads; ++t) bells.push_back(std::make_unique<bell>());
-  for (unsigned l = 0; l < how.loops; ++l) shelves.push_back(std::make_unique<shelf>(everywhere, *bells[l % how.threads]));
+  for (unsigned t = 0; t < opts.threads; ++t) bells.push_back(std::make_unique<bell>());
+  for (unsigned l = 0; l < opts.loops; ++l) shelves.push_back(std::make_unique<shelf>(everywhere, *bells[l % opts.threads]));
 
   double const resident_before = resident();
-  spent const built = on_threads(how.threads, [&](unsigned t) {
-    for (unsigned l = t; l < how.loops; l += how.threads) {
+  spent const built = on_threads(opts.threads, [&](unsigned t) {
+    for (unsigned l = t; l < opts.loops; l += opts.threads) {
       shelf& s = *shelves[l];
-      unsigned const here = how.sockets / how.loops + (l < how.sockets % how.loops ? 1 : 0);
-      s.clients.reserve(here);
-      for (unsigned i = 0; i < here; ++i) s.add(app, where);
+      unsigned const local = opts.sockets / opts.loops + (l < opts.sockets % opts.loops ? 1 : 0);
+      s.clients.reserve(local);
+      for (unsigned i = 0; i < local; ++i) s.add(app, where);
     }
   });
-  double const resident_each = (resident() - resident_before) / how.sockets;
-  double const held_each = static_cast<double>(held.bytes.load()) / how.sockets;
+  double const resident_each = (resident() - resident_before) / opts.sockets;
+  double const held_each = static_cast<double>(held.bytes.load()) / opts.sockets;
 
-  std::vector<double> reached(how.rounds);
+  std::vector<double> reached(opts.rounds);
   std::atomic<bool> over{false};
   auto const count = [&](unsigned t) {
     std::uint64_t sum = 0;
-    for (unsigned l = t; l < how.loops; l += how.threads) sum += shelves[l]->in.messages;
+    for (unsigned l = t; l < opts.loops; l += opts.threads) sum += shelves[l]->in.messages;
     return sum;
   };
-  for (unsigned t = 0; t < how.threads; ++t) bells[t]->heard = count(t);
+  for (unsigned t = 0; t < opts.threads; ++t) bells[t]->heard = count(t);
   std::vector<std::thread> pumps;
-  for (unsigned t = 0; t < how.threads; ++t)
+  for (unsigned t = 0; t < opts.threads; ++t)
     pumps.emplace_back([&, t] {
       pin(t);
       for (;;) {
         bells[t]->wait();
         if (over.load()) return;
-        for (unsigned l = t; l < how.loops; l += how.threads) (void)shelves[l]->loop.run(now);
+        for (unsigned l = t; l < opts.loops; l += opts.threads) (void)shelves[l]->loop.run(now);
         std::uint64_t const heard = count(t);
         if (heard == bells[t]->heard.load()) continue;
         bells[t]->at = seconds();
@@ -145,7 +145,7 @@ int many(options const& how) {
       }
     });
   std::string const payload = R"({"c":17,"d":")" + std::string(100, 'x') + R"(","n":4711})";
-  std::uint64_t due = how.sockets;  // the replies to the joins
+  std::uint64_t due = opts.sockets;  // the replies to the joins
   auto const all_heard = [&] {
     std::uint64_t sum = 0;
     for (auto const& b : bells) sum += b->heard.load();
@@ -155,7 +155,7 @@ int many(options const& how) {
   for (double& took : reached) {
     double const from = seconds();
     complete = everywhere.broadcast("load:all", "shout", phx::payload::json(payload)) == phx::errc::none && complete;
-    due += how.sockets;
+    due += opts.sockets;
     for (double const limit = from + 20; seconds() < limit && all_heard() < due;) {
       timespec const nap{0, 200'000};
       nanosleep(&nap, nullptr);
@@ -170,16 +170,16 @@ int many(options const& how) {
   for (std::thread& t : pumps) t.join();
   std::sort(reached.begin(), reached.end());
 
-  spent const torn = on_threads(how.threads, [&](unsigned t) {
-    for (unsigned l = t; l < how.loops; l += how.threads) shelves[l]->clients.clear();
+  spent const torn = on_threads(opts.threads, [&](unsigned t) {
+    for (unsigned l = t; l < opts.loops; l += opts.threads) shelves[l]->clients.clear();
   });
 
   std::printf(
       "sockets=%u loops=%u threads=%u bytes_each=%.1f phx_bytes_each=%.1f socket_bytes=%zu reach_ms=%.2f reach_best_ms=%.2f "
       "reach_worst_ms=%.2f build_s=%.2f build_us_each=%.3f tear_down_s=%.2f tear_down_us_each=%.3f complete=%d\n",
-      how.sockets, how.loops, how.threads, resident_each, held_each, sizeof(client), reached[reached.size() / 2],
-      reached.front(), reached.back(),
-      built.wall, built.cpu * 1e6 / how.sockets, torn.wall, torn.cpu * 1e6 / how.sockets, int{complete});
+      opts.sockets, opts.loops, opts.threads, resident_each, held_each, sizeof(client), reached[reached.size() / 2],
+      reached.front(), reached.back(), built.wall, built.cpu * 1e6 / opts.sockets, torn.wall, torn.cpu * 1e6 / opts.sockets,
+      int{complete});
   return complete ? 0 : 1;
 }
 
@@ -245,19 +245,24 @@ void two_loops(unsigned rounds) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  options how;
+  options opts;
   for (int i = 1; i + 1 < argc; i += 2) {
     std::string_view const name = argv[i];
     auto const value = static_cast<unsigned>(std::strtoul(argv[i + 1], nullptr, 10));
-    if (name == "--sockets") how.sockets = value;
-    else if (name == "--loops") how.loops = value;
-    else if (name == "--threads") how.threads = value;
-    else if (name == "--rounds") how.rounds = value;
-    else return std::fprintf(stderr, "scale: what is %s?\n", argv[i]), 2;
+    if (name == "--sockets")
+      opts.sockets = value;
+    else if (name == "--loops")
+      opts.loops = value;
+    else if (name == "--threads")
+      opts.threads = value;
+    else if (name == "--rounds")
+      opts.rounds = value;
+    else
+      return std::fprintf(stderr, "scale: what is %s?\n", argv[i]), 2;
   }
-  if (how.sockets == 0 || how.loops == 0 || how.threads == 0 || how.rounds == 0 || how.threads > how.loops)
+  if (opts.sockets == 0 || opts.loops == 0 || opts.threads == 0 || opts.rounds == 0 || opts.threads > opts.loops)
     return std::fprintf(stderr, "usage: %s [--sockets N] [--loops L] [--threads T] [--rounds R]\n", argv[0]), 2;
-  int const status = many(how);
-  two_loops(std::min(how.rounds, 7U));
+  int const status = many(opts);
+  two_loops(std::min(opts.rounds, 7U));
   return status;
 }

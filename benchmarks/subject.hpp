@@ -1,7 +1,7 @@
 #ifndef BENCHMARKS_SUBJECT_HPP
 #define BENCHMARKS_SUBJECT_HPP
-// What the benchmarks in one process measure: a channel that echoes and shouts, sockets that are let in without a network, and
-// what is said to them. Time stands still.
+// What the benchmarks in one process measure: a channel that echoes and shouts, sockets that are let in without a network,
+// and what is said to them. Time stands still.
 
 #include <phx/phx.hpp>
 
@@ -14,9 +14,9 @@
 namespace subject {
 
 struct channel {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
-    if (in.event == "shout") here.broadcast("shout", in.payload);
+    if (in.event == "shout") ctx.broadcast("shout", in.payload);
     return phx::outcome::noreply();
   }
 };

@@ -26,9 +26,9 @@
 
 namespace {
 
-void must(bool holds, char const* what) {
+void must(bool holds, char const* text) {
   if (holds) return;
-  std::fprintf(stderr, "two_loops: %s\n", what);
+  std::fprintf(stderr, "two_loops: %s\n", text);
   std::exit(1);
 }
 using subject::application, subject::now;
@@ -77,8 +77,8 @@ constexpr unsigned in_one_write = 8;
 /// The server's end of a connection.
 class connection {
  public:
-  connection(int fd, phx::loop& on, application& app, phx::admission<application::session_type>&& who) : fd_(fd) {
-    phoenix_.emplace(on, app, std::move(who), transport{this}, now);
+  connection(int fd, phx::loop& on, application& app, phx::admission<application::session_type>&& admitted) : fd_(fd) {
+    phoenix_.emplace(on, app, std::move(admitted), transport{this}, now);
   }
   /// For `bare`.
   explicit connection(int fd) : fd_(fd) {}
@@ -141,13 +141,13 @@ struct alignas(128) shelf {
   std::unique_ptr<char[]> room{new char[1 << 18]};
   std::uint64_t done = 0;
 
-  void build(work what, unsigned number, unsigned clients, int listener, sockaddr_in const& at, phx::endpoint& all_loops,
+  void build(work item, unsigned number, unsigned clients, int listener, sockaddr_in const& at, phx::endpoint& all_loops,
              application& app, phx::mount const& where) {
-    if (what != work::bare) loop.emplace(all_loops, waker);
+    if (item != work::bare) loop.emplace(all_loops, waker);
     for (unsigned i = 0; i < clients; ++i) {
       wires.push_back(std::make_unique<pair>(listener, at));
       pair const& w = *wires.back();
-      if (what == work::bare) {
+      if (item == work::bare) {
         all.push_back(std::make_unique<connection>(w.server));
         continue;
       }
@@ -169,7 +169,7 @@ struct alignas(128) shelf {
 struct figures {
   double rate, cpu_us;
 };
-figures run(work what, unsigned loops, double for_so_long) {
+figures run(work item, unsigned loops, double for_so_long) {
   int const listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in at{};
   at.sin_family = AF_INET;
@@ -183,26 +183,26 @@ figures run(work what, unsigned loops, double for_so_long) {
   phx::mount const where{};
   phx::endpoint everywhere;
   std::vector<std::unique_ptr<shelf>> shelves;
-  unsigned const clients = what == work::fan_out ? 64 : 32;
+  unsigned const clients = item == work::fan_out ? 64 : 32;
   for (unsigned l = 0; l < loops; ++l) {
     shelves.push_back(std::make_unique<shelf>());
-    shelves.back()->build(what, l, clients, listener, at, everywhere, app, where);
+    shelves.back()->build(item, l, clients, listener, at, everywhere, app, where);
   }
-  std::size_t const answer = what == work::bare   ? framed(message_of(0, "echo").size())
-                             : what == work::echo ? reply_size()
+  std::size_t const answer = item == work::bare   ? framed(message_of(0, "echo").size())
+                             : item == work::echo ? reply_size()
                                                   : shout_size();
 
   spent const all = on_threads(loops, [&](unsigned t) {
     shelf& mine = *shelves[t];
     std::string batch;
-    for (unsigned i = 0; i < in_one_write; ++i) batch += masked(message_of(t, what == work::fan_out ? "shout" : "echo"));
+    for (unsigned i = 0; i < in_one_write; ++i) batch += masked(message_of(t, item == work::fan_out ? "shout" : "echo"));
     double const until = seconds() + for_so_long;
     std::size_t i = 0;
     while (seconds() < until) {
-      std::size_t const who = i++ % clients;
-      shelf::write(mine.wires[who]->client, batch);
-      mine.all[who]->readable(mine.loop ? &*mine.loop : nullptr, mine.room.get(), 1 << 18);
-      std::size_t const first = what == work::fan_out ? 0 : who, behind = what == work::fan_out ? clients : who + 1;
+      std::size_t const number = i++ % clients;
+      shelf::write(mine.wires[number]->client, batch);
+      mine.all[number]->readable(mine.loop ? &*mine.loop : nullptr, mine.room.get(), 1 << 18);
+      std::size_t const first = item == work::fan_out ? 0 : number, behind = item == work::fan_out ? clients : number + 1;
       for (std::size_t c = first; c != behind; ++c) mine.read(mine.wires[c]->client, answer * in_one_write);
       mine.done += in_one_write * (behind - first);
       if (mine.loop) (void)mine.loop->run(now);  // what the other loop posted
@@ -237,10 +237,10 @@ int main(int argc, char** argv) {
       return std::fprintf(stderr, "two_loops: what is %s?\n", argv[i]), 2;
   }
   if (rounds == 0 || for_so_long <= 0) return std::fprintf(stderr, "usage: %s [--rounds N] [--seconds S]\n", argv[0]), 2;
-  for (work const what : {work::bare, work::echo, work::fan_out}) {
+  for (work const item : {work::bare, work::echo, work::fan_out}) {
     std::vector<double> times, cpu, rate;
     for (unsigned r = 0; r < rounds; ++r) {
-      figures const one = run(what, 1, for_so_long), two = run(what, 2, for_so_long);
+      figures const one = run(item, 1, for_so_long), two = run(item, 2, for_so_long);
       times.push_back(two.rate / one.rate);
       cpu.push_back(two.cpu_us / one.cpu_us);
       rate.push_back(one.rate);
@@ -248,8 +248,8 @@ int main(int argc, char** argv) {
     auto const [least, most] = std::minmax_element(times.begin(), times.end());
     // By the clock, which others on the machine take from; and by the CPU time that a message took, which they do not.
     std::printf("two_loops_over_sockets=%s times_one=%.2f least=%.2f most=%.2f cpu_each_against_one=%.2f one_per_s=%.0f\n",
-                what == work::bare   ? "bare"
-                : what == work::echo ? "echo"
+                item == work::bare   ? "bare"
+                : item == work::echo ? "echo"
                                      : "fan-out",
                 median(times), *least, *most, median(cpu), median(rate));
   }

@@ -99,9 +99,9 @@ struct frame {
 };
 /// Takes one whole frame off the front. @return false when there is none yet.
 [[nodiscard]] inline bool take(char*& at, char const* end, frame& into) noexcept {
-  auto const here = static_cast<std::size_t>(end - at);
+  auto const local = static_cast<std::size_t>(end - at);
   auto const byte = [at](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(at[i])); };
-  if (here < 2) return false;
+  if (local < 2) return false;
   into.op = byte(0) & 15;
   into.last = (byte(0) & 0x80) != 0;
   into.reserved = (byte(0) & 0x70) != 0;
@@ -109,10 +109,10 @@ struct frame {
   std::size_t size = byte(1) & 127;
   std::size_t const wide = size < 126 ? 0 : size == 126 ? 2 : 8;
   std::size_t const head = 2 + wide + (into.masked ? 4 : 0);
-  if (here < head) return false;
+  if (local < head) return false;
   if (wide != 0) size = 0;
   for (std::size_t i = 0; i < wide; ++i) size = size << 8 | byte(2 + i);
-  if (here - head < size) return false;
+  if (local - head < size) return false;
   if (into.masked) std::memcpy(&into.key, at + head - 4, 4);
   into.payload = at + head;
   into.size = size;

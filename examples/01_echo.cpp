@@ -6,10 +6,10 @@
 #include <cstdlib>
 
 struct echo {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
     if (in.event == "shout") {
-      here.broadcast("shout", in.payload);  // to everybody on the topic
+      ctx.broadcast("shout", in.payload);  // to everybody on the topic
       return phx::outcome::reply();
     }
     return phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"what?"})"));
@@ -20,9 +20,9 @@ int main(int argc, char** argv) {
   phx::router app;
   app.channel<echo>("room:*");
 
-  phx::blocking::options how;
-  if (argc == 3) how.port = static_cast<std::uint16_t>(std::atoi(argv[2]));  // --port P
-  phx::blocking::server server(app, how);
+  phx::blocking::options opts;
+  if (argc == 3) opts.port = static_cast<std::uint16_t>(std::atoi(argv[2]));  // --port P
+  phx::blocking::server server(app, opts);
   std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
   std::fflush(stdout);
   server.run();

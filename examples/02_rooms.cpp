@@ -12,12 +12,11 @@ using nlohmann::json;
 namespace {
 
 struct room {
-  int said = 0;
+  int code = 0;
 
   // A payload no client could read is an error value here, not a broken connection: whoever looks at it, handles it.
-  static phx::outcome answer(phx::sent const& what) {
-    return what ? phx::outcome::reply()
-                : phx::outcome::reply(phx::status::error, json{{"reason", "an object"}});
+  static phx::outcome answer(phx::sent const& item) {
+    return item ? phx::outcome::reply() : phx::outcome::reply(phx::status::error, json{{"reason", "an object"}});
   }
 
   phx::join_result join(phx::joining& j, phx::message const&) {
@@ -26,37 +25,37 @@ struct room {
     return phx::join_result::ok();
   }
 
-  phx::outcome handle_info(phx::context& here, phx::message const& in) {
+  phx::outcome handle_info(phx::context& ctx, phx::message const& in) {
     if (in.topic == "house") {
-      here.push(in.event, in.payload);
+      ctx.push(in.event, in.payload);
     } else if (in.event == "after_join") {
-      here.broadcast_from("came", {});
-      here.push("welcome", json{{"say", "hello"}});
-      here.send_after(std::chrono::seconds(30), "tick");
+      ctx.broadcast_from("came", {});
+      ctx.push("welcome", json{{"say", "hello"}});
+      ctx.send_after(std::chrono::seconds(30), "tick");
     } else if (in.event == "tick") {
-      here.push("tick", json{{"said", said}});
-      here.send_after(std::chrono::seconds(30), "tick");
+      ctx.push("tick", json{{"said", code}});
+      ctx.send_after(std::chrono::seconds(30), "tick");
     }
     return phx::outcome::noreply();
   }
 
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "bye") return phx::outcome::stop();
-    if (in.event == "announce") return answer(here.publish("house", "announced", in.payload));  // every room is told
-    if (in.event == "whisper") return answer(here.broadcast("whispered", in.payload));
+    if (in.event == "announce") return answer(ctx.publish("house", "announced", in.payload));  // every room is told
+    if (in.event == "whisper") return answer(ctx.broadcast("whispered", in.payload));
     if (in.event != "say") return phx::outcome::stop(phx::exit_reason::error);  // as an unhandled event does
-    ++said;
-    return answer(here.broadcast("said", in.payload));
+    ++code;
+    return answer(ctx.broadcast("said", in.payload));
   }
 
   // Every client on the topic has a channel of its own, and each decides what its client gets to see.
   static constexpr std::array<std::string_view, 1> intercepts{"whispered"};
-  phx::outcome handle_out(phx::context& here, phx::broadcast const& b) {
-    if (said > 0) here.push(b.event, b.payload);  // only to those who speak
+  phx::outcome handle_out(phx::context& ctx, phx::broadcast const& b) {
+    if (code > 0) ctx.push(b.event, b.payload);  // only to those who speak
     return phx::outcome::noreply();
   }
 
-  void terminate(phx::context& here, phx::exit_reason) noexcept { here.broadcast_from("left", {}); }
+  void terminate(phx::context& ctx, phx::exit_reason) noexcept { ctx.broadcast_from("left", {}); }
 };
 
 }  // namespace

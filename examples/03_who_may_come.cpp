@@ -11,9 +11,9 @@ struct user {
   bool admin = false;
 };
 
-phx::connect_outcome<user> who_is(phx::connect_info const& who) {
-  std::string_view const name = who.params().get("name").value_or("");
-  if (name.empty()) return phx::http_answer{};                                 // 403
+phx::connect_outcome<user> who_is(phx::connect_info const& info) {
+  std::string_view const name = info.params().get("name").value_or("");
+  if (name.empty()) return phx::http_answer{};  // 403
   if (name.size() > 40) return phx::http_answer{429, {}, "a shorter name, please"};
   return phx::connected<user>{{std::string(name)}, "user:" + std::string(name)};  // the id: see kick below
 }
@@ -22,9 +22,9 @@ struct room {
   user me;
   explicit room(user const& u) : me(u) {}
 
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "kick" && me.admin) {
-      here.disconnect("user:" + std::string(in.payload.raw().substr(1, in.payload.raw().size() - 2)));
+      ctx.disconnect("user:" + std::string(in.payload.raw().substr(1, in.payload.raw().size() - 2)));
       return phx::outcome::reply();
     }
     return phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"you may not"})"));
@@ -33,8 +33,8 @@ struct room {
 
 // Told of everything that happens, or is refused.
 struct journal {
-  void on(phx::notice const& n) noexcept {
-    std::fprintf(stderr, "%s %s %s %s\n", std::string(phx::to_string(n.what)).c_str(), std::string(n.topic).c_str(),
+  void on_event(phx::telemetry_event const& n) noexcept {
+    std::fprintf(stderr, "%s %s %s %s\n", std::string(phx::to_string(n.kind)).c_str(), std::string(n.topic).c_str(),
                  std::string(n.text).c_str(), n.params().c_str());
   }
 };

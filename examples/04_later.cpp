@@ -9,15 +9,15 @@ namespace {
 
 /// A slow thing with threads of its own. What it is given are values: they may outlive the channel, the socket, the loop.
 struct database {
-  void may_join(phx::channel_id who) {
-    std::thread([who] {
+  void may_join(phx::channel_id channel) {
+    std::thread([channel] {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      who.joined(phx::payload::json(R"({"rows":3})"));
-      who.push("snapshot", phx::payload::json(R"({"row":[1,2,3]})"));
+      channel.joined(phx::payload::json(R"({"rows":3})"));
+      channel.push("snapshot", phx::payload::json(R"({"row":[1,2,3]})"));
     }).detach();
   }
-  void query(phx::reply_to answer, phx::payload what) {
-    std::thread([answer = std::move(answer), what = std::move(what)] {
+  void query(phx::reply_to answer, phx::payload data) {
+    std::thread([answer = std::move(answer), what = std::move(data)] {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
       answer(what);  // goes out even if the channel has left by then, as in Phoenix
     }).detach();
@@ -31,8 +31,8 @@ struct table {
     db.may_join(j.id());
     return phx::join_result::later(j.now() + std::chrono::seconds(5));  // no verdict by then: error, "timeout"
   }
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    db.query(here.reply(), in.payload);
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
+    db.query(ctx.reply(), in.payload);
     return phx::outcome::noreply();
   }
 };

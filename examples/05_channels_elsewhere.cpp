@@ -13,8 +13,8 @@
 namespace {
 
 struct order {
-  enum : std::uint8_t { join, in, end } what;
-  phx::channel_id who;
+  enum : std::uint8_t { join, in, end } kind;
+  phx::channel_id channel;
   std::string event{};
   phx::payload data{};
   phx::reply_to answer{};
@@ -42,15 +42,18 @@ class world {
 
  private:
   void carry_out(order const& o) {
-    switch (o.what) {
+    switch (o.kind) {
       case order::join:
-        o.who.joined();
-        o.who.push("snapshot", phx::payload::json(R"({"tick":1})"));
+        o.channel.joined();
+        o.channel.push("snapshot", phx::payload::json(R"({"tick":1})"));
         break;
       case order::in:
-        if (o.event == "quit") o.who.exit(phx::exit_reason::normal);
-        else if (o.event == "fall") o.who.exit(phx::exit_reason::error);
-        else o.answer(o.data);
+        if (o.event == "quit")
+          o.channel.exit(phx::exit_reason::normal);
+        else if (o.event == "fall")
+          o.channel.exit(phx::exit_reason::error);
+        else
+          o.answer(o.data);
         break;
       case order::end: break;
     }
@@ -72,8 +75,8 @@ struct elsewhere {
     there.post({order::join, j.id(), {}, in.payload});
     return phx::pending<channel_type>{j.id(), j.now() + std::chrono::seconds(5)};
   }
-  phx::outcome handle_in(channel_type& ch, phx::context& here, phx::message const& in) {
-    there.post({order::in, ch, std::string(in.event), in.payload, here.reply()});
+  phx::outcome handle_in(channel_type& ch, phx::context& ctx, phx::message const& in) {
+    there.post({order::in, ch, std::string(in.event), in.payload, ctx.reply()});
     return phx::outcome::noreply();
   }
   void terminate(channel_type& ch, phx::context&, phx::exit_reason) noexcept { there.post({order::end, ch}); }

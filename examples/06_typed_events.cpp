@@ -1,5 +1,5 @@
-// Structs of one's own as payloads: events bound to member functions that take one, and pushes, broadcasts and replies of one.
-// A payload that does not fit is answered with the name of the field at fault, and the channel lives.
+// Structs of one's own as payloads: events bound to member functions that take one, and pushes, broadcasts and replies of
+// one. A payload that does not fit is answered with the name of the field at fault, and the channel lives.
 #include <phx/adapter/blocking.hpp>
 #include <phx/adapter/nlohmann.hpp>
 #include <phx/phx.hpp>
@@ -21,19 +21,19 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(chat, text)
 
 class board {
  public:
-  phx::outcome moved(phx::context& here, move const& m) {
+  phx::outcome moved(phx::context& ctx, move const& m) {
     if (m.x < 0 || m.x > 7 || m.y < 0 || m.y > 7) return phx::outcome::reply("illegal");  // a status of one's own
-    here.broadcast_from("moved", m);
+    ctx.broadcast_from("moved", m);
     return phx::outcome::reply(nlohmann::json{{"moves", ++moves_}});
   }
-  phx::outcome said(phx::context& here, chat const& c) {
-    here.broadcast("said", c);
+  phx::outcome answered_status(phx::context& ctx, chat const& c) {
+    ctx.broadcast("said", c);
     return phx::outcome::noreply();
   }
   phx::outcome resigned(phx::context&) { return phx::outcome::stop(); }
 
-  static constexpr auto events =
-      phx::events(phx::on<&board::moved>("move"), phx::on<&board::said>("say"), phx::on<&board::resigned>("resign"));
+  static constexpr auto events = phx::events(phx::on<&board::moved>("move"), phx::on<&board::answered_status>("say"),
+                                             phx::on<&board::resigned>("resign"));
 
  private:
   int moves_ = 0;
@@ -45,9 +45,9 @@ int main(int argc, char** argv) {
   phx::router app;
   app.channel<board>("board:*");
 
-  phx::blocking::options how;
-  if (argc == 3) how.port = static_cast<std::uint16_t>(std::atoi(argv[2]));  // --port P
-  phx::blocking::server server(app, how);
+  phx::blocking::options opts;
+  if (argc == 3) opts.port = static_cast<std::uint16_t>(std::atoi(argv[2]));  // --port P
+  phx::blocking::server server(app, opts);
   std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
   std::fflush(stdout);
   server.run();

@@ -1,5 +1,5 @@
-// Who has logged in to a Phoenix application is known here too: the application signs a token, the page passes it on, and this
-// server, which knows the application's secret, believes it.
+// Who has logged in to a Phoenix application is known here too: the application signs a token, the page passes it on, and
+// this server, which knows the application's secret, believes it.
 //
 //     token = Phoenix.Token.sign(MyAppWeb.Endpoint, "user socket", user.id)            # in the Elixir application
 //     new Socket("ws://localhost:4000/socket", {authToken: token})                     // in its page
@@ -21,9 +21,7 @@ struct user {
 struct room {
   user me;
   explicit room(user const& u) : me(u) {}
-  phx::outcome handle_in(phx::context&, phx::message const&) {
-    return phx::outcome::reply(nlohmann::json{{"user", me.id}});
-  }
+  phx::outcome handle_in(phx::context&, phx::message const&) { return phx::outcome::reply(nlohmann::json{{"user", me.id}}); }
 };
 
 }  // namespace
@@ -31,11 +29,12 @@ struct room {
 int main(int argc, char** argv) {
   char const* const secret = std::getenv("SECRET_KEY_BASE");  // the application's
   phx::phoenix_token const logins =
-      phx::phoenix_token::make(secret != nullptr ? secret : "for this example alone: everybody knows it", "user socket").value();
+      phx::phoenix_token::make(secret != nullptr ? secret : "for this example alone: everybody knows it", "user socket")
+          .value();
 
-  phx::router app([&](phx::connect_info const& who) -> phx::connect_outcome<user> {
+  phx::router app([&](phx::connect_info const& info) -> phx::connect_outcome<user> {
     // a day, as Phoenix's generators have it; std::nullopt would leave it to who signed
-    auto const claim = logins.verify(who.auth_token(), std::chrono::system_clock::now(), std::chrono::hours(24));
+    auto const claim = logins.verify(info.auth_token(), std::chrono::system_clock::now(), std::chrono::hours(24));
     if (!claim) return phx::http_answer{401, {}, std::string(to_string(claim.error().code))};
     std::optional<std::int64_t> const id = claim->view().integer();
     if (!id) return phx::http_answer{};
@@ -44,7 +43,8 @@ int main(int argc, char** argv) {
   app.channel<room>("room:*");
 
   int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
-  phx::blocking::server server(app, {.port = static_cast<std::uint16_t>(port), .mount = {.auth_token = true, .longpoll = true}});
+  phx::blocking::server server(app,
+                               {.port = static_cast<std::uint16_t>(port), .mount = {.auth_token = true, .longpoll = true}});
   std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
   std::fflush(stdout);
   server.run();

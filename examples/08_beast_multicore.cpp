@@ -14,12 +14,12 @@ namespace {
 
 // A channel is used inside the loop of its socket only: it needs no lock, whatever the number of threads.
 struct room {
-  int said = 0;
+  int code = 0;
 
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event != "say") return phx::outcome::stop(phx::exit_reason::error);
-    here.broadcast("said", in.payload);  // to the clients of all loops
-    return phx::outcome::reply(nlohmann::json{{"said", ++said}});
+    ctx.broadcast("said", in.payload);  // to the clients of all loops
+    return phx::outcome::reply(nlohmann::json{{"said", ++code}});
   }
 };
 
@@ -37,7 +37,8 @@ int main(int argc, char** argv) {
   phx::beast::server server(io, {.port = static_cast<std::uint16_t>(port), .loops = 2 * threads});
   server.serve(app, phx::mount{.path = "/socket"});
   server.route([&](phx::beast::http_request const& asked) -> std::optional<phx::http_answer> {
-    if (asked.path == "/health") return phx::http_answer{200, {}, std::to_string(server.endpoint().sockets()) + " sockets\n"};
+    if (asked.path == "/health")
+      return phx::http_answer{200, {}, std::to_string(server.endpoint().sockets()) + " sockets\n"};
     if (asked.path != "/announce" || asked.method != "POST") return std::nullopt;  // 404
     // From any thread, not from a channel only.
     bool const sent = server.endpoint().broadcast("room:news", "news", phx::payload::json(asked.body)) == phx::errc::none;

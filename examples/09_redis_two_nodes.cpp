@@ -14,11 +14,11 @@
 namespace {
 
 struct room {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "node") return phx::outcome::reply(nlohmann::json(name));
     if (in.event != "say") return phx::outcome::stop(phx::exit_reason::error);
     // Who is on this node has it in any case. Whether the others could be reached may be looked at, or left to the counters.
-    bool const everywhere = here.broadcast("said", in.payload).error() != phx::errc::nodes_not_reached;
+    bool const everywhere = ctx.broadcast("said", in.payload).error() != phx::errc::nodes_not_reached;
     return phx::outcome::reply(phx::status::ok,
                                phx::payload::json(everywhere ? R"({"to":"all"})" : R"({"to":"this node"})"));
   }
@@ -37,15 +37,17 @@ int main(int argc, char** argv) {
   int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
   std::string const name = from_environment("NODE", "one");
 
-  phx::redis::options how;
-  how.port = static_cast<std::uint16_t>(std::atoi(from_environment("REDIS_PORT", "6379").c_str()));
-  how.node = name;
-  how.on_change = [](phx::redis::change const& c) {
-    if (c.connected) std::printf("Redis is there, after %.1f s\n", std::chrono::duration<double>(c.deaf).count());
-    else std::printf("Redis is away: %.*s\n", static_cast<int>(c.why.size()), c.why.data());
+  phx::redis::options opts;
+  opts.port = static_cast<std::uint16_t>(std::atoi(from_environment("REDIS_PORT", "6379").c_str()));
+  opts.node = name;
+  opts.on_change = [](phx::redis::change const& c) {
+    if (c.connected)
+      std::printf("Redis is there, after %.1f s\n", std::chrono::duration<double>(c.deaf).count());
+    else
+      std::printf("Redis is away: %.*s\n", static_cast<int>(c.reason.size()), c.reason.data());
     std::fflush(stdout);
   };
-  phx::redis::pubsub between(how);  // outlives the server
+  phx::redis::pubsub between(opts);  // outlives the server
 
   phx::router app;
   app.channel("room:*", [&name](auto const&) { return room{name}; });

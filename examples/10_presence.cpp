@@ -13,29 +13,29 @@ struct user {
 
 class room {
  public:
-  room(user const& me, phx::presence& who) : me_(me), who_(&who) {}
+  room(user const& me, phx::presence& presence) : me_(me), presence_(&presence) {}
 
-  phx::join_result join(phx::joining& here, phx::message const&) {
-    here.send("joined");  // before the join is answered nothing can be pushed
+  phx::join_result join(phx::joining& ctx, phx::message const&) {
+    ctx.send("joined");  // before the join is answered nothing can be pushed
     return phx::join_result::ok();
   }
-  phx::outcome handle_info(phx::context& here, phx::message const&) {
+  phx::outcome handle_info(phx::context& ctx, phx::message const&) {
     // From now on until this channel ends, however it ends. A page that is loaded anew is no leave and join.
-    auto const tracked = who_->track(here, me_.name, phx::payload::json(R"({"at":"reading"})"));
-    if (!tracked) here.push("not_listed", phx::presence::reason(tracked.error().code));
-    here.push("presence_state", who_->list(here.topic()));
+    auto const tracked = presence_->track(ctx, me_.name, phx::payload::json(R"({"at":"reading"})"));
+    if (!tracked) ctx.push("not_listed", phx::presence::reason(tracked.error().code));
+    ctx.push("presence_state", presence_->list(ctx.topic()));
     return phx::outcome::noreply();
   }
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event != "now") return phx::outcome::stop(phx::exit_reason::error);
-    auto const updated = who_->update(here, me_.name, in.payload);
+    auto const updated = presence_->update(ctx, me_.name, in.payload);
     if (updated) return phx::outcome::reply();
     return phx::outcome::reply(phx::status::error, phx::presence::reason(updated.error().code));
   }
 
  private:
   user me_;
-  phx::presence* who_;
+  phx::presence* presence_;
 };
 
 phx::connect_outcome<user> who_is(phx::connect_info const& c) {
@@ -47,14 +47,14 @@ phx::connect_outcome<user> who_is(phx::connect_info const& c) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  phx::presence who;
+  phx::presence presence;
   phx::router app(who_is);
-  app.channel("room:*", [&who](user const& me) { return room(me, who); });
+  app.channel("room:*", [&presence](user const& me) { return room(me, presence); });
 
-  phx::blocking::options how;
-  if (argc == 3) how.port = static_cast<std::uint16_t>(std::atoi(argv[2]));  // --port P
-  phx::blocking::server server(app, how);
-  who.start(server.endpoint());
+  phx::blocking::options opts;
+  if (argc == 3) opts.port = static_cast<std::uint16_t>(std::atoi(argv[2]));  // --port P
+  phx::blocking::server server(app, opts);
+  presence.start(server.endpoint());
   std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
   std::fflush(stdout);
   server.run();

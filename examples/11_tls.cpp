@@ -24,11 +24,11 @@ int main(int argc, char** argv) try {
   // Without files one that it signs itself, for trying things out: clients have to be told to believe it.
   auto const certificate = [&] { return argc == 5 ? phx::beast::tls(argv[3], argv[4]) : phx::beast::tls::self_signed(); };
 
-  phx::beast::options how;
-  how.port = static_cast<std::uint16_t>(argc > 2 ? std::atoi(argv[2]) : 4443);
+  phx::beast::options opts;
+  opts.port = static_cast<std::uint16_t>(argc > 2 ? std::atoi(argv[2]) : 4443);
   // It stands on the open internet: an address may connect 100 times at once, then twice a second, and who is refused waits.
-  how.throttle = {.each = {.burst = 100, .every = std::chrono::milliseconds(500)}, .refuse_after = std::chrono::seconds(1)};
-  phx::beast::server server(io, how);
+  opts.throttle = {.each = {.burst = 100, .every = std::chrono::milliseconds(500)}, .refuse_after = std::chrono::seconds(1)};
+  phx::beast::server server(io, opts);
   server.secure(certificate());
   server.serve(app, phx::mount{.path = "/socket", .longpoll = true});
   server.route([](phx::beast::http_request const& asked) -> std::optional<phx::http_answer> {

@@ -1,6 +1,7 @@
-// Long-polling behind somebody else's HTTP server, with its own sockets, threads and handlers: here cpp-httplib. All it asks of one
-// is that a handler may take its time. (httplib keeps its sockets to itself, so that a WebSocket is 404 and phoenix.js falls back,
-// with `longPollFallbackMs`. A server that hands a socket over does what README says under "A socket type".)
+// Long-polling behind somebody else's HTTP server, with its own sockets, threads and handlers: here cpp-httplib. All it asks
+// of one is that a handler may take its time. (httplib keeps its sockets to itself, so that a WebSocket is 404 and
+// phoenix.js falls back, with `longPollFallbackMs`. A server that hands a socket over does what README says under "A socket
+// type".)
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
 
@@ -15,9 +16,9 @@
 namespace {
 
 struct room {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event != "say") return phx::outcome::stop(phx::exit_reason::error);
-    here.broadcast("said", in.payload);
+    ctx.broadcast("said", in.payload);
     return phx::outcome::reply();
   }
 };
@@ -61,7 +62,8 @@ int main(int argc, char** argv) {
     std::unique_lock hold(inside);
     asking mine;
     polling.serve(mine.exchange, phx::request::of(asked.method, asked.target, headers, peer), asked.body, clock::now());
-    // There is an answer when the poll's window ends, at the latest; no handler waits for ever, whatever keeps the loop from it.
+    // There is an answer when the poll's window ends, at the latest; no handler waits for ever, whatever keeps the loop from
+    // it.
     bool const answered = mine.answered.wait_for(hold, std::chrono::minutes(1), [&] { return mine.answer != nullptr; });
     to.status = answered ? mine.answer->status() : 503;
     if (!answered) return;
@@ -71,7 +73,8 @@ int main(int argc, char** argv) {
       name == "content-type" ? void(type = value) : to.set_header(std::string(name), std::string(value));
     });
     if (mine.answer->body().empty()) return;
-    // Written by a function, because then httplib tells whether it could be: what the client has not got comes with its next poll.
+    // Written by a function, because then httplib tells whether it could be: what the client has not got comes with its next
+    // poll.
     to.set_content_provider(
         mine.answer->body().size(), type,
         [it = mine.answer](std::size_t at, std::size_t size, httplib::DataSink& sink) {

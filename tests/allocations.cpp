@@ -47,13 +47,13 @@ namespace {
 
 /// A channel without state.
 struct stateless {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "shout") {
-      here.broadcast("shout", in.payload);
+      ctx.broadcast("shout", in.payload);
       return phx::outcome::noreply();
     }
     if (in.event == "push") {
-      here.push("push", in.payload);
+      ctx.push("push", in.payload);
       return phx::outcome::noreply();
     }
     return phx::outcome::reply(in.payload);
@@ -74,20 +74,18 @@ struct many {
     l.memory = metered::hook();
     return l;
   }
-  explicit many(std::size_t loops_ = 1) : bounds(counted_limits()), loops(loops_, bounds) {
-    d.channel<stateless>("room:*");
-  }
+  explicit many(std::size_t loops_ = 1) : bounds(counted_limits()), loops(loops_, bounds) { d.channel<stateless>("room:*"); }
   void connect(std::size_t on_loop = 0) {
     phx::admission<phx::anonymous> in{phx::serializer_ref::of<phx::v2_json>()};
     in.session.emplace();
     in.bounds = &bounds;
     sockets.push_back(std::make_unique<plain_socket>(loops[on_loop], d, std::move(in), nowhere{&frames}, loops.now()));
   }
-  void say(std::size_t who, std::string_view text, phx::opcode op = phx::opcode::text) {
-    (void)sockets[who]->receive(op, text, true, loops.now());
+  void say(std::size_t number, std::string_view text, phx::opcode op = phx::opcode::text) {
+    (void)sockets[number]->receive(op, text, true, loops.now());
   }
-  void join(std::size_t who, std::string_view topic) {
-    say(who, R"(["1","1",")" + std::string(topic) + R"(","phx_join",{}])");
+  void join(std::size_t number, std::string_view topic) {
+    say(number, R"(["1","1",")" + std::string(topic) + R"(","phx_join",{}])");
   }
 };
 
@@ -239,10 +237,10 @@ TEST_CASE("allocations: a reply with the message's own payload points at the fra
   phx::message in;
   std::string_view const text = R"(["1","2","room:a","echo",{"a":1}])";
   REQUIRE(phx::v2_json::decode(phx::opcode::text, text, room, in) == phx::errc::none);
-  phx::outcome said = phx::outcome::reply(in.payload);
-  CHECK(said.response().raw().data() == in.payload.raw().data());
+  phx::outcome result = phx::outcome::reply(in.payload);
+  CHECK(result.response().raw().data() == in.payload.raw().data());
   phx::outcome moved;
-  moved = std::move(said);
+  moved = std::move(result);
   CHECK(moved.response().raw().data() == in.payload.raw().data());
   phx::payload const kept = in.payload;  // whereas what a handler keeps is its own
   CHECK(kept.raw().data() != in.payload.raw().data());

@@ -18,10 +18,10 @@ namespace {
 
 /// Answers, pushes, ends as it is told.
 struct obedient {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
     if (in.event == "no") return phx::outcome::reply(phx::status::error, in.payload);
-    if (in.event == "push") here.push("pushed", in.payload);
+    if (in.event == "push") ctx.push("pushed", in.payload);
     if (in.event == "normal") return phx::outcome::stop(phx::exit_reason::normal);
     if (in.event == "shutdown") return phx::outcome::stop(phx::exit_reason::shutdown);
     if (in.event == "shutdown_tuple") return phx::outcome::stop(phx::exit_reason(phx::exit_reason::shutdown, "tired"));
@@ -88,12 +88,13 @@ TEST_CASE("contract: Handles dispatching incoming and outgoing Channel messages"
   conversation c(d);
   c.in(join("room:a"));
   c.in(R"(["1","2","room:a","push",{"n":1}])");
-  CHECK(c.out() == texts{R"(["1","1","room:a","phx_reply",{"status":"ok","response":{}}])",
-                         R"(["1",null,"room:a","pushed",{"n":1}])"});
+  CHECK(c.out() ==
+        texts{R"(["1","1","room:a","phx_reply",{"status":"ok","response":{}}])", R"(["1",null,"room:a","pushed",{"n":1}])"});
 }
 
-TEST_CASE("contract: The Transport layer dispatches Messages from remote clients, backed by different Channel transport "
-          "implementations and serializations") {
+TEST_CASE(
+    "contract: The Transport layer dispatches Messages from remote clients, backed by different Channel transport "
+    "implementations and serializations") {
   // Any Transport: the poorest there can be, beside the recorder of the other cases.
   struct poorest {
     std::vector<std::string>& to;
@@ -136,8 +137,9 @@ TEST_CASE("contract: To implement a Transport adapter, the Server must broker th
   CHECK_FALSE(c.closed());
 }
 
-TEST_CASE("contract: Handle receiving incoming, encoded Messages from remote clients, then deserialing and forwarding "
-          "message through dispatch: a new channel") {
+TEST_CASE(
+    "contract: Handle receiving incoming, encoded Messages from remote clients, then deserialing and forwarding "
+    "message through dispatch: a new channel") {
   keeper d;
   conversation c(d);
   c.in(join("room:a"));
@@ -224,8 +226,9 @@ TEST_CASE("contract: The HashDict of topic => pids is dispatched through the tra
                          R"(["2","3","room:a","phx_reply",{"status":"ok","response":{}}])"});
 }
 
-TEST_CASE("contract: Handle receiving outgoing {:socket_push, Message} as process messages, then encoding and forwarding to "
-          "remote client") {
+TEST_CASE(
+    "contract: Handle receiving outgoing {:socket_push, Message} as process messages, then encoding and forwarding to "
+    "remote client") {
   keeper d;
   conversation c(d), old(d, "1.0.0");
   c.in(join("room:a"));
@@ -234,9 +237,9 @@ TEST_CASE("contract: Handle receiving outgoing {:socket_push, Message} as proces
   auto const to_v1 = d.pids["room:a"];
   c.out();
   old.out();
-  auto const what = phx::payload::json(R"({"n":1})");
-  CHECK(to_v2.push("tick", what) == phx::send_status::ok);
-  CHECK(to_v1.push("tick", what) == phx::send_status::ok);
+  auto const data = phx::payload::json(R"({"n":1})");
+  CHECK(to_v2.push("tick", data) == phx::send_status::ok);
+  CHECK(to_v1.push("tick", data) == phx::send_status::ok);
   CHECK(c.out().empty());
   c.settle();
   old.settle();
@@ -244,8 +247,9 @@ TEST_CASE("contract: Handle receiving outgoing {:socket_push, Message} as proces
   CHECK(old.out() == texts{R"({"topic":"room:a","event":"tick","ref":null,"payload":{"n":1}})"});
 }
 
-TEST_CASE("contract: Trap exits and handle receiving {:EXIT, socket_pid, reason} messages and delete the entries from the "
-          "kept HashDict of socket processes") {
+TEST_CASE(
+    "contract: Trap exits and handle receiving {:EXIT, socket_pid, reason} messages and delete the entries from the "
+    "kept HashDict of socket processes") {
   keeper d;
   conversation c(d);
   c.in(join("room:a"));
@@ -274,12 +278,12 @@ TEST_CASE("contract: Trap exits and handle receiving {:EXIT, socket_pid, reason}
 
 TEST_CASE("contract: When exits are received, the adapter transport must reply to their client with one of two messages") {
   keeper d;
-  for (auto const why : {phx::exit_reason::normal, phx::exit_reason::shutdown, phx::exit_reason::left,
-                         phx::exit_reason::error, phx::exit_reason::killed}) {
+  for (auto const reason : {phx::exit_reason::normal, phx::exit_reason::shutdown, phx::exit_reason::left,
+                            phx::exit_reason::error, phx::exit_reason::killed}) {
     conversation c(d);
     c.in(join("room:a"));
     c.out();
-    d.pids["room:a"].exit(why);
+    d.pids["room:a"].exit(reason);
     c.settle();
     auto const out = c.out();
     REQUIRE(out.size() == 1);
@@ -289,28 +293,29 @@ TEST_CASE("contract: When exits are received, the adapter transport must reply t
   }
 }
 
-TEST_CASE("contract: for :normal exits and shutdowns, send a reply to the remote client of a message from "
-          "chan_close_message") {
-  for (char const* const how : {"normal", "shutdown", "shutdown_tuple"}) {
-    CAPTURE(how);
+TEST_CASE(
+    "contract: for :normal exits and shutdowns, send a reply to the remote client of a message from "
+    "chan_close_message") {
+  for (char const* const mode : {"normal", "shutdown", "shutdown_tuple"}) {
+    CAPTURE(mode);
     auto d = obedient_router();
     conversation c(d);
     c.in(join("room:a"));
     c.out();
-    c.in(R"(["1","2","room:a",")" + std::string(how) + R"(",{}])");
+    c.in(R"(["1","2","room:a",")" + std::string(mode) + R"(",{}])");
     CHECK(c.out() == texts{R"(["1","1","room:a","phx_close",{}])"});
     CHECK(topics_of(c).empty());
   }
 }
 
 TEST_CASE("contract: for abnormal exits, send a reply to the remote client of a message from chan_error_message") {
-  for (char const* const how : {"boom", "killed"}) {
-    CAPTURE(how);
+  for (char const* const mode : {"boom", "killed"}) {
+    CAPTURE(mode);
     auto d = obedient_router();
     conversation c(d);
     c.in(join("room:a"));
     c.out();
-    c.in(R"(["1","2","room:a",")" + std::string(how) + R"(",{}])");
+    c.in(R"(["1","2","room:a",")" + std::string(mode) + R"(",{}])");
     CHECK(c.out() == texts{R"(["1","1","room:a","phx_error",{"reason":"channel_crash"}])"});
     CHECK(topics_of(c).empty());
     CHECK_FALSE(c.closed());
@@ -339,8 +344,9 @@ TEST_CASE("contract: Channels can reply, synchronously, to any handle_in event")
                          R"(["1","3","room:a","phx_reply",{"status":"error","response":[1,2]}])"});
 }
 
-TEST_CASE("contract: clients must include a unique ref with every message and the channel server will reply with a "
-          "matching ref") {
+TEST_CASE(
+    "contract: clients must include a unique ref with every message and the channel server will reply with a "
+    "matching ref") {
   auto d = obedient_router();
   conversation c(d);
   c.in(join("room:a"));
@@ -371,8 +377,9 @@ TEST_CASE("contract: Phoenix includes a JavaScript client for WebSocket support 
               R"({"topic":"room:a","event":"phx_reply","ref":"2","payload":{"status":"ok","response":{"n":1}}})"});
 }
 
-TEST_CASE("contract: However, a client can be implemented for other protocols and encodings by abiding by the Message "
-          "format") {
+TEST_CASE(
+    "contract: However, a client can be implemented for other protocols and encodings by abiding by the Message "
+    "format") {
   auto d = obedient_router();
   conversation c(d, "3.0.0", {.serializers = {phx::serializer_ref::of<msgpack::serializer>()}});
   auto const say = [&](std::string_view json) {
@@ -425,8 +432,9 @@ TEST_CASE("contract: check_origin checks the Origin request header against the l
   CHECK(upgrade_status(m, "https://evilexample.com") == 403);
 }
 
-TEST_CASE("contract: If the Origin header matches the allowed origins, no Origin header was sent or no origins configured "
-          "it will return the given conn") {
+TEST_CASE(
+    "contract: If the Origin header matches the allowed origins, no Origin header was sent or no origins configured "
+    "it will return the given conn") {
   phx::mount const list{.origins = {"//localhost"}};
   CHECK(upgrade_status(list, "http://localhost") == 101);
   CHECK(upgrade_status(list, "") == 101);
@@ -454,7 +462,7 @@ TEST_CASE("contract: Otherwise a 403 Forbidden response will be sent and the con
   REQUIRE(no != nullptr);
   CHECK(no->answer.status == 403);
   CHECK(no->answer.body.empty());
-  CHECK(no->why == phx::refusal::origin);
+  CHECK(no->reason == phx::refusal::origin);
   CHECK(d.asked == 0);
 }
 

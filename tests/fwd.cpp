@@ -8,7 +8,7 @@ struct host {
   phx::loop* where;
   phx::mount const* on;
   phx::router<>* app;
-  int told(phx::context& here, phx::message const& what, phx::payload const& with);
+  int told(phx::context& ctx, phx::message const& item, phx::payload const& with);
   phx::errc last;
 };
 
@@ -21,14 +21,14 @@ struct host {
 
 namespace {
 
-int host::told(phx::context& here, phx::message const& what, phx::payload const& with) {
-  return here.push(what.event, with) ? 1 : 0;
+int host::told(phx::context& ctx, phx::message const& item, phx::payload const& with) {
+  return ctx.push(item.event, with) ? 1 : 0;
 }
 
 struct mentions {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     host h{};
-    return h.told(here, in, in.payload) == 1 ? phx::outcome::reply() : phx::outcome::stop();
+    return h.told(ctx, in, in.payload) == 1 ? phx::outcome::reply() : phx::outcome::stop();
   }
 };
 

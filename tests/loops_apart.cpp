@@ -59,9 +59,9 @@ struct nobody {
   void wake() noexcept {}
 };
 struct talk {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
-    here.broadcast("shout", in.payload);
+    ctx.broadcast("shout", in.payload);
     return phx::outcome::noreply();
   }
 };

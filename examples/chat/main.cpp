@@ -1,5 +1,5 @@
-// Rooms, who is in them with how many tabs, several nodes, and what phx does beneath, drawn live. What page and server agree on
-// is in README.md.
+// Rooms, who is in them with how many tabs, several nodes, and what phx does beneath, drawn live. What page and server agree
+// on is in README.md.
 //
 //   chat [--port P] [--redis HOST:PORT] [--node NAME] [--silence MS]
 #include <phx/adapter/beast.hpp>
@@ -76,43 +76,45 @@ void from_json(json const& j, line& l) { j.at("text").get_to(l.text); }
 /// One tab of somebody in one room.
 class member {
  public:
-  member(hall& all, phx::presence& who, phx::endpoint& everywhere, phx::payload meta)
-      : hall_(all), who_(who), everywhere_(everywhere), meta_(std::move(meta)) {}
+  member(hall& all, phx::presence& presence, phx::endpoint& everywhere, phx::payload meta)
+      : hall_(all), presence_(presence), everywhere_(everywhere), meta_(std::move(meta)) {}
 
   phx::join_result join(phx::joining& j, phx::message const& in) {
     room_ = std::string(j.topic().substr(before_name.size()));
     if (room_.empty() || room_.size() > longest_name)
       return phx::join_result::error(because("the room's name is too long: 24 bytes at most"));
-    auto const said = in.payload.get<hello>();
-    name_ = said ? trimmed(said->name) : "";
+    auto const answer = in.payload.get<hello>();
+    name_ = answer ? trimmed(answer->name) : "";
     if (name_.empty()) return phx::join_result::error(because("the name is empty"));
     if (name_.size() > longest_name) return phx::join_result::error(because("the name is too long: 24 bytes at most"));
     // From now on until this channel ends; a page that is loaded anew is back before anybody has noticed.
-    auto const tracked = who_.track(j, name_, meta_);
+    auto const tracked = presence_.track(j, name_, meta_);
     if (!tracked) return phx::join_result::error(phx::presence::reason(tracked.error().code));
     j.send("joined");
     return phx::join_result::ok(json{{"recent", hall_.at(room_).recent}});
   }
 
-  phx::outcome handle_info(phx::context& here, phx::message const&) {
-    here.push("presence_state", who_.list(here.topic()));
+  phx::outcome handle_info(phx::context& ctx, phx::message const&) {
+    ctx.push("presence_state", presence_.list(ctx.topic()));
     return phx::outcome::noreply();
   }
 
-  phx::outcome say(phx::context& here, line const& said) {
-    if (trimmed(said.text).empty()) return phx::outcome::reply(phx::status::error, because("nothing was said"));
-    if (said.text.size() > longest_text) return phx::outcome::reply(phx::status::error, because("too long: 4000 bytes at most"));
-    auto const at = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
-    json message{{"from", name_}, {"text", said.text}, {"at", at.count()}};
+  phx::outcome say(phx::context& ctx, line const& answer) {
+    if (trimmed(answer.text).empty()) return phx::outcome::reply(phx::status::error, because("nothing was said"));
+    if (answer.text.size() > longest_text)
+      return phx::outcome::reply(phx::status::error, because("too long: 4000 bytes at most"));
+    auto const at =
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
+    json message{{"from", name_}, {"text", answer.text}, {"at", at.count()}};
     phx::payload const wire = message;
-    here.broadcast("said", wire);  // to the clients of all nodes
+    ctx.broadcast("said", wire);  // to the clients of all nodes
     (void)everywhere_.to_others({heard, room_, wire, {}});
     hall_.keep(room_, std::move(message));
     return phx::outcome::reply();
   }
   /// The page is about to disconnect because it was told to, not because the network failed.
-  phx::outcome going(phx::context& here) {
-    who_.untrack(here);
+  phx::outcome going(phx::context& ctx) {
+    presence_.untrack(ctx);
     return phx::outcome::noreply();
   }
   phx::outcome crash(phx::context&) { throw std::runtime_error("somebody pressed the button"); }
@@ -122,7 +124,7 @@ class member {
 
  private:
   hall& hall_;
-  phx::presence& who_;
+  phx::presence& presence_;
   phx::endpoint& everywhere_;
   phx::payload meta_;
   std::string room_, name_;
@@ -138,18 +140,18 @@ class meter {
     j.send("tick");
     return phx::join_result::ok(node_);
   }
-  phx::outcome handle_info(phx::context& here, phx::message const& in) {
+  phx::outcome handle_info(phx::context& ctx, phx::message const& in) {
     if (in.event == "rooms") {
-      here.push("rooms", hall_.list());
+      ctx.push("rooms", hall_.list());
       return phx::outcome::noreply();
     }
-    phx::loop const& l = here.here();
-    here.push("stats", json{{"frames_in", l.traffic().messages_in},
-                            {"frames_out", l.traffic().messages_out},
-                            {"bytes_out", l.traffic().bytes_out},
-                            {"clients", l.sockets()},
-                            {"channels", l.channels()}});
-    here.send_after(std::chrono::milliseconds(500), "tick");
+    phx::loop const& l = ctx.event_loop();
+    ctx.push("stats", json{{"frames_in", l.traffic().messages_in},
+                           {"frames_out", l.traffic().messages_out},
+                           {"bytes_out", l.traffic().bytes_out},
+                           {"clients", l.sockets()},
+                           {"channels", l.channels()}});
+    ctx.send_after(std::chrono::milliseconds(500), "tick");
     return phx::outcome::noreply();
   }
 
@@ -189,28 +191,28 @@ bool read(std::string_view text, Number& into) {
   return wrong == std::errc{} && stopped == text.data() + text.size();
 }
 std::optional<asked_for> read(std::vector<std::string_view> const& words) {
-  asked_for what;
+  asked_for item;
   if (words.size() % 2 != 0) return std::nullopt;
   for (std::size_t i = 0; i < words.size(); i += 2) {
     std::string_view const name = words[i], value = words[i + 1];
-    if (name == "--port" && read(value, what.port)) continue;
-    if (name == "--silence" && read(value, what.silence) && what.silence >= 200 && what.silence <= 3'600'000) continue;
+    if (name == "--port" && read(value, item.port)) continue;
+    if (name == "--silence" && read(value, item.silence) && item.silence >= 200 && item.silence <= 3'600'000) continue;
     if (name == "--node" && !value.empty()) {
-      what.node = value;
+      item.node = value;
       continue;
     }
     std::size_t const colon = value.rfind(':');
-    if (name != "--redis" || colon == value.npos || !read(value.substr(colon + 1), what.redis_port)) return std::nullopt;
-    what.redis_host = value.substr(0, colon);
+    if (name != "--redis" || colon == value.npos || !read(value.substr(colon + 1), item.redis_port)) return std::nullopt;
+    item.redis_host = value.substr(0, colon);
   }
-  return what;
+  return item;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
-  auto const what = read({argv + 1, argv + argc});
-  if (!what) {
+  auto const item = read({argv + 1, argv + argc});
+  if (!item) {
     std::fprintf(stderr, "usage: chat [--port P] [--redis HOST:PORT] [--node NAME] [--silence MS]\n");
     return 2;
   }
@@ -229,16 +231,16 @@ int main(int argc, char** argv) try {
     between.emplace(std::move(how));
   }
 #else
-  if (!what->redis_host.empty()) {
+  if (!item->redis_host.empty()) {
     std::fprintf(stderr, "--redis: this chat was built without Redis; install libhiredis-dev and build it again\n");
     return 2;
   }
 #endif
 
-  phx::presence_options how;
-  how.nodes.down = std::chrono::milliseconds(what->silence);
-  how.nodes.period = how.nodes.down / (2 * how.nodes.silent_periods);  // as Phoenix relates them
-  phx::presence who(how);
+  phx::presence_options opts;
+  opts.nodes.down = std::chrono::milliseconds(item->silence);
+  opts.nodes.period = opts.nodes.down / (2 * opts.nodes.silent_periods);  // as Phoenix relates them
+  phx::presence presence(opts);
   hall all;
   phx::router app;
   phx::mount const mount{.origins = {"//localhost", "//127.0.0.1"}, .longpoll = true};
@@ -248,13 +250,13 @@ int main(int argc, char** argv) try {
     boost::asio::io_context& io;
     hall& all;
   } remembers{io, all};
-  phx::beast::server server(io, {.port = what->port, .loops = 1});
+  phx::beast::server server(io, {.port = item->port, .loops = 1});
   phx::endpoint& everywhere = server.endpoint();
-  phx::payload const node = what->node.empty() ? phx::payload{} : json{{"node", what->node}};
-  app.channel("room:*", [&](phx::anonymous const&) { return member(all, who, everywhere, node); });
+  phx::payload const node = item->node.empty() ? phx::payload{} : json{{"node", item->node}};
+  app.channel("room:*", [&](phx::anonymous const&) { return member(all, presence, everywhere, node); });
   app.channel("stats", [&](phx::anonymous const&) { return meter(all, node); });
 
-  who.handle_metas([&](phx::presence_change const& c) {
+  presence.handle_metas([&](phx::presence_change const& c) {
     auto const present = c.present.get<json>();
     if (!present || !c.topic.starts_with(before_name)) return;
     all.at(c.topic.substr(before_name.size())).people = present->size();
@@ -262,16 +264,16 @@ int main(int argc, char** argv) try {
   });
   // What is said on other nodes reaches this one's clients by itself; this is so that it is remembered as well.
   everywhere.listen(heard, {&remembers, [](void* self, phx::broadcast const& b) noexcept {
-                      auto* const to = static_cast<decltype(remembers)*>(self);
-                      boost::asio::post(to->io, [to, room = std::string(b.event), said = b.payload] {
-                        if (auto message = said.get<json>(); message && message->is_object())
-                          to->all.keep(room, *std::move(message));
-                      });
-                    }});
+                              auto* const to = static_cast<decltype(remembers)*>(self);
+                              boost::asio::post(to->io, [to, room = std::string(b.event), said = b.payload] {
+                                if (auto message = said.get<json>(); message && message->is_object())
+                                  to->all.keep(room, *std::move(message));
+                              });
+                            }});
 #ifdef WITH_REDIS
   if (between) everywhere.attach(*between);
 #endif
-  who.start(everywhere);
+  presence.start(everywhere);
 
   server.serve(app, mount);
   server.route([files = page()](phx::request const& r) -> std::optional<phx::http_answer> {
@@ -280,8 +282,8 @@ int main(int argc, char** argv) try {
     return file->second;
   });
   server.start();
-  std::printf("open http://127.0.0.1:%d/%s%s\n", int{server.port()}, what->node.empty() ? "" : "   node ",
-              what->node.c_str());
+  std::printf("open http://127.0.0.1:%d/%s%s\n", int{server.port()}, item->node.empty() ? "" : "   node ",
+              item->node.c_str());
   std::fflush(stdout);
 
   boost::asio::signal_set stop(io, SIGINT, SIGTERM);

@@ -20,14 +20,14 @@ class actor;
 
 /// What a worker is asked to do for one of its channels.
 struct order {
-  enum kind : std::uint8_t { join, in, out, info, end, kill } what;
-  std::uint64_t number;                             ///< of the channel, in all the process
-  std::optional<phx::owned_message> message{};      ///< join, in
-  std::string event{};                              ///< out, info
-  phx::payload payload{};                           ///< out, info
-  phx::reply_to answer{};                           ///< in
-  phx::exit_reason why = phx::exit_reason::normal;  ///< end
-  std::unique_ptr<actor> newcomer{};                ///< join
+  enum kind : std::uint8_t { join, in, out, info, end, kill } kind_2;
+  std::uint64_t number;                                ///< of the channel, in all the process
+  std::optional<phx::owned_message> message{};         ///< join, in
+  std::string event{};                                 ///< out, info
+  phx::payload payload{};                              ///< out, info
+  phx::reply_to answer{};                              ///< in
+  phx::exit_reason reason = phx::exit_reason::normal;  ///< end
+  std::unique_ptr<actor> newcomer{};                   ///< join
   /// join; nothing in it: it crashed. Held here, because who waits for it may be gone before set_value has returned.
   std::optional<std::promise<std::optional<phx::join_result>>> verdict{};
 };
@@ -47,10 +47,10 @@ class worker {
     thread_.join();
   }
   /// From any thread; arrives in order.
-  void post(order what) noexcept {
+  void post(order item) noexcept {
     {
       std::lock_guard const hold(mutex_);
-      waiting_.push_back(std::move(what));
+      waiting_.push_back(std::move(item));
     }
     changed_.notify_all();
   }
@@ -115,20 +115,20 @@ class elsewhere {
   [[nodiscard]] phx::reply_to reply() const noexcept { return answer_; }
 
   // One that cannot be encoded is found out in the loop, and ends the channel there.
-  void push(std::string_view event, phx::payload const& what) { (void)id_.push(event, what); }
-  void broadcast(std::string_view event, phx::payload const& what) { (void)id_.broadcast(event, what); }
-  void broadcast_from(std::string_view event, phx::payload const& what) { (void)id_.broadcast_from(event, what); }
-  void publish(std::string_view topic, std::string_view event, phx::payload const& what) {
-    (void)all_.everywhere->broadcast(topic, event, what);
+  void push(std::string_view event, phx::payload const& data) { (void)id_.push(event, data); }
+  void broadcast(std::string_view event, phx::payload const& data) { (void)id_.broadcast(event, data); }
+  void broadcast_from(std::string_view event, phx::payload const& data) { (void)id_.broadcast_from(event, data); }
+  void publish(std::string_view topic, std::string_view event, phx::payload const& data) {
+    (void)all_.everywhere->broadcast(topic, event, data);
   }
   void disconnect(std::string_view user) { (void)all_.everywhere->disconnect(user); }
-  phx::send_status send(std::string_view event, phx::payload const& what = {}) {
-    on_.post({.what = order::info, .number = number_, .event = std::string(event), .payload = what});
+  phx::send_status send(std::string_view event, phx::payload const& data = {}) {
+    on_.post({.kind_2 = order::info, .number = number_, .event = std::string(event), .payload = data});
     return phx::send_status::ok;
   }
-  phx::send_status send_after(std::chrono::milliseconds delay, std::string_view event, phx::payload const& what) {
-    all_.later.after(delay, [&on = on_, number = number_, event = std::string(event), what] {
-      on.post({.what = order::info, .number = number, .event = event, .payload = what});
+  phx::send_status send_after(std::chrono::milliseconds delay, std::string_view event, phx::payload const& data) {
+    all_.later.after(delay, [&on = on_, number = number_, event = std::string(event), data] {
+      on.post({.kind_2 = order::info, .number = number, .event = event, .payload = data});
     });
     return phx::send_status::ok;
   }
@@ -146,29 +146,29 @@ class elsewhere {
 /// One channel on its worker's thread.
 class actor {
  public:
-  explicit actor(elsewhere where) : here_(std::move(where)) {}
+  explicit actor(elsewhere where) : dispatcher_(std::move(where)) {}
   actor(actor const&) = delete;
   actor& operator=(actor const&) = delete;
   virtual ~actor() = default;
 
   [[nodiscard]] std::optional<phx::join_result> join(phx::message const& in) {
-    std::optional<phx::join_result> said;
-    if (!attempt([&] { said.emplace(do_join(here_, in)); })) return std::nullopt;
-    if (said->what() == phx::join_result::kind::error) terminate(phx::exit_reason::shutdown);
-    return said;
+    std::optional<phx::join_result> result;
+    if (!attempt([&] { result.emplace(do_join(dispatcher_, in)); })) return std::nullopt;
+    if (result->what() == phx::join_result::kind::error) terminate(phx::exit_reason::shutdown);
+    return result;
   }
   void handle_in(phx::message const& in, phx::reply_to answer) {
-    here_.answer_ = std::move(answer);
-    carry_out([&] { return do_handle_in(here_, in); });
-    here_.answer_ = {};
+    dispatcher_.answer_ = std::move(answer);
+    carry_out([&] { return do_handle_in(dispatcher_, in); });
+    dispatcher_.answer_ = {};
   }
   void handle_out(phx::broadcast const& b) {
-    carry_out([&] { return do_handle_out(here_, b); });
+    carry_out([&] { return do_handle_out(dispatcher_, b); });
   }
   void handle_info(phx::message const& in) {
-    carry_out([&] { return do_handle_info(here_, in); });
+    carry_out([&] { return do_handle_info(dispatcher_, in); });
   }
-  void terminate(phx::exit_reason why) noexcept { do_terminate(here_, why); }
+  void terminate(phx::exit_reason reason) noexcept { do_terminate(dispatcher_, reason); }
 
  private:
   virtual phx::join_result do_join(elsewhere&, phx::message const&) = 0;
@@ -196,31 +196,31 @@ class actor {
   void carry_out(F&& callback) {
     // It has stopped, and its end is on its way to the loop: what arrives meanwhile vanishes, as in Phoenix.
     if (stopped_) return;
-    phx::outcome said;
-    if (!attempt([&] { said = callback(); })) return stop(phx::exit_reason::error);
-    if (said.replies()) (void)here_.answer_(said.reply_status(), said.response());
-    if (said.stops()) stop(said.why());
+    phx::outcome result;
+    if (!attempt([&] { result = callback(); })) return stop(phx::exit_reason::error);
+    if (result.replies()) (void)dispatcher_.answer_(result.reply_status(), result.response());
+    if (result.stops()) stop(result.reason());
   }
-  void stop(phx::exit_reason why) {
+  void stop(phx::exit_reason reason) {
     stopped_ = true;
-    (void)here_.id().exit(why);
+    (void)dispatcher_.id().exit(reason);
   }
 
-  elsewhere here_;
+  elsewhere dispatcher_;
   bool stopped_ = false;
 };
 
 inline void worker::handle(order& next) {
   auto const at = channels_.find(next.number);
-  if (next.what == order::join) {
-    std::optional<phx::join_result> said = next.newcomer->join(next.message->view());
-    if (said && said->what() != phx::join_result::kind::error) channels_.emplace(next.number, std::move(next.newcomer));
-    next.verdict->set_value(std::move(said));
+  if (next.kind_2 == order::join) {
+    std::optional<phx::join_result> result = next.newcomer->join(next.message->view());
+    if (result && result->what() != phx::join_result::kind::error) channels_.emplace(next.number, std::move(next.newcomer));
+    next.verdict->set_value(std::move(result));
     return;
   }
   if (at == channels_.end()) return;
   actor& it = *at->second;
-  switch (next.what) {
+  switch (next.kind_2) {
     case order::in: it.handle_in(next.message->view(), std::move(next.answer)); break;
     case order::out: it.handle_out({{}, next.event, next.payload, {}}); break;
     case order::info: {
@@ -230,7 +230,7 @@ inline void worker::handle(order& next) {
       it.handle_info(m);
       break;
     }
-    case order::end: it.terminate(next.why); [[fallthrough]];
+    case order::end: it.terminate(next.reason); [[fallthrough]];
     case order::kill: channels_.erase(at); break;
     case order::join: break;
   }
@@ -248,7 +248,7 @@ class actors {
     std::span<std::string_view const> intercepts;
   };
 
-  actors(crew& all, phx::connect_outcome<Session> (*who)(phx::connect_info const&)) : all_(all), connect_(who) {}
+  actors(crew& all, phx::connect_outcome<Session> (*info)(phx::connect_info const&)) : all_(all), connect_(info) {}
 
   template <class C>
   actors& channel(phx::topic_pattern pattern) {
@@ -271,7 +271,7 @@ class actors {
   }
 
   // ---- Dispatcher
-  phx::connect_outcome<Session> connect(phx::connect_info const& who) { return connect_(who); }
+  phx::connect_outcome<Session> connect(phx::connect_info const& info) { return connect_(info); }
   bool matches(std::string_view topic) noexcept { return find(topic) != nullptr; }
 
   /// Waits for the verdict. A phx::pending would let the loop go on, but then a second join of the topic cancels the first,
@@ -292,13 +292,13 @@ class actors {
              .message = in.copy(),
              .newcomer = r.make(elsewhere(all_, on, number, j.id(), in.topic), me),
              .verdict = std::move(promise)});
-    std::optional<phx::join_result> const said = verdict.get();
-    if (!said) return crashed();
-    if (said->what() == phx::join_result::kind::error) return phx::refused{said->response()};
-    return phx::accepted<channel_type>{{&on, number, r.intercepts}, said->response()};
+    std::optional<phx::join_result> const result = verdict.get();
+    if (!result) return crashed();
+    if (result->what() == phx::join_result::kind::error) return phx::refused{result->response()};
+    return phx::accepted<channel_type>{{&on, number, r.intercepts}, result->response()};
   }
-  phx::outcome handle_in(channel_type& c, phx::context& here, phx::message const& in) {
-    c.on->post({.what = order::in, .number = c.number, .message = in.copy(), .answer = here.reply()});
+  phx::outcome handle_in(channel_type& c, phx::context& ctx, phx::message const& in) {
+    c.on->post({.what = order::in, .number = c.number, .message = in.copy(), .answer = ctx.reply()});
     return phx::outcome::noreply();
   }
   phx::outcome handle_out(channel_type& c, phx::context&, phx::broadcast const& b) {
@@ -310,9 +310,9 @@ class actors {
     return phx::outcome::noreply();
   }
   [[nodiscard]] std::span<std::string_view const> intercepts(channel_type const& c) noexcept { return c.intercepts; }
-  void terminate(channel_type& c, phx::context&, phx::exit_reason why) noexcept {
+  void terminate(channel_type& c, phx::context&, phx::exit_reason reason) noexcept {
     // A channel that was replaced is not told in Phoenix (6.6).
-    c.on->post({.what = why == phx::exit_reason::replaced ? order::kill : order::end, .number = c.number, .why = why});
+    c.on->post({.what = reason == phx::exit_reason::replaced ? order::kill : order::end, .number = c.number, .why = reason});
   }
 
  private:
@@ -342,32 +342,32 @@ class actors {
     of(elsewhere where, C it) : actor(std::move(where)), it_(std::move(it)) {}
 
    private:
-    phx::join_result do_join(elsewhere& here, phx::message const& in) override {
+    phx::join_result do_join(elsewhere& dispatcher, phx::message const& in) override {
       if constexpr (requires { it_.join(here, in); })
-        return it_.join(here, in);
+        return it_.join(dispatcher, in);
       else
         return phx::join_result::ok();
     }
-    phx::outcome do_handle_in(elsewhere& here, phx::message const& in) override {
+    phx::outcome do_handle_in(elsewhere& dispatcher, phx::message const& in) override {
       if constexpr (requires { it_.handle_in(here, in); })
-        return it_.handle_in(here, in);
+        return it_.handle_in(dispatcher, in);
       else
         return phx::outcome::stop(phx::exit_reason::error);
     }
-    phx::outcome do_handle_out(elsewhere& here, phx::broadcast const& b) override {
+    phx::outcome do_handle_out(elsewhere& dispatcher, phx::broadcast const& b) override {
       if constexpr (requires { it_.handle_out(here, b); })
-        return it_.handle_out(here, b);
+        return it_.handle_out(dispatcher, b);
       else
         return phx::outcome::noreply();
     }
-    phx::outcome do_handle_info(elsewhere& here, phx::message const& in) override {
+    phx::outcome do_handle_info(elsewhere& dispatcher, phx::message const& in) override {
       if constexpr (requires { it_.handle_info(here, in); })
-        return it_.handle_info(here, in);
+        return it_.handle_info(dispatcher, in);
       else
         return phx::outcome::noreply();
     }
-    void do_terminate(elsewhere& here, phx::exit_reason why) noexcept override {
-      if constexpr (requires { it_.terminate(here, why); }) it_.terminate(here, why);
+    void do_terminate(elsewhere& dispatcher, phx::exit_reason reason) noexcept override {
+      if constexpr (requires { it_.terminate(here, why); }) it_.terminate(dispatcher, reason);
     }
     C it_;
   };

@@ -16,7 +16,7 @@ namespace lab {
 /// From any thread. An interface, so that a test can move time by hand.
 class alarms {
  public:
-  virtual void after(std::chrono::milliseconds delay, std::function<void()> what) = 0;
+  virtual void after(std::chrono::milliseconds delay, std::function<void()> item) = 0;
 
  protected:
   ~alarms() = default;
@@ -38,10 +38,10 @@ class alarm_clock final : public alarms {
     changed_.notify_one();
     if (thread_.joinable()) thread_.join();
   }
-  void after(std::chrono::milliseconds delay, std::function<void()> what) override {
+  void after(std::chrono::milliseconds delay, std::function<void()> item) override {
     {
       std::lock_guard const hold(mutex_);
-      waiting_.emplace(std::chrono::steady_clock::now() + delay, std::move(what));
+      waiting_.emplace(std::chrono::steady_clock::now() + delay, std::move(item));
     }
     changed_.notify_one();
   }

@@ -33,9 +33,9 @@ struct session {
 
 /// A handler that raises. Built without exceptions a channel can only stop with an error, which its client cannot tell
 /// apart.
-[[nodiscard]] inline phx::outcome raise([[maybe_unused]] char const* what) {
+[[nodiscard]] inline phx::outcome raise([[maybe_unused]] char const* text) {
 #ifdef __cpp_exceptions
-  throw std::runtime_error(what);
+  throw std::runtime_error(text);
 #else
   return phx::outcome::stop(phx::exit_reason::error);
 #endif
@@ -104,17 +104,17 @@ class room {
 
   room(session const& me, alarms& later) : user_id_(me.user_id), later_(&later) {}
 
-  phx::join_result join(auto& here, phx::message const& in) {
+  phx::join_result join(auto& ctx, phx::message const& in) {
     arguments const asked(in.payload);
     if (json const* const reason = asked.find("deny"))
       return phx::join_result::error(phx::to_payload(json{{"reason", *reason}}));
     if (asked.is_true("crash")) return raise_in_join();
-    if (asked.is_true("greet")) (void)here.send("greet");
+    if (asked.is_true("greet")) (void)ctx.send("greet");
     if (json const* const reply = asked.find("reply")) return phx::join_result::ok(phx::to_payload(*reply));
     return phx::join_result::ok();
   }
 
-  phx::outcome handle_in(auto& here, phx::message const& in) {
+  phx::outcome handle_in(auto& ctx, phx::message const& in) {
     using phx::outcome;
     std::string_view const event = in.event;
     phx::payload const& payload = in.payload;
@@ -123,72 +123,72 @@ class room {
     if (event == "echo_error") return outcome::reply(phx::status::error, payload);
     if (event == "status_only") return outcome::reply();
     if (event == "silent") return outcome::noreply();
-    if (event == "push") return here.push("pushed", payload), outcome::noreply();
-    if (event == "push_then_reply") return here.push("pushed", payload), outcome::reply();
-    if (event == "shout") return here.broadcast("shout", payload), outcome::noreply();
-    if (event == "shout_then_reply") return here.broadcast("shout", payload), outcome::reply();
-    if (event == "whisper") return here.broadcast_from("whisper", payload), outcome::reply();
+    if (event == "push") return ctx.push("pushed", payload), outcome::noreply();
+    if (event == "push_then_reply") return ctx.push("pushed", payload), outcome::reply();
+    if (event == "shout") return ctx.broadcast("shout", payload), outcome::noreply();
+    if (event == "shout_then_reply") return ctx.broadcast("shout", payload), outcome::reply();
+    if (event == "whisper") return ctx.broadcast_from("whisper", payload), outcome::reply();
     if (event == "count") return outcome::reply(phx::to_payload(json{{"count", ++count_}}));
-    if (event == "masked" || event == "muted") return here.broadcast(event, payload), outcome::noreply();
+    if (event == "masked" || event == "muted") return ctx.broadcast(event, payload), outcome::noreply();
     if (event == "crash") return raise("crash");
     if (payload.is_binary()) {
       if (event == "bin") return outcome::reply(payload);
-      if (event == "bin_push") return here.push("bin_pushed", payload), outcome::noreply();
-      if (event == "bin_shout") return here.broadcast("bin_shout", payload), outcome::noreply();
+      if (event == "bin_push") return ctx.push("bin_pushed", payload), outcome::noreply();
+      if (event == "bin_shout") return ctx.broadcast("bin_shout", payload), outcome::noreply();
       return raise("no clause for this event");
     }
     arguments const with(payload);
     if (auto const delay = with.milliseconds("ms")) {
-      if (event == "later") return (void)here.send_after(*delay, "later", payload), outcome::noreply();
+      if (event == "later") return (void)ctx.send_after(*delay, "later", payload), outcome::noreply();
       if (event == "async") {
-        auto answer = here.reply();
+        auto answer = ctx.reply();
         if (!answer.has_ref()) return raise("nothing to reply to");
         later_->after(*delay, [answer = std::move(answer), payload] { (void)answer(payload); });
         return outcome::noreply();
       }
     }
-    if (auto const reason = why(with)) {
+    if (auto const reason = reason(with)) {
       if (event == "stop") return outcome::stop(*reason);
       if (event == "stop_reply") return outcome::stop(*reason, phx::status::ok, payload);
     }
     if (auto const user_id = with.text("user_id"))
-      if (event == "disconnect") return here.disconnect("user:" + *user_id), outcome::reply();
+      if (event == "disconnect") return ctx.disconnect("user:" + *user_id), outcome::reply();
     if (auto const bytes = with.bytes("b64")) {
       if (event == "bin_reply") return outcome::reply(*bytes);
       if (auto const as = with.text("event")) {
-        if (event == "bin_event") return here.push(*as, *bytes), outcome::noreply();
-        if (event == "bin_cast") return here.broadcast(*as, *bytes), outcome::noreply();
+        if (event == "bin_event") return ctx.push(*as, *bytes), outcome::noreply();
+        if (event == "bin_cast") return ctx.broadcast(*as, *bytes), outcome::noreply();
       }
     }
     if (event == "relay") {
       auto const topic = with.text("topic"), as = with.text("event");
-      json const* const what = with.find("payload");
-      if (topic && as && what != nullptr) return here.publish(*topic, *as, phx::to_payload(*what)), outcome::reply();
+      json const* const item = with.find("payload");
+      if (topic && as && item != nullptr) return ctx.publish(*topic, *as, phx::to_payload(*item)), outcome::reply();
     }
     return raise("no clause for this event");
   }
 
-  phx::outcome handle_out(auto& here, phx::broadcast const& b) {
+  phx::outcome handle_out(auto& ctx, phx::broadcast const& b) {
     if (b.event == "muted") return phx::outcome::noreply();
     auto seen = phx::parse<json>(b.payload);
     if (!seen || !seen->is_object()) return raise("only an object can be masked");
     (*seen)["seen_by"] = or_null(user_id_);
-    return here.push(b.event, phx::to_payload(*seen)), phx::outcome::noreply();
+    return ctx.push(b.event, phx::to_payload(*seen)), phx::outcome::noreply();
   }
 
-  phx::outcome handle_info(auto& here, phx::message const& in) {
-    if (in.event == "greet") here.push("greeting", phx::to_payload(json{{"topic", here.topic()}}));
-    if (in.event == "later") here.push("later", in.payload);
+  phx::outcome handle_info(auto& ctx, phx::message const& in) {
+    if (in.event == "greet") ctx.push("greeting", phx::to_payload(json{{"topic", ctx.topic()}}));
+    if (in.event == "later") ctx.push("later", in.payload);
     return phx::outcome::noreply();
   }
 
-  void terminate(auto& here, phx::exit_reason why) noexcept {
-    std::string const topic(here.topic());
-    here.publish("audit:" + topic, "terminated", phx::to_payload(json{{"topic", topic}, {"reason", word(why)}}));
+  void terminate(auto& ctx, phx::exit_reason reason) noexcept {
+    std::string const topic(ctx.topic());
+    ctx.publish("audit:" + topic, "terminated", phx::to_payload(json{{"topic", topic}, {"reason", word(reason)}}));
   }
 
  private:
-  [[nodiscard]] static std::optional<phx::exit_reason> why(arguments const& with) {
+  [[nodiscard]] static std::optional<phx::exit_reason> reason(arguments const& with) {
     auto const reason = with.text("reason");
     if (reason == "normal") return phx::exit_reason::normal;
     if (reason == "shutdown") return phx::exit_reason::shutdown;
@@ -196,8 +196,8 @@ class room {
     if (reason == "boom") return phx::exit_reason(phx::exit_reason::error, "boom");
     return std::nullopt;
   }
-  [[nodiscard]] static char const* word(phx::exit_reason why) noexcept {
-    switch (why.what()) {
+  [[nodiscard]] static char const* word(phx::exit_reason reason) noexcept {
+    switch (reason.what()) {
       case phx::exit_reason::left: return "left";
       case phx::exit_reason::closed:
       case phx::exit_reason::draining: return "closed";
@@ -217,7 +217,7 @@ class room {
 };
 
 /// Nobody may join.
-struct guarded {
+struct try_invoke {
   phx::join_result join(auto&, phx::message const&) {
     return phx::join_result::error(phx::payload::json(R"({"reason":"unauthorized"})"));
   }
@@ -230,16 +230,18 @@ struct audit {
 
 /// Phoenix's presence is told of changes at once, each by itself, and knows no grace for who is lost.
 [[nodiscard]] inline phx::presence_options as_in_phoenix(phx::duration silence = std::chrono::seconds(30)) {
-  phx::presence_options how;
-  how.linger = how.batch = phx::duration::zero();
-  how.nodes.down = silence;
-  how.nodes.period = silence / (2 * how.nodes.silent_periods);
-  return how;
+  phx::presence_options opts;
+  opts.linger = opts.batch = phx::duration::zero();
+  opts.nodes.down = silence;
+  opts.nodes.period = silence / (2 * opts.nodes.silent_periods);
+  return opts;
 }
 /// The entry goes with the channel, wherever that lives.
-[[nodiscard]] auto track(phx::presence& who, auto& here, std::string_view key, phx::payload const& meta) {
-  if constexpr (std::is_same_v<decltype(here), phx::context&>) return who.track(here, key, meta);
-  else return who.track(here.id(), here.topic(), key, meta);
+[[nodiscard]] auto track(phx::presence& presence, auto& ctx, std::string_view key, phx::payload const& meta) {
+  if constexpr (std::is_same_v<decltype(ctx), phx::context&>)
+    return presence.track(ctx, key, meta);
+  else
+    return presence.track(ctx.id(), ctx.topic(), key, meta);
 }
 [[nodiscard]] inline phx::outcome answered(phx::result<std::string> const& tracked) {
   if (tracked) return phx::outcome::reply();
@@ -248,39 +250,39 @@ struct audit {
 
 class present {
  public:
-  explicit present(phx::presence& who) : who_(&who) {}
+  explicit present(phx::presence& presence) : presence_(&presence) {}
 
-  phx::join_result join(auto& here, phx::message const& in) {
+  phx::join_result join(auto& ctx, phx::message const& in) {
     arguments const asked(in.payload);
     key_ = asked.text("key").value_or("anon");
     json const* const meta = asked.find("meta");
-    (void)here.send("joined", meta == nullptr ? phx::payload{} : phx::to_payload(*meta));
+    (void)ctx.send("joined", meta == nullptr ? phx::payload{} : phx::to_payload(*meta));
     return phx::join_result::ok();
   }
-  phx::outcome handle_info(auto& here, phx::message const& in) {
+  phx::outcome handle_info(auto& ctx, phx::message const& in) {
     // Refused, the client sees a state without itself.
-    (void)track(*who_, here, key_, in.payload);
-    here.push("presence_state", who_->list(here.topic()));
+    (void)track(*presence_, ctx, key_, in.payload);
+    ctx.push("presence_state", presence_->list(ctx.topic()));
     return phx::outcome::noreply();
   }
-  phx::outcome handle_in(auto& here, phx::message const& in) {
-    if (in.event == "update") return answered(who_->update(here.id(), here.topic(), key_, in.payload));
-    if (in.event == "untrack") return who_->untrack(here.id(), here.topic(), key_), phx::outcome::reply();
-    if (in.event == "list") return phx::outcome::reply(who_->list(here.topic()));
+  phx::outcome handle_in(auto& ctx, phx::message const& in) {
+    if (in.event == "update") return answered(presence_->update(ctx.id(), ctx.topic(), key_, in.payload));
+    if (in.event == "untrack") return presence_->untrack(ctx.id(), ctx.topic(), key_), phx::outcome::reply();
+    if (in.event == "list") return phx::outcome::reply(presence_->list(ctx.topic()));
     return raise("no clause for this event");
   }
 
  private:
-  phx::presence* who_;
+  phx::presence* presence_;
   std::string key_{};
 };
 
 /// What Supabase's realtime-js joins.
 class realtime {
  public:
-  explicit realtime(phx::presence& who) : who_(&who) {}
+  explicit realtime(phx::presence& presence) : presence_(&presence) {}
 
-  phx::join_result join(auto& here, phx::message const& in) {
+  phx::join_result join(auto& ctx, phx::message const& in) {
     auto const whole = phx::parse<json>(in.payload);
     auto const config = [&](json::json_pointer const& path) -> json {
       return whole && whole->is_object() && whole->contains(path) ? whole->at(path) : json();
@@ -291,30 +293,32 @@ class realtime {
     acknowledged_ = config(json::json_pointer("/config/broadcast/ack")) == true;
     json const key = config(json::json_pointer("/config/presence/key"));
     key_ = key.is_string() && key != "" ? key.get<std::string>() : fresh_key();
-    if (config(json::json_pointer("/config/presence/enabled")) == true) (void)here.send("joined");
+    if (config(json::json_pointer("/config/presence/enabled")) == true) (void)ctx.send("joined");
     return phx::join_result::ok(phx::payload::json(R"({"postgres_changes":[]})"));
   }
-  phx::outcome handle_info(auto& here, phx::message const&) {
-    here.push("presence_state", who_->list(here.topic()));
+  phx::outcome handle_info(auto& ctx, phx::message const&) {
+    ctx.push("presence_state", presence_->list(ctx.topic()));
     return phx::outcome::noreply();
   }
-  phx::outcome handle_in(auto& here, phx::message const& in) {
+  phx::outcome handle_in(auto& ctx, phx::message const& in) {
     if (in.event == "access_token") return phx::outcome::noreply();
     if (in.event == "broadcast") {
-      if (to_self_) here.broadcast("broadcast", in.payload);
-      else here.broadcast_from("broadcast", in.payload);
+      if (to_self_)
+        ctx.broadcast("broadcast", in.payload);
+      else
+        ctx.broadcast_from("broadcast", in.payload);
       return acknowledged_ ? phx::outcome::reply() : phx::outcome::noreply();
     }
     arguments const with(in.payload);
-    auto const what = with.text("event");
-    if (in.event == "presence" && what == "untrack")
-      return who_->untrack(here.id(), here.topic(), key_), phx::outcome::reply();
-    if (in.event == "presence" && what == "track") {
+    auto const text = with.text("event");
+    if (in.event == "presence" && text == "untrack")
+      return presence_->untrack(ctx.id(), ctx.topic(), key_), phx::outcome::reply();
+    if (in.event == "presence" && text == "track") {
       json const* const given = with.find("payload");
       phx::payload const meta = given == nullptr ? phx::payload{} : phx::to_payload(*given);
-      auto tracked = track(*who_, here, key_, meta);
+      auto tracked = track(*presence_, ctx, key_, meta);
       if (!tracked && tracked.error().code == phx::errc::already_tracked)
-        tracked = who_->update(here.id(), here.topic(), key_, meta);
+        tracked = presence_->update(ctx.id(), ctx.topic(), key_, meta);
       return answered(tracked);
     }
     return raise("no clause for this event");
@@ -325,24 +329,24 @@ class realtime {
     static std::atomic<std::uint64_t> last{(std::uint64_t{std::random_device{}()} << 32) + 1};
     return "client-" + std::to_string(last++);
   }
-  phx::presence* who_;
+  phx::presence* presence_;
   std::string key_{};
   bool to_self_ = false, acknowledged_ = false;
 };
 
 struct load {
-  phx::outcome handle_in(auto& here, phx::message const& in) {
+  phx::outcome handle_in(auto& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
-    if (in.event == "shout") return here.broadcast("shout", in.payload), phx::outcome::noreply();
-    if (in.event == "whisper") return here.broadcast_from("whisper", in.payload), phx::outcome::reply();
+    if (in.event == "shout") return ctx.broadcast("shout", in.payload), phx::outcome::noreply();
+    if (in.event == "whisper") return ctx.broadcast_from("whisper", in.payload), phx::outcome::reply();
     return raise("no clause for this event");
   }
 };
 
-[[nodiscard]] inline phx::connect_outcome<session> connect(phx::connect_info const& who) {
-  if (who.param("reject") == "1") return phx::http_answer{};
+[[nodiscard]] inline phx::connect_outcome<session> connect(phx::connect_info const& info) {
+  if (info.param("reject") == "1") return phx::http_answer{};
   phx::connected<session> in{};
-  if (auto const user = who.param("user_id")) {
+  if (auto const user = info.param("user_id")) {
     in.session.user_id = std::string(*user);
     in.id = "user:" + std::string(*user);
   }
@@ -366,39 +370,39 @@ class room {
       : assigns_{{"user_id", lab::or_null(me.user_id)}}, polled_(me.transport == phx::transport_kind::longpoll) {
     if (!me.info.is_null()) assigns_["connect_info"] = me.info;
   }
-  phx::join_result join(auto& here, phx::message const& in) {
+  phx::join_result join(auto& ctx, phx::message const& in) {
     lab::arguments const asked(in.payload);
     json const* const user = asked.find("user");
-    (void)here.send("after_join", phx::to_payload(json{{"user", user == nullptr ? json() : *user}}));
+    (void)ctx.send("after_join", phx::to_payload(json{{"user", user == nullptr ? json() : *user}}));
     return phx::join_result::ok();
   }
-  phx::outcome handle_in(auto& here, phx::message const& in) {
+  phx::outcome handle_in(auto& ctx, phx::message const& in) {
     using phx::outcome;
     if (in.event == "new_msg") {
-      here.broadcast("new_msg", in.payload);
+      ctx.broadcast("new_msg", in.payload);
       return polled_ ? outcome::noreply() : outcome::reply();
     }
-    if (in.event == "bin" && in.payload.is_binary()) return here.broadcast("bin_ack", {}), outcome::noreply();
+    if (in.event == "bin" && in.payload.is_binary()) return ctx.broadcast("bin_ack", {}), outcome::noreply();
     if (in.event == "binary_event" && in.payload.is_binary()) {
-      here.push("binary_event", phx::payload::binary(std::string_view("\0\1", 2)));
+      ctx.push("binary_event", phx::payload::binary(std::string_view("\0\1", 2)));
       return outcome::reply(phx::payload::binary(std::string(in.payload.raw()) + "\3\4"));
     }
     return lab::raise("boom");
   }
-  phx::outcome handle_out(auto& here, phx::broadcast const& b) {
-    auto what = phx::parse<json>(b.payload);
-    if (!what || !what->is_object()) return lab::raise("an object was expected");
-    (*what)["transport"] = polled_ ? ":longpoll" : ":websocket";
-    return here.push(b.event, phx::to_payload(*what)), phx::outcome::noreply();
+  phx::outcome handle_out(auto& ctx, phx::broadcast const& b) {
+    auto item = phx::parse<json>(b.payload);
+    if (!item || !item->is_object()) return lab::raise("an object was expected");
+    (*item)["transport"] = polled_ ? ":longpoll" : ":websocket";
+    return ctx.push(b.event, phx::to_payload(*item)), phx::outcome::noreply();
   }
-  phx::outcome handle_info(auto& here, phx::message const& in) {
-    here.broadcast("user_entered", in.payload);
+  phx::outcome handle_info(auto& ctx, phx::message const& in) {
+    ctx.broadcast("user_entered", in.payload);
     json joined = assigns_;
     joined["status"] = "connected";
-    return here.push("joined", phx::to_payload(joined)), phx::outcome::noreply();
+    return ctx.push("joined", phx::to_payload(joined)), phx::outcome::noreply();
   }
-  void terminate(auto& here, phx::exit_reason) noexcept {
-    if (!polled_) here.push("you_left", phx::to_payload(json{{"message", "bye!"}}));
+  void terminate(auto& ctx, phx::exit_reason) noexcept {
+    if (!polled_) ctx.push("you_left", phx::to_payload(json{{"message", "bye!"}}));
   }
 
  private:
@@ -418,12 +422,12 @@ struct custom {
   }
 };
 
-[[nodiscard]] inline phx::connect_outcome<session> connect(phx::connect_info const& who) {
-  if (who.param("reject") == "true" || who.param("custom_error") == "true") return phx::http_answer{};
-  if (who.param("ratelimit") == "true") return phx::http_answer{429, {}, "Too many requests"};
+[[nodiscard]] inline phx::connect_outcome<session> connect(phx::connect_info const& info) {
+  if (info.param("reject") == "true" || info.param("custom_error") == "true") return phx::http_answer{};
+  if (info.param("ratelimit") == "true") return phx::http_answer{429, {}, "Too many requests"};
   phx::connected<session> in{};
-  in.session.transport = who.transport();
-  if (auto const user = who.param("user_id")) {
+  in.session.transport = info.transport();
+  if (auto const user = info.param("user_id")) {
     in.session.user_id = std::string(*user);
     in.id = "user_sockets:" + std::string(*user);
   }
@@ -437,22 +441,22 @@ struct custom {
 }
 
 /// The same, for the socket that knows about its connection.
-[[nodiscard]] inline phx::connect_outcome<session> connect_with_info(phx::connect_info const& who) {
-  phx::connect_outcome<session> said = connect(who);
-  if (auto* const in = std::get_if<phx::connected<session>>(&said)) {
-    phx::uri const uri = who.uri();
+[[nodiscard]] inline phx::connect_outcome<session> connect_with_info(phx::connect_info const& info) {
+  phx::connect_outcome<session> result = connect(info);
+  if (auto* const in = std::get_if<phx::connected<session>>(&result)) {
+    phx::uri const uri = info.uri();
     in->session.info = {
-        {"x_headers", by_name(who.x_headers())},
-        {"trace_context_headers", by_name(who.trace_context_headers())},
-        {"peer_data", {{"address", who.peer_data().address}, {"port", who.peer_data().port}, {"ssl_cert", nullptr}}},
+        {"x_headers", by_name(info.x_headers())},
+        {"trace_context_headers", by_name(info.trace_context_headers())},
+        {"peer_data", {{"address", info.peer_data().address}, {"port", info.peer_data().port}, {"ssl_cert", nullptr}}},
         {"uri", {{"scheme", uri.scheme}, {"host", uri.host}, {"port", uri.port}, {"path", uri.path}, {"query", uri.query}}}};
-    if (who.transport() == phx::transport_kind::websocket) {
-      in->session.info["user_agent"] = who.user_agent() ? json(*who.user_agent()) : json();
-      in->session.info["sec_websocket_headers"] = by_name(who.sec_websocket_headers());
-      in->session.info["signing_salt"] = who.custom("signing_salt").value_or("");
+    if (info.transport() == phx::transport_kind::websocket) {
+      in->session.info["user_agent"] = info.user_agent() ? json(*info.user_agent()) : json();
+      in->session.info["sec_websocket_headers"] = by_name(info.sec_websocket_headers());
+      in->session.info["signing_salt"] = info.custom("signing_salt").value_or("");
     }
   }
-  return said;
+  return result;
 }
 
 /// The wire of `/ws/slow`, on which no frame is ever done with. A loop does not wait, or all its clients would: here the
@@ -481,9 +485,10 @@ struct site {
   phx::longpoll::options polls{};
 };
 
-/// All of them. @param who as in Phoenix, started or about to be. @param make `Dispatcher(connect_outcome<session> (*connect)(connect_info const&))`
+/// All of them. @param who as in Phoenix, started or about to be. @param make `Dispatcher(connect_outcome<session>
+/// (*connect)(connect_info const&))`
 template <class Make>
-[[nodiscard]] auto sites(Make make, alarms& later, phx::presence& who) {
+[[nodiscard]] auto sites(Make make, alarms& later, phx::presence& presence) {
   using dispatcher = decltype(make(&lab::connect));
   std::list<site<dispatcher>> all;
   auto const serve = [&](phx::mount at, auto connect, phx::duration window = {}) -> dispatcher& {
@@ -497,13 +502,13 @@ template <class Make>
     return d.channel("room:*", [&later](session const& me) { return room(me, later); })
         .channel("lobby", [&later](session const& me) { return room(me, later); });
   };
-  auto const whole_lab = [&rooms, &who](dispatcher& d) {
+  auto const whole_lab = [&rooms, &presence](dispatcher& d) {
     rooms(d)
-        .template channel<guarded>("private:*")
+        .template channel<try_invoke>("private:*")
         .template channel<audit>("audit:*")
-        .channel("presence:*", [&who](session const&) { return present(who); })
+        .channel("presence:*", [&presence](session const&) { return present(presence); })
         .template channel<load>("load:*")
-        .channel("realtime:*", [&who](session const&) { return realtime(who); });
+        .channel("realtime:*", [&presence](session const&) { return realtime(presence); });
   };
   phx::check_origin const lab_origins{"//localhost", "//127.0.0.1", "https://*.example.com"};
   phx::limits of_lab;

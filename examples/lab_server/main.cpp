@@ -4,9 +4,10 @@
 // The lab server on Boost.Beast. On SIGTERM or SIGINT every client is told to come back later (1012), then it exits with 0;
 // a second signal does not wait.
 //
-// With --redis it is one of several nodes, and says on its output when Redis comes and goes. A node of which nothing is heard for
-// --silence is down to the others' presence: 30,000 ms, as in Phoenix. With --drop-beyond a client that does not read loses the
-// oldest of what it is pushed, instead of its connection.
+// With --redis it is one of several nodes, and says on its output when Redis comes and goes. A node of which nothing is
+// heard for
+// --silence is down to the others' presence: 30,000 ms, as in Phoenix. With --drop-beyond a client that does not read loses
+// the oldest of what it is pushed, instead of its connection.
 
 #include "actors.hpp"
 #include "channels.hpp"
@@ -43,29 +44,29 @@ bool read(char const* text, Number& into) {
   return wrong == std::errc{} && stopped == end;
 }
 std::optional<asked_for> read(int argc, char** argv) {
-  asked_for what;
+  asked_for item;
   for (int i = 1; i < argc; i += 2) {
     std::string_view const name = argv[i];
     if (i + 1 == argc) return std::nullopt;
-    if (name == "--port" && read(argv[i + 1], what.port)) continue;
-    if (name == "--threads" && read(argv[i + 1], what.threads) && what.threads != 0) continue;
-    if (name == "--drop-beyond" && read(argv[i + 1], what.drop_beyond)) continue;
-    if (name == "--silence" && read(argv[i + 1], what.silence) && what.silence >= 200 && what.silence <= 3'600'000) continue;
+    if (name == "--port" && read(argv[i + 1], item.port)) continue;
+    if (name == "--threads" && read(argv[i + 1], item.threads) && item.threads != 0) continue;
+    if (name == "--drop-beyond" && read(argv[i + 1], item.drop_beyond)) continue;
+    if (name == "--silence" && read(argv[i + 1], item.silence) && item.silence >= 200 && item.silence <= 3'600'000) continue;
     if (name == "--node") {
-      what.node = argv[i + 1];
+      item.node = argv[i + 1];
       continue;
     }
     if (name == "--redis") {
       std::string_view const at = argv[i + 1];
       std::size_t const colon = at.rfind(':');
-      if (colon == at.npos || !read(argv[i + 1] + colon + 1, what.redis_port)) return std::nullopt;
-      what.redis_host = at.substr(0, colon);
+      if (colon == at.npos || !read(argv[i + 1] + colon + 1, item.redis_port)) return std::nullopt;
+      item.redis_host = at.substr(0, colon);
       continue;
     }
-    what.actors = std::strcmp(argv[i + 1], "actors") == 0;
-    if (name != "--dispatcher" || (!what.actors && std::strcmp(argv[i + 1], "router") != 0)) return std::nullopt;
+    item.actors = std::strcmp(argv[i + 1], "actors") == 0;
+    if (name != "--dispatcher" || (!item.actors && std::strcmp(argv[i + 1], "router") != 0)) return std::nullopt;
   }
-  return what;
+  return item;
 }
 
 #ifdef WITH_REDIS
@@ -100,8 +101,8 @@ class nodes {
 #else
 class nodes {
  public:
-  explicit nodes(asked_for const& what) {
-    if (!what.redis_host.empty()) throw std::runtime_error("built without phx::redis");
+  explicit nodes(asked_for const& item) {
+    if (!item.redis_host.empty()) throw std::runtime_error("built without phx::redis");
   }
   void join(phx::endpoint&) {}
 };
@@ -120,11 +121,11 @@ std::optional<phx::http_answer> control(phx::endpoint& all, phx::request const& 
 
 /// Runs until a signal has come and all clients have gone.
 template <class Sites>
-void run(net::io_context& io, phx::beast::server& server, Sites& sites, phx::presence& who, asked_for const& what) {
-  who.start(server.endpoint());
+void run(net::io_context& io, phx::beast::server& server, Sites& sites, phx::presence& presence, asked_for const& item) {
+  presence.start(server.endpoint());
   for (auto& site : sites) {
-    if (what.drop_beyond != 0) {
-      site.at.bounds.outbound = what.drop_beyond;
+    if (item.drop_beyond != 0) {
+      site.at.bounds.outbound = item.drop_beyond;
       site.at.bounds.pressure = phx::pressure_policy::drop_oldest;
     }
     server.serve(site.serves, site.at, site.polls);
@@ -143,42 +144,44 @@ void run(net::io_context& io, phx::beast::server& server, Sites& sites, phx::pre
   std::printf("listening on 127.0.0.1:%u\n", unsigned{server.port()});
   std::fflush(stdout);
   std::vector<std::thread> others;
-  for (std::uint32_t i = 1; i < what.threads; ++i) others.emplace_back([&io] { io.run(); });
+  for (std::uint32_t i = 1; i < item.threads; ++i) others.emplace_back([&io] { io.run(); });
   io.run();
   for (std::thread& t : others) t.join();
 }
 
 int main(int argc, char** argv) try {
-  std::optional<asked_for> const what = read(argc, argv);
-  if (!what) {
-    std::fprintf(stderr, "usage: %s --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]\n"
-                         "  [--drop-beyond BYTES] [--silence MS]\n", argv[0]);
+  std::optional<asked_for> const item = read(argc, argv);
+  if (!item) {
+    std::fprintf(stderr,
+                 "usage: %s --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]\n"
+                 "  [--drop-beyond BYTES] [--silence MS]\n",
+                 argv[0]);
     return 2;
   }
-  phx::beast::options how;
-  how.port = what->port;
-  how.loops = what->threads == 1 ? 1 : 2 * what->threads;
+  phx::beast::options opts;
+  opts.port = item->port;
+  opts.loops = item->threads == 1 ? 1 : 2 * item->threads;
 
   // Who answers outlives the server.
   lab::alarm_clock alarms;
-  phx::presence who(lab::as_in_phoenix(std::chrono::milliseconds(what->silence)));
-  nodes others(*what);
-  if (what->actors) {
+  phx::presence presence(lab::as_in_phoenix(std::chrono::milliseconds(item->silence)));
+  nodes others(*item);
+  if (item->actors) {
     lab::crew crew{alarms};
-    auto sites = lab::sites([&](auto connect) { return lab::actors<lab::session>(crew, connect); }, alarms, who);
-    net::io_context io(static_cast<int>(what->threads));
-    phx::beast::server server(io, how);
+    auto sites = lab::sites([&](auto connect) { return lab::actors<lab::session>(crew, connect); }, alarms, presence);
+    net::io_context io(static_cast<int>(item->threads));
+    phx::beast::server server(io, opts);
     others.join(server.endpoint());
     crew.everywhere = &server.endpoint();
-    run(io, server, sites, who, *what);
+    run(io, server, sites, presence, *item);
     alarms.stop();  // they post to the crew
     crew.finish();  // the last words of the channels, to an endpoint that is still there
   } else {
-    auto sites = lab::sites([](auto connect) { return phx::router<lab::session>(connect); }, alarms, who);
-    net::io_context io(static_cast<int>(what->threads));
-    phx::beast::server server(io, how);
+    auto sites = lab::sites([](auto connect) { return phx::router<lab::session>(connect); }, alarms, presence);
+    net::io_context io(static_cast<int>(item->threads));
+    phx::beast::server server(io, opts);
     others.join(server.endpoint());
-    run(io, server, sites, who, *what);
+    run(io, server, sites, presence, *item);
   }
   return 0;
 } catch (std::exception const& wrong) {

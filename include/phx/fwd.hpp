@@ -7,13 +7,14 @@
 
 #include <cstdint>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 // core
 enum class answer : std::uint8_t;
 enum class close_code : std::uint16_t;
 enum class errc : std::uint8_t;
-enum class noted : std::uint8_t;
+enum class event_code : std::uint8_t;
 enum class opcode : std::uint8_t;
 enum class pressure_policy : std::uint8_t;
 struct broadcast;
@@ -28,8 +29,8 @@ struct json_traits;
 struct limits;
 struct memory;
 struct message;
-struct name;
-struct notice;
+struct json_text;
+struct telemetry_event;
 class owned_message;
 class payload;
 struct push;
@@ -37,7 +38,7 @@ struct reply;
 template <class T>
 class result;
 class status;
-struct token;
+struct json_ref;
 namespace json {
 class cursor;
 class scanner;
@@ -97,7 +98,7 @@ struct drain_options;
 class endpoint;
 struct listener;
 class loop;
-struct pulse;
+struct ticker;
 struct socket_id;
 struct traffic;
 class turn_guard;
@@ -164,6 +165,7 @@ struct presence_options;
 class tracker;
 struct tracker_options;
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -5,12 +5,12 @@
 
 #include <phx/channel/router.hpp>
 #include <phx/fwd.hpp>
-#include <phx/serializer/generation.hpp>
-#include <phx/serializer/v1_json.hpp>
-#include <phx/serializer/v2_json.hpp>
-#include <phx/socket/check_origin.hpp>
-#include <phx/socket/handshake.hpp>
-#include <phx/socket/mount.hpp>
+#include <phx/serializer/legacy/generation.hpp>
+#include <phx/serializer/v1.hpp>
+#include <phx/serializer/v2.hpp>
+#include <phx/connect/check_origin.hpp>
+#include <phx/connect/handshake.hpp>
+#include <phx/connect/mount.hpp>
 #include <phx/socket/socket.hpp>
 
 #endif

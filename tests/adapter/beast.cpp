@@ -86,15 +86,16 @@ TEST_CASE("beast: the host's routes are asked, one request after the other on a 
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("POST", "/body?x", "content-length: 5\r\n", "hello") + request("GET", "/none") +
-               request("POST", "/body", "transfer-encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n") + request("HEAD", "/peer") +
-               request("GET", "/throws") + request("GET", "/peer", "connection: close\r\n")));
+               request("POST", "/body", "transfer-encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n") +
+               request("HEAD", "/peer") + request("GET", "/throws") + request("GET", "/peer", "connection: close\r\n")));
   std::string const all = c.read_all();
-  CHECK(all == "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-method: POST\r\n\r\nhello"
-               "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
-               "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nx-method: POST\r\n\r\nabc"
-               "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"
-               "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
-               "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\n127.0.0.1");
+  CHECK(all ==
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-method: POST\r\n\r\nhello"
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+        "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nx-method: POST\r\n\r\nabc"
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"
+        "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\n127.0.0.1");
 }
 
 TEST_CASE("beast: an answer may come later, from another thread, and the connection goes on with what was sent meanwhile") {
@@ -158,7 +159,7 @@ TEST_CASE("beast: who sends far more than one request while an answer is awaited
 TEST_CASE("beast: a late answer outlives the server, and a drain gives it options::goodbye") {
   CHECK(in_time(500ms, [](std::chrono::milliseconds goodbye) {
     std::optional<phx::beast::late_answer> first, second;
-    bool told = false;
+    bool notified = false;
     {
       phx::beast::options o = quick();
       o.goodbye = goodbye;
@@ -171,14 +172,14 @@ TEST_CASE("beast: a late answer outlives the server, and a drain gives it option
       std::promise<void> gone;
       r.server.drain({}, [&] { gone.set_value(); });
       (*first)({200, {}, "bye"});
-      told = c.read_head() == 200 && c.head().find("connection: close") != std::string::npos;
+      notified = c.read_head() == 200 && c.head().find("connection: close") != std::string::npos;
       CHECK(d.read_end());
       CHECK(gone.get_future().wait_for(raw_client::patience) == std::future_status::ready);
       for (std::thread& t : r.pool) t.join();
       r.pool.clear();
     }
     (*second)({200, {}, {}});
-    return told;
+    return notified;
   }));
 }
 
@@ -263,11 +264,11 @@ TEST_CASE("beast: a request that does not come to an end has a deadline, and so 
     running r(o);
     raw_client half = r.client(), silent = r.client();
     (void)half.send("GET /socket/websocket HTTP/1.1\r\nhost");
-    bool const told = half.read_head() == 408;
+    bool const notified = half.read_head() == 408;
     CHECK(half.read_end());
     CHECK(silent.read_all().empty());
     CHECK(r.connections(0));
-    return told;
+    return notified;
   }));
 }
 
@@ -474,7 +475,8 @@ TEST_CASE("beast: who says nothing for limits::idle is closed with 1001") {
   running r(quick(), 1, m);
   raw_client c = r.client();
   // in one piece: it may well take longer to come back with the join
-  CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") + raw_client::frame(0x81, R"(["1","1","room:a","phx_join",{}])")));
+  CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
+               raw_client::frame(0x81, R"(["1","1","room:a","phx_join",{}])")));
   CHECK(c.read_head() == 101);
   CHECK(c.read().data == R"(["1","1","room:a","phx_reply",{"status":"ok","response":{}}])");
   CHECK(c.read_close() == 1001);
@@ -490,11 +492,14 @@ TEST_CASE("beast: a client that does not read is not read from, and gets everyth
   std::string const body = "{\"x\":\"" + std::string(10'000, 'y') + "\"}";
   int sent = 0;
   // Without a bound on what is read this would go on for ever.
-  while (sent < 20'000 && c.send_within(raw_client::frame(0x81, "[\"1\",\"" + std::to_string(sent) + "\",\"room:a\",\"echo\"," + body + "]"), 300ms))
+  while (sent < 20'000 &&
+         c.send_within(raw_client::frame(0x81, "[\"1\",\"" + std::to_string(sent) + "\",\"room:a\",\"echo\"," + body + "]"),
+                       300ms))
     ++sent;
   REQUIRE(sent < 20'000);
   for (int i = 0; i < sent; ++i)
-    REQUIRE(c.read().data == "[\"1\",\"" + std::to_string(i) + "\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":" + body + "}]");
+    REQUIRE(c.read().data ==
+            "[\"1\",\"" + std::to_string(i) + "\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":" + body + "}]");
 }
 
 TEST_CASE("beast: more than limits::outbound closes with 1008, and nobody else notices") {
@@ -627,14 +632,14 @@ namespace {
 
 /// As the tests of all hosts want it.
 struct polling_host : running {
-  explicit polling_host(phx_tests::polled_host const& how)
+  explicit polling_host(phx_tests::polled_host const& mode)
       : running(
             [&] {
-              phx::beast::options o = quick(how.loops);
-              o.handshake = how.handshake;
+              phx::beast::options o = quick(mode.loops);
+              o.handshake = mode.handshake;
               return o;
             }(),
-            std::min(how.loops, 2u), how.mount, how.polls) {}
+            std::min(mode.loops, 2u), mode.mount, mode.polls) {}
   ~polling_host() { CHECK(ended()); }
   phx::endpoint& endpoint() { return server.endpoint(); }
   void begin_end() {
@@ -657,7 +662,7 @@ struct polling_host : running {
 }  // namespace
 
 TEST_CASE("beast: long-polling, as of every host") {
-  phx_tests::long_polls([](phx_tests::polled_host const& how) { return polling_host(how); }, {1, 2});
+  phx_tests::long_polls([](phx_tests::polled_host const& mode) { return polling_host(mode); }, {1, 2});
 }
 
 TEST_CASE("beast: a server that is stopped, or goes, ends its long-poll sessions") {
@@ -679,8 +684,10 @@ TEST_CASE("beast: a server that is stopped, or goes, ends its long-poll sessions
       p.open(*c);
       p.join(*c);
       CHECK(c->send(p.poll_request()));
-      if (stopped) server.stop();
-      else io.stop();
+      if (stopped)
+        server.stop();
+      else
+        io.stop();
       one.join();
     }
     CHECK(c->read_end());
@@ -692,14 +699,15 @@ TEST_CASE("beast: a server that is stopped, or goes, ends its long-poll sessions
 
 namespace {
 
-/// "101", "403 ..."; or the status and the seconds it is to come back after, if those are at most the hour the tests ask for.
+/// "101", "403 ..."; or the status and the seconds it is to come back after, if those are at most the hour the tests ask
+/// for.
 std::string knocks(raw_client& c) {
-  std::string said = std::to_string(c.open());
+  std::string text = std::to_string(c.open());
   if (std::size_t const at = c.head().find("retry-after: "); at != std::string::npos) {
     int const seconds = std::atoi(c.head().c_str() + at + 13);
-    said += seconds > 3000 && seconds <= 3600 ? " later" : " soon";
+    text += seconds > 3000 && seconds <= 3600 ? " later" : " soon";
   }
-  return said;
+  return text;
 }
 /// A client whose vsn nobody serves.
 raw_client refused(running const& r) {
@@ -784,7 +792,8 @@ TEST_CASE("beast: a refused connect is answered after refuse_after, and the conn
   for (bool const polls : {false, true}) {
     CAPTURE(polls);
     auto const asked = std::chrono::steady_clock::now();
-    CHECK(c.send(polls ? request("GET", "/socket/longpoll?vsn=9.0.0") : raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));
+    CHECK(c.send(polls ? request("GET", "/socket/longpoll?vsn=9.0.0")
+                       : raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));
     CHECK(c.read_head() == (polls ? 200 : 403));
     CHECK(c.read_body() == (polls ? R"({"status":403})" : ""));
     CHECK(std::chrono::steady_clock::now() - asked >= 50ms);

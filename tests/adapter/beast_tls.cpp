@@ -11,9 +11,9 @@
 
 using namespace std::chrono_literals;
 using namespace phx_tests::on_beast;
+using phx::beast::tls;
 using phx_tests::raw_client;
 using phx_tests::tls_client;
-using phx::beast::tls;
 using terms = phx_tests::tls_terms;
 
 namespace {
@@ -33,14 +33,14 @@ struct secured : running {
             return phx::http_answer{200, {}, std::string(r.scheme) + ' ' + std::string(r.peer.ssl_cert.value_or("nobody"))};
           });
         }) {}
-  [[nodiscard]] tls_client stranger(terms const& how = {}) const { return tls_client(server.port(), how); }
-  [[nodiscard]] tls_client client(terms const& how = {}) const {
-    tls_client c = stranger(how);
+  [[nodiscard]] tls_client stranger(terms const& mode = {}) const { return tls_client(server.port(), mode); }
+  [[nodiscard]] tls_client client(terms const& mode = {}) const {
+    tls_client c = stranger(mode);
     REQUIRE(c.shake());
     return c;
   }
-  [[nodiscard]] tls_client joined(std::string const& topic = "room:a", terms const& how = {}) const {
-    tls_client c = client(how);
+  [[nodiscard]] tls_client joined(std::string const& topic = "room:a", terms const& mode = {}) const {
+    tls_client c = client(mode);
     join(c, topic);
     return c;
   }
@@ -178,9 +178,9 @@ TEST_CASE("beast_tls: what is far more than a socket takes arrives whole and in 
   p.open(d);
   p.join(d);
   CHECK(p.post(d, R"(["1","2","room:a","flood",{"less":1}])") == R"({"status":200})");
-  std::string const said = p.poll(d);
-  CHECK(said.size() > std::size_t{120} * 65536);
-  CHECK(said.ends_with(p.token + "\"}"));
+  std::string const text = p.poll(d);
+  CHECK(text.size() > std::size_t{120} * 65536);
+  CHECK(text.ends_with(p.token + "\"}"));
 }
 
 TEST_CASE("beast_tls: small messages of a turn are one record") {
@@ -216,10 +216,9 @@ TEST_CASE("beast_tls: clients of all loops hear each other") {
 
 TEST_CASE("beast_tls: who begins with HTTP is told 400 without TLS, however much it sends") {
   secured r;
-  for (std::string const& bytes :
-       {request("GET", "/"), request("OPTIONS", "/socket/longpoll"), std::string("G"),
-        raw_client::upgrade_request("/socket/websocket?vsn=2.0.0"),
-        request("POST", "/body", "content-length: 100000\r\n", std::string(100'000, 'x'))}) {
+  for (std::string const& bytes : {request("GET", "/"), request("OPTIONS", "/socket/longpoll"), std::string("G"),
+                                   raw_client::upgrade_request("/socket/websocket?vsn=2.0.0"),
+                                   request("POST", "/body", "content-length: 100000\r\n", std::string(100'000, 'x'))}) {
     raw_client c = r.running::client();
     CHECK(c.send(bytes));
     CHECK(c.read_all() == "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
@@ -233,9 +232,10 @@ TEST_CASE("beast_tls: what is no TLS, or no hello, is hung up on, and nobody els
   tls_client before = r.joined();
   std::string const zero(1, '\0');
   for (std::string const& bytes :
-       {zero, std::string("\x80\x2e\x01\x03\x01", 5), std::string("\xff\xff\xff\xff"), std::string("\r\n\r\n"), std::string("get / http/1.1\r\n"),
-        std::string("\x16\x03\x01\x00\x05\x02\x00\x00\x01x", 10), "\x16\x03\x01\xff\xff" + std::string(70'000, 'x'),
-        std::string("\x16\x03\x01\x00\x2e", 5) + std::string(46, '\xff'), std::string("\x16GET / HTTP/1.1\r\n\r\n"),
+       {zero, std::string("\x80\x2e\x01\x03\x01", 5), std::string("\xff\xff\xff\xff"), std::string("\r\n\r\n"),
+        std::string("get / http/1.1\r\n"), std::string("\x16\x03\x01\x00\x05\x02\x00\x00\x01x", 10),
+        "\x16\x03\x01\xff\xff" + std::string(70'000, 'x'), std::string("\x16\x03\x01\x00\x2e", 5) + std::string(46, '\xff'),
+        std::string("\x16GET / HTTP/1.1\r\n\r\n"),
         std::string("\x16\x03\x01\x00\x06", 5) + "\x01" + std::string("\x00\x00\x02\x03\x03", 5)}) {
     raw_client c = r.running::client();
     (void)c.send(bytes);  // it may hang up on the first of them
@@ -270,10 +270,13 @@ TEST_CASE("beast_tls: the guard finds a hello that is too large, however it is c
   using phx::beast::detail::hello_guard;
   using verdict = hello_guard::verdict;
   auto const record = [](int type, std::string const& inside) {
-    return std::string{static_cast<char>(type), 3, 1, static_cast<char>(inside.size() >> 8), static_cast<char>(inside.size())} + inside;
+    return std::string{static_cast<char>(type), 3, 1, static_cast<char>(inside.size() >> 8),
+                       static_cast<char>(inside.size())} +
+           inside;
   };
   auto const message = [](int type, std::size_t size) {
-    return std::string{static_cast<char>(type), 0, static_cast<char>(size >> 8), static_cast<char>(size)} + std::string(size, 'x');
+    return std::string{static_cast<char>(type), 0, static_cast<char>(size >> 8), static_cast<char>(size)} +
+           std::string(size, 'x');
   };
   auto const judge = [](std::string const& bytes, std::size_t piece, bool old = false) {
     hello_guard guard(1000);
@@ -296,7 +299,8 @@ TEST_CASE("beast_tls: the guard finds a hello that is too large, however it is c
     CHECK(judge(record(22, fits) + record(20, "\1") + record(22, larger), piece) == verdict::refused);
     CHECK(judge(record(22, fits) + record(23, std::string(500, '\1')) + record(22, larger), piece) == verdict::refused);
     // what is encrypted says nothing: behind a key exchange, or a resumed TLS 1.2
-    CHECK(judge(record(22, fits) + record(22, message(16, 66)) + record(20, "\1") + record(22, larger), piece) == verdict::fine);
+    CHECK(judge(record(22, fits) + record(22, message(16, 66)) + record(20, "\1") + record(22, larger), piece) ==
+          verdict::fine);
     CHECK(judge(record(22, fits) + record(20, "\1") + record(22, larger), piece, true) == verdict::fine);
     CHECK(judge("GET / HTTP/1.1\r\n", piece) == verdict::http);
     CHECK(judge("get", piece) == verdict::refused);
@@ -308,14 +312,15 @@ TEST_CASE("beast_tls: a hello that has to come twice may") {
   REQUIRE(SSL_CTX_set1_groups_list(narrow.native_handle(), "P-256") == 1);
   secured r(quick(), 1, {}, narrow);
   int hellos = 0;
-  tls_client c = r.joined("room:a", {.adjust = [&](SSL* s) {
-                            SSL_set_msg_callback(s, [](int sent, int, int type, void const* bytes, std::size_t, SSL*, void* to) {
-                              if (sent == 1 && type == SSL3_RT_HANDSHAKE && *static_cast<unsigned char const*>(bytes) == SSL3_MT_CLIENT_HELLO)
-                                ++*static_cast<int*>(to);
-                            });
-                            SSL_set_msg_callback_arg(s, &hellos);
-                            SSL_set1_groups_list(s, "X25519:P-256");
-                          }});
+  tls_client c = r.joined(
+      "room:a", {.adjust = [&](SSL* s) {
+        SSL_set_msg_callback(s, [](int sent, int, int type, void const* bytes, std::size_t, SSL*, void* to) {
+          if (sent == 1 && type == SSL3_RT_HANDSHAKE && *static_cast<unsigned char const*>(bytes) == SSL3_MT_CLIENT_HELLO)
+            ++*static_cast<int*>(to);
+        });
+        SSL_set_msg_callback_arg(s, &hellos);
+        SSL_set1_groups_list(s, "X25519:P-256");
+      }});
   CHECK(hellos == 2);
   CHECK(beats(c));
 }
@@ -324,11 +329,11 @@ TEST_CASE("beast_tls: versions before 1.2 and ciphers without forward secrecy ar
   secured r;
   tls_client old = r.stranger({.newest = TLS1_1_VERSION});
   CHECK_FALSE(old.shake());
-  CHECK(old.why() == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION);
+  CHECK(old.reason() == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION);
   for (char const* const cipher : {"ECDHE-ECDSA-AES128-SHA256", "AES128-GCM-SHA256"}) {
     tls_client weak = r.stranger({.newest = TLS1_2_VERSION, .adjust = [&](SSL* s) { SSL_set_cipher_list(s, cipher); }});
     CHECK_FALSE(weak.shake());
-    CHECK(weak.why() == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE);
+    CHECK(weak.reason() == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE);
   }
   CHECK(r.connections(0));
   CHECK(r.well());
@@ -355,7 +360,8 @@ TEST_CASE("beast_tls: who stops in the middle of a handshake is hung up on after
     return false;
   };
   CHECK(in_time([](tls_client& silent) { return silent.read_all().empty() && silent.read_end(); }));
-  CHECK(in_time([](tls_client& c) { return c.send("GET / HTTP") && c.read_head() == 408 && c.read_end() && c.told_of_end(); }));
+  CHECK(in_time(
+      [](tls_client& c) { return c.send("GET / HTTP") && c.read_head() == 408 && c.read_end() && c.told_of_end(); }));
   CHECK(r.connections(0));
 }
 
@@ -364,8 +370,10 @@ TEST_CASE("beast_tls: who leaves in the middle of a handshake is gone") {
   for (std::size_t const sent : {0u, 1u, 5u, 6u, 9u, 100u, 100'000u}) {
     tls_client c = r.stranger();
     CHECK(c.raw(c.hello().substr(0, sent)));
-    if (sent % 2 == 0) c.end_sending();
-    else c.drop();
+    if (sent % 2 == 0)
+      c.end_sending();
+    else
+      c.drop();
     if (sent % 2 == 0) CHECK(c.read_end());
   }
   CHECK(r.connections(0));
@@ -399,7 +407,7 @@ TEST_CASE("beast_tls: who wants to renegotiate is told no, and hung up on") {
   CHECK(c.raw(c.hello()));
   CHECK(c.hung_up_on());
   CHECK_FALSE(c.shake());
-  CHECK(c.why() == SSL_R_NO_RENEGOTIATION);
+  CHECK(c.reason() == SSL_R_NO_RENEGOTIATION);
   CHECK(r.seen.has("channel_ended   lost"));
   CHECK(r.connections(1));
   CHECK(beats(other));
@@ -425,7 +433,7 @@ TEST_CASE("beast_tls: what cannot be decrypted ends the connection, and its chan
     tls_client c = r.joined("room:a", {.newest = version}), other = r.joined();
     CHECK(c.raw("\x17\x03\x03" + std::string("\x00\x40", 2) + std::string(64, 'x')));
     CHECK(c.read_end());
-    CHECK(c.why() == SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
+    CHECK(c.reason() == SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
     CHECK(r.seen.has("channel_ended   lost"));
     CHECK(r.connections(1));
     CHECK(beats(other));
@@ -444,7 +452,7 @@ TEST_CASE("beast_tls: who would be refused at the door is hung up on before a ha
   for (int i = 0; i < 3; ++i) {
     tls_client late = r.stranger();
     CHECK_FALSE(late.shake());
-    CHECK(late.why() == 0);  // not a word
+    CHECK(late.reason() == 0);  // not a word
   }
   CHECK(r.seen.has("connect_refused too_often", throttled ? 3 : 0));
   CHECK(beats(first));
@@ -479,11 +487,11 @@ TEST_CASE("beast_tls: a certificate of a context of the host's own, and a client
   CHECK(X509_cmp(SSL_get0_peer_certificate(c.tls()), of(mine)) == 0);
   CHECK(c.send(request("GET", "/how")));
   CHECK(c.read_head() == 200);
-  std::string const said = c.read_body();
+  std::string const text = c.read_body();
   unsigned char* der = nullptr;
   int const size = i2d_X509(of(theirs), &der);
   REQUIRE(size > 0);
-  CHECK(said == "https " + std::string(reinterpret_cast<char const*>(der), static_cast<std::size_t>(size)));
+  CHECK(text == "https " + std::string(reinterpret_cast<char const*>(der), static_cast<std::size_t>(size)));
   OPENSSL_free(der);
   tls_client nobody = r->client();
   CHECK(nobody.send(request("GET", "/how")));
@@ -534,15 +542,15 @@ TEST_CASE("beast_tls: a client that comes again resumes by its ticket") {
 }
 
 TEST_CASE("beast_tls: files that are not there, that do not fit, or that ask for a pass phrase are told at once") {
-  folder const here;
+  folder const local;
   tls const a = certificate(), b = tls::self_signed();
   auto const key_of = [&](tls const& t) { return SSL_CTX_get0_privatekey(t.native_handle()); };
-  std::string const chain = here.file("chain.pem", [&](BIO* to) { return PEM_write_bio_X509(to, of(a)); });
-  std::string const key =
-      here.file("key.pem", [&](BIO* to) { return PEM_write_bio_PrivateKey(to, key_of(a), nullptr, nullptr, 0, nullptr, nullptr); });
-  std::string const others =
-      here.file("other.pem", [&](BIO* to) { return PEM_write_bio_PrivateKey(to, key_of(b), nullptr, nullptr, 0, nullptr, nullptr); });
-  std::string const locked = here.file("locked.pem", [&](BIO* to) {
+  std::string const chain = local.file("chain.pem", [&](BIO* to) { return PEM_write_bio_X509(to, of(a)); });
+  std::string const key = local.file(
+      "key.pem", [&](BIO* to) { return PEM_write_bio_PrivateKey(to, key_of(a), nullptr, nullptr, 0, nullptr, nullptr); });
+  std::string const others = local.file(
+      "other.pem", [&](BIO* to) { return PEM_write_bio_PrivateKey(to, key_of(b), nullptr, nullptr, 0, nullptr, nullptr); });
+  std::string const locked = local.file("locked.pem", [&](BIO* to) {
     unsigned char phrase[] = "secret";
     return PEM_write_bio_PrivateKey(to, key_of(a), EVP_aes_128_cbc(), phrase, 6, nullptr, nullptr);
   });

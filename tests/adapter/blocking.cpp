@@ -26,14 +26,14 @@ using room = phx_tests::host_room;
 struct log {
   std::vector<std::string> lines{};
   std::atomic<int> closed{0}, pressed{0};
-  void on(phx::notice const& n) noexcept {
-    if (n.what == phx::noted::socket_closed) ++closed;
-    if (n.what == phx::noted::pressure) ++pressed;
-    lines.push_back(std::string(to_string(n.what)) + " " + std::string(n.event) + " " + std::string(n.text));
+  void on_event(phx::telemetry_event const& n) noexcept {
+    if (n.kind == phx::event_code::socket_closed) ++closed;
+    if (n.kind == phx::event_code::pressure) ++pressed;
+    lines.push_back(std::string(to_string(n.kind)) + " " + std::string(n.event) + " " + std::string(n.text));
   }
-  [[nodiscard]] bool has(std::string_view what) const {
+  [[nodiscard]] bool has(std::string_view text) const {
     for (std::string const& l : lines)
-      if (l.starts_with(what)) return true;
+      if (l.starts_with(text)) return true;
     return false;
   }
 };
@@ -136,9 +136,9 @@ TEST_CASE("blocking: whoever takes too long over a request is sent away") {
     running r(o);
     raw_client c = r.client();
     (void)c.send("GET /socket/websocket HTTP/1.1\r\n");
-    bool const told = c.read_head() == 408;
+    bool const notified = c.read_head() == 408;
     CHECK(c.read_end());
-    return told;
+    return notified;
   }));
 }
 
@@ -403,11 +403,11 @@ namespace {
 
 /// As the tests of all hosts want it.
 struct polling_host : running {
-  explicit polling_host(phx_tests::polled_host const& how)
+  explicit polling_host(phx_tests::polled_host const& mode)
       : running([&] {
-          auto o = quick(how.mount);
-          o.polls = how.polls;
-          o.handshake = how.handshake;
+          auto o = quick(mode.mount);
+          o.polls = mode.polls;
+          o.handshake = mode.handshake;
           return o;
         }()) {}
   bool connections(std::size_t n) const {
@@ -430,7 +430,7 @@ struct polling_host : running {
 }  // namespace
 
 TEST_CASE("blocking: long-polling, as of every host") {
-  phx_tests::long_polls([](phx_tests::polled_host const& how) { return polling_host(how); }, {1});
+  phx_tests::long_polls([](phx_tests::polled_host const& mode) { return polling_host(mode); }, {1});
 }
 
 TEST_CASE("blocking: polls are served where the mount says so, WebSockets where it says so") {
@@ -486,14 +486,14 @@ TEST_CASE("blocking: what a page brings to show who it is reaches connect, over 
   };
   cookies const source;
   std::string shown;  // the loop's
-  phx::router app([&](phx::connect_info const& who) -> phx::connect_outcome<phx::anonymous> {
-    shown.append(who.auth_token().value_or("-")).append("|").append(who.session().value_or("-")).append(" ");
+  phx::router app([&](phx::connect_info const& info) -> phx::connect_outcome<phx::anonymous> {
+    shown.append(info.auth_token().value_or("-")).append("|").append(info.session().value_or("-")).append(" ");
     return phx::connected<phx::anonymous>{};
   });
-  auto how = quick();
-  how.mount.longpoll = how.mount.auth_token = true;
-  how.mount.session = source;
-  phx::blocking::server server(app, how);
+  auto opts = quick();
+  opts.mount.longpoll = opts.mount.auth_token = true;
+  opts.mount.session = source;
+  phx::blocking::server server(app, opts);
   std::thread thread([&] { server.run(); });
   for (auto const& [query, headers] : {std::pair{"", "X-Phoenix-AuthToken: a.b\r\n"},
                                        {"&_csrf_token=right", "x-phoenix-authtoken: c\r\ncookie: d=1\r\n"},
@@ -639,20 +639,20 @@ TEST_CASE("blocking: when too many come together, the next is told 503, and many
 namespace {
 std::atomic<int> judged{0};
 /// Tells who says `reject` to go.
-phx::connect_outcome<phx::anonymous> not_all(phx::connect_info const& who) {
+phx::connect_outcome<phx::anonymous> not_all(phx::connect_info const& info) {
   ++judged;
-  if (who.param("reject")) return phx::http_answer{401, {}, "no"};
+  if (info.param("reject")) return phx::http_answer{401, {}, "no"};
   return phx::connected<phx::anonymous>{};
 }
 }  // namespace
 
 TEST_CASE("blocking: who is refused waits for it, over both transports; who is let in, and who leaves meanwhile, does not") {
   phx::router app(not_all);
-  auto how = quick();
-  how.mount.longpoll = true;
-  how.throttle.refuse_after = 400ms;
-  how.throttle.waiting = 2;
-  phx::blocking::server server(app, how);
+  auto opts = quick();
+  opts.mount.longpoll = true;
+  opts.throttle.refuse_after = 400ms;
+  opts.throttle.waiting = 2;
+  phx::blocking::server server(app, opts);
   std::thread thread([&] { server.run(); });
   auto const passed = [from = std::chrono::steady_clock::now()] { return std::chrono::steady_clock::now() - from; };
   raw_client socket(server.port()), poll(server.port());
@@ -684,10 +684,10 @@ TEST_CASE("blocking: who is refused waits for it, over both transports; who is l
 TEST_CASE("blocking: stop answers those who wait to be refused") {
   judged = 0;
   phx::router app(not_all);
-  auto how = quick();
-  how.mount.longpoll = true;
-  how.throttle.refuse_after = 1h;
-  phx::blocking::server server(app, how);
+  auto opts = quick();
+  opts.mount.longpoll = true;
+  opts.throttle.refuse_after = 1h;
+  phx::blocking::server server(app, opts);
   auto over = std::async(std::launch::async, [&] { server.run(); });
   raw_client c(server.port()), d(server.port());
   CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0&reject=1")));

@@ -14,10 +14,10 @@ using phx_tests::raw_client;
 namespace {
 
 struct room {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
     if (in.event == "shout") {
-      here.broadcast("shout", in.payload);
+      ctx.broadcast("shout", in.payload);
       return phx::outcome::reply();
     }
     return phx::outcome::stop(phx::exit_reason::error);
@@ -30,7 +30,7 @@ struct packed_client {
     REQUIRE(wire.open("/socket/websocket?vsn=" + std::string(vsn)) == 101);
   }
   void say(std::string_view array) { CHECK(wire.send(raw_client::frame(0x82, msgpack::serializer::from_json(array)))); }
-  std::string hears() {
+  std::string listening() {
     raw_client::message const m = wire.read();
     return m.first == 0x82 ? msgpack::serializer::to_json(m.data) : "no binary frame";
   }
@@ -62,25 +62,25 @@ TEST_CASE("blocking: MessagePack at vsn 3.0.0 joins, is answered, hears JSON cli
   running r;
   packed_client packed(r.server.port(), "3.0.0");
   packed.say(R"(["1","1","room:a","phx_join",{}])");
-  CHECK(packed.hears() == R"(["1","1","room:a","phx_reply",{"status":"ok","response":{}}])");
+  CHECK(packed.listening() == R"(["1","1","room:a","phx_reply",{"status":"ok","response":{}}])");
   packed.say(R"(["1","2","room:a","echo",{"n":[1,-2,null,"é"]}])");
-  CHECK(packed.hears() == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{"n":[1,-2,null,"é"]}}])");
+  CHECK(packed.listening() == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{"n":[1,-2,null,"é"]}}])");
 
   raw_client plain(r.server.port());
   REQUIRE(plain.open("/socket/websocket?vsn=2.0.0") == 101);
   CHECK(plain.text(R"(["1","1","room:a","phx_join",{}])"));
   CHECK(plain.read().data == R"(["1","1","room:a","phx_reply",{"status":"ok","response":{}}])");
   CHECK(plain.text(R"(["1","2","room:a","shout",{"from":"json"}])"));
-  CHECK(packed.hears() == R"([null,null,"room:a","shout",{"from":"json"}])");
+  CHECK(packed.listening() == R"([null,null,"room:a","shout",{"from":"json"}])");
   CHECK(plain.read().data == R"([null,null,"room:a","shout",{"from":"json"}])");
   CHECK(plain.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{}}])");
 
   packed.say(R"(["1","3","room:a","no such event",{}])");
-  CHECK(packed.hears() == R"(["1","1","room:a","phx_error",{"reason":"channel_crash"}])");
+  CHECK(packed.listening() == R"(["1","1","room:a","phx_error",{"reason":"channel_crash"}])");
   packed.say(R"(["4","4","room:a","phx_join",{}])");
-  CHECK(packed.hears() == R"(["4","4","room:a","phx_reply",{"status":"ok","response":{}}])");
+  CHECK(packed.listening() == R"(["4","4","room:a","phx_reply",{"status":"ok","response":{}}])");
   packed.say(R"([null,"5","phoenix","heartbeat",{}])");
-  CHECK(packed.hears() == R"([null,"5","phoenix","phx_reply",{"status":"ok","response":{}}])");
+  CHECK(packed.listening() == R"([null,"5","phoenix","phx_reply",{"status":"ok","response":{}}])");
 }
 
 TEST_CASE("blocking: what is no MessagePack closes that connection with 1011, and no vsn but those offered is served") {

@@ -15,7 +15,8 @@ using fields = std::vector<std::pair<term, term>>;
 
 /// %Module{...}
 term structure(std::string_view module, fields all) {
-  all.insert(all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2), {term::atom("__struct__"), term::atom("Elixir." + std::string(module))});
+  all.insert(all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2),
+             {term::atom("__struct__"), term::atom("Elixir." + std::string(module))});
   return term::map(all);
 }
 fields with(fields a, fields const& b) {
@@ -28,7 +29,8 @@ std::pair<term, term> field(std::string_view name, term value) { return {term::a
 fields day(std::int64_t year, std::int64_t month, std::int64_t d) {
   return {field("calendar", term::atom("Elixir.Calendar.ISO")), field("year", year), field("month", month), field("day", d)};
 }
-fields clock(std::int64_t hour, std::int64_t minute, std::int64_t second, std::int64_t microsecond = 0, std::int64_t precision = 0) {
+fields clock(std::int64_t hour, std::int64_t minute, std::int64_t second, std::int64_t microsecond = 0,
+             std::int64_t precision = 0) {
   return {field("hour", hour), field("minute", minute), field("second", second),
           field("microsecond", term::tuple({term::integer(microsecond), term::integer(precision)}))};
 }
@@ -64,10 +66,11 @@ std::string object(std::string_view key, term value) { return json(term::map({{t
 
 /// {3, except, "elixir", "t", %Phoenix.Socket.Broadcast{}, Phoenix.Channel.Server}
 std::string message(std::string_view event, term payload, std::string_view dispatcher = "Elixir.Phoenix.Channel.Server") {
-  return term::tuple({term::integer(3), term::atom("except"), term::text("elixir"), term::text("t"),
-                      structure("Phoenix.Socket.Broadcast", {field("payload", std::move(payload)), field("event", term::text(event)),
-                                                             field("topic", term::text("t"))}),
-                      term::atom(dispatcher)})
+  return term::tuple(
+             {term::integer(3), term::atom("except"), term::text("elixir"), term::text("t"),
+              structure("Phoenix.Socket.Broadcast", {field("payload", std::move(payload)), field("event", term::text(event)),
+                                                     field("topic", term::text("t"))}),
+              term::atom(dispatcher)})
       .external();
 }
 
@@ -80,8 +83,9 @@ TEST_CASE("elixir: dates and times are written as Jason writes them") {
   CHECK(json(date(-9999, 2, 3)) == R"("-9999-02-03")");
   CHECK(json(time(clock(3, 4, 5))) == R"("03:04:05")");
   CHECK(json(time(clock(23, 59, 59, 999'999, 6))) == R"("23:59:59.999999")");
-  constexpr std::string_view precisions[] = {"\"03:04:05\"",      "\"03:04:05.1\"",     "\"03:04:05.12\"",    "\"03:04:05.120\"",
-                                             "\"03:04:05.1203\"", "\"03:04:05.12030\"", "\"03:04:05.120300\""};
+  constexpr std::string_view precisions[] = {"\"03:04:05\"",       "\"03:04:05.1\"",    "\"03:04:05.12\"",
+                                             "\"03:04:05.120\"",   "\"03:04:05.1203\"", "\"03:04:05.12030\"",
+                                             "\"03:04:05.120300\""};
   for (std::int64_t p = 0; p <= 6; ++p)
     CHECK(json(time(clock(3, 4, 5, 120'300, p))) == precisions[static_cast<std::size_t>(p)]);
   CHECK(json(time(clock(3, 4, 5, 7, 3))) == R"("03:04:05.000")");
@@ -124,7 +128,8 @@ TEST_CASE("elixir: a date or time that is none is refused, and what is of anothe
   CHECK(json(time(clock(1, 0, 0, 0, 7))) == "no");
   CHECK(json(time(clock(1, 0, 0, 1'000'000, 6))) == "no");
   CHECK(json(time(clock(1, 0, 0, -1, 6))) == "no");
-  CHECK(json(structure("Time", with(iso, {field("hour", 1), field("minute", 1), field("second", 1), field("microsecond", 0)}))) == "no");
+  CHECK(json(structure("Time", with(iso, {field("hour", 1), field("minute", 1), field("second", 1),
+                                          field("microsecond", 0)}))) == "no");
   CHECK(json(datetime(day(2026, 1, 2), clock(3, 4, 5), zone("X", "X", 1'000'000, 0))) == "no");
   fields other = day(5786, 4, 13);
   other[0].second = term::atom("Elixir.Hebrew");
@@ -147,7 +152,7 @@ TEST_CASE("elixir: structs are found at any depth, wherever their name stands am
 TEST_CASE("elixir: Jason.OrderedObject is an object in its order; Jason.Fragment is a function, and refused") {
   auto const pair = [](term k, term v) { return term::tuple({std::move(k), std::move(v)}); };
   CHECK(json(structure("Jason.OrderedObject", {field("values", term::list({pair(term::text("z"), term::integer(1)),
-                                                                            pair(term::atom("a"), date(2026, 1, 2))}))})) ==
+                                                                           pair(term::atom("a"), date(2026, 1, 2))}))})) ==
         R"({"z":1,"a":"2026-01-02"})");
   CHECK(json(structure("Jason.OrderedObject", {field("values", term::list({}))})) == "{}");
   CHECK(json(structure("Jason.OrderedObject", {field("values", term::list({term::integer(300)}))})) == "no");
@@ -173,12 +178,26 @@ TEST_CASE("elixir: keys are what String.Chars makes of them") {
 }
 
 TEST_CASE("elixir: floats are spelled as Erlang spells them") {
-  for (auto const& [value, text] : std::vector<std::pair<double, std::string_view>>{
-           {0.0, "0.0"},         {-0.0, "-0.0"},       {1.0, "1.0"},       {-1.5, "-1.5"},     {100.0, "100.0"},
-           {1000.0, "1.0e3"},    {12345.0, "12345.0"}, {1e22, "1.0e22"},   {1.5e300, "1.5e300"}, {0.1, "0.1"},
-           {0.001, "0.001"},     {1e-5, "1.0e-5"},     {0.00012, "1.2e-4"}, {123.456, "123.456"},
-           {9007199254740991.0, "9007199254740991.0"}, {9007199254740992.0, "9.007199254740992e15"},
-           {5e-324, "5.0e-324"}, {1.7976931348623157e308, "1.7976931348623157e308"}, {0.30000000000000004, "0.30000000000000004"}})
+  for (auto const& [value, text] :
+       std::vector<std::pair<double, std::string_view>>{{0.0, "0.0"},
+                                                        {-0.0, "-0.0"},
+                                                        {1.0, "1.0"},
+                                                        {-1.5, "-1.5"},
+                                                        {100.0, "100.0"},
+                                                        {1000.0, "1.0e3"},
+                                                        {12345.0, "12345.0"},
+                                                        {1e22, "1.0e22"},
+                                                        {1.5e300, "1.5e300"},
+                                                        {0.1, "0.1"},
+                                                        {0.001, "0.001"},
+                                                        {1e-5, "1.0e-5"},
+                                                        {0.00012, "1.2e-4"},
+                                                        {123.456, "123.456"},
+                                                        {9007199254740991.0, "9007199254740991.0"},
+                                                        {9007199254740992.0, "9.007199254740992e15"},
+                                                        {5e-324, "5.0e-324"},
+                                                        {1.7976931348623157e308, "1.7976931348623157e308"},
+                                                        {0.30000000000000004, "0.30000000000000004"}})
     CHECK(json(term::number(value)) == text);
 }
 
@@ -194,7 +213,8 @@ TEST_CASE("elixir: integers of up to 1,024 bytes are read, and no larger ones") 
 }
 
 TEST_CASE("elixir: the fields of any other struct are never shown") {
-  term const user = structure("MyApp.User", {field("name", term::text("ann")), field("password_hash", term::text("SECRET"))});
+  term const user =
+      structure("MyApp.User", {field("name", term::text("ann")), field("password_hash", term::text("SECRET"))});
   CHECK(json(user) == "no: MyApp.User");
   CHECK(object("user", user) == "no: MyApp.User");
   CHECK(json(term::list({term::integer(300), user})) == "no: MyApp.User");
@@ -204,8 +224,9 @@ TEST_CASE("elixir: the fields of any other struct are never shown") {
 
 TEST_CASE("elixir: the host's function says what clients see of a struct") {
   term const account = structure("MyApp.Account", {field("plan", term::text("gold"))});
-  term const user = structure("MyApp.User", {field("name", term::text("ann")), field("password_hash", term::text("SECRET")),
-                                             field("at", date(2026, 1, 2)), field("account", account), field("tags", term::tuple({}))});
+  term const user =
+      structure("MyApp.User", {field("name", term::text("ann")), field("password_hash", term::text("SECRET")),
+                               field("at", date(2026, 1, 2)), field("account", account), field("tags", term::tuple({}))});
   auto const only = [](phx::elixir_struct const& s) -> std::optional<std::string> {
     if (s.module() == "MyApp.User") return s.only({"name", "at", "account"});
     if (s.module() == "MyApp.Account") return s.field("plan");
@@ -215,7 +236,9 @@ TEST_CASE("elixir: the host's function says what clients see of a struct") {
   CHECK(json(term::list({user, account}), only) == R"([{"name":"ann","at":"2026-01-02","account":"gold"},"gold"])");
   CHECK(json(structure("MyApp.Other", {}), only) == "no: MyApp.Other");
   // It may look at the terms themselves; what it may not do is answer with what is no JSON.
-  CHECK(json(user, [](phx::elixir_struct const& s) { return std::optional(std::to_string(s.fields()->find_atom("name")->text()->size())); }) == "3");
+  CHECK(json(user, [](phx::elixir_struct const& s) {
+          return std::optional(std::to_string(s.fields()->find_atom("name")->text()->size()));
+        }) == "3");
   CHECK(json(user, [](phx::elixir_struct const&) { return std::optional<std::string>("{"); }) == "no: MyApp.User");
   CHECK(json(user, [](phx::elixir_struct const& s) { return s.only({"name", "missing"}); }) == "no: MyApp.User");
   CHECK(json(user, [](phx::elixir_struct const& s) { return s.only({"tags"}); }) == "no: MyApp.User");
@@ -234,15 +257,17 @@ TEST_CASE("redis wire: a broadcast that cannot be read is told apart from Elixir
     for (unsigned i = 0; i < depth; ++i) nested = term::list({nested});
     CHECK(outcome_of(message("e", nested)) == outcome::unreadable);
   }
-  auto const user = redis_wire::read_term(message("e", term::map({{term::text("u"), structure("MyApp.User", {})}})), storage, {});
+  auto const user =
+      redis_wire::read_term(message("e", term::map({{term::text("u"), structure("MyApp.User", {})}})), storage, {});
   CHECK(user.outcome == outcome::unknown_struct);
   CHECK(user.module == "MyApp.User");
   CHECK(user.message.topic == "t");
   CHECK(user.message.event == "e");
   // Elixir's tracker and long-polling speak on the same channel.
-  CHECK(outcome_of(term::tuple({term::integer(3), term::atom("except"), term::text("elixir"), term::text("phx_presence:x"),
-                                term::tuple({term::atom("pub"), term::atom("heartbeat")}), term::atom("Elixir.Phoenix.PubSub")})
-                       .external()) == outcome::not_ours);
+  CHECK(outcome_of(
+            term::tuple({term::integer(3), term::atom("except"), term::text("elixir"), term::text("phx_presence:x"),
+                         term::tuple({term::atom("pub"), term::atom("heartbeat")}), term::atom("Elixir.Phoenix.PubSub")})
+                .external()) == outcome::not_ours);
   CHECK(outcome_of(term::tuple({term::integer(3), term::atom("except"), term::text("elixir"), term::text("phx:lp:x"),
                                 term::map({{term::text("x"), term::integer(1)}}), term::atom("Elixir.Phoenix.PubSub")})
                        .external()) == outcome::not_ours);
@@ -252,8 +277,9 @@ TEST_CASE("redis wire: a broadcast that cannot be read is told apart from Elixir
 
 TEST_CASE("redis wire: a disconnect closes sockets whatever its payload holds") {
   redis_wire::term_storage storage;
-  for (term const& payload : {term::map({{term::atom("at"), date(2026, 1, 2)}}), term::map({{term::atom("by"), structure("MyApp.User", {})}}),
-                              term::map({{term::atom("x"), term::tuple({})}})}) {
+  for (term const& payload :
+       {term::map({{term::atom("at"), date(2026, 1, 2)}}), term::map({{term::atom("by"), structure("MyApp.User", {})}}),
+        term::map({{term::atom("x"), term::tuple({})}})}) {
     auto const read = redis_wire::read_term(message("disconnect", payload), storage, {});
     CHECK(read.outcome == redis_wire::outcome::broadcast);
     CHECK(read.message.event == "disconnect");

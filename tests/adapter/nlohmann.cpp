@@ -107,7 +107,11 @@ TEST_CASE("nlohmann: a tree that is none makes a payload that is not valid") {
 }
 
 TEST_CASE("nlohmann: text that is not UTF-8 does not leave as such") {
-  CHECK(phx::to_payload(nlohmann::json("a\xff" "b")).raw() == "\"a\xEF\xBF\xBD" "b\"");
+  CHECK(phx::to_payload(nlohmann::json("a\xff"
+                                       "b"))
+            .raw() ==
+        "\"a\xEF\xBF\xBD"
+        "b\"");
 }
 
 TEST_CASE("nlohmann: a struct is read") {
@@ -122,7 +126,7 @@ namespace {
 
 /// Passes a tree or a struct wherever a payload is asked for.
 struct teller {
-  phx::presence* who;
+  phx::presence* tracker;
 
   phx::join_result join(phx::joining& j, phx::message const& in) {
     if (!in.payload.get<point>()) return phx::join_result::error(nlohmann::json{{"reason", "no point"}});
@@ -140,10 +144,12 @@ struct teller {
       return phx::outcome::reply("busy", written{5});
     }
     if (in.event == "later") return ctx.reply()(phx::status::error, written{6}), phx::outcome::noreply();
-    auto const ref = who->track(ctx, "ann", point{7, 8});
+    auto const ref = tracker->track(ctx, "ann", point{7, 8});
     if (!ref) return phx::outcome::reply("error");
-    (void)who->update(ctx, "ann", [](phx::payload const& old) { return point{old.get<nlohmann::json>().value()["x"], 9}; });
-    auto const list = who->list(ctx.topic()).get<nlohmann::json>().value();
+    (void)tracker->update(ctx, "ann", [](phx::payload const& old) {
+      return point{old.get<nlohmann::json>().value()["x"], 9};
+    });
+    auto const list = tracker->list(ctx.topic()).get<nlohmann::json>().value();
     return phx::outcome::reply(nlohmann::json{{"metas", list["ann"]["metas"].size()}});
   }
 };
@@ -152,10 +158,10 @@ struct teller {
 
 TEST_CASE("nlohmann: a tree or a struct is taken wherever a payload is") {
   phx::router app;
-  phx::presence who;
-  app.channel("room:*", [&](phx::anonymous const&) { return teller{&who}; });
+  phx::presence presence;
+  app.channel("room:*", [&](phx::anonymous const&) { return teller{&presence}; });
   phx::testing::server server(app);
-  who.start(server.endpoint());
+  presence.start(server.endpoint());
   auto c = server.connect().join("room:a", R"({"x":0,"y":0})");
   CHECK(c.joined() == phx::testing::answered{"ok", R"({"x":1,"y":2})"});
   CHECK(c.expect_push("told") == R"({"a":1})");
@@ -165,16 +171,14 @@ TEST_CASE("nlohmann: a tree or a struct is taken wherever a payload is") {
   CHECK(c.expect_broadcast("all") == R"({"n":2})");
   CHECK(c.call("later") == phx::testing::answered{"error", R"({"a":6})"});
   CHECK(c.call("track") == phx::testing::answered{"ok", R"({"metas":1})"});
-  auto const metas = who.get_by_key("room:a", "ann").get<nlohmann::json>().value()["metas"];
+  auto const metas = presence.get_by_key("room:a", "ann").get<nlohmann::json>().value()["metas"];
   CHECK(metas[0]["y"] == 9);
   CHECK(server.endpoint().broadcast("room:a", "news", nlohmann::json{{"n", 3}}) == phx::errc::none);
   server.advance(std::chrono::seconds(0));
   CHECK(c.expect_broadcast("news") == R"({"n":3})");
 }
 
-TEST_CASE("nlohmann: a specialisation for one type is preferred") {
-  CHECK(phx::payload(own{}).raw() == R"({"own":true})");
-}
+TEST_CASE("nlohmann: a specialisation for one type is preferred") { CHECK(phx::payload(own{}).raw() == R"({"own":true})"); }
 
 TEST_CASE("nlohmann: a payload in a braced list, an optional or a container is made from a tree") {
   nlohmann::json const tree{{"n", 1}};
@@ -232,9 +236,9 @@ TEST_CASE("nlohmann: looking for the field at fault has an end") {
   for (int i = 0; i < 1000; ++i) wide["k" + std::to_string(1000 + i)] = i;
   wide["name"] = 7;
   CHECK(fault<optional_fields>(wide.dump().c_str()).empty());
-  auto const why = phx::to_payload(wide).get<optional_fields>();
-  REQUIRE_FALSE(why);
-  CHECK(why.error().code == phx::errc::wrong_shape);
+  auto const reason = phx::to_payload(wide).get<optional_fields>();
+  REQUIRE_FALSE(reason);
+  CHECK(reason.error().code == phx::errc::wrong_shape);
 }
 
 #endif

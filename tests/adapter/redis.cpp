@@ -1,6 +1,6 @@
 #include <phx/adapter/redis.hpp>
 #include <phx/core/text/base64.hpp>
-#include <phx/pubsub/loop.hpp>
+#include <phx/loop/loop.hpp>
 
 #include <support/eventually.hpp>
 #include <support/redis_server.hpp>
@@ -16,44 +16,44 @@ using support::redis_server;
 namespace {
 
 phx::redis::options at(redis_server const& s, std::string node) {
-  phx::redis::options how;
-  how.port = s.port;
-  how.node = std::move(node);
-  how.backoff = 10ms;
-  how.backoff_most = 50ms;
-  how.ping = 50ms;
-  how.silence = 60s;
-  return how;
+  phx::redis::options opts;
+  opts.port = s.port;
+  opts.node = std::move(node);
+  opts.backoff = 10ms;
+  opts.backoff_most = 50ms;
+  opts.ping = 50ms;
+  opts.silence = 60s;
+  return opts;
 }
 
 /// An endpoint on Redis, and what it hears on the topic "t".
 struct node {
-  explicit node(phx::redis::options how) : between(with(std::move(how), *this)) {
-    here.attach(between);
-    here.listen("t", {this, [](void* self, phx::broadcast const& b) noexcept {
-                        auto& me = *static_cast<node*>(self);
-                        std::lock_guard const hold(me.mutex);
-                        me.heard.push_back(std::string(b.event) + ' ' + std::string(b.payload.raw()));
-                        me.bytes = b.payload.is_binary();
-                      }});
+  explicit node(phx::redis::options opts) : between(with(std::move(opts), *this)) {
+    local.attach(between);
+    local.listen("t", {this, [](void* self, phx::broadcast const& b) noexcept {
+                         auto& me = *static_cast<node*>(self);
+                         std::lock_guard const hold(me.mutex);
+                         me.heard.push_back(std::string(b.event) + ' ' + std::string(b.payload.raw()));
+                         me.bytes = b.payload.is_binary();
+                       }});
   }
-  static phx::redis::options with(phx::redis::options how, node& me) {
-    how.on_warning = [&me](phx::redis::warning const& w) {
+  static phx::redis::options with(phx::redis::options opts, node& me) {
+    opts.on_warning = [&me](phx::redis::warning const& w) {
       std::lock_guard const hold(me.mutex);
       me.warnings.push_back({w.kind, std::string(w.topic) + ' ' + std::string(w.event) + ' ' + std::string(w.module)});
     };
-    how.on_change = [&me](phx::redis::change const& c) {
+    opts.on_change = [&me](phx::redis::change const& c) {
       std::lock_guard const hold(me.mutex);
       me.changes.push_back(c);
-      me.changes.back().why = {};
+      me.changes.back().reason = {};
     };
-    return how;
+    return opts;
   }
   bool up() { return between.wait_connected(60s); }
-  bool hears(std::string_view what) {
+  bool listening(std::string_view text) {
     return eventually([&] {
       std::lock_guard const hold(mutex);
-      return std::find(heard.begin(), heard.end(), what) != heard.end();
+      return std::find(heard.begin(), heard.end(), text) != heard.end();
     });
   }
   std::size_t count() {
@@ -61,7 +61,7 @@ struct node {
     return heard.size();
   }
   phx::errc say(std::string_view event, std::string_view json = "{}") {
-    return here.broadcast("t", event, phx::payload::json(json));
+    return local.broadcast("t", event, phx::payload::json(json));
   }
 
   std::mutex mutex{};
@@ -70,13 +70,13 @@ struct node {
   std::vector<std::pair<phx::redis::warning_kind, std::string>> warnings{};
   bool bytes = false;
   phx::redis::pubsub between;  // outlives the endpoint
-  phx::endpoint here{};
+  phx::endpoint local{};
 };
 
 /// Raw commands, to be a stranger with.
-void publish(redis_server const& s, std::string_view channel, std::string_view what) {
+void publish(redis_server const& s, std::string_view channel, std::string_view text) {
   redisContext* const c = redisConnect("127.0.0.1", s.port);
-  freeReplyObject(redisCommand(c, "PUBLISH %b %b", channel.data(), channel.size(), what.data(), what.size()));
+  freeReplyObject(redisCommand(c, "PUBLISH %b %b", channel.data(), channel.size(), text.data(), text.size()));
   redisFree(c);
 }
 
@@ -87,26 +87,26 @@ TEST_CASE("redis: what one node publishes the others hear, once and verbatim, an
   REQUIRE(s.runs());
   node a(at(s, "a")), b(at(s, "b")), c(at(s, "c"));
   REQUIRE((a.up() && b.up() && c.up()));
-  CHECK(a.here.node_name() == "a");
+  CHECK(a.local.node_name() == "a");
   CHECK(a.say("x", R"( {"n":1.0e5} )") == phx::errc::none);
-  CHECK(b.hears(R"(x  {"n":1.0e5} )"));
-  CHECK(c.hears(R"(x  {"n":1.0e5} )"));
-  CHECK(b.here.broadcast("t", "y", phx::payload::binary(std::string_view("\0\xff", 2))) == phx::errc::none);
-  CHECK(a.hears("y " + std::string("\0\xff", 2)));
+  CHECK(b.listening(R"(x  {"n":1.0e5} )"));
+  CHECK(c.listening(R"(x  {"n":1.0e5} )"));
+  CHECK(b.local.broadcast("t", "y", phx::payload::binary(std::string_view("\0\xff", 2))) == phx::errc::none);
+  CHECK(a.listening("y " + std::string("\0\xff", 2)));
   CHECK(a.bytes);
-  CHECK(a.here.to_node("c", {"t", "for c", phx::payload{}, {}}) == phx::send_status::ok);
-  CHECK(a.here.to_node("a", {"t", "for a", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(a.local.to_node("c", {"t", "for c", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(a.local.to_node("a", {"t", "for a", phx::payload{}, {}}) == phx::send_status::ok);
   CHECK(a.say("last") == phx::errc::none);
-  CHECK(c.hears("for c {}"));
-  CHECK(a.hears("for a {}"));
-  CHECK((b.hears("last {}") && c.hears("last {}")));
+  CHECK(c.listening("for c {}"));
+  CHECK(a.listening("for a {}"));
+  CHECK((b.listening("last {}") && c.listening("last {}")));
   CHECK(a.count() == 2);
   CHECK(b.count() == 2);
   CHECK(c.count() == 4);
   CHECK(eventually([&] { return a.between.counters().confirmed == 4; }));
   CHECK(a.between.counters().sent == 4);
   CHECK(b.between.counters().skipped == 0);
-  CHECK(a.here.unsent() == 0);
+  CHECK(a.local.unsent() == 0);
 }
 
 TEST_CASE("redis: pubsubs of another name hear nothing of each other") {
@@ -117,7 +117,7 @@ TEST_CASE("redis: pubsubs of another name hear nothing of each other") {
   node a(at(s, "a")), b(other), c(at(s, "c"));
   REQUIRE((a.up() && b.up() && c.up()));
   CHECK(a.say("x") == phx::errc::none);
-  CHECK(c.hears("x {}"));
+  CHECK(c.listening("x {}"));
   publish(s, "phx:other", "garbage");
   CHECK(eventually([&] { return b.between.counters().skipped == 1; }));
   CHECK(b.count() == 0);
@@ -131,7 +131,7 @@ TEST_CASE("redis: a stranger's garbage is skipped and counted, and what follows 
   for (std::string_view const g : {"", "phx", "phx\x01", "{\"topic\":\"t\"}", "\x83h\x06", "phx\x02xxxxxxxxxxxxxxxxxxxx"})
     publish(s, "phx:phx", g);
   CHECK(a.say("x") == phx::errc::none);
-  CHECK(b.hears("x {}"));
+  CHECK(b.listening("x {}"));
   CHECK(b.between.counters().skipped == 6);
   CHECK(b.between.counters().heard == 1);
   CHECK(b.between.counters().connects == 1);
@@ -140,16 +140,16 @@ TEST_CASE("redis: a stranger's garbage is skipped and counted, and what follows 
 TEST_CASE("redis: a message over the limit costs the connection, and the next one is made") {
   redis_server s;
   REQUIRE(s.runs());
-  auto how = at(s, "b");
-  how.message = 100'000;
-  node a(at(s, "a")), b(how);
+  auto opts = at(s, "b");
+  opts.message = 100'000;
+  node a(at(s, "a")), b(opts);
   REQUIRE((a.up() && b.up()));
   publish(s, "phx:phx", std::string(5'000'000, 'x'));
   CHECK(eventually([&] { return b.between.counters().connects == 2; }));
   CHECK(b.between.counters().too_large == 1);
   REQUIRE(b.up());
   CHECK(a.say("x") == phx::errc::none);
-  CHECK(b.hears("x {}"));
+  CHECK(b.listening("x {}"));
 }
 
 TEST_CASE("redis: while Redis is away a broadcast is refused and counted; when it is back all goes on") {
@@ -161,12 +161,12 @@ TEST_CASE("redis: while Redis is away a broadcast is refused and counted; when i
   CHECK(eventually([&] { return !a.between.connected() && !b.between.connected(); }));
   CHECK(a.say("lost") == phx::errc::nodes_not_reached);
   CHECK(a.between.counters().refused == 1);
-  CHECK(a.here.unsent() == 1);
+  CHECK(a.local.unsent() == 1);
   s.start();
   REQUIRE(s.runs());
   REQUIRE((a.up() && b.up()));
   CHECK(a.say("x") == phx::errc::none);
-  CHECK(b.hears("x {}"));
+  CHECK(b.listening("x {}"));
   CHECK(b.count() == 1);
   CHECK(a.between.counters().connects == 2);
   CHECK(a.between.counters().deaf > 0ns);
@@ -186,10 +186,10 @@ TEST_CASE("redis: nodes may be there before Redis, and may keep a bounded part o
   redis_server s;
   REQUIRE(s.runs());
   s.kill();
-  auto how = at(s, "a");
-  how.away = phx::redis::while_away::keep;
-  how.queue = 300;
-  node a(how);
+  auto opts = at(s, "a");
+  opts.away = phx::redis::while_away::keep;
+  opts.queue = 300;
+  node a(opts);
   CHECK(a.say("0") == phx::errc::none);
   CHECK(a.say("1") == phx::errc::none);
   int kept = 0;
@@ -203,7 +203,7 @@ TEST_CASE("redis: nodes may be there before Redis, and may keep a bounded part o
   REQUIRE((a.up() && b.up()));
   CHECK(eventually([&] { return a.between.counters().sent == static_cast<std::uint64_t>(kept) + 2; }));
   CHECK(a.say("late") == phx::errc::none);
-  CHECK(b.hears("late {}"));
+  CHECK(b.listening("late {}"));
   CHECK(eventually([&] { return a.between.counters().confirmed == a.between.counters().sent; }));
   CHECK(a.between.counters().confirmed == static_cast<std::uint64_t>(kept) + 3);
   CHECK(a.between.counters().lost == 0);
@@ -213,9 +213,9 @@ TEST_CASE("redis: one that falls silent is left after a while, and what it had n
   redis_server s;
   REQUIRE(s.runs());
   CHECK(phx_tests::in_time(300ms, [&](std::chrono::milliseconds silence) {
-    auto how = at(s, "a");
-    how.silence = silence;
-    node a(how);
+    auto opts = at(s, "a");
+    opts.silence = silence;
+    node a(opts);
     REQUIRE(a.up());
     s.freeze();
     bool const unknown = a.say("x") == phx::errc::none;  // nobody can know yet
@@ -232,9 +232,9 @@ TEST_CASE("redis: one that falls silent is left after a while, and what it had n
 TEST_CASE("redis: a password is asked for and given") {
   redis_server s({"--requirepass", "secret"});
   REQUIRE(s.runs());
-  auto how = at(s, "a");
-  how.password = "secret";
-  node a(how), stranger(at(s, "b"));
+  auto opts = at(s, "a");
+  opts.password = "secret";
+  node a(opts), stranger(at(s, "b"));
   CHECK(a.up());
   CHECK(eventually([&] {
     std::lock_guard const hold(stranger.mutex);
@@ -249,13 +249,13 @@ TEST_CASE("redis: what was queued goes out before it stops") {
   node b(at(s, "b"));
   REQUIRE(b.up());
   {
-    auto how = at(s, "a");
-    how.linger = 60s;
-    node a(how);
+    auto opts = at(s, "a");
+    opts.linger = 60s;
+    node a(opts);
     REQUIRE(a.up());
     for (int i = 0; i < 1'000; ++i) (void)a.say("x", std::to_string(i));
   }
-  CHECK(b.hears("x 999"));
+  CHECK(b.listening("x 999"));
   CHECK(b.count() == 1'000);
 }
 
@@ -263,9 +263,9 @@ TEST_CASE("redis: 100,000 messages of two senders arrive in the order of each, a
   constexpr std::size_t each = 50'000;
   redis_server s;
   REQUIRE(s.runs());
-  auto how = at(s, "a");
-  how.queue = 100'000'000;
-  node a(how), b(at(s, "b"));
+  auto opts = at(s, "a");
+  opts.queue = 100'000'000;
+  node a(opts), b(at(s, "b"));
   REQUIRE((a.up() && b.up()));
   auto const sender = [&](std::string_view event) {
     return std::thread([&, event] {
@@ -290,18 +290,18 @@ TEST_CASE("redis: 100,000 messages of two senders arrive in the order of each, a
 TEST_CASE("redis: beside Elixir it speaks and hears the terms of Phoenix's own adapter") {
   redis_server s;
   REQUIRE(s.runs());
-  auto how = at(s, "phx@a");
-  how.beside_elixir = "MyApp.PubSub";
+  auto opts = at(s, "phx@a");
+  opts.beside_elixir = "MyApp.PubSub";
   auto other = at(s, "b");
   other.beside_elixir = "MyApp.PubSub";
   other.message = 2'000;
-  node a(how), b(other);
+  node a(opts), b(other);
   REQUIRE((a.up() && b.up()));
   CHECK(a.between.channel() == "phx:Elixir.MyApp.PubSub.Adapter");
   CHECK(a.say("x", R"({"n":[1,2,300],"big":123456789012345678901234567890})") == phx::errc::none);
-  CHECK(b.hears(R"(x {"n":[1,2,300],"big":123456789012345678901234567890})"));
-  CHECK(b.here.to_node("phx@a", {"t", "for a", phx::payload{}, {}}) == phx::send_status::ok);
-  CHECK(a.hears("for a {}"));
+  CHECK(b.listening(R"(x {"n":[1,2,300],"big":123456789012345678901234567890})"));
+  CHECK(b.local.to_node("phx@a", {"t", "for a", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(a.listening("for a {}"));
   CHECK(a.say("no", R"({"n":1e400})") != phx::errc::none);
   // As an Elixir node says it, OTP 26: atoms are UTF-8, and the map has an order of its own.
   auto const atom = [](std::string_view text) {
@@ -310,23 +310,26 @@ TEST_CASE("redis: beside Elixir it speaks and hears the terms of Phoenix's own a
   auto const binary = [](std::string_view text) {
     return std::string("m\0\0\0", 4) + static_cast<char>(text.size()) + std::string(text);
   };
-  auto const said = [&](std::string_view mode, std::string const& by, std::string_view event) {
-    return std::string("\x83h\x06" "a\x03") + atom(mode) + by + binary("t") + std::string("t\0\0\0\x04", 5) + atom("topic") +
-           binary("t") + atom("payload") + std::string("t\0\0\0\x01", 5) + atom("body") + atom("nil") + atom("event") +
-           binary(event) + atom("__struct__") + atom("Elixir.Phoenix.Socket.Broadcast") + atom("Elixir.Phoenix.Channel.Server");
+  auto const answer = [&](std::string_view mode, std::string const& by, std::string_view event) {
+    return std::string(
+               "\x83h\x06"
+               "a\x03") +
+           atom(mode) + by + binary("t") + std::string("t\0\0\0\x04", 5) + atom("topic") + binary("t") + atom("payload") +
+           std::string("t\0\0\0\x01", 5) + atom("body") + atom("nil") + atom("event") + binary(event) + atom("__struct__") +
+           atom("Elixir.Phoenix.Socket.Broadcast") + atom("Elixir.Phoenix.Channel.Server");
   };
-  publish(s, a.between.channel(), said("except", atom("elixir@host"), "hello"));
-  CHECK(a.hears(R"(hello {"body":null})"));
-  CHECK(b.hears(R"(hello {"body":null})"));
+  publish(s, a.between.channel(), answer("except", atom("elixir@host"), "hello"));
+  CHECK(a.listening(R"(hello {"body":null})"));
+  CHECK(b.listening(R"(hello {"body":null})"));
   // A node's name is what it is: the atom a@b is not the binary "a@b", nor the binary b the atom (13.2).
   std::size_t const by_a = a.count(), by_b = b.count();
-  publish(s, a.between.channel(), said("only", binary("phx@a"), "not for a"));
-  publish(s, a.between.channel(), said("only", atom("b"), "not for b"));
-  publish(s, a.between.channel(), said("except", atom("phx@a"), "a's own"));
-  publish(s, a.between.channel(), said("except", binary("phx@a"), "another's"));
-  CHECK(a.hears(R"(another's {"body":null})"));
-  CHECK(b.hears(R"(another's {"body":null})"));
-  CHECK(b.hears(R"(a's own {"body":null})"));
+  publish(s, a.between.channel(), answer("only", binary("phx@a"), "not for a"));
+  publish(s, a.between.channel(), answer("only", atom("b"), "not for b"));
+  publish(s, a.between.channel(), answer("except", atom("phx@a"), "a's own"));
+  publish(s, a.between.channel(), answer("except", binary("phx@a"), "another's"));
+  CHECK(a.listening(R"(another's {"body":null})"));
+  CHECK(b.listening(R"(another's {"body":null})"));
+  CHECK(b.listening(R"(a's own {"body":null})"));
   CHECK(a.count() == by_a + 1);
   CHECK(b.count() == by_b + 2);
   publish(s, a.between.channel(), "\x83h\x06 and so on");
@@ -337,8 +340,9 @@ TEST_CASE("redis: beside Elixir it speaks and hears the terms of Phoenix's own a
       "3d0HZUiwtq+EQlVdcwLDlpX4kxxhhjjDH296iGGfz679dOxRvQTsoJ41OjlHTo1kogLiaAt0n0Qd8BxSnmBqDVhLT/OTgb5T040UOcIb4Bs9e1"
       "NQ==";
   publish(s, a.between.channel(),
-          phx::detail::from_base64(large, phx::detail::base64_alphabet::standard, phx::detail::base64_padding::required).value());
-  CHECK(a.hears("large {\"body\":\"" + std::string(3'000, 'x') + "\"}"));
+          phx::detail::from_base64(large, phx::detail::base64_alphabet::standard, phx::detail::base64_padding::required)
+              .value());
+  CHECK(a.listening("large {\"body\":\"" + std::string(3'000, 'x') + "\"}"));
   CHECK(eventually([&] { return b.between.counters().unreadable == 1; }));
   CHECK(b.between.counters().skipped == 1);
 }
@@ -347,12 +351,12 @@ TEST_CASE("redis: beside Elixir a struct that nobody encodes is counted and told
   using phx::term;
   redis_server s;
   REQUIRE(s.runs());
-  auto how = at(s, "a");
-  how.beside_elixir = "Elixir.MyApp.PubSub";  // as the atom is called in full
-  node a(how);
-  how.node = "b";
-  how.encode_struct = [](phx::elixir_struct const& u) { return u.only({"name"}); };
-  node b(how);
+  auto opts = at(s, "a");
+  opts.beside_elixir = "Elixir.MyApp.PubSub";  // as the atom is called in full
+  node a(opts);
+  opts.node = "b";
+  opts.encode_struct = [](phx::elixir_struct const& u) { return u.only({"name"}); };
+  node b(opts);
   REQUIRE((a.up() && b.up()));
   CHECK(a.between.channel() == "phx:Elixir.MyApp.PubSub.Adapter");
   auto const message = [](std::string_view event, term payload) {
@@ -370,10 +374,10 @@ TEST_CASE("redis: beside Elixir a struct that nobody encodes is counted and told
   publish(s, a.between.channel(), message("user", term::map({{term::atom("user"), user}})));
   publish(s, a.between.channel(), message("tuple", term::map({{term::atom("pair"), term::tuple({})}})));
   publish(s, a.between.channel(), message("next", term::map({})));
-  CHECK(a.hears("next {}"));
-  CHECK(b.hears("next {}"));
+  CHECK(a.listening("next {}"));
+  CHECK(b.listening("next {}"));
   CHECK(a.count() == 1);
-  CHECK(b.hears(R"(user {"user":{"name":"ann"}})"));
+  CHECK(b.listening(R"(user {"user":{"name":"ann"}})"));
   CHECK(a.between.counters().unknown_structs == 1);
   CHECK(a.between.counters().unreadable == 1);
   CHECK(a.between.counters().skipped == 0);
@@ -387,39 +391,40 @@ TEST_CASE("redis: beside Elixir a struct that nobody encodes is counted and told
 TEST_CASE("redis: beside Elixir a payload that is no object does not leave this node, for it would crash processes there") {
   redis_server s;
   REQUIRE(s.runs());
-  auto how = at(s, "a");
-  how.beside_elixir = "MyApp.PubSub";
-  node a(how);
-  how.node = "b";
-  node b(how);
+  auto opts = at(s, "a");
+  opts.beside_elixir = "MyApp.PubSub";
+  node a(opts);
+  opts.node = "b";
+  node b(opts);
   REQUIRE((a.up() && b.up()));
-  for (std::string_view const payload : {"\"x\"", "[1]", "null", " 1"}) CHECK(a.say("x", payload) == phx::errc::nodes_not_reached);
-  CHECK(a.here.broadcast("t", "bytes", phx::payload::binary("\xff")) == phx::errc::none);
-  CHECK(b.hears("bytes \xff"));
+  for (std::string_view const payload : {"\"x\"", "[1]", "null", " 1"})
+    CHECK(a.say("x", payload) == phx::errc::nodes_not_reached);
+  CHECK(a.local.broadcast("t", "bytes", phx::payload::binary("\xff")) == phx::errc::none);
+  CHECK(b.listening("bytes \xff"));
   CHECK(b.count() == 1);
   CHECK(a.between.counters().not_objects == 4);
   CHECK(a.between.counters().refused == 4);
   node c(at(s, "c")), d(at(s, "d"));  // between phx nodes it is nobody's harm
   REQUIRE((c.up() && d.up()));
   CHECK(c.say("x", "[1]") == phx::errc::none);
-  CHECK(d.hears("x [1]"));
+  CHECK(d.listening("x [1]"));
 }
 
 TEST_CASE("redis: two nodes of one name are told so, once each, and every message is counted") {
   redis_server s;
   REQUIRE(s.runs());
   for (std::string_view const elixir : {"", "MyApp.PubSub"}) {
-    auto how = at(s, "twin");
-    how.beside_elixir = elixir;
-    node a(how), b(how);
-    how.node = "c";
-    node c(how);
+    auto opts = at(s, "twin");
+    opts.beside_elixir = elixir;
+    node a(opts), b(opts);
+    opts.node = "c";
+    node c(opts);
     REQUIRE((a.up() && b.up() && c.up()));
     for (int i = 0; i < 3; ++i) CHECK(a.say("x") == phx::errc::none);
     CHECK(b.say("y") == phx::errc::none);
     CHECK(c.say("z") == phx::errc::none);
-    CHECK(a.hears("z {}"));
-    CHECK(b.hears("z {}"));
+    CHECK(a.listening("z {}"));
+    CHECK(b.listening("z {}"));
     CHECK(eventually([&] { return b.between.counters().same_name == 3; }));
     CHECK(eventually([&] { return a.between.counters().same_name == 1; }));
     CHECK(c.between.counters().same_name == 0);
@@ -443,7 +448,7 @@ TEST_CASE("redis: a node's own messages are no second node's, also when Redis go
   }
   REQUIRE((a.up() && b.up()));
   CHECK(a.say("last") == phx::errc::none);
-  CHECK(b.hears("last {}"));
+  CHECK(b.listening("last {}"));
   CHECK(a.between.counters().same_name == 0);
   CHECK(b.between.counters().same_name == 0);
 }
@@ -455,9 +460,9 @@ TEST_CASE("redis: what is said before the first connection stands waits for it, 
   REQUIRE(b.up());
   node a(at(s, "a"));
   CHECK(a.say("first") == phx::errc::none);
-  CHECK(b.hears("first {}"));
+  CHECK(b.listening("first {}"));
   CHECK(a.between.counters().refused == 0);
-  CHECK(a.here.unsent() == 0);
+  CHECK(a.local.unsent() == 0);
   // With no Redis it is lost, and the next one is refused.
   s.kill();
   node c(at(s, "c"));
@@ -472,8 +477,8 @@ TEST_CASE("redis: a node's name of more than 255 bytes is refused at the start")
   REQUIRE(s.runs());
 #ifdef __cpp_exceptions
   phx::redis::pubsub too_long(at(s, std::string(256, 'a')));
-  phx::endpoint here;
-  CHECK_THROWS_AS(here.attach(too_long), std::runtime_error);
+  phx::endpoint local;
+  CHECK_THROWS_AS(local.attach(too_long), std::runtime_error);
 #endif
   node a(at(s, std::string(255, 'a')));
   CHECK(a.up());

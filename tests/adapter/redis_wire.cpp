@@ -131,24 +131,27 @@ TEST_CASE("redis wire: other versions, modes, structs, dispatchers and messages 
   CHECK_FALSE(with("Phoenix.Socket.Broadcast", "Phoenix.Socket.Broadcasd"));
   CHECK_FALSE(with("Phoenix.Channel.Server", "Phoenix.Channel.Servus"));
   CHECK_FALSE(with("__struct__", "__strukt__"));
-  CHECK_FALSE(with("room:1", "room:2"));   // of the two topics the first
-  CHECK_FALSE(with("room:1", "room\xff" "1"));
+  CHECK_FALSE(with("room:1", "room:2"));  // of the two topics the first
+  CHECK_FALSE(with("room:1",
+                   "room\xff"
+                   "1"));
   CHECK_FALSE(with("new_msg", "new_ms\xff"));
   CHECK_FALSE(with("hi", "h\xff"));
   // A plain broadcast's dispatcher is taken; a message that is no Broadcast, {forward, "x"}, is not.
   std::string plain = in.substr(0, in.size() - 32);
   CHECK(broadcast_in(plain + bytes("64 0015") + "Elixir.Phoenix.PubSub", storage, {}));
   CHECK_FALSE(broadcast_in(bytes("83 68 06 61 03 64 0006 657863657074 6d 00000001 61 6d 00000001 74 "
-                                          "68 02 64 0001 66 6d 00000001 78 64 0001 64"), storage, {}));
+                                 "68 02 64 0001 66 6d 00000001 78 64 0001 64"),
+                           storage, {}));
   CHECK_FALSE(broadcast_in("PING", storage, {}));
 }
 
 TEST_CASE("redis wire: a term that compression_level made smaller is read, within its bound") {
   // The example, as OTP 25 writes it: term_to_binary(Term, [{compressed, 6}]).
   std::string const packed = bytes(
-    "8350000000bd789c5d8d410ac230104547ad2d7807f10406dcba54dc0b3d408899c1049b4c49c7dadedea42b71f7e0ffffbeabcd06a1a6"
-    "c9522f0100eac84847b360620ee79364ac10765a0f92de56b44638dc3a3ff9a4ee8e29fa49b56c5f24ea92d8a03583206c69a4b8189b48"
-    "1f1d862742d39bb9cb8d625c95a87a30ce05d6cee78970efedcf33c2feefe7ea4c8cd4a996d248e90b27de381e");
+      "8350000000bd789c5d8d410ac230104547ad2d7807f10406dcba54dc0b3d408899c1049b4c49c7dadedea42b71f7e0ffffbeabcd06a1a6"
+      "c9522f0100eac84847b360620ee79364ac10765a0f92de56b44638dc3a3ff9a4ee8e29fa49b56c5f24ea92d8a03583206c69a4b8189b48"
+      "1f1d862742d39bb9cb8d625c95a87a30ce05d6cee78970efedcf33c2feefe7ea4c8cd4a996d248e90b27de381e");
   redis_wire::term_storage storage;
   auto const h = broadcast_in(packed, storage, {});
   REQUIRE(h);
@@ -178,7 +181,9 @@ TEST_CASE("etf: numbers of every size are written as Erlang writes them") {
   CHECK(term("2147483648") == "6e040000000080");
   CHECK(term("-2147483648") == "6280000000");
   CHECK(term("-2147483649") == "6e040101000080");
-  CHECK(term("1700000000000") == "6e0600" "0068e5cf8b01");  // milliseconds: six bytes, little-endian
+  CHECK(term("1700000000000") ==
+        "6e0600"
+        "0068e5cf8b01");  // milliseconds: six bytes, little-endian
   CHECK(term("18446744073709551616") == "6e0900000000000000000001");
   CHECK(term("-9223372036854775808") == "6e08010000000000000080");
   CHECK(term("1.5") == "463ff8000000000000");
@@ -188,12 +193,22 @@ TEST_CASE("etf: numbers of every size are written as Erlang writes them") {
 
 TEST_CASE("etf: words, strings, lists and maps are written as Erlang writes them") {
   CHECK(term("null") == "6400036e696c");
-  CHECK(term("true") == "640004" "74727565");
+  CHECK(term("true") ==
+        "640004"
+        "74727565");
   CHECK(term(R"("a\u00e9\n")") == "6d0000000461c3a90a");
   CHECK(term("[]") == "6a");
   CHECK(term("[1,2,255]") == "6b00030102ff");
-  CHECK(term("[1,256]") == "6c00000002" "6101" "6200000100" "6a");
-  CHECK(term("[[1],\"x\"]") == "6c00000002" "6b000101" "6d0000000178" "6a");
+  CHECK(term("[1,256]") ==
+        "6c00000002"
+        "6101"
+        "6200000100"
+        "6a");
+  CHECK(term("[[1],\"x\"]") ==
+        "6c00000002"
+        "6b000101"
+        "6d0000000178"
+        "6a");
   CHECK(term("{}") == "7400000000");
   CHECK(term(R"( { "a" : [ 1 , 2 ] , "b" : null } )") ==
         "7400000002"
@@ -205,7 +220,13 @@ TEST_CASE("etf: words, strings, lists and maps are written as Erlang writes them
 
 TEST_CASE("etf: of a key that is there twice the first one counts, as Jason decodes it; Erlang reads no map with both") {
   CHECK(term(R"({"a":1,"b":2,"\u0061":3,"c":4,"b":5})") ==
-        "7400000003" "6d0000000161" "6101" "6d0000000162" "6102" "6d0000000163" "6104");
+        "7400000003"
+        "6d0000000161"
+        "6101"
+        "6d0000000162"
+        "6102"
+        "6d0000000163"
+        "6104");
 }
 
 TEST_CASE("etf: every tag of the table is read") {
@@ -322,7 +343,8 @@ TEST_CASE("etf: integers of every size come back as they went, and are the bytes
     if (carry != 0) two.insert(two.begin(), '1');
   }
   for (std::size_t digits = 19; digits <= 308; ++digits)
-    for (std::string const& text : {std::string(digits, '9'), "1" + std::string(digits - 1, '0'), "1" + std::string(digits - 1, '7')}) {
+    for (std::string const& text :
+         {std::string(digits, '9'), "1" + std::string(digits - 1, '0'), "1" + std::string(digits - 1, '7')}) {
       std::string out;
       REQUIRE(etf::writer(out).json(text, {}));
       CHECK(json_of(out) == text);
@@ -351,11 +373,11 @@ TEST_CASE("redis wire: our own form carries the payload verbatim and takes nothi
     changed[at] = c;
     return redis_wire::read(changed).has_value();
   };
-  CHECK_FALSE(with(3, 2));                        // another version
-  CHECK_FALSE(with(4, 4));                        // an unknown flag
-  CHECK_FALSE(with(out.size() - 2, '{'));         // no JSON
+  CHECK_FALSE(with(3, 2));                          // another version
+  CHECK_FALSE(with(4, 4));                          // an unknown flag
+  CHECK_FALSE(with(out.size() - 2, '{'));           // no JSON
   CHECK_FALSE(with(redis_wire::head + 2, '\xff'));  // a topic that is no text
-  CHECK(with(4, 2));                              // of bytes nothing is asked
+  CHECK(with(4, 2));                                // of bytes nothing is asked
 
   std::string direct;
   REQUIRE(redis_wire::write(direct, true, "b", {"t", "e", phx::payload::binary("\xff"), {}, "EURUSD"}));

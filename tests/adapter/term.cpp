@@ -19,7 +19,8 @@ std::string unhex(std::string_view text) {
 std::string hex(std::string_view bytes) {
   constexpr char const* digits = "0123456789abcdef";
   std::string out;
-  for (char const c : bytes) (out += digits[static_cast<unsigned char>(c) >> 4]) += digits[static_cast<unsigned char>(c) & 15];
+  for (char const c : bytes)
+    (out += digits[static_cast<unsigned char>(c) >> 4]) += digits[static_cast<unsigned char>(c) & 15];
   return out;
 }
 term read(std::string_view hexed) { return phx::term::read(unhex(hexed)).value(); }
@@ -54,9 +55,9 @@ TEST_CASE("term: written as Erlang writes it") {
 }
 
 TEST_CASE("term: what was written is read") {
-  for (std::int64_t const n : {std::int64_t{0}, std::int64_t{255}, std::int64_t{256}, std::int64_t{-1}, std::int64_t{-2147483648},
-                               std::int64_t{-2147483649}, std::int64_t{1} << 40, std::numeric_limits<std::int64_t>::max(),
-                               std::numeric_limits<std::int64_t>::min()}) {
+  for (std::int64_t const n : {std::int64_t{0}, std::int64_t{255}, std::int64_t{256}, std::int64_t{-1},
+                               std::int64_t{-2147483648}, std::int64_t{-2147483649}, std::int64_t{1} << 40,
+                               std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()}) {
     term const t = term::read(term::integer(n).external()).value();
     CHECK(t.view().kind() == phx::term_kind::integer);
     CHECK(t.view().integer() == n);
@@ -116,9 +117,10 @@ TEST_CASE("term: whatever is none, or more than was asked for, is refused by nam
   CHECK(wrong("83") == errc::truncated);
   CHECK(wrong("82") == errc::wrong_shape);
   CHECK(wrong("836100ff") == errc::wrong_shape);  // something behind it
-  std::string const whole = hex(term::map({{term::text("k"), term::list({term::integer(300), term::number(1), term::atom("x")})},
-                                           {term::integer(1LL << 40), term::tuple({term::list({term::integer(1)})})}})
-                                    .external());
+  std::string const whole =
+      hex(term::map({{term::text("k"), term::list({term::integer(300), term::number(1), term::atom("x")})},
+                     {term::integer(1LL << 40), term::tuple({term::list({term::integer(1)})})}})
+              .external());
   for (std::size_t n = 2; n < whole.size(); n += 2) CHECK(wrong(std::string_view(whole).substr(0, n)) == errc::truncated);
   CHECK(wrong(whole) == errc::none);
   CHECK(wrong("836cffffffff6100") == errc::truncated);
@@ -128,7 +130,8 @@ TEST_CASE("term: whatever is none, or more than was asked for, is refused by nam
   CHECK(wrong("836c0000000161016102") == errc::wrong_shape);  // [1 | 2]
   CHECK(wrong("83467ff0000000000000") == errc::wrong_shape);
   CHECK(wrong("8346fff8000000000000") == errc::wrong_shape);
-  for (std::string_view const live : {"8358", "8367", "835a", "8372", "834d", "8379", "8370", "8371", "8375", "8363", "83ff", "8300"})
+  for (std::string_view const live :
+       {"8358", "8367", "835a", "8372", "834d", "8379", "8370", "8371", "8375", "8363", "83ff", "8300"})
     CHECK_MESSAGE(wrong(live) == errc::unknown_kind, live);
 
   auto const nested = [](unsigned depth) {
@@ -146,12 +149,17 @@ TEST_CASE("term: whatever is none, or more than was asked for, is refused by nam
 }
 
 TEST_CASE("term: a compressed one is inflated, within its bound, and nothing broken passes") {
-  auto const packed = [](std::string_view size, std::string_view zlib) { return "8350" + std::string(size) + std::string(zlib); };
+  auto const packed = [](std::string_view size, std::string_view zlib) {
+    return "8350" + std::string(size) + std::string(zlib);
+  };
   // 200 bytes of text, deflated by zlib: stored, fixed codes
   std::string const stored =
-      "780101cd0032ff6d000000c861626361626361626461626361626361626461626361626361626461626361626361626461626361626361626461626361"
-      "62636162646162636162636162646162636162636162646162636162636162646162636162636162646162636162636162646162636162636162646162"
-      "63616263616264616263616263616264616263616263616264616263616263616264616263616263616264616263616263616264616263616263616264"
+      "780101cd0032ff6d000000c8616263616263616264616263616263616264616263616263616264616263616263616264616263616263616264616"
+      "26361"
+      "626361626461626361626361626461626361626361626461626361626361626461626361626361626461626361626361626461626361626361626"
+      "46162"
+      "636162636162646162636162636162646162636162636162646162636162636162646162636162636162646162636162636162646162636162636"
+      "16264"
       "61626361626361626461626361626361626461626361626361626461620d524ddb";
   std::string const fixed = "7801cb656060389198940c4629439c01000d524ddb";
   std::string expected;
@@ -174,12 +182,16 @@ TEST_CASE("term: a compressed one is inflated, within its bound, and nothing bro
   std::string letters;
   for (unsigned i = 0; i < 600; ++i) letters += "aeioutnsr"[(i * i / 7 + i / 3 + i * i * i / 11) % 9];
   std::string const dynamic =
-      "eNodkTmSQ0EIQ11zSqcEBASGKhD3n0cHDtzoa/19Pn9fM9vO3upOj/DO1ISZZOVpEat0bUYAiKriZpHiYbwFQDnVY5kFiblbA5iclW/ZTkfJMwGs1mt3a4Wg"
-      "gmuZ2hZ9943CQB+idPDW7IniZweAEJD4ewI1uwPADJCroxPbwdcAcLHpKF+GVCQqYXOi+EmO3JaHQLWtcXotkNJh7Qm189vYHrecAeAyUkrdkHTlicJnlyHC"
-      "kCO0Wi9PIsltnSaGK8XiTm5W5hS6a/QrF/U5Fk8UP0W3lEAdM+cobgm+IAOZp5zQuhzwz6MwFU1QJalHqNxciOIHT4GruqrYhpaIIujfWgCODotMVX4Z0vxG"
+      "eNodkTmSQ0EIQ11zSqcEBASGKhD3n0cHDtzoa/19Pn9fM9vO3upOj/DO1ISZZOVpEat0bUYAiKriZpHiYbwFQDnVY5kFiblbA5iclW/"
+      "ZTkfJMwGs1mt3a4Wg"
+      "gmuZ2hZ9943CQB+idPDW7IniZweAEJD4ewI1uwPADJCroxPbwdcAcLHpKF+GVCQqYXOi+"
+      "EmO3JaHQLWtcXotkNJh7Qm189vYHrecAeAyUkrdkHTlicJnlyHC"
+      "kCO0Wi9PIsltnSaGK8XiTm5W5hS6a/QrF/"
+      "U5Fk8UP0W3lEAdM+cobgm+IAOZp5zQuhzwz6MwFU1QJalHqNxciOIHT4GruqrYhpaIIujfWgCODotMVX4Z0vxG"
       "ilcDxYzBeKL4CVG9r5CD/tZiDuprELyRrPwGfyMXNfwDh0sA6Q==";
   std::string const zlib =
-      phx::detail::from_base64(dynamic, phx::detail::base64_alphabet::standard, phx::detail::base64_padding::required).value();
+      phx::detail::from_base64(dynamic, phx::detail::base64_alphabet::standard, phx::detail::base64_padding::required)
+          .value();
   std::string const head("\x83\x50\x00\x00\x02\x5d", 6);
   phx::result<term> const t = term::read(head + zlib);
   REQUIRE(t);

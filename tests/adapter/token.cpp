@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <phx/channel/router.hpp>
-#include <phx/socket/handshake.hpp>
+#include <phx/connect/handshake.hpp>
 
 #include <string>
 
@@ -17,12 +17,12 @@ using namespace std::chrono_literals;
 
 std::string const base = "kjoy3o1zeidquwy1398juxzldjlksahdk3";
 phoenix_token::time at(double seconds) {
-  return phoenix_token::time(std::chrono::duration_cast<phoenix_token::time::duration>(std::chrono::milliseconds(
-      static_cast<std::int64_t>(seconds * 1000))));
+  return phoenix_token::time(std::chrono::duration_cast<phoenix_token::time::duration>(
+      std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000))));
 }
 auto const signed_at = at(1'700'000'000);
-phoenix_token user_auth(phx::key_options const& how = {}) { return phoenix_token::make(base, "user auth", how).value(); }
-errc why(phx::result<term> const& r) { return r ? errc::none : r.error().code; }
+phoenix_token user_auth(phx::key_options const& opts = {}) { return phoenix_token::make(base, "user auth", opts).value(); }
+errc reason(phx::result<term> const& r) { return r ? errc::none : r.error().code; }
 std::string unhex(std::string_view text) {
   std::string out;
   auto const digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
@@ -40,13 +40,13 @@ std::vector<vector> const& vectors() {
       {term::integer(99), 24h, "SFMyNTY.g2gDYWNuBgAAaOXPiwFiAAFRgA.uvJEDHa-IjTolIYW4Crh8PlZJCIGkSHuF4_nhnqPLRk"},
       {term::text("user:42"), 3600s,
        "SFMyNTY.g2gDbQAAAAd1c2VyOjQybgYAAGjlz4sBYgAADhA.5mzIbCNIJpeSC7en-ofa2MzmhLiOtT7moMvJH91WAzc"},
-      {term::map({{term::text("id"), term::integer(7)},
-                  {term::text("roles"), term::list({term::text("a"), term::text("b")})}}),
+      {term::map(
+           {{term::text("id"), term::integer(7)}, {term::text("roles"), term::list({term::text("a"), term::text("b")})}}),
        phx::token_age::infinity(),
        "SFMyNTY.g2gDdAAAAAJtAAAAAmlkYQdtAAAABXJvbGVzbAAAAAJtAAAAAWFtAAAAAWJqbgYAAGjlz4sBZAAIaW5maW5pdHk."
        "dEz2S8UPWz47pyUW3YzBr910xM0le3KRrva6h-ytDEk"},
-      {term::tuple({term::atom("ok"), term::nil(), term::boolean(true), term::number(1.5), term::integer(-3), term::integer(300),
-                    term::integer(5'000'000'000)}),
+      {term::tuple({term::atom("ok"), term::nil(), term::boolean(true), term::number(1.5), term::integer(-3),
+                    term::integer(300), term::integer(5'000'000'000)}),
        std::chrono::duration<double>(1.5),
        "SFMyNTY.g2gDaAdkAAJva2QAA25pbGQABHRydWVGP_gAAAAAAABi_____WIAAAEsbgUAAPIFKgFuBgAAaOXPiwFGP_gAAAAAAAA."
        "8ogbr-KGHjajpLEHw5k6s-r1KwdjuxJzudsOBp8A8lQ"}};
@@ -69,12 +69,12 @@ TEST_CASE("Phoenix.Token: signs what Elixir signs, byte for byte, and verifies i
 }
 
 TEST_CASE("Phoenix.Token: key options change the key, not the mac") {
-  phx::key_options const how{.iterations = 2000, .length = 64, .digest = phx::key_digest::sha512};
+  phx::key_options const opts{.iterations = 2000, .length = 64, .digest = phx::key_digest::sha512};
   std::string_view const token = "SFMyNTY.g2gDYWNuBgAAaOXPiwFiAAFRgA.iJNmHOi7IOezJr_zgjv7yVioBXApL7HMN5Idf40q6Sk";
-  CHECK(user_auth(how).sign(term::integer(99), signed_at).value() == token);
-  CHECK(user_auth(how).verify(token, signed_at)->view().integer() == 99);
-  CHECK(why(user_auth().verify(token, signed_at)) == errc::token_invalid);
-  CHECK(why(user_auth({.iterations = 2000, .length = 64}).verify(token, signed_at)) == errc::token_invalid);
+  CHECK(user_auth(opts).sign(term::integer(99), signed_at).value() == token);
+  CHECK(user_auth(opts).verify(token, signed_at)->view().integer() == 99);
+  CHECK(reason(user_auth().verify(token, signed_at)) == errc::token_invalid);
+  CHECK(reason(user_auth({.iterations = 2000, .length = 64}).verify(token, signed_at)) == errc::token_invalid);
 }
 
 TEST_CASE("Plug.Crypto: the raw verifier's vectors, of three digests") {
@@ -86,7 +86,8 @@ TEST_CASE("Plug.Crypto: the raw verifier's vectors, of three digests") {
     CHECK(phx::detail::signed_message("secret key", "hello", digest).value() == token);
     CHECK(phx::detail::verified_message("secret key", token) == "hello");
     CHECK_FALSE(phx::detail::verified_message("secret kex", token));
-    CHECK(phx::detail::verified_message("secret key", std::string(token) + (digest == key_digest::sha256 ? "=" : "")) == "hello");
+    CHECK(phx::detail::verified_message("secret key", std::string(token) + (digest == key_digest::sha256 ? "=" : "")) ==
+          "hello");
   }
   std::string const five = phx::detail::signed_message("secret key", "hello", key_digest::sha512).value();
   CHECK(five.starts_with("SFM1MTI.aGVsbG8."));
@@ -102,7 +103,8 @@ TEST_CASE("Phoenix.Token: encrypted as Elixir does it") {
   // the same nonce makes the same token
   std::string const key = unhex("71e6bb9087444023e8313bbb80bf25945ba411c024f266b2954f9ca21db07a01");
   std::string const bytes = *phx::detail::from_base64url(token.substr(4));
-  CHECK(phx::detail::encrypted_with(key, bytes.substr(0, 24), unhex("83680361636e06000068e5cf8b016200015180")).value() == token);
+  CHECK(phx::detail::encrypted_with(key, bytes.substr(0, 24), unhex("83680361636e06000068e5cf8b016200015180")).value() ==
+        token);
   // HChaCha20, draft-irtf-cfrg-xchacha 2.2.1
   std::string counting;
   for (int i = 0; i < 32; ++i) counting += static_cast<char>(i);
@@ -112,19 +114,19 @@ TEST_CASE("Phoenix.Token: encrypted as Elixir does it") {
   std::string const one = t.encrypt(term::text("user:42"), signed_at, 60s).value();
   CHECK(one != t.encrypt(term::text("user:42"), signed_at, 60s).value());
   CHECK(t.decrypt(one, signed_at + 60s)->view().text() == "user:42");
-  CHECK(why(t.decrypt(one, signed_at + 61s)) == errc::token_expired);
-  CHECK(why(t.verify(one, signed_at)) == errc::token_invalid);
-  CHECK(why(t.decrypt(vectors()[0].token, signed_at)) == errc::token_invalid);
-  CHECK(why(t.decrypt(std::nullopt, signed_at)) == errc::token_missing);
+  CHECK(reason(t.decrypt(one, signed_at + 61s)) == errc::token_expired);
+  CHECK(reason(t.verify(one, signed_at)) == errc::token_invalid);
+  CHECK(reason(t.decrypt(vectors()[0].token, signed_at)) == errc::token_invalid);
+  CHECK(reason(t.decrypt(std::nullopt, signed_at)) == errc::token_missing);
   for (std::size_t i = 4; i + 1 < token.size(); ++i) {  // the last letter has two bits nobody reads
     std::string bad(token);
     bad[i] = bad[i] == 'A' ? 'B' : 'A';
-    CHECK(why(t.decrypt(bad, signed_at)) == errc::token_invalid);
-    CHECK(why(t.decrypt(bad.substr(0, i), signed_at)) == errc::token_invalid);
+    CHECK(reason(t.decrypt(bad, signed_at)) == errc::token_invalid);
+    CHECK(reason(t.decrypt(bad.substr(0, i), signed_at)) == errc::token_invalid);
   }
-  CHECK(why(phoenix_token::make(base, "other", {})->decrypt(token, signed_at)) == errc::token_invalid);
+  CHECK(reason(phoenix_token::make(base, "other", {})->decrypt(token, signed_at)) == errc::token_invalid);
   CHECK(user_auth({.length = 64}).encrypt(term::nil(), signed_at).error().code == errc::weak_key);
-  CHECK(why(user_auth({.length = 64}).decrypt(token, signed_at)) == errc::token_invalid);
+  CHECK(reason(user_auth({.length = 64}).decrypt(token, signed_at)) == errc::token_invalid);
 }
 
 TEST_CASE("Phoenix.Token: tokens encrypted by plug_crypto 1 are read still") {
@@ -137,7 +139,8 @@ TEST_CASE("Phoenix.Token: tokens encrypted by plug_crypto 1 are read still") {
                                phx::detail::octets(key), phx::detail::octets(nonce)) == 1);
     if (!aad.empty())
       REQUIRE(EVP_EncryptUpdate(c.get(), nullptr, &n, phx::detail::octets(aad), static_cast<int>(aad.size())) == 1);
-    REQUIRE(EVP_EncryptUpdate(c.get(), phx::detail::octets(out), &n, phx::detail::octets(text), static_cast<int>(text.size())) == 1);
+    REQUIRE(EVP_EncryptUpdate(c.get(), phx::detail::octets(out), &n, phx::detail::octets(text),
+                              static_cast<int>(text.size())) == 1);
     REQUIRE(EVP_EncryptFinal_ex(c.get(), phx::detail::octets(out) + n, &n) == 1);
     REQUIRE(EVP_CIPHER_CTX_ctrl(c.get(), EVP_CTRL_AEAD_GET_TAG, 16, tag.data()) == 1);
     return std::pair(out, tag);
@@ -147,7 +150,8 @@ TEST_CASE("Phoenix.Token: tokens encrypted by plug_crypto 1 are read still") {
     auto const [wrapped, wrapped_tag] = sealed(key, other, sign_key, content);
     auto const [hidden, tag] = sealed(content, nonce, "A128GCM", text);
     std::string token = "QTEyOEdDTQ";
-    for (std::string const& part : {wrapped + wrapped_tag + other, nonce, hidden, tag}) token += "." + phx::detail::to_base64url(part);
+    for (std::string const& part : {wrapped + wrapped_tag + other, nonce, hidden, tag})
+      token += "." + phx::detail::to_base64url(part);
     return token;
   };
   std::string const key = unhex("71e6bb9087444023e8313bbb80bf25945ba411c024f266b2954f9ca21db07a01");
@@ -170,26 +174,26 @@ TEST_CASE("Phoenix.Token: tokens encrypted by plug_crypto 1 are read still") {
 TEST_CASE("Phoenix.Token: each is good from when it was made until it is too old, and no longer") {
   phoenix_token const t = user_auth();
   auto const token = [&](std::size_t i) { return vectors()[i].token; };
-  CHECK(why(t.verify(token(0), signed_at)) == errc::none);
-  CHECK(why(t.verify(token(0), signed_at + 24h)) == errc::none);
-  CHECK(why(t.verify(token(0), signed_at + 24h + 1ms)) == errc::token_expired);
-  CHECK(why(t.verify(token(1), signed_at + 3600s)) == errc::none);
-  CHECK(why(t.verify(token(1), signed_at + 3601s)) == errc::token_expired);
-  CHECK(why(t.verify(token(2), signed_at + 24h * 36'500)) == errc::none);
-  CHECK(why(t.verify(token(3), signed_at + 1500ms)) == errc::none);
-  CHECK(why(t.verify(token(3), signed_at + 1501ms)) == errc::token_expired);
+  CHECK(reason(t.verify(token(0), signed_at)) == errc::none);
+  CHECK(reason(t.verify(token(0), signed_at + 24h)) == errc::none);
+  CHECK(reason(t.verify(token(0), signed_at + 24h + 1ms)) == errc::token_expired);
+  CHECK(reason(t.verify(token(1), signed_at + 3600s)) == errc::none);
+  CHECK(reason(t.verify(token(1), signed_at + 3601s)) == errc::token_expired);
+  CHECK(reason(t.verify(token(2), signed_at + 24h * 36'500)) == errc::none);
+  CHECK(reason(t.verify(token(3), signed_at + 1500ms)) == errc::none);
+  CHECK(reason(t.verify(token(3), signed_at + 1501ms)) == errc::token_expired);
   // who verifies may say otherwise
-  CHECK(why(t.verify(token(0), signed_at + 10s, 9s)) == errc::token_expired);
-  CHECK(why(t.verify(token(0), signed_at + 10s, 10s)) == errc::none);
-  CHECK(why(t.verify(token(3), signed_at + 1h, 2h)) == errc::none);
-  CHECK(why(t.verify(token(2), signed_at + 2s, 1s)) == errc::token_expired);
-  CHECK(why(t.verify(token(0), signed_at + 24h * 999, phx::token_age::infinity())) == errc::none);
-  CHECK(why(t.verify(token(0), signed_at, 0s)) == errc::token_expired);
-  CHECK(why(t.verify(token(0), signed_at - 1s, -1s)) == errc::token_expired);
-  CHECK(why(t.verify(token(0), signed_at + 1s, std::chrono::duration<double>(0.9999))) == errc::token_expired);
-  CHECK(why(t.verify(token(0), signed_at + 1s, std::chrono::duration<double>(1e300))) == errc::none);
-  CHECK(why(t.verify(token(0), signed_at + 1s, std::chrono::duration<std::int64_t>(std::numeric_limits<std::int64_t>::max()))) ==
-        errc::none);
+  CHECK(reason(t.verify(token(0), signed_at + 10s, 9s)) == errc::token_expired);
+  CHECK(reason(t.verify(token(0), signed_at + 10s, 10s)) == errc::none);
+  CHECK(reason(t.verify(token(3), signed_at + 1h, 2h)) == errc::none);
+  CHECK(reason(t.verify(token(2), signed_at + 2s, 1s)) == errc::token_expired);
+  CHECK(reason(t.verify(token(0), signed_at + 24h * 999, phx::token_age::infinity())) == errc::none);
+  CHECK(reason(t.verify(token(0), signed_at, 0s)) == errc::token_expired);
+  CHECK(reason(t.verify(token(0), signed_at - 1s, -1s)) == errc::token_expired);
+  CHECK(reason(t.verify(token(0), signed_at + 1s, std::chrono::duration<double>(0.9999))) == errc::token_expired);
+  CHECK(reason(t.verify(token(0), signed_at + 1s, std::chrono::duration<double>(1e300))) == errc::none);
+  CHECK(reason(t.verify(token(0), signed_at + 1s,
+                        std::chrono::duration<std::int64_t>(std::numeric_limits<std::int64_t>::max()))) == errc::none);
 }
 
 TEST_CASE("Phoenix.Token: the clock of the machine that signed may be a minute ahead, or what the host allows") {
@@ -197,23 +201,23 @@ TEST_CASE("Phoenix.Token: the clock of the machine that signed may be a minute a
   std::string_view const token = vectors()[0].token;
   for (auto const ahead : {1ms, 999ms, 5000ms, 59'999ms, 60'000ms})
     CHECK(t.verify(token, signed_at - ahead)->view().integer() == 99);
-  CHECK(why(t.verify(token, signed_at - 60'001ms)) == errc::token_invalid);
-  CHECK(why(t.verify(token, signed_at - 1h)) == errc::token_invalid);
-  CHECK(why(t.verify(token, signed_at - 1ms, {}, 0s)) == errc::token_invalid);
-  CHECK(why(t.verify(token, signed_at - 1ms, {}, -1s)) == errc::token_invalid);
-  CHECK(why(t.verify(token, signed_at, {}, -1s)) == errc::none);
-  CHECK(why(t.verify(token, signed_at - 1ms, {}, 1s)) == errc::none);
-  CHECK(why(t.verify(token, signed_at - 1001ms, {}, 1s)) == errc::token_invalid);
-  CHECK(why(t.verify(token, signed_at - 24h * 20'000, {}, std::chrono::seconds::max())) == errc::none);
-  CHECK(why(t.verify(token, phoenix_token::time::min(), {}, std::chrono::seconds::max())) == errc::none);
-  CHECK(why(t.verify(token, phoenix_token::time::min())) == errc::token_invalid);
+  CHECK(reason(t.verify(token, signed_at - 60'001ms)) == errc::token_invalid);
+  CHECK(reason(t.verify(token, signed_at - 1h)) == errc::token_invalid);
+  CHECK(reason(t.verify(token, signed_at - 1ms, {}, 0s)) == errc::token_invalid);
+  CHECK(reason(t.verify(token, signed_at - 1ms, {}, -1s)) == errc::token_invalid);
+  CHECK(reason(t.verify(token, signed_at, {}, -1s)) == errc::none);
+  CHECK(reason(t.verify(token, signed_at - 1ms, {}, 1s)) == errc::none);
+  CHECK(reason(t.verify(token, signed_at - 1001ms, {}, 1s)) == errc::token_invalid);
+  CHECK(reason(t.verify(token, signed_at - 24h * 20'000, {}, std::chrono::seconds::max())) == errc::none);
+  CHECK(reason(t.verify(token, phoenix_token::time::min(), {}, std::chrono::seconds::max())) == errc::none);
+  CHECK(reason(t.verify(token, phoenix_token::time::min())) == errc::token_invalid);
   // it does not lengthen a token's life, and what is old stays old
-  CHECK(why(t.verify(token, signed_at + 24h + 1ms)) == errc::token_expired);
-  CHECK(why(t.verify(token, signed_at - 5s, 0s)) == errc::token_expired);
+  CHECK(reason(t.verify(token, signed_at + 24h + 1ms)) == errc::token_expired);
+  CHECK(reason(t.verify(token, signed_at - 5s, 0s)) == errc::token_expired);
 
   std::string const sealed = t.encrypt(term::text("ann"), signed_at + 30s, 60s).value();
   CHECK(t.decrypt(sealed, signed_at)->view().text() == "ann");
-  CHECK(why(t.decrypt(sealed, signed_at, {}, 29s)) == errc::token_invalid);
+  CHECK(reason(t.decrypt(sealed, signed_at, {}, 29s)) == errc::token_invalid);
 
   // signed at the end of time
   std::string const key = unhex("71e6bb9087444023e8313bbb80bf25945ba411c024f266b2954f9ca21db07a01");
@@ -221,17 +225,17 @@ TEST_CASE("Phoenix.Token: the clock of the machine that signed may be a minute a
     term const envelope = term::tuple({term::integer(99), term::integer(ms), term::integer(60)});
     std::string const signed_then = phx::detail::signed_message(key, envelope.external(), phx::key_digest::sha256).value();
     errc const expected = ms > 0 ? errc::token_invalid : errc::token_expired;
-    CHECK(why(t.verify(signed_then, signed_at)) == expected);
-    CHECK(why(t.verify(signed_then, phoenix_token::time::min())) == expected);
+    CHECK(reason(t.verify(signed_then, signed_at)) == expected);
+    CHECK(reason(t.verify(signed_then, phoenix_token::time::min())) == expected);
   }
 }
 
 TEST_CASE("Phoenix.Token: an age beyond what seconds can count is for ever, or over") {
   phoenix_token const t = user_auth();
   std::string_view const token = vectors()[0].token;
-  CHECK(why(t.verify(token, signed_at + 24h * 999, std::chrono::hours::max())) == errc::none);
-  CHECK(why(t.verify(token, signed_at + 24h * 999, std::chrono::nanoseconds::max())) == errc::none);
-  CHECK(why(t.verify(token, signed_at, std::chrono::hours::min())) == errc::token_expired);
+  CHECK(reason(t.verify(token, signed_at + 24h * 999, std::chrono::hours::max())) == errc::none);
+  CHECK(reason(t.verify(token, signed_at + 24h * 999, std::chrono::nanoseconds::max())) == errc::none);
+  CHECK(reason(t.verify(token, signed_at, std::chrono::hours::min())) == errc::token_expired);
   std::string const long_lived = t.sign(term::integer(5), signed_at, std::chrono::hours::max()).value();
   CHECK(t.verify(long_lived, signed_at + 24h * 36'500)->view().integer() == 5);
 }
@@ -244,7 +248,7 @@ TEST_CASE("Phoenix.Token: older envelopes are read, and others are not") {
   };
   term const ms = term::integer(1'700'000'000'000), data = term::integer(99);
   CHECK(judged(term::tuple({data, ms}), signed_at + 24h)->view().integer() == 99);
-  CHECK(why(judged(term::tuple({data, ms}), signed_at + 24h + 1ms)) == errc::token_expired);
+  CHECK(reason(judged(term::tuple({data, ms}), signed_at + 24h + 1ms)) == errc::token_expired);
   CHECK(judged(term::map({{term::atom("data"), data}, {term::atom("signed"), ms}}), signed_at + 1s)->view().integer() == 99);
   term const nonsense[] = {data,
                            term::tuple({data}),
@@ -256,18 +260,21 @@ TEST_CASE("Phoenix.Token: older envelopes are read, and others are not") {
                            term::map({{term::text("data"), data}, {term::text("signed"), ms}}),
                            term::map({{term::atom("data"), data}}),
                            term::map({{term::atom("signed"), ms}, {term::atom("date"), ms}})};
-  for (term const& n : nonsense) CHECK(why(judged(n, signed_at + 1s)) == errc::token_invalid);
+  for (term const& n : nonsense) CHECK(reason(judged(n, signed_at + 1s)) == errc::token_invalid);
   // signed, but no term: told apart from nothing else
-  for (std::string_view const payload : {"", "\x83", "\x83g", "hello", "\x83h\x03" "ac"})
-    CHECK(why(t.verify(phx::detail::signed_message(key, payload, phx::key_digest::sha256).value(), signed_at)) == errc::token_invalid);
+  for (std::string_view const payload : {"", "\x83", "\x83g", "hello",
+                                         "\x83h\x03"
+                                         "ac"})
+    CHECK(reason(t.verify(phx::detail::signed_message(key, payload, phx::key_digest::sha256).value(), signed_at)) ==
+          errc::token_invalid);
 }
 
 TEST_CASE("Phoenix.Token: a thief gets nothing") {
   phoenix_token const t = user_auth();
   std::string const good(vectors()[1].token);
-  auto const tried = [&](std::string_view token) { return why(t.verify(token, signed_at + 1s)); };
+  auto const tried = [&](std::string_view token) { return reason(t.verify(token, signed_at + 1s)); };
   REQUIRE(tried(good) == errc::none);
-  CHECK(why(t.verify(std::nullopt, signed_at)) == errc::token_missing);
+  CHECK(reason(t.verify(std::nullopt, signed_at)) == errc::token_missing);
   for (std::size_t n = 0; n < good.size(); ++n) CHECK(tried(good.substr(0, n)) == errc::token_invalid);
   for (std::size_t i = 0; i + 1 < good.size(); ++i)
     for (unsigned bit = 0; bit < 8; ++bit) {
@@ -290,20 +297,20 @@ TEST_CASE("Phoenix.Token: a thief gets nothing") {
   std::string const other(vectors()[0].token);
   CHECK(tried(good.substr(0, good.rfind('.')) + other.substr(other.rfind('.'))) == errc::token_invalid);
 
-  CHECK(why(phoenix_token::make(base, "user auth ").value().verify(good, signed_at + 1s)) == errc::token_invalid);
-  CHECK(why(phoenix_token::make(base + "x", "user auth").value().verify(good, signed_at + 1s)) == errc::token_invalid);
+  CHECK(reason(phoenix_token::make(base, "user auth ").value().verify(good, signed_at + 1s)) == errc::token_invalid);
+  CHECK(reason(phoenix_token::make(base + "x", "user auth").value().verify(good, signed_at + 1s)) == errc::token_invalid);
 
   for (std::size_t const n : {std::size_t{65'536}, std::size_t{65'537}, std::size_t{8'000'000}}) {
     CHECK(tried(std::string(n, 'A')) == errc::token_invalid);
     CHECK(tried("SFMyNTY." + std::string(n, 'A') + ".A") == errc::token_invalid);
     CHECK(tried(std::string(n, '.')) == errc::token_invalid);
-    CHECK(why(t.decrypt("XCP." + std::string(n, 'A'), signed_at)) == errc::token_invalid);
+    CHECK(reason(t.decrypt("XCP." + std::string(n, 'A'), signed_at)) == errc::token_invalid);
   }
 }
 
 TEST_CASE("Phoenix.Token: weak secrets and keys are refused, and no error says them") {
-  auto const code = [](std::string_view secret, phx::key_options const& how = {}) {
-    auto const r = phoenix_token::make(secret, "salt", how);
+  auto const code = [](std::string_view secret, phx::key_options const& opts = {}) {
+    auto const r = phoenix_token::make(secret, "salt", opts);
     if (!r) CHECK(r.error().entry.empty());
     return r ? errc::none : r.error().code;
   };
@@ -334,10 +341,10 @@ std::string csrf_token(std::string_view of = state, std::string_view mask = "012
   for (std::size_t i = 0; i < 24; ++i) x += static_cast<char>(of[i] ^ mask[i]);
   return phx::detail::to_base64url(x) + std::string(mask);
 }
-session_cookie cookie(session_cookie::options how = {}) {
-  how.name = "_app_key";
-  how.signing_salt = "signing salt";
-  return session_cookie::make(cookie_base, std::move(how)).value();
+session_cookie cookie(session_cookie::options opts = {}) {
+  opts.name = "_app_key";
+  opts.signing_salt = "signing salt";
+  return session_cookie::make(cookie_base, std::move(opts)).value();
 }
 /// The user's id in the session of a request, or 0.
 std::int64_t user_of(session_cookie const& c, std::string_view cookies, std::string_view query) {
@@ -347,8 +354,8 @@ std::int64_t user_of(session_cookie const& c, std::string_view cookies, std::str
   std::optional<std::string> const session = c.session(r, p);
   if (!session) return 0;
   phx::credentials const brought{std::nullopt, session};
-  phx::connect_info const who(r, p, phx::transport_kind::websocket, {}, &brought);
-  return phx::web_session(who)->view().find("user_id")->integer().value();
+  phx::connect_info const info(r, p, phx::transport_kind::websocket, {}, &brought);
+  return phx::web_session(info)->view().find("user_id")->integer().value();
 }
 
 }  // namespace
@@ -363,24 +370,25 @@ TEST_CASE("session cookie: Plug's signed one, exact to the vector") {
   for (std::size_t i = 0; i + 1 < signed_cookie.size(); ++i) {
     std::string bad = signed_cookie;
     bad[i] = bad[i] == 'A' ? 'B' : 'A';
-    CHECK(why(c.read(bad)) == errc::token_invalid);
-    CHECK(why(c.read(bad.substr(0, i))) == errc::token_invalid);
+    CHECK(reason(c.read(bad)) == errc::token_invalid);
+    CHECK(reason(c.read(bad.substr(0, i))) == errc::token_invalid);
   }
-  CHECK(why(c.read(std::string(1'000'000, 'A'))) == errc::token_invalid);
-  CHECK(why(c.read(c.write(term::integer(5)).value())) == errc::token_invalid);  // a session is a map
+  CHECK(reason(c.read(std::string(1'000'000, 'A'))) == errc::token_invalid);
+  CHECK(reason(c.read(c.write(term::integer(5)).value())) == errc::token_invalid);  // a session is a map
   CHECK(session_cookie::make(std::string(63, 's'), {.name = "a"}).error().code == errc::weak_key);
 }
 
 TEST_CASE("session cookie: Plug's encrypted one") {
   session_cookie const c = cookie({.encryption_salt = "encryption salt"});
-  term const session = term::map({{term::text("_csrf_token"), term::text(state)}, {term::text("user_id"), term::integer(5)}});
+  term const session =
+      term::map({{term::text("_csrf_token"), term::text(state)}, {term::text("user_id"), term::integer(5)}});
   std::string const value = c.write(session).value();
   CHECK(value.starts_with("XCP."));
   CHECK(c.read(value)->view().find("user_id")->integer() == 5);
   CHECK(user_of(c, "_app_key=" + value, "_csrf_token=" + csrf_token()) == 5);
-  CHECK(why(c.read(signed_cookie)) == errc::token_invalid);
-  CHECK(why(cookie().read(value)) == errc::token_invalid);
-  CHECK(why(cookie({.encryption_salt = "another"}).read(value)) == errc::token_invalid);
+  CHECK(reason(c.read(signed_cookie)) == errc::token_invalid);
+  CHECK(reason(cookie().read(value)) == errc::token_invalid);
+  CHECK(reason(cookie({.encryption_salt = "another"}).read(value)) == errc::token_invalid);
 }
 
 TEST_CASE("session cookie: a page that cannot show its CSRF token has no session") {
@@ -441,8 +449,8 @@ TEST_CASE("session cookie: a mount's, so that connect sees who is logged in next
   CHECK(phx::mount{.origins = false, .session = careless}.check().code == errc::unguarded_session);
 
   std::int64_t seen = 0;
-  phx::router<std::int64_t> app([&](phx::connect_info const& who) -> phx::connect_outcome<std::int64_t> {
-    std::optional<term> const session = phx::web_session(who);
+  phx::router<std::int64_t> app([&](phx::connect_info const& info) -> phx::connect_outcome<std::int64_t> {
+    std::optional<term> const session = phx::web_session(info);
     seen = session ? session->view().find("user_id")->integer().value_or(0) : 0;
     return phx::connected<std::int64_t>{seen};
   });

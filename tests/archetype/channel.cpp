@@ -31,10 +31,10 @@ struct only_events {
   phx::outcome nothing(phx::context&);
   phx::outcome whole(phx::context&, phx::message const&);
   phx::outcome data(phx::context&, phx::payload const&);
-  phx::outcome quiet(phx::context&) noexcept;
+  phx::outcome on_idle_timer(phx::context&) noexcept;
   static constexpr auto events =
       phx::events(phx::on<&only_events::nothing>("nothing"), phx::on<&only_events::whole>("whole"),
-                  phx::on<&only_events::data>("data"), phx::on<&only_events::quiet>("quiet"));
+                  phx::on<&only_events::data>("data"), phx::on<&only_events::on_idle_timer>("quiet"));
 };
 struct line {
   int n;
@@ -66,11 +66,13 @@ struct immovable {
 struct argued {
   argued(int, session const&);
   argued(argued const&) = delete;
-  phx::outcome handle_in(auto& here, auto const& in) { return here.push(in.event, in.payload), phx::outcome::noreply(); }
+  phx::outcome handle_in(auto& ctx, auto const& in) { return ctx.push(in.event, in.payload), phx::outcome::noreply(); }
 };
 
 struct closed final {
-  phx::join_result join(auto& j, auto const&) { return j.topic().empty() ? phx::join_result::error() : phx::join_result::ok(); }
+  phx::join_result join(auto& j, auto const&) {
+    return j.topic().empty() ? phx::join_result::error() : phx::join_result::ok();
+  }
   void terminate(phx::context&, phx::exit_reason) noexcept;
 };
 /// Names of its own beside the callbacks, and one overloaded.

@@ -27,11 +27,11 @@ static_assert(phx::Dispatcher<phx::router<>>);
 static_assert(phx::Dispatcher<phx::router<session>>);
 
 template <class D>
-bool use(phx::loop& here, D& d, phx::mount const& m, phx::request const& r, phx::time_point now) {
+bool use(phx::loop& event_loop, D& d, phx::mount const& m, phx::request const& r, phx::time_point now) {
   auto judged = phx::handshake(m, d, r);
   auto* const in = std::get_if<phx::admission<session>>(&judged);
   if (in == nullptr) return false;
-  phx::socket<wire, D> s(here, d, std::move(*in), wire{}, now);
+  phx::socket<wire, D> s(event_loop, d, std::move(*in), wire{}, now);
   (void)s.session();
   return s.receive(phx::opcode::text, "", true, now) && s.writable(now);
 }

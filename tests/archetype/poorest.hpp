@@ -1,6 +1,7 @@
 #ifndef TESTS_ARCHETYPE_POOREST_HPP
 #define TESTS_ARCHETYPE_POOREST_HPP
-// The poorest types there can be: they have what the concepts ask for and nothing else. The near misses spoil one part of them.
+// The poorest types there can be: they have what the concepts ask for and nothing else. The near misses spoil one part of
+// them.
 
 #include <phx/phx.hpp>
 
@@ -34,8 +35,8 @@ struct dispatcher {
 };
 
 template <class D>
-void open(phx::loop& here, D& d, phx::admission<session> in) {
-  phx::socket<wire, D>(here, d, std::move(in), wire{}, {});
+void open(phx::loop& event_loop, D& d, phx::admission<session> in) {
+  phx::socket<wire, D>(event_loop, d, std::move(in), wire{}, {});
 }
 
 }  // namespace archetype

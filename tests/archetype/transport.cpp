@@ -5,7 +5,7 @@
 namespace archetype {
 
 struct transport {
-  int& reference;  // so: no default constructor, no assignment
+  int& reference;                    // so: no default constructor, no assignment
   transport(transport&&) = default;  // and no copy
   phx::send_status send(phx::frame const&) noexcept;
   void close(phx::close_frame) noexcept;
@@ -29,8 +29,8 @@ static_assert(phx::flushes<flushing>);
 
 using phx::router;
 template <class T>
-bool use(phx::loop& here, router<>& d, phx::admission<phx::anonymous> who, T t, phx::time_point now) {
-  phx::socket<T, router<>> s(here, d, std::move(who), std::move(t), now);
+bool use(phx::loop& event_loop, router<>& d, phx::admission<phx::anonymous> admitted, T t, phx::time_point now) {
+  phx::socket<T, router<>> s(event_loop, d, std::move(admitted), std::move(t), now);
   bool const lives = s.receive(phx::opcode::text, "", true, now);
   s.disconnect();
   s.gone(phx::lost::normal);

@@ -12,7 +12,7 @@ static_assert(phx::Waker<waker>);
 
 struct observer {
   observer(observer const&) = delete;
-  void on(phx::notice const&) noexcept;
+  void on_event(phx::telemetry_event const&) noexcept;
 };
 static_assert(phx::Observer<observer>);
 
@@ -33,11 +33,11 @@ static_assert(!phx::Waker<may_throw_waker>);
 struct asleep {};
 static_assert(!phx::Waker<asleep>);
 struct may_throw_observer {
-  void on(phx::notice const&);
+  void on_event(phx::telemetry_event const&);
 };
 static_assert(!phx::Observer<may_throw_observer>);
 struct changes_it {
-  void on(phx::notice&) noexcept;
+  void on(phx::telemetry_event&) noexcept;
 };
 static_assert(!phx::Observer<changes_it>);
 

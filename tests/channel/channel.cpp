@@ -44,14 +44,11 @@ struct calculator {
     sum = 0;
     return phx::outcome::reply();
   }
-  phx::outcome whole(phx::context&, phx::message const& in) {
-    return phx::outcome::reply(phx::payload::json(in.ref.json));
-  }
+  phx::outcome whole(phx::context&, phx::message const& in) { return phx::outcome::reply(phx::payload::json(in.ref.json)); }
   phx::outcome data(phx::context&, phx::payload const& p) { return phx::outcome::reply(p); }
-  static constexpr auto events =
-      phx::events(phx::on<&calculator::add>("add"), phx::on<&calculator::subtract>("subtract"),
-                  phx::on<&calculator::clear>("clear"), phx::on<&calculator::whole>("whole"),
-                  phx::on<&calculator::data>("data"), phx::on<&calculator::clear>("add"));
+  static constexpr auto events = phx::events(phx::on<&calculator::add>("add"), phx::on<&calculator::subtract>("subtract"),
+                                             phx::on<&calculator::clear>("clear"), phx::on<&calculator::whole>("whole"),
+                                             phx::on<&calculator::data>("data"), phx::on<&calculator::clear>("add"));
 };
 /// The same, with a handle_in for what is left.
 struct open_calculator : calculator {
@@ -83,10 +80,8 @@ TEST_CASE("channel: an event bound to a member function gets its parameter read 
 TEST_CASE("channel: a payload that does not convert is answered with the field's name, and the channel lives") {
   lesson l;
   auto c = l.s.connect().join("calc");
-  CHECK(c.call("add", R"({"n":"five"})") ==
-        phx::testing::answered{"error", R"({"reason":"invalid payload","field":"n"})"});
-  CHECK(c.call("add", R"({"quote":1})")->response ==
-        R"({"reason":"invalid payload","field":"a \"quoted\"\n\\field"})");
+  CHECK(c.call("add", R"({"n":"five"})") == phx::testing::answered{"error", R"({"reason":"invalid payload","field":"n"})"});
+  CHECK(c.call("add", R"({"quote":1})")->response == R"({"reason":"invalid payload","field":"a \"quoted\"\n\\field"})");
   CHECK(c.expect_reply(c.push_bytes("add", "\x01"))->status == "error");
   CHECK(c.call("add", R"({"n":1})") == phx::testing::answered{"ok", "1"});
 }

@@ -15,8 +15,8 @@ template <char Name>
 struct named {
   explicit named(session const& s = {}) : me(s) {}
   phx::outcome handle_in(phx::context&, phx::message const&) {
-    std::string const said = std::string(1, Name) + " " + me.user + (me.admin ? " admin" : "");
-    return phx::outcome::reply(phx::payload::json('"' + said + '"'));
+    std::string const text = std::string(1, Name) + " " + me.user + (me.admin ? " admin" : "");
+    return phx::outcome::reply(phx::payload::json('"' + text + '"'));
   }
   session me;
 };
@@ -75,8 +75,8 @@ TEST_CASE("router: patterns in the order they were declared, the first match win
 }
 
 TEST_CASE("router: channels are made from the session; a pattern may assign to a copy of it") {
-  phx::router<session> r([](phx::connect_info const& who) -> phx::connect_outcome<session> {
-    return phx::connected<session>{{std::string(who.param("user").value_or("?"))}};
+  phx::router<session> r([](phx::connect_info const& info) -> phx::connect_outcome<session> {
+    return phx::connected<session>{{std::string(info.param("user").value_or("?"))}};
   });
   r.channel<named<'A'>>("admin:*", [](session& mine) { mine.admin = true; }).channel<named<'B'>>("room:*");
   int made = 0;
@@ -112,8 +112,8 @@ TEST_CASE("router: without a connector everybody is let in, unless a session can
 }
 
 TEST_CASE("router: its type follows from its connector") {
-  phx::router r([](phx::connect_info const& who) -> phx::connect_outcome<phx::anonymous> {
-    if (who.param("no")) return phx::http_answer{};
+  phx::router r([](phx::connect_info const& info) -> phx::connect_outcome<phx::anonymous> {
+    if (info.param("no")) return phx::http_answer{};
     return phx::connected<phx::anonymous>{};
   });
   static_assert(std::is_same_v<decltype(r), phx::router<>>);
@@ -124,11 +124,12 @@ TEST_CASE("router: its type follows from its connector") {
 
 #ifdef __cpp_exceptions
 TEST_CASE("router: a connector that throws is answered 500, a maker that throws is a join that crashed") {
-  phx::router<session> r([](phx::connect_info const& who) -> phx::connect_outcome<session> {
-    if (who.param("throw")) throw std::runtime_error("no database");
+  phx::router<session> r([](phx::connect_info const& info) -> phx::connect_outcome<session> {
+    if (info.param("throw")) throw std::runtime_error("no database");
     return phx::connected<session>{};
   });
-  r.channel("x", [](session const&) -> named<'A'> { throw std::runtime_error("not today"); });
+  r.channel(
+      "x", [](session const&) -> named<'A'> { throw std::runtime_error("not today"); });
   phx::testing::server s(r);
   CHECK(s.connect("throw=1").refused() == 500);
   CHECK(s.connect().join("x").joined() == phx::testing::answered{"error", R"({"reason":"join crashed"})"});
@@ -150,9 +151,9 @@ TEST_CASE("router: channels are made in hook memory and given back; without memo
     std::size_t const needed = metered::allocations;
     auto const again = [&](std::size_t n) {
       metered::fail_at = metered::allocations + n;
-      auto said = client.join("x").joined();
+      auto answer = client.join("x").joined();
       metered::fail_at = SIZE_MAX;
-      return said ? said->response : "";
+      return answer ? answer->response : "";
     };
     CHECK(again(0) == R"({"reason":"overloaded"})");
     CHECK(client.join("x").ok());
@@ -165,10 +166,12 @@ TEST_CASE("router: channels are made in hook memory and given back; without memo
 TEST_CASE("router: a pending join that a second one replaces is told, as one that its client leaves") {
   struct teller {
     std::vector<std::string>* log;
-    phx::join_result join(phx::joining& j, phx::message const&) { return phx::join_result::later(j.now() + std::chrono::seconds(5)); }
-    void terminate(phx::context& here, phx::exit_reason why) noexcept {
-      CHECK(here.state() == phx::channel_state::joining);
-      log->push_back(std::string(support::name_of(why)));
+    phx::join_result join(phx::joining& j, phx::message const&) {
+      return phx::join_result::later(j.now() + std::chrono::seconds(5));
+    }
+    void terminate(phx::context& ctx, phx::exit_reason reason) noexcept {
+      CHECK(ctx.state() == phx::channel_state::joining);
+      log->push_back(std::string(support::name_of(reason)));
     }
   };
   std::vector<std::string> log;
@@ -184,18 +187,18 @@ TEST_CASE("router: a pending join that a second one replaces is told, as one tha
 
 TEST_CASE("router: a join that says crash is answered as one that throws, and its channel is not told") {
   struct falls {
-    bool* told;
+    bool* notified;
     phx::join_result join(phx::joining&, phx::message const&) { return phx::join_result::crash("no database"); }
-    void terminate(phx::context&, phx::exit_reason) noexcept { *told = true; }
+    void terminate(phx::context&, phx::exit_reason) noexcept { *notified = true; }
   };
-  bool told = false;
+  bool notified = false;
   support::watcher seen;
   phx::router<> r;
-  r.channel("x", [&told](phx::anonymous const&) { return falls{&told}; });
+  r.channel("x", [&notified](phx::anonymous const&) { return falls{&notified}; });
   phx::testing::server s(r);
   s.loop().observe(seen);
   CHECK(s.connect().join("x").joined() == phx::testing::answered{"error", R"({"reason":"join crashed"})"});
-  CHECK_FALSE(told);
+  CHECK_FALSE(notified);
   CHECK(seen.count("join_crashed x 'no database'") == 1);
 }
 
@@ -207,10 +210,10 @@ TEST_CASE("router: a refused join is told shutdown, with nobody to push to; a re
       if (in.payload.raw() == "2") return phx::join_result::error();
       return phx::join_result::error(phx::payload::json("\"no\""));
     }
-    void terminate(phx::context& here, phx::exit_reason why) noexcept {
-      here.push("nowhere", {});
-      CHECK(here.send("nowhere") == phx::send_status::ok);
-      log->push_back(std::string(support::name_of(why)));
+    void terminate(phx::context& ctx, phx::exit_reason reason) noexcept {
+      ctx.push("nowhere", {});
+      CHECK(ctx.send("nowhere") == phx::send_status::ok);
+      log->push_back(std::string(support::name_of(reason)));
     }
   };
   std::vector<std::string> log;

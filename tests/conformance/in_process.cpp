@@ -20,11 +20,12 @@ namespace cf = conformance;
   std::ifstream in(of, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
-[[nodiscard]] std::filesystem::path here() { return PHX_CONVERSATIONS; }
+[[nodiscard]] std::filesystem::path event_loop() { return PHX_CONVERSATIONS; }
 
 /// Whether it can be told without RFC 6455, and without HTTP but for a long-poll's.
 [[nodiscard]] bool in_process(cf::value const& conversation) {
-  if (cf::value const* const transport = conversation.find("transport"); transport != nullptr && transport->text == "longpoll")
+  if (cf::value const* const transport = conversation.find("transport");
+      transport != nullptr && transport->text == "longpoll")
     return true;
   for (cf::value const& step : conversation.find("steps")->items) {
     for (char const* const detail : {"http", "send_raw", "send_fragments", "ping", "pong"})
@@ -38,8 +39,8 @@ namespace cf = conformance;
 [[nodiscard]] bool crashes_in_join(cf::value const& conversation) {
   for (cf::value const& step : conversation.find("steps")->items)
     for (char const* const way : {"send", "lp_post"})
-      if (cf::value const* const said = step.find(way);
-          said != nullptr && cf::text(*said).find(R"("crash":true)") != std::string::npos)
+      if (cf::value const* const value = step.find(way);
+          value != nullptr && cf::text(*value).find(R"("crash":true)") != std::string::npos)
         return true;
   return false;
 }
@@ -47,7 +48,7 @@ namespace cf = conformance;
 [[nodiscard]] std::vector<cf::value> const& conversations() {
   static std::vector<cf::value> const all = [] {
     std::vector<std::filesystem::path> paths;
-    for (auto const& entry : std::filesystem::directory_iterator(here() / "recorded")) paths.push_back(entry.path());
+    for (auto const& entry : std::filesystem::directory_iterator(event_loop() / "recorded")) paths.push_back(entry.path());
     std::sort(paths.begin(), paths.end());
     std::vector<cf::value> found;
     for (auto const& path : paths) {
@@ -60,7 +61,7 @@ namespace cf = conformance;
   return all;
 }
 [[nodiscard]] std::size_t expected() {
-  std::string const counts = contents(here() / "expected_counts");
+  std::string const counts = contents(event_loop() / "expected_counts");
   constexpr std::string_view label = "\nin_process ";
   std::size_t const at = counts.find(label);
   REQUIRE(at != std::string::npos);
@@ -69,7 +70,7 @@ namespace cf = conformance;
 
 /// @param play (conversation, which of equal keys) -> what went wrong
 template <class Play>
-void play_all(char const* how, Play play) {
+void play_all(char const* mode, Play play) {
   std::size_t played = 0, passed = 0, skipped = 0;
   for (cf::value const& conversation : conversations()) {
     std::string const name = conversation.find("name")->text;
@@ -91,7 +92,7 @@ void play_all(char const* how, Play play) {
     else
       FAIL_CHECK(name << ": " << wrong);
   }
-  std::printf("in process: %zu played, %zu passed (%s)\n", played, passed, how);
+  std::printf("in process: %zu played, %zu passed (%s)\n", played, passed, mode);
   CHECK(played + skipped >= expected());
   CHECK(passed == played);
 }
@@ -118,19 +119,19 @@ std::string play_elsewhere(std::size_t loops, cf::value const& conversation, cf:
 }  // namespace
 
 TEST_CASE("conversations: with the router, on one loop") {
-  play_all("router, one loop", [](auto const&... how) { return play_in_loops(1, how...); });
+  play_all("router, one loop", [](auto const&... mode) { return play_in_loops(1, mode...); });
 }
 
 TEST_CASE("conversations: with the router, the clients spread over two loops") {
-  play_all("router, two loops", [](auto const&... how) { return play_in_loops(2, how...); });
+  play_all("router, two loops", [](auto const&... mode) { return play_in_loops(2, mode...); });
 }
 
 TEST_CASE("conversations: with every channel on one of two other threads") {
-  play_all("actors, one loop", [](auto const&... how) { return play_elsewhere(1, how...); });
+  play_all("actors, one loop", [](auto const&... mode) { return play_elsewhere(1, mode...); });
 }
 
 TEST_CASE("conversations: with every channel on one of two other threads, the clients spread over two loops") {
-  play_all("actors, two loops", [](auto const&... how) { return play_elsewhere(2, how...); });
+  play_all("actors, two loops", [](auto const&... mode) { return play_elsewhere(2, mode...); });
 }
 
 TEST_CASE("conversations: what Phoenix's integration tests ask for, and old clients get") {

@@ -43,8 +43,8 @@ struct value {
     v.is = kind::object;
     return v;
   }
-  value&& with(std::string key, value what) && {
-    members.emplace_back(std::move(key), std::move(what));
+  value&& with(std::string key, value item) && {
+    members.emplace_back(std::move(key), std::move(item));
     return std::move(*this);
   }
 

@@ -18,9 +18,9 @@ using namespace std::chrono_literals;
 class hand_moved final : public lab::alarms {
  public:
   explicit hand_moved(phx::time_point start) : now_(start) {}
-  void after(std::chrono::milliseconds delay, std::function<void()> what) override {
+  void after(std::chrono::milliseconds delay, std::function<void()> item) override {
     std::lock_guard const hold(mutex_);
-    waiting_.emplace(now_ + delay, std::move(what));
+    waiting_.emplace(now_ + delay, std::move(item));
   }
   [[nodiscard]] phx::time_point next() {
     std::lock_guard const hold(mutex_);
@@ -178,9 +178,9 @@ class player {
         to->came(value::object().with("$not_json", value::of(std::string(f.data()))));
       return phx::send_status::ok;
     }
-    void close(phx::close_frame why) noexcept {
+    void close(phx::close_frame frame) noexcept {
       client* const c = to;
-      c->came(value::object().with("$closed", value::of(static_cast<long long>(why.code))));
+      c->came(value::object().with("$closed", value::of(static_cast<long long>(frame.code))));
       c->socket.reset();
     }
     [[nodiscard]] std::size_t buffered() const noexcept { return 0; }
@@ -195,8 +195,8 @@ class player {
       }
       items.push_back(std::move(item));
     }
-    void leave(phx::lost how) {
-      socket->gone(how);
+    void leave(phx::lost how_lost) {
+      socket->gone(how_lost);
       socket.reset();
     }
     player& mine;
@@ -204,8 +204,8 @@ class player {
     std::deque<value> items{};
     std::vector<value> maybe{};
     std::optional<phx::socket<recorder, Dispatcher>> socket{};
-    std::optional<std::string> token{};       // of its long-poll session
-    std::unique_ptr<http_visit> visit{};      // a poll under way
+    std::optional<std::string> token{};   // of its long-poll session
+    std::unique_ptr<http_visit> visit{};  // a poll under way
   };
 
   // ---- time
@@ -270,8 +270,8 @@ class player {
       std::string const m = wanted == nullptr ? "" : mismatch(*wanted, got, known_);
       return m.empty() ? "" : "result of open: " + m;
     }
-    for (char const* const what : {"lp_open", "lp_poll", "lp_post", "lp_poll_start", "lp_poll_end"})
-      if (value const* const spec = step.find(what)) return long_poll(c, step, what, *spec);
+    for (char const* const text : {"lp_open", "lp_poll", "lp_post", "lp_poll_start", "lp_poll_end"})
+      if (value const* const spec = step.find(text)) return long_poll(c, step, text, *spec);
     if (!c.socket) return step.find("terminate") != nullptr ? "" : c.name() + " is not open: " + brief(step);
     std::string const wrong = act(c, step);
     // What is sent at once is sent before anybody else had a turn.
@@ -417,15 +417,15 @@ class player {
     }
     return got;
   }
-  [[nodiscard]] std::string long_poll(client& c, value const& step, std::string_view what, value const& spec) {
+  [[nodiscard]] std::string long_poll(client& c, value const& step, std::string_view text, value const& spec) {
     static value const plain = value::object();
     value const* wanted = step.find("result");
-    value const* how = &spec;
+    value const* mode = &spec;
     std::unique_ptr<http_visit> v;
-    if (what == "lp_open") {
+    if (text == "lp_open") {
       c.token.reset();
       v = visit_of(c, spec, "GET");
-    } else if (what == "lp_post") {
+    } else if (text == "lp_post") {
       v = visit_of(c, spec, "POST");
       value const* const frames = spec.find("frames");
       if (frames != nullptr) {
@@ -444,34 +444,34 @@ class player {
       v->headers.push_back({"content-type", type != nullptr     ? std::string_view(type->text)
                                             : frames != nullptr ? "application/x-ndjson"
                                                                 : "application/json"});
-    } else if (what == "lp_poll_end") {
+    } else if (text == "lp_poll_end") {
       v = std::move(c.visit);
-      how = &plain;
+      mode = &plain;
     } else {
       v = visit_of(c, spec, "GET");
     }
-    if (what != "lp_poll_end" && !serve(*v)) return "nobody serves " + v->target;
-    if (what == "lp_poll_start") {
+    if (text != "lp_poll_end" && !serve(*v)) return "nobody serves " + v->target;
+    if (text == "lp_poll_start") {
       c.visit = std::move(v);
       return "";
     }
     if (!answered(*v)) return "no response to " + brief(step);
-    value got = result_of(c, *v, *how);
+    value got = result_of(c, *v, *mode);
     std::string wrong = wanted == nullptr ? "" : mismatch(*wanted, got, known_);
     // What a server has it may hand out in several polls; they count as one.
-    if (what == "lp_poll" && wanted != nullptr)
+    if (text == "lp_poll" && wanted != nullptr)
       while (!wrong.empty() && messages(got) != nullptr && messages(*wanted) != nullptr &&
              messages(got)->items.size() < messages(*wanted)->items.size()) {
         v = visit_of(c, spec, "GET");
         if (!serve(*v) || !answered(*v)) break;
-        value more = result_of(c, *v, *how);
+        value more = result_of(c, *v, *mode);
         if (messages(more) == nullptr || messages(more)->items.empty()) break;
         std::vector<value>& all = const_cast<value*>(messages(more))->items;
         all.insert(all.begin(), messages(got)->items.begin(), messages(got)->items.end());
         got = std::move(more);
         wrong = mismatch(*wanted, got, known_);
       }
-    return wrong.empty() ? "" : std::string(what) + ": " + wrong;
+    return wrong.empty() ? "" : std::string(text) + ": " + wrong;
   }
   [[nodiscard]] static value const* messages(value const& result) {
     value const* const body = result.find("body");
@@ -536,11 +536,11 @@ class player {
       return false;
     };
     if (place(place, 0) && got.size() == total) return "";
-    std::string said =
+    std::string text =
         c.name() + ": " + std::to_string(got.size()) + " of " + std::to_string(total) + " came, or not in order";
-    for (value const& lane : lanes) said += "\n    lane " + brief(lane);
-    for (value const& item : got) said += "\n    got  " + brief(item);
-    return said;
+    for (value const& lane : lanes) text += "\n    lane " + brief(lane);
+    for (value const& item : got) text += "\n    got  " + brief(item);
+    return text;
   }
 
   world<Dispatcher>& server_;

@@ -236,43 +236,43 @@ TEST_CASE("connect_info: shows the headers Phoenix shows, by lower-case name, an
       phx::request::of("GET", "/ws/connect_info/websocket?vsn=2.0.0", h, {"127.0.0.1", 5000, std::nullopt});
   phx::params const p = parsed(r.query);
   std::vector<std::pair<std::string, std::string>> const custom{{"signing_salt", "salt"}};
-  phx::connect_info const who(r, p, phx::transport_kind::websocket, custom);
+  phx::connect_info const info(r, p, phx::transport_kind::websocket, custom);
 
   auto const text = [](std::span<phx::header const> all) {
     std::string out;
     for (phx::header const& each : all) out.append(each.name).append("=").append(each.value).append(";");
     return out;
   };
-  CHECK(text(who.x_headers()) == "x-application=Phoenix;x-other=2;");
-  CHECK(text(who.trace_context_headers()) == "traceparent=00-1;tracestate=a=b;");
-  CHECK(text(who.sec_websocket_headers()) == "sec-websocket-protocol=phoenix, 123;");
-  CHECK(phx::header_value(who.x_headers(), "X-OTHER") == "2");
-  CHECK_FALSE(phx::header_value(who.x_headers(), "cookie"));
-  CHECK(who.user_agent() == "curl/8");
-  CHECK(who.uri().scheme == "http");
-  CHECK(who.uri().host == "127.0.0.1");
-  CHECK(who.uri().port == 4000);
-  CHECK(who.uri().path == "/ws/connect_info/websocket");
-  CHECK(who.uri().query == "vsn=2.0.0");
-  CHECK(who.peer_data().address == "127.0.0.1");
-  CHECK(who.peer_data().port == 5000);
-  CHECK_FALSE(who.peer_data().ssl_cert);
-  CHECK(who.params().get("vsn") == "2.0.0");
-  CHECK(who.param("vsn") == "2.0.0");
-  CHECK(who.custom("signing_salt") == "salt");
-  CHECK_FALSE(who.custom("salt"));
-  CHECK(who.transport() == phx::transport_kind::websocket);
+  CHECK(text(info.x_headers()) == "x-application=Phoenix;x-other=2;");
+  CHECK(text(info.trace_context_headers()) == "traceparent=00-1;tracestate=a=b;");
+  CHECK(text(info.sec_websocket_headers()) == "sec-websocket-protocol=phoenix, 123;");
+  CHECK(phx::header_value(info.x_headers(), "X-OTHER") == "2");
+  CHECK_FALSE(phx::header_value(info.x_headers(), "cookie"));
+  CHECK(info.user_agent() == "curl/8");
+  CHECK(info.uri().scheme == "http");
+  CHECK(info.uri().host == "127.0.0.1");
+  CHECK(info.uri().port == 4000);
+  CHECK(info.uri().path == "/ws/connect_info/websocket");
+  CHECK(info.uri().query == "vsn=2.0.0");
+  CHECK(info.peer_data().address == "127.0.0.1");
+  CHECK(info.peer_data().port == 5000);
+  CHECK_FALSE(info.peer_data().ssl_cert);
+  CHECK(info.params().get("vsn") == "2.0.0");
+  CHECK(info.param("vsn") == "2.0.0");
+  CHECK(info.custom("signing_salt") == "salt");
+  CHECK_FALSE(info.custom("salt"));
+  CHECK(info.transport() == phx::transport_kind::websocket);
   CHECK(phx::to_string(phx::transport_kind::longpoll) == "longpoll");
 }
 
 TEST_CASE("connect_info: a request without headers has none to show") {
   phx::request const r = phx::request::of("GET", "/", {});
   phx::params const none;
-  phx::connect_info const who(r, none);
-  CHECK(who.x_headers().empty());
-  CHECK(who.trace_context_headers().empty());
-  CHECK(who.sec_websocket_headers().empty());
-  CHECK_FALSE(who.user_agent());
+  phx::connect_info const info(r, none);
+  CHECK(info.x_headers().empty());
+  CHECK(info.trace_context_headers().empty());
+  CHECK(info.sec_websocket_headers().empty());
+  CHECK_FALSE(info.user_agent());
 }
 
 TEST_CASE("http_answer: without more it is a 403 with an empty body") {
@@ -288,7 +288,7 @@ TEST_CASE("connect_info: without credentials there are none") {
   CHECK_FALSE(phx::connect_info(r, p).auth_token());
   CHECK_FALSE(phx::connect_info(r, p).session());
   phx::credentials const some{.auth_token = "", .session = "s"};
-  phx::connect_info const who(r, p, phx::transport_kind::websocket, {}, &some);
-  CHECK(who.auth_token() == "");
-  CHECK(who.session() == "s");
+  phx::connect_info const info(r, p, phx::transport_kind::websocket, {}, &some);
+  CHECK(info.auth_token() == "");
+  CHECK(info.session() == "s");
 }

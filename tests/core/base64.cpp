@@ -40,7 +40,8 @@ TEST_CASE("base 64: reads what Elixir reads, in either alphabet, with or without
   CHECK(read("-_8", base64_alphabet::url) == "\xFB\xFF");
   CHECK(read("+/8", base64_alphabet::url) == "no");
   CHECK(read("-/8", base64_alphabet::both) == "\xFB\xFF");
-  for (std::string_view const bad : {"Z", "Zg=", "Zg===", "Zg==Zg==", "=", "==", "====", "Z===", "Zm9v=", "Zm 9", "Zm9v\n", "Zm9\xFF"})
+  for (std::string_view const bad :
+       {"Z", "Zg=", "Zg===", "Zg==Zg==", "=", "==", "====", "Z===", "Zm9v=", "Zm 9", "Zm9v\n", "Zm9\xFF"})
     CHECK_MESSAGE(read(bad) == "no", bad);
 }
 

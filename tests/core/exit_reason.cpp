@@ -14,10 +14,10 @@ TEST_CASE("exit_reason: normal, shutdown and {shutdown, _} are graceful, all oth
 }
 
 TEST_CASE("exit_reason: it compares by kind and keeps its detail") {
-  constexpr exit_reason why(exit_reason::shutdown, "tired");
-  CHECK(why == exit_reason::shutdown);
-  CHECK_FALSE(why == exit_reason::normal);
-  CHECK(why.what() == exit_reason::shutdown);
-  CHECK(why.detail() == "tired");
+  constexpr exit_reason reason(exit_reason::shutdown, "tired");
+  CHECK(reason == exit_reason::shutdown);
+  CHECK_FALSE(reason == exit_reason::normal);
+  CHECK(reason.what() == exit_reason::shutdown);
+  CHECK(reason.detail() == "tired");
   CHECK(exit_reason(exit_reason::normal).detail().empty());
 }

@@ -1,4 +1,4 @@
-#include <phx/core/json.hpp>
+#include <phx/core/text/json.hpp>
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
@@ -273,7 +273,7 @@ TEST_CASE("json: eight bytes at a time and sixteen see the same") {
 }
 
 TEST_CASE("json: what closes a connection is invalid UTF-8 wherever it stands, and looked for only behind the first fault") {
-  auto const why = [](std::string_view text) {
+  auto const reason = [](std::string_view text) {
     json::cursor c(text, 2);
     std::string_view raw;
     REQUIRE_FALSE((c.value(raw) && c.done()));
@@ -281,14 +281,14 @@ TEST_CASE("json: what closes a connection is invalid UTF-8 wherever it stands, a
   };
   for (std::string_view const broken : {"[1 2", "[\"\x01\"", "[\"\\x\"", "[[[", "[1] 2", "[tru", "[-", "[1e400"}) {
     CAPTURE(broken);
-    CHECK(why(broken) == (broken == "[[[" ? errc::too_deep : errc::not_json));
+    CHECK(reason(broken) == (broken == "[[[" ? errc::too_deep : errc::not_json));
     for (std::string_view const valid : {"é", "日本語 and more of it", "plain, longer than a word and than a vector"}) {
-      CHECK(why(std::string(broken) + std::string(valid)) == why(broken));
-      CHECK(why(std::string(broken) + std::string(valid) + "\xc3") == errc::invalid_utf8);
-      CHECK(why(std::string(broken) + "\xff" + std::string(valid)) == errc::invalid_utf8);
+      CHECK(reason(std::string(broken) + std::string(valid)) == reason(broken));
+      CHECK(reason(std::string(broken) + std::string(valid) + "\xc3") == errc::invalid_utf8);
+      CHECK(reason(std::string(broken) + "\xff" + std::string(valid)) == errc::invalid_utf8);
     }
   }
-  CHECK(why("[\"\xc3\"]") == errc::invalid_utf8);
+  CHECK(reason("[\"\xc3\"]") == errc::invalid_utf8);
 }
 
 TEST_CASE("json: a compact string is a short one without escapes, with a comma right behind it") {

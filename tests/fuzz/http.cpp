@@ -1,5 +1,5 @@
-// Whatever a client sends and however TCP cuts it: the same request and the same body are read, within their bounds, or the same
-// is refused; and what is left is the next request's.
+// Whatever a client sends and however TCP cuts it: the same request and the same body are read, within their bounds, or the
+// same is refused; and what is left is the next request's.
 #include "judge.hpp"
 
 #include <phx/http/body_reader.hpp>
@@ -70,6 +70,7 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   std::string_view const bytes(reinterpret_cast<char const*>(data + 2), size - 2);
   outcome const whole = read(bytes, most, size), parts = read(bytes, most, cut);
   // A body that is refused may have been kept in part.
-  judge::must(whole.body == body_event::refused ? parts.body == body_event::refused : whole == parts, "cut or not, it is read the same");
+  judge::must(whole.body == body_event::refused ? parts.body == body_event::refused : whole == parts,
+              "cut or not, it is read the same");
   return 0;
 }

@@ -1,5 +1,5 @@
 // core/json.hpp against nlohmann: the same texts are valid, the same strings come out.
-#include <phx/core/json.hpp>
+#include <phx/core/text/json.hpp>
 
 #include "judge.hpp"
 

@@ -31,9 +31,9 @@ inline std::vector<std::string> keys(std::string_view text) {
   return found;
 }
 
-inline void must(bool holds, char const* what) {
+inline void must(bool holds, char const* text) {
   if (holds) return;
-  std::fprintf(stderr, "does not hold: %s\n", what);
+  std::fprintf(stderr, "does not hold: %s\n", text);
   std::abort();
 }
 

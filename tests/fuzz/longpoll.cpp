@@ -11,8 +11,8 @@ namespace {
 using judge::must;
 
 struct echo {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    if (in.event == "shout") here.broadcast("shout", in.payload);
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
+    if (in.event == "shout") ctx.broadcast("shout", in.payload);
     return phx::outcome::reply(in.payload);
   }
 };
@@ -42,19 +42,19 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   phx::mount const mount{.path = "/socket", .longpoll = true};
   phx::longpoll::sessions sessions;
   phx::testing::fake_loops loops(2);
-  phx::longpoll::options how;
-  how.lines = 8;
-  how.base64 = 64;
-  how.skip_empty_lines = (*data & 64) != 0;
-  phx::longpoll::service_for<decltype(app)> first(sessions, loops[0], mount, app, how),
-      second(sessions, loops[1], mount, app, how);
+  phx::longpoll::options opts;
+  opts.lines = 8;
+  opts.base64 = 64;
+  opts.skip_empty_lines = (*data & 64) != 0;
+  phx::longpoll::service_for<decltype(app)> first(sessions, loops[0], mount, app, opts),
+      second(sessions, loops[1], mount, app, opts);
   line l, beside;
   auto const ask = [&](phx::longpoll::service& s, line& on, char const* method, std::string const& target,
                        std::span<phx::header const> headers, std::string_view body) {
     on.responses = 0;
     s.serve(on.asked, phx::request::of(method, target, headers), body, loops.now());
     loops.settle();
-    if (on.asked.waiting()) loops.advance(how.window);
+    if (on.asked.waiting()) loops.advance(opts.window);
     must(on.responses == 1, "one response to each request");
     must(on.status == 200 || on.status == 400 || on.status == 414 || on.status == 500 || on.status == 503, "a known status");
     must(on.status != 200 || on.body.empty() || judge::accepts(on.body), "the body is JSON");

@@ -12,7 +12,7 @@ phx::broadcast again(redis_wire::bus_message const& h) {
   return {h.topic, h.event, phx::detail::payload_access::borrow(h.payload, h.bytes), {}, h.key};
 }
 std::optional<redis_wire::bus_message> broadcast_in(std::string_view in, redis_wire::term_storage& storage,
-                                                 etf::bounds const& most) {
+                                                    etf::bounds const& most) {
   redis_wire::term_message const term = redis_wire::read_term(in, storage, most);
   judge::must((term.outcome == redis_wire::outcome::unknown_struct) == !term.module.empty(), "a struct has a name");
   if (term.outcome != redis_wire::outcome::broadcast) return std::nullopt;

@@ -27,7 +27,8 @@ void look(phx::term_view const& t) {
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
   static std::string const base(64, 's');
   static auto const token = phx::phoenix_token::make(base, "fuzz", {.iterations = 1}).value();
-  static auto const plain = phx::session_cookie::make(base, {.name = "s", .signing_salt = "a", .keys = {.iterations = 1}}).value();
+  static auto const plain =
+      phx::session_cookie::make(base, {.name = "s", .signing_salt = "a", .keys = {.iterations = 1}}).value();
   static auto const hidden =
       phx::session_cookie::make(base, {.name = "s", .encryption_salt = "b", .keys = {.iterations = 1}}).value();
   std::string_view const in(static_cast<char const*>(static_cast<void const*>(data)), size);
@@ -41,8 +42,10 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
 
   // the same bytes, signed: what is behind the mac
   auto const inside = phx::term::read(in);
-  auto const shown = plain.read(phx::detail::signed_message(
-      phx::detail::derived_key(base, 64, "a", {.iterations = 1}).value().view(), in, phx::key_digest::sha256).value());
+  auto const shown =
+      plain.read(phx::detail::signed_message(phx::detail::derived_key(base, 64, "a", {.iterations = 1}).value().view(), in,
+                                             phx::key_digest::sha256)
+                     .value());
   if (inside) {
     look(inside->view());
     must(phx::term::read(inside->external(), {.bytes = 2'000'000}).has_value());

@@ -1,5 +1,5 @@
 // The V1 serializer, today's and the one for old clients: what it decodes is what nlohmann sees.
-#include <phx/serializer/generation.hpp>
+#include <phx/serializer/legacy/generation.hpp>
 
 #include "judge.hpp"
 
@@ -10,20 +10,20 @@ namespace {
 using judge::must;
 using nlohmann::json;
 
-void read(phx::serializer_ref how, std::string_view in, bool ref_required) {
+void read(phx::serializer_ref mode, std::string_view in, bool ref_required) {
   phx::scratch room{phx::memory{}};
   room.json_depth = 64;
   phx::message m;
-  phx::errc const why = how.decode(phx::opcode::text, in, room, m);
-  must((why == phx::errc::invalid_utf8) == !phx::json::utf8(in), "invalid UTF-8 outranks everything");
+  phx::errc const ec = mode.decode(phx::opcode::text, in, room, m);
+  must((ec == phx::errc::invalid_utf8) == !phx::json::utf8(in), "invalid UTF-8 outranks everything");
   bool const accepted = judge::accepts(in);
   auto const complete = [&](json const& j) {
     return j.is_object() && j.contains("topic") && j.contains("event") && j.contains("payload") &&
            (j.contains("ref") || !ref_required);
   };
-  if (why != phx::errc::none) {
-    if (why == phx::errc::not_json) must(!accepted, "not JSON");
-    if (why == phx::errc::wrong_shape) must(accepted && !complete(json::parse(in)), "JSON of another shape");
+  if (ec != phx::errc::none) {
+    if (ec == phx::errc::not_json) must(!accepted, "not JSON");
+    if (ec == phx::errc::wrong_shape) must(accepted && !complete(json::parse(in)), "JSON of another shape");
     return;
   }
   must(accepted, "only JSON is a message");
@@ -42,7 +42,7 @@ void read(phx::serializer_ref how, std::string_view in, bool ref_required) {
 
   static phx::frame_pool pool{phx::memory{}};
   phx::frame_builder builder(pool);
-  must(how.encode(builder, phx::reply{m.join_ref, m.ref, m.topic_name, phx::status::ok, m.payload}) == phx::errc::none,
+  must(mode.encode(builder, phx::reply{m.join_ref, m.ref, m.topic_name, phx::status::ok, m.payload}) == phx::errc::none,
        "replies");
   phx::frame const done = builder.finish();
   json const reply = json::parse(done.data());

@@ -1,5 +1,5 @@
 // The V2 serializer: what it decodes is what nlohmann sees, and what it encodes is JSON again.
-#include <phx/serializer/v2_json.hpp>
+#include <phx/serializer/v2.hpp>
 
 #include "judge.hpp"
 
@@ -11,8 +11,8 @@ using nlohmann::json;
 std::string encoded(auto const& record, phx::errc expected) {
   static phx::frame_pool pool{phx::memory{}};
   phx::frame_builder builder(pool);
-  phx::errc const why = phx::v2_json::encode(builder, record);
-  must(why == expected, "encodes, or refuses as told");
+  phx::errc const ec = phx::v2_json::encode(builder, record);
+  must(ec == expected, "encodes, or refuses as told");
   phx::frame const done = builder.finish();
   return done.empty() ? std::string() : std::string(done.data());
 }
@@ -21,13 +21,13 @@ void text(std::string_view in) {
   phx::scratch room{phx::memory{}};
   room.json_depth = 64;
   phx::message m;
-  phx::errc const why = phx::v2_json::decode(phx::opcode::text, in, room, m);
-  must((why == phx::errc::invalid_utf8) == !phx::json::utf8(in), "invalid UTF-8 outranks everything");
+  phx::errc const ec = phx::v2_json::decode(phx::opcode::text, in, room, m);
+  must((ec == phx::errc::invalid_utf8) == !phx::json::utf8(in), "invalid UTF-8 outranks everything");
   bool const accepted = judge::accepts(in);
-  if (why != phx::errc::none) {
-    if (why == phx::errc::not_json) must(!accepted, "not JSON");
-    if (why == phx::errc::wrong_shape) must(accepted, "JSON of another shape");
-    if (accepted && why == phx::errc::wrong_shape) {
+  if (ec != phx::errc::none) {
+    if (ec == phx::errc::not_json) must(!accepted, "not JSON");
+    if (ec == phx::errc::wrong_shape) must(accepted, "JSON of another shape");
+    if (accepted && ec == phx::errc::wrong_shape) {
       json const j = json::parse(in);
       must(!j.is_array() || j.size() < 5, "an array of five is a message");
     }
@@ -58,11 +58,11 @@ void text(std::string_view in) {
 void binary(std::string_view in) {
   phx::scratch room{phx::memory{}};
   phx::message m;
-  phx::errc const why = phx::v2_json::decode(phx::opcode::binary, in, room, m);
+  phx::errc const ec = phx::v2_json::decode(phx::opcode::binary, in, room, m);
   auto const byte = [&](std::size_t i) { return std::size_t{static_cast<unsigned char>(in[i])}; };
   bool const whole = in.size() >= 5 && in[0] == 0 && in.size() >= 5 + byte(1) + byte(2) + byte(3) + byte(4);
-  if (why != phx::errc::none) {
-    must(!whole || why == phx::errc::invalid_utf8, "refused for a reason");
+  if (ec != phx::errc::none) {
+    must(!whole || ec == phx::errc::invalid_utf8, "refused for a reason");
     return;
   }
   must(whole, "nothing is read behind the end");

@@ -31,11 +31,11 @@ TEST_CASE("exchange: one that is cancelled or destroyed gets no response, and it
       t.reset();
     else
       t->asked.cancel();
-    (void)p.here.endpoint().broadcast("room:a", "news", {});
-    p.here.settle();
+    (void)p.local.endpoint().broadcast("room:a", "news", {});
+    p.local.settle();
     if (t != nullptr) CHECK(t->responses == 0);
     CHECK(p.poll(token).messages() == '"' + shouted("news", "{}") + '"');
-    p.here.advance(10s);
+    p.local.advance(10s);
     if (t != nullptr) CHECK(t->responses == 0);
   }
 }
@@ -44,17 +44,17 @@ TEST_CASE("exchange: it may go while it responds, at once, at a frame and at the
   polls p;
   std::string const token = p.joined();
   auto const ask = [&](brief_life& b, std::string const& query) {
-    p.services[0]->serve(*b.asked, phx::request::of("GET", "/socket/longpoll?vsn=2.0.0" + query, {}), {}, p.here.now());
+    p.services[0]->serve(*b.asked, phx::request::of("GET", "/socket/longpoll?vsn=2.0.0" + query, {}), {}, p.local.now());
   };
   brief_life opens, hears, waits;
   ask(opens, "");
   CHECK(opens.responses == 1);
   ask(hears, "&token=" + token);
-  (void)p.here.endpoint().broadcast("room:a", "news", {});
-  p.here.settle();
+  (void)p.local.endpoint().broadcast("room:a", "news", {});
+  p.local.settle();
   CHECK(hears.responses == 1);
   ask(waits, "&token=" + token);
-  p.here.advance(10s);
+  p.local.advance(10s);
   CHECK(waits.responses == 1);
 }
 
@@ -64,7 +64,7 @@ TEST_CASE("exchange: a second request on it cancels the first") {
   tab t;
   p.ask(t, {.token = a});
   p.ask(t, {.token = b});
-  p.here.advance(10s);
+  p.local.advance(10s);
   CHECK(t.responses == 1);
   CHECK(t.last.token() == b);
 }
@@ -120,7 +120,7 @@ TEST_CASE("response: whichever of several fail, and in whatever order, their fra
           if ((written >> i & 1) == 0) wanted += (wanted.empty() ? "\"" : ",\"") + reply("\"1\"", '"' + n + '"') + '"';
         }
         p.ask(each[i], {.token = token});
-        p.here.settle();
+        p.local.settle();
         REQUIRE(each[i].held.size() == 1);
       }
       for (int const i : orders) {
@@ -156,8 +156,8 @@ TEST_CASE("response: it outlives its session and its service") {
     p.ask(t, {.token = token});
     p.ask(u, {.token = other});
     CHECK(t.last.says(200));
-    (void)p.here.endpoint().disconnect("user:bob");
-    p.here.settle();
+    (void)p.local.endpoint().disconnect("user:bob");
+    p.local.settle();
     CHECK(p.sessions.size() == 1);
     std::string const body(t.held[0].body());
     t.held[0].failed();

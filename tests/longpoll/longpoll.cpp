@@ -22,7 +22,7 @@ TEST_CASE("longpoll: the first GET opens a session, and is answered 410 with its
                                                         {"cache-control", "no-store"},
                                                         {"content-type", "application/json; charset=utf-8"}});
   CHECK(p.sessions.size() == 1);
-  CHECK(p.here[0].sockets() == 1);
+  CHECK(p.local[0].sockets() == 1);
   CHECK(p.open() != g.token());
 }
 
@@ -31,7 +31,7 @@ TEST_CASE("longpoll: what is posted is processed before it is answered, and the 
   std::string const token = p.open();
   got const g = p.post(token, join_a);
   CHECK(g.body == R"({"status":200})");
-  CHECK(p.here[0].channels() == 1);
+  CHECK(p.local[0].channels() == 1);
   CHECK(p.post(token, R"(["1","2","room:a","push_then_reply",{"x":1}])").says(200));
   got const polled = p.poll(token);
   CHECK(polled.says(200));
@@ -47,17 +47,17 @@ TEST_CASE("longpoll: a poll waits for the first frame, and for the window's end"
   tab t;
   p.ask(t, {.token = token});
   CHECK(t.asked.waiting());
-  p.here.advance(5s);
+  p.local.advance(5s);
   CHECK(t.responses == 0);
-  (void)p.here.endpoint().broadcast("room:a", "news", {});
-  p.here.settle();
+  (void)p.local.endpoint().broadcast("room:a", "news", {});
+  p.local.settle();
   CHECK(t.last.messages() == '"' + shouted("news", "{}") + '"');
   CHECK(!t.asked.waiting());
 
   p.ask(t, {.token = token});
-  p.here.advance(9999ms);
+  p.local.advance(9999ms);
   CHECK(t.responses == 1);
-  p.here.advance(1ms);
+  p.local.advance(1ms);
   CHECK(t.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
 }
 
@@ -91,23 +91,23 @@ TEST_CASE("longpoll: a later poll replaces the earlier one, which ends with 204 
   std::string const token = p.joined();
   tab first, second;
   p.ask(first, {.token = token});
-  p.here.advance(4s);
+  p.local.advance(4s);
   p.ask(second, {.token = token});
-  p.here.advance(3s);
-  (void)p.here.endpoint().broadcast("room:a", "news", {});
-  p.here.settle();
+  p.local.advance(3s);
+  (void)p.local.endpoint().broadcast("room:a", "news", {});
+  p.local.settle();
   CHECK(second.last.messages() == '"' + shouted("news", "{}") + '"');
   CHECK(first.responses == 0);
-  p.here.advance(3s);
+  p.local.advance(3s);
   CHECK(first.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
 }
 
 TEST_CASE("longpoll: a session that is not polled ends between 1.5 and 3 windows after its last poll began") {
   polls p;
   std::string const token = p.joined();
-  p.here.advance(14s);
+  p.local.advance(14s);
   CHECK(p.sessions.size() == 1);
-  p.here.advance(1s);
+  p.local.advance(1s);
   CHECK(p.sessions.size() == 0);
   CHECK(p.log.take() == texts{"room:a: closed", "room:a: gone"});
   CHECK(p.post(token, "x").body == R"({"status":410})");
@@ -116,23 +116,23 @@ TEST_CASE("longpoll: a session that is not polled ends between 1.5 and 3 windows
   for (int i = 0; i < 6; ++i) {  // polls keep it alive, whatever the socket's own idle timeout
     tab t;
     p.ask(t, {.token = other});
-    p.here.advance(14s);
+    p.local.advance(14s);
     CHECK(t.responses == 1);
   }
   CHECK(p.sessions.size() == 1);
   for (int i = 0; i < 3; ++i) {  // posts do not
-    p.here.advance(5s);
+    p.local.advance(5s);
     (void)p.post(other, R"([null,"1","phoenix","heartbeat",{}])");
   }
-  p.here.advance(10s);
+  p.local.advance(10s);
   CHECK(p.sessions.size() == 0);
 }
 
 TEST_CASE("longpoll: a dead session is answered at once, a poll with a new one") {
   polls p;
   std::string const token = p.open(0, "vsn=2.0.0&user=bob");
-  (void)p.here.endpoint().disconnect("user:bob");
-  p.here.settle();
+  (void)p.local.endpoint().disconnect("user:bob");
+  p.local.settle();
   CHECK(p.post(token, "[]").body == R"({"status":410})");
   got const g = p.poll(token);
   CHECK(g.says(410));
@@ -146,24 +146,24 @@ TEST_CASE("longpoll: a disconnect does not wake a waiting poll, unless that is a
     std::string const token = p.open(0, "vsn=2.0.0&user=bob");
     tab t;
     p.ask(t, {.token = token});
-    (void)p.here.endpoint().disconnect("user:bob");
-    p.here.settle();
+    (void)p.local.endpoint().disconnect("user:bob");
+    p.local.settle();
     CHECK(p.sessions.size() == 0);
     CHECK(t.responses == (wake ? 1 : 0));
-    p.here.advance(10s);
+    p.local.advance(10s);
     CHECK(t.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
   }
   polls p(2);
   std::string const token = p.joined();
-  tab here, there;
+  tab local, there;
   p.ask(there, {.token = p.joined(1)}, 0);
-  p.ask(here, {.token = token});
-  p.here.settle();
-  p.here.endpoint().drain();
-  p.here.settle();
-  CHECK(here.last.says(204));
+  p.ask(local, {.token = token});
+  p.local.settle();
+  p.local.endpoint().drain();
+  p.local.settle();
+  CHECK(local.last.says(204));
   CHECK(there.last.says(204));
-  CHECK(p.here.endpoint().sockets() == 0);
+  CHECK(p.local.endpoint().sockets() == 0);
   got const g = p.poll(token);  // phoenix.js reads an empty body as an error, and comes back
   CHECK(g.status == 503);
   CHECK(g.body.empty());
@@ -190,7 +190,7 @@ TEST_CASE("longpoll: what is refused is 403 in the body; a query that cannot be 
   CHECK(p.now({.query = "vsn=2.0.0&boom=1"}).status == 500);
 #endif
   CHECK(p.sessions.size() == 0);
-  CHECK(p.here[0].sockets() == 0);
+  CHECK(p.local[0].sockets() == 0);
 }
 
 TEST_CASE("longpoll: what HEAD is answered has no body") {
@@ -224,8 +224,8 @@ TEST_CASE("longpoll: a host has a say before each new session, and only then") {
   polls p;
   counted_tab t;
   auto const get = [&](std::string const& query) {
-    p.services[0]->serve(t.asks, phx::request::of("GET", "/socket/longpoll?" + query, {}), {}, p.here.now());
-    p.here.settle();
+    p.services[0]->serve(t.asks, phx::request::of("GET", "/socket/longpoll?" + query, {}), {}, p.local.now());
+    p.local.settle();
     return t.last;
   };
   std::string const token = get("vsn=2.0.0").token();
@@ -247,11 +247,11 @@ TEST_CASE("longpoll: the origin is checked at every request") {
   polls p;
   std::string const token = p.joined();
   std::vector<phx::header> const evil{{"Origin", "http://evil.org"}};
-  for (asked_for const& what :
+  for (asked_for const& item :
        {asked_for{.headers = evil}, asked_for{.token = token, .headers = evil},
         asked_for{.method = "POST", .token = token, .body = R"(["1","2","room:a","shout",{}])", .headers = evil},
         asked_for{.method = "OPTIONS", .headers = evil}, asked_for{.method = "PUT", .headers = evil}}) {
-    got const g = p.now(what);
+    got const g = p.now(item);
     CHECK(g.status == 200);
     CHECK(g.body == R"({"status":403})");
     CHECK(g.headers.at("access-control-allow-origin") == "*");
@@ -286,13 +286,13 @@ TEST_CASE("longpoll: forged, truncated and foreign tokens are nobody's") {
 TEST_CASE("longpoll: a token of another mount is nobody's") {
   polls p;
   phx::mount const other{.path = "/other", .longpoll = true};
-  polls::service beside(p.sessions, p.here[0], other, p.dispatcher);
+  polls::service beside(p.sessions, p.local[0], other, p.dispatcher);
   std::string const token = p.joined();
   tab t;
   beside.serve(t.asked, phx::request::of("POST", "/other/longpoll?vsn=2.0.0&token=" + token, {}),
-               R"(["1","2","room:a","shout",{}])", p.here.now());
+               R"(["1","2","room:a","shout",{}])", p.local.now());
   CHECK(t.last.says(410));
-  beside.serve(t.asked, phx::request::of("GET", "/other/longpoll?vsn=2.0.0&token=" + token, {}), {}, p.here.now());
+  beside.serve(t.asked, phx::request::of("GET", "/other/longpoll?vsn=2.0.0&token=" + token, {}), {}, p.local.now());
   CHECK(t.last.says(410));
   CHECK(t.last.token() != token);
 }
@@ -300,10 +300,10 @@ TEST_CASE("longpoll: a token of another mount is nobody's") {
 TEST_CASE("longpoll: a token expires though its session is polled") {
   polls p(1, {.token_age = 25s});
   std::string const token = p.open();
-  p.here.advance(12s);
+  p.local.advance(12s);
   CHECK(p.post(token, R"([null,"1","phoenix","heartbeat",{}])").says(200));
   CHECK(p.poll(token).says(200));
-  p.here.advance(13s);
+  p.local.advance(13s);
   CHECK(p.sessions.size() == 1);
   CHECK(p.post(token, "[]").says(410));
   CHECK(p.poll(token).token() != token);
@@ -345,7 +345,7 @@ TEST_CASE("longpoll: a malformed frame ends its session only") {
     CHECK(p.sessions.size() == 1);
     CHECK(p.log.take() == texts{"room:a: connection_error", "room:a: gone"});
     CHECK(p.post(other, R"([null,"1","phoenix","heartbeat",{}])").says(200));
-    p.here.advance(10s);
+    p.local.advance(10s);
     CHECK(waits.last.says(204));
   }
 }
@@ -409,9 +409,9 @@ TEST_CASE("longpoll: a frame that fits in no poll is answered 500 once; the othe
   watcher seen;  // outlives the loop
   polls p;
   std::string const token = p.joined();
-  auto const bytes = [&](std::string_view what) {  // room: `echo` of bytes
+  auto const bytes = [&](std::string_view text) {  // room: `echo` of bytes
     std::string frame{'\0', '\1', '\1', '\6', '\4'};
-    frame.append("12room:aecho").append(what);
+    frame.append("12room:aecho").append(text);
     constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     std::string line;
     while (frame.size() % 3 != 0) frame += ' ';
@@ -423,7 +423,7 @@ TEST_CASE("longpoll: a frame that fits in no poll is answered 500 once; the othe
     }
     return line;
   };
-  p.here[0].observe(seen);
+  p.local[0].observe(seen);
   std::string const beat = R"([null,"7","phoenix","heartbeat",{}])";
   CHECK(p.batch(token, beat + "\n" + bytes("\xff\xfe") + "\n" + beat).says(200));
   got const g = p.poll(token);
@@ -470,7 +470,7 @@ TEST_CASE("longpoll: no more sessions than there may be") {
   CHECK(g.status == 503);
   CHECK(g.body.empty());
   CHECK(p.now({.query = "vsn=9.9.9"}).status == 503);
-  p.here.advance(15s);
+  p.local.advance(15s);
   CHECK(p.now({.query = "vsn=9.9.9"}).says(403));  // who is refused keeps no place
   CHECK(!p.open().empty());
   CHECK(!p.open().empty());
@@ -483,7 +483,7 @@ TEST_CASE("longpoll: without entropy no session is opened") {
   polls p(1, {}, {}, {}, 10, none);
   CHECK(p.now({}).status == 503);
   CHECK(p.sessions.size() == 0);
-  CHECK(p.here[0].sockets() == 0);
+  CHECK(p.local[0].sockets() == 0);
 }
 
 TEST_CASE("longpoll: old clients get objects, version 2 gets strings") {
@@ -509,7 +509,7 @@ TEST_CASE("longpoll: old clients get objects, version 2 gets strings") {
   CHECK(g.body.starts_with(R"({"messages":[{"topic":"room:a")"));
   tab t;
   p.ask(t, {.token = oldest, .query = "", .path = "/socket/poll/"});
-  p.here.advance(10s);
+  p.local.advance(10s);
   CHECK(t.last.status == 200);  // not 204, which has no body
   CHECK(t.last.says(204));
   CHECK(p.now({.method = "POST", .query = "", .path = "/socket/poll"}).status == 410);
@@ -534,7 +534,8 @@ TEST_CASE("longpoll: at a mount of 0.10 HTTP has the status, from 0.11 on only t
   }
 }
 
-TEST_CASE("longpoll: at a mount of 0.10 what is for no channel, and a refused join, are 401: nothing else tells the client") {
+TEST_CASE(
+    "longpoll: at a mount of 0.10 what is for no channel, and a refused join, are 401: nothing else tells the client") {
   for (std::size_t const loop : {0u, 1u}) {
     phx::mount m;
     m.generation = phx::generation::v0_10;
@@ -571,14 +572,16 @@ TEST_CASE("longpoll: a POST is bounded by its own limit, not by that of WebSocke
 
 // ---- loops
 
-TEST_CASE("longpoll: a poll that reaches its session's loop after the session's end is answered 204, a POST and the next poll 410") {
+TEST_CASE(
+    "longpoll: a poll that reaches its session's loop after the session's end is answered 204, a POST and the next poll "
+    "410") {
   polls p(2);
   std::string const token = p.open(0, "vsn=2.0.0&user=bob");
   tab t, posts;
-  (void)p.here.endpoint().disconnect("user:bob");  // is in the mailbox before the two
+  (void)p.local.endpoint().disconnect("user:bob");  // is in the mailbox before the two
   p.ask(t, {.token = token}, 1);
   p.ask(posts, {.method = "POST", .token = token, .body = "[]"}, 1);
-  p.here.settle();
+  p.local.settle();
   CHECK(posts.last.body == R"({"status":410})");
   CHECK(t.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
   CHECK(p.poll(token, 1).says(410));
@@ -590,14 +593,14 @@ TEST_CASE("longpoll: a later poll replaces the earlier one, whichever loops the 
     std::string const token = p.joined(0);
     tab first, second;
     p.ask(first, {.token = token}, loop);
-    p.here.settle();
+    p.local.settle();
     p.ask(second, {.token = token}, 1 - loop);
-    p.here.settle();
-    (void)p.here.endpoint().broadcast("room:a", "news", {});
-    p.here.settle();
+    p.local.settle();
+    (void)p.local.endpoint().broadcast("room:a", "news", {});
+    p.local.settle();
     CHECK(second.last.messages() == '"' + shouted("news", "{}") + '"');
     CHECK(first.responses == 0);
-    p.here.advance(10s);
+    p.local.advance(10s);
     CHECK(first.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
   }
 }
@@ -606,24 +609,24 @@ TEST_CASE("longpoll: a session is found from every loop") {
   polls p(2);
   std::string const token = p.open(0);
   CHECK(p.post(token, join_a, 1).says(200));
-  CHECK(p.here[0].channels() == 1);
-  CHECK(p.here[1].channels() == 0);
+  CHECK(p.local[0].channels() == 1);
+  CHECK(p.local[1].channels() == 0);
   CHECK(p.poll(token, 1).messages() == '"' + reply(R"("1")", R"("1")") + '"');
   tab t;
   p.ask(t, {.token = token}, 1);
-  p.here.settle();
+  p.local.settle();
   CHECK(t.asked.waiting());
-  (void)p.here.endpoint().broadcast("room:a", "news", {});
-  p.here.settle();
+  (void)p.local.endpoint().broadcast("room:a", "news", {});
+  p.local.settle();
   CHECK(t.last.messages() == '"' + shouted("news", "{}") + '"');
   p.ask(t, {.token = token}, 1);
-  p.here.advance(10s);
+  p.local.advance(10s);
   CHECK(t.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
   CHECK(p.batch(token, "!!!!", 1).status == 500);
   CHECK(p.post(token, "{}", 1).says(408));
   CHECK(p.post(token, "[]", 1).says(410));
   CHECK(p.poll(token, 1).says(410));
-  CHECK(p.here[1].sockets() == 1);  // the new one is where it was asked for
+  CHECK(p.local[1].sockets() == 1);  // the new one is where it was asked for
 }
 
 TEST_CASE("longpoll: what another loop could not write, or nobody waited for any more, goes back") {
@@ -634,26 +637,26 @@ TEST_CASE("longpoll: what another loop could not write, or nobody waited for any
   lost.fails = true;
   shout(1);
   p.ask(lost, {.token = token}, 1);
-  p.here.settle();
+  p.local.settle();
   CHECK(lost.responses == 1);
   shout(2);
   {
     tab gone;
     p.ask(gone, {.token = token}, 1);  // cancelled while the request is on its way
   }
-  p.here.settle();
+  p.local.settle();
   tab held;
   held.hold = true;
   p.ask(held, {.token = token}, 1);
-  p.here.settle();
+  p.local.settle();
   std::string const both = '"' + shouted("shout", R"({"n":1})") + "\",\"" + shouted("shout", R"({"n":2})") + '"';
   CHECK(held.last.messages() == both);
   held.held[0].failed();
-  p.here.settle();
+  p.local.settle();
   CHECK(p.poll(token).messages() == both);
   tab waits;
   p.ask(waits, {.token = token}, 1);
-  p.here.settle();
+  p.local.settle();
   CHECK(waits.asked.waiting());
 }
 
@@ -664,12 +667,12 @@ TEST_CASE("longpoll: a poll that waits at another loop leaves no waiter behind")
     {
       tab t;
       p.ask(t, {.token = token}, 1);
-      p.here.settle();
-      if (late) p.here.advance(10s);  // 204
+      p.local.settle();
+      if (late) p.local.advance(10s);  // 204
     }
-    p.here.settle();
-    (void)p.here.endpoint().broadcast("room:a", "news", {});
-    p.here.settle();
+    p.local.settle();
+    (void)p.local.endpoint().broadcast("room:a", "news", {});
+    p.local.settle();
     CHECK(p.poll(token).messages() == '"' + shouted("news", "{}") + '"');
   }
 }
@@ -679,10 +682,10 @@ TEST_CASE("longpoll: a post that its loop does not get round to is 408 at the wi
   std::string const token = p.joined();
   tab t;
   p.ask(t, {.method = "POST", .token = token, .body = R"(["1","2","room:a","note",{}])"}, 1);
-  phx::time_point const later = p.here.now() + 10s;  // loop 0 is busy elsewhere
-  (void)p.here[1].run(later - 1ms);
+  phx::time_point const later = p.local.now() + 10s;  // loop 0 is busy elsewhere
+  (void)p.local[1].run(later - 1ms);
   CHECK(t.responses == 0);
-  (void)p.here[1].run(later);
+  (void)p.local[1].run(later);
   CHECK(t.last.body == R"({"status":408})");
 }
 
@@ -691,15 +694,15 @@ TEST_CASE("longpoll: a loop that goes answers the polls that wait for it elsewhe
   std::string const token = p.joined(0), other = p.joined(1);
   tab poll, own, post;
   p.ask(poll, {.token = token}, 1);
-  p.here.settle();
+  p.local.settle();
   p.ask(own, {.token = token}, 0);  // replaced it
   p.ask(poll, {.token = token}, 1);
-  p.here.settle();
+  p.local.settle();
   p.services[0].reset();
   CHECK(own.responses == 0);
   CHECK(!own.asked.waiting());
   CHECK(p.log.take() == texts{"room:a: closed", "room:a: gone"});
-  p.here.settle();
+  p.local.settle();
   CHECK(poll.last.says(204));
   CHECK(p.sessions.size() == 1);
   CHECK(p.post(token, "[]", 1).says(410));

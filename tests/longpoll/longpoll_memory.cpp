@@ -29,22 +29,23 @@ int chatter(polls& p, int& unanswered) {
   fine += counted_up(p.post(other, join, 1));
   tab waits, afar, fails;
   p.ask(waits, {.token = token});
-  std::string const two = R"(["1","2","room:a","shout",{}])" "\nAAEBBgQxM3Jvb206YWVjaG8=";
+  std::string const two = R"(["1","2","room:a","shout",{}])"
+                          "\nAAEBBgQxM3Jvb206YWVjaG8=";
   fine += counted_up(p.batch(other, two, 1));
-  p.here.settle();
+  p.local.settle();
   p.ask(afar, {.token = other}, 1);
-  p.here.settle();
+  p.local.settle();
   fails.fails = true;
-  (void)p.here.endpoint().broadcast("room:a", "news", {});
-  p.here.settle();
+  (void)p.local.endpoint().broadcast("room:a", "news", {});
+  p.local.settle();
   p.ask(fails, {.token = other}, 1);
-  p.here.advance(10s);
+  p.local.advance(10s);
   fine += waits.last.status == 200 && waits.responses == 1 ? 1 : 0;
   if (waits.responses != 1 || afar.responses != 1 || fails.responses != 1) ++unanswered;
   p.ask(waits, {.token = token}, 1);
-  p.here.advance(10s);
+  p.local.advance(10s);
   if (waits.responses != 2) ++unanswered;
-  p.here.advance(30s);
+  p.local.advance(30s);
   return fine;
 }
 
@@ -68,10 +69,10 @@ TEST_CASE("longpoll: of 10,000 sessions opened and abandoned nothing is left") {
       std::ptrdiff_t const each = (metered::bytes - before) / 10'000;
       MESSAGE("bytes of a session, every tenth with a channel and a frame: " << each);
       CHECK(each < 2048);
-      p.here.advance(15s);
+      p.local.advance(15s);
       CHECK(p.sessions.size() == 0);
-      CHECK(p.here[0].sockets() == 0);
-      CHECK(p.here[0].topics() == 0);
+      CHECK(p.local[0].sockets() == 0);
+      CHECK(p.local[0].topics() == 0);
       // what stays is the loop's table of places, 16 bytes for each it ever had, and ours
       if (round == 0) after_one_round = metered::bytes;
       CHECK(metered::bytes < 1'000'000);
@@ -107,7 +108,7 @@ TEST_CASE("longpoll: whichever allocation fails, every request is answered, noth
         CHECK(fine <= most);
         metered::fail_at = SIZE_MAX;
         metered::fail_on = false;
-        p.here.advance(40s);
+        p.local.advance(40s);
         CHECK(p.sessions.size() == 0);
         CHECK(unanswered == 0);
         CHECK(chatter(p, unanswered) == most);

@@ -18,8 +18,8 @@ using namespace std::chrono_literals;
 
 /// A room without a journal: it is spoken to from two threads.
 struct quiet_room {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    here.broadcast("shout", in.payload);
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
+    ctx.broadcast("shout", in.payload);
     return phx::outcome::reply();
   }
 };
@@ -36,9 +36,9 @@ struct thread_loop {
   };
   explicit thread_loop(phx::endpoint& all) : loop(all, ring) {}
 
-  void post(std::function<void()> what) {
+  void post(std::function<void()> item) {
     std::lock_guard const hold(mutex);
-    todo.push_back(std::move(what));
+    todo.push_back(std::move(item));
     bell.notify_one();
   }
   void run() {

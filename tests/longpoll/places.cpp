@@ -21,7 +21,7 @@ TEST_CASE("places: who left is not found, though another sits there") {
   CHECK(table.find(first, table.generation(first)) == &c);
   CHECK(table.find(17, 1) == nullptr);
   std::vector<int> there;
-  table.each([&](int const& who) { there.push_back(who); });
+  table.each([&](int const& number) { there.push_back(number); });
   CHECK(there == std::vector<int>{3, 2});
   table.free(from);
 }

@@ -15,36 +15,36 @@ using phx::errc;
 
 /// Tracks itself under the key of its join, and does what it is told.
 struct room {
-  explicit room(phx::presence& w) : who(&w) {}
-  phx::presence* who;
+  explicit room(phx::presence& w) : tracker(&w) {}
+  phx::presence* tracker;
   std::string key{};
 
-  phx::join_result join(phx::joining& here, phx::message const& in) {
+  phx::join_result join(phx::joining& ctx, phx::message const& in) {
     phx::json::cursor c(in.payload.raw(), 8);
     std::string_view name, value;
     if (c.take('{') && c.value(name) && c.take(':') && c.value(value)) key = value.substr(1, value.size() - 2);
-    (void)here.send("joined");
+    (void)ctx.send("joined");
     return phx::join_result::ok();
   }
-  phx::outcome handle_info(phx::context& here, phx::message const&) {
-    if (!key.empty()) (void)who->track(here, key);
-    here.push("presence_state", who->list(here.topic()));
+  phx::outcome handle_info(phx::context& ctx, phx::message const&) {
+    if (!key.empty()) (void)tracker->track(ctx, key);
+    ctx.push("presence_state", tracker->list(ctx.topic()));
     return phx::outcome::noreply();
   }
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    if (in.event == "track") return said(who->track(here, key, in.payload));
-    if (in.event == "also") return said(who->track(here, "also", in.payload));
-    if (in.event == "proto") return said(who->track(here, "__proto__", in.payload));
-    if (in.event == "update") return said(who->update(here, key, in.payload));
-    if (in.event == "untrack") return who->untrack(here, key), phx::outcome::reply();
-    if (in.event == "untrack_all") return who->untrack(here), phx::outcome::reply();
-    if (in.event == "list") return phx::outcome::reply(who->list(here.topic()));
-    if (in.event == "get") return phx::outcome::reply(who->get_by_key(here.topic(), key));
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
+    if (in.event == "track") return answered_status(tracker->track(ctx, key, in.payload));
+    if (in.event == "also") return answered_status(tracker->track(ctx, "also", in.payload));
+    if (in.event == "proto") return answered_status(tracker->track(ctx, "__proto__", in.payload));
+    if (in.event == "update") return answered_status(tracker->update(ctx, key, in.payload));
+    if (in.event == "untrack") return tracker->untrack(ctx, key), phx::outcome::reply();
+    if (in.event == "untrack_all") return tracker->untrack(ctx), phx::outcome::reply();
+    if (in.event == "list") return phx::outcome::reply(tracker->list(ctx.topic()));
+    if (in.event == "get") return phx::outcome::reply(tracker->get_by_key(ctx.topic(), key));
     if (in.event == "stop") return phx::outcome::stop();
     if (in.event == "shut") return phx::outcome::stop(phx::exit_reason::shutdown);
     return phx::outcome::stop(phx::exit_reason::error);
   }
-  static phx::outcome said(phx::result<std::string> const& r) {
+  static phx::outcome answered_status(phx::result<std::string> const& r) {
     if (r) return phx::outcome::reply(phx::payload::json("{\"ref\":\"" + *r + "\"}"));
     return phx::outcome::reply(phx::status::error, phx::presence::reason(r.error().code));
   }
@@ -71,24 +71,24 @@ class refs {
 };
 
 phx::presence_options as_phoenix() {
-  phx::presence_options how;
-  how.linger = how.batch = phx::duration::zero();
-  how.start = 1;
-  return how;
+  phx::presence_options opts;
+  opts.linger = opts.batch = phx::duration::zero();
+  opts.start = 1;
+  return opts;
 }
 
 /// One node.
 struct house {
-  explicit house(phx::presence_options how = as_phoenix(), std::size_t loops = 1) : who(std::move(how)) {
-    app.channel("room:*", [this](phx::router<>::session_type const&) { return room(who); });
+  explicit house(phx::presence_options opts = as_phoenix(), std::size_t loops = 1) : tracker(std::move(opts)) {
+    app.channel("room:*", [this](phx::router<>::session_type const&) { return room(tracker); });
     server.emplace(app, patient(), loops);
-    who.start(server->endpoint());
+    tracker.start(server->endpoint());
   }
-  house(support::bus::node& others, phx::presence_options how) : who(std::move(how)) {
-    app.channel("room:*", [this](phx::router<>::session_type const&) { return room(who); });
+  house(support::bus::node& others, phx::presence_options opts) : tracker(std::move(opts)) {
+    app.channel("room:*", [this](phx::router<>::session_type const&) { return room(tracker); });
     server.emplace(app, patient());
     server->endpoint().attach(others);
-    who.start(server->endpoint());
+    tracker.start(server->endpoint());
   }
   phx::testing::channel_client join(std::string const& key, std::size_t loop = 0) {
     return server->connect({}, loop).join("room:a", "{\"key\":\"" + key + "\"}");
@@ -105,9 +105,9 @@ struct house {
     m.bounds.idle = phx::duration::zero();
     return m;
   }
-  std::string list() { return std::string(who.list("room:a").raw()); }
+  std::string list() { return std::string(tracker.list("room:a").raw()); }
 
-  phx::presence who;
+  phx::presence tracker;
   phx::router<> app{};
   std::optional<phx::testing::server<phx::router<>>> server{};
 };
@@ -153,8 +153,9 @@ TEST_CASE("presence: an update is one diff, and names what it replaced from then
   auto ann = h.join("ann");
   (void)diff(ann, as);
   CHECK(ann.call("update", R"({ "on" : "watch", "phx_ref":"mine", "n":[1, 2] })")->ok());
-  CHECK(diff(ann, as) ==
-        R"({"joins":{"ann":{"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","on":"watch","n":[1, 2]}]}},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
+  CHECK(
+      diff(ann, as) ==
+      R"({"joins":{"ann":{"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","on":"watch","n":[1, 2]}]}},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
   CHECK(as(ann.call("get")->response) == R"({"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","on":"watch","n":[1, 2]}]})");
   CHECK(ann.call("untrack")->ok());
   CHECK(diff(ann, as) ==
@@ -235,39 +236,40 @@ TEST_CASE("presence: keys that break JavaScript objects are refused, and nothing
     CHECK(ann.rest().empty());
     CHECK(h.list() == "{}");
   }
-  auto how = as_phoenix();
-  how.any_key = true;
-  house h(how);
+  auto opts = as_phoenix();
+  opts.any_key = true;
+  house h(opts);
   refs as;
   auto ann = h.join("__proto__");
   CHECK(state(ann, as) == R"({"__proto__":{"metas":[{"phx_ref":"R1"}]}})");
 }
 
 TEST_CASE("presence: what track refuses, the channel survives") {
-  auto how = as_phoenix();
-  how.meta = 20;
-  how.key = 8;
-  how.tracks = 2;
-  house h(how);
+  auto opts = as_phoenix();
+  opts.meta = 20;
+  opts.key = 8;
+  opts.tracks = 2;
+  house h(opts);
   auto ann = h.join("ann");
   (void)ann.rest();
   CHECK(ann.call("track")->response == R"({"reason":"the channel is tracked under this key already"})");
-  CHECK(ann.call("also", R"({"text":"0123456789"})")->response == R"({"reason":"a meta larger than presence_options::meta"})");
+  CHECK(ann.call("also", R"({"text":"0123456789"})")->response ==
+        R"({"reason":"a meta larger than presence_options::meta"})");
   CHECK(ann.call("also", "[]")->response == R"({"reason":"a meta that is no JSON object"})");
-  CHECK(h.who.track(phx::channel_id{}, "room:a", "bytes", phx::payload::binary("{}")).error().code == errc::not_an_object);
+  CHECK(h.tracker.track(phx::channel_id{}, "room:a", "bytes", phx::payload::binary("{}")).error().code ==
+        errc::not_an_object);
   CHECK(ann.call("also", R"({"t":"012345678901"})")->ok());  // twenty bytes
   CHECK(ann.call("proto")->status == "error");
   CHECK(ann.call("untrack_all")->ok());
   CHECK(h.list() == "{}");
   CHECK(ann.call("track")->ok());
-  CHECK(h.join("ninebytes").call("track")->response ==
-        R"({"reason":"a key longer than presence_options::key"})");
+  CHECK(h.join("ninebytes").call("track")->response == R"({"reason":"a key longer than presence_options::key"})");
 }
 
 TEST_CASE("presence: a connection has so many entries and no more, all its channels together") {
-  auto how = as_phoenix();
-  how.tracks = 2;
-  house h(how);
+  auto opts = as_phoenix();
+  opts.tracks = 2;
+  house h(opts);
   auto socket = h.server->connect();
   auto a = socket.join("room:a", R"({"key":"ann"})"), b = socket.join("room:b", R"({"key":"ann"})");
   CHECK(a.call("also")->response == R"({"reason":"a limit was reached"})");
@@ -278,9 +280,9 @@ TEST_CASE("presence: a connection has so many entries and no more, all its chann
 }
 
 TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays for a while") {
-  auto how = as_phoenix();
-  how.linger = 3s;
-  house h(how);
+  auto opts = as_phoenix();
+  opts.linger = 3s;
+  house h(opts);
   refs as;
   auto watcher = h.watch();
   auto socket = h.server->connect();
@@ -309,10 +311,12 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
   SUBCASE("lost and back with another meta: an update") {
     socket.disconnect();
     auto again = h.join("");
-    CHECK(h.who.track(phx::channel_id{}, "room:a", "ann", phx::payload::json(R"({"n":2})")));  // no such channel: lost at once
+    CHECK(h.tracker.track(phx::channel_id{}, "room:a", "ann",
+                          phx::payload::json(R"({"n":2})")));  // no such channel: lost at once
     h.server->settle();
-    CHECK(diff(watcher, as) ==
-          R"({"joins":{"ann":{"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","n":2}]}},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
+    CHECK(
+        diff(watcher, as) ==
+        R"({"joins":{"ann":{"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","n":2}]}},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
     h.server->advance(3100ms);
     CHECK(diff(watcher, as) == R"({"joins":{},"leaves":{"ann":{"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","n":2}]}}})");
   }
@@ -327,7 +331,7 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
     CHECK(all(h.list()).find(R"({"phx_ref":"R1"},{"phx_ref":"R2","phx_ref_prev":"R3","n":2})") != std::string::npos);
     for (auto* const s : {&socket, &second, &third}) s->disconnect();
     auto again = h.join("");
-    CHECK(h.who.track(phx::channel_id{}, "room:a", "ann", phx::payload::json(R"({"n":2})")));  // lost at once, once more
+    CHECK(h.tracker.track(phx::channel_id{}, "room:a", "ann", phx::payload::json(R"({"n":2})")));  // lost at once, once more
     CHECK(watcher.rest().empty());
     h.server->advance(2900ms);
     CHECK(watcher.rest().empty());
@@ -359,16 +363,16 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
 }
 
 TEST_CASE("presence: what happens within a window is one diff") {
-  auto how = as_phoenix();
-  how.batch = 100ms;
-  house h(how);
+  auto opts = as_phoenix();
+  opts.batch = 100ms;
+  house h(opts);
   refs as;
   auto watcher = h.watch();
   auto ann = h.join("ann");
   h.server->advance(50ms);
   auto bob = h.join("bob");
   auto brief = h.join("");
-  CHECK(h.who.track(phx::channel_id{}, "room:a", "brief"));  // there is no such channel: it came and went
+  CHECK(h.tracker.track(phx::channel_id{}, "room:a", "brief"));  // there is no such channel: it came and went
   h.server->advance(49ms);
   CHECK(watcher.rest().empty());
   h.server->advance(1ms);
@@ -376,15 +380,15 @@ TEST_CASE("presence: what happens within a window is one diff") {
         R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]},"bob":{"metas":[{"phx_ref":"R2"}]}},"leaves":{}})");
   h.server->advance(10s);
   CHECK(watcher.rest().empty());
-  CHECK(h.who.track(phx::channel_id{}, "room:a", "brief"));  // alone in its window: there is nothing to tell
+  CHECK(h.tracker.track(phx::channel_id{}, "room:a", "brief"));  // alone in its window: there is nothing to tell
   h.server->advance(10s);
   CHECK(watcher.rest().empty());
 }
 
 TEST_CASE("presence: who was given the state within a window is told of the leave too") {
-  auto how = as_phoenix();
-  how.batch = 100ms;
-  house h(how);
+  auto opts = as_phoenix();
+  opts.batch = 100ms;
+  house h(opts);
   refs as;
   auto watcher = h.watch();
   auto ann = h.join("ann");
@@ -400,18 +404,20 @@ TEST_CASE("presence: a diff reaches the clients of every loop") {
   refs as;
   auto a = h.join("", 0), b = h.join("", 1), c = h.join("", 2);
   auto ann = h.join("ann", 1);
-  for (auto* const one : {&a, &b, &c}) CHECK(diff(*one, as) == R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]}},"leaves":{}})");
-  CHECK(h.who.counts().diffs == 1);
+  for (auto* const one : {&a, &b, &c})
+    CHECK(diff(*one, as) == R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]}},"leaves":{}})");
+  CHECK(h.tracker.counts().diffs == 1);
 }
 
 TEST_CASE("presence: fetch adds to entries, once for each diff") {
   int calls = 0;  // before the house, whose end is a diff too
   house h;
-  h.who.fetch([&](std::string_view topic, phx::payload const& entries) {
+  h.tracker.fetch([&](std::string_view topic, phx::payload const& entries) {
     ++calls;
     CHECK(topic == "room:a");
     std::string text(entries.raw());
-    for (std::size_t at = 0; (at = text.find("\"metas\"", at)) != std::string::npos; at += 20) text.insert(at, R"("user":"u",)");
+    for (std::size_t at = 0; (at = text.find("\"metas\"", at)) != std::string::npos; at += 20)
+      text.insert(at, R"("user":"u",)");
     return phx::payload::json(text);
   });
   refs as;
@@ -426,14 +432,14 @@ TEST_CASE("presence: fetch adds to entries, once for each diff") {
 
 TEST_CASE("presence: a fetch that fails changes nothing") {
   house h;
-  h.who.fetch([&](std::string_view, phx::payload const&) { return phx::payload::json("[1]"); });
+  h.tracker.fetch([&](std::string_view, phx::payload const&) { return phx::payload::json("[1]"); });
   refs as;
   auto ann = h.join("ann");
   CHECK(state(ann, as) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
-  CHECK(h.who.counts().fetch_failed == 2);
+  CHECK(h.tracker.counts().fetch_failed == 2);
 #ifdef __cpp_exceptions
   house thrower;
-  thrower.who.fetch([&](std::string_view, phx::payload const&) -> phx::payload { throw std::runtime_error("no"); });
+  thrower.tracker.fetch([&](std::string_view, phx::payload const&) -> phx::payload { throw std::runtime_error("no"); });
   auto bob = thrower.join("bob");
   CHECK(state(bob, as) == R"({"bob":{"metas":[{"phx_ref":"R1"}]}})");
 #endif
@@ -443,10 +449,10 @@ TEST_CASE("presence: handle_metas hears of each diff after it is out, and may tr
   std::vector<std::string> heard;
   refs as;
   house h;
-  h.who.handle_metas([&](phx::presence_change const& c) {
+  h.tracker.handle_metas([&](phx::presence_change const& c) {
     heard.push_back(as(std::string(c.topic) + ' ' + std::string(c.joins.raw()) + ' ' + std::string(c.leaves.raw()) + ' ' +
                        std::string(c.present.raw())));
-    if (heard.size() == 1) CHECK(h.who.track(phx::channel_id{}, "room:b", "echo"));
+    if (heard.size() == 1) CHECK(h.tracker.track(phx::channel_id{}, "room:b", "echo"));
   });
   auto bob = h.join("bob");
   CHECK(heard.at(0) == R"(room:a {"bob":{"metas":[{"phx_ref":"R1"}]}} {} {"bob":{"metas":[{"phx_ref":"R1"}]}})");
@@ -458,24 +464,23 @@ TEST_CASE("presence: update with a function of what was there") {
   house h;
   refs as;
   struct counter {
-    phx::presence* who;
-    phx::outcome handle_in(phx::context& here, phx::message const& in) {
-      if (in.event == "track") return room::said(who->track(here, "k", in.payload));
-      return room::said(who->update(here, "k", [](phx::payload const& old) {
-        return phx::payload::json("{\"was\":" + std::string(old.raw()) + "}");
-      }));
+    phx::presence* tracker;
+    phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
+      if (in.event == "track") return room::answered_status(tracker->track(ctx, "k", in.payload));
+      return room::answered_status(tracker->update(
+          ctx, "k", [](phx::payload const& old) { return phx::payload::json("{\"was\":" + std::string(old.raw()) + "}"); }));
     }
   };
   phx::router<> app;
-  app.channel("count:*", [&](phx::router<>::session_type const&) { return counter{&h.who}; });
+  app.channel("count:*", [&](phx::router<>::session_type const&) { return counter{&h.tracker}; });
   phx::testing::server server(app);
-  phx::presence who(server.endpoint(), as_phoenix());
-  h.who.handle_metas([](phx::presence_change const&) {});
+  phx::presence presence(server.endpoint(), as_phoenix());
+  h.tracker.handle_metas([](phx::presence_change const&) {});
   auto ann = server.connect().join("count:a");
   CHECK(ann.call("more")->response == R"({"reason":"nopresence"})");
   CHECK(ann.call("track", R"({"n":1})")->ok());
   CHECK(ann.call("more")->ok());
-  CHECK(as(std::string(h.who.list("count:a").raw())) ==
+  CHECK(as(std::string(h.tracker.list("count:a").raw())) ==
         R"({"k":{"metas":[{"phx_ref":"R1","phx_ref_prev":"R2","was":{"n":1}}]}})");
 }
 
@@ -485,19 +490,19 @@ TEST_CASE("presence: whether it or the endpoint goes first is all one") {
     auto ann = h.join("ann");
     h.server.reset();  // the sockets, the loops, the endpoint
     CHECK(h.list() == R"({})");
-    CHECK(h.who.track(phx::channel_id{}, "room:a", "k").error().code == errc::already_closed);
+    CHECK(h.tracker.track(phx::channel_id{}, "room:a", "k").error().code == errc::already_closed);
   }
   phx::router<> app;
-  std::optional<phx::presence> who;
-  who.emplace(as_phoenix());
-  CHECK(who->track(phx::channel_id{}, "room:a", "k").error().code == errc::already_closed);
-  CHECK(who->list("room:a").raw() == "{}");
-  app.channel("room:*", [&](phx::router<>::session_type const&) { return room(*who); });
+  std::optional<phx::presence> presence;
+  presence.emplace(as_phoenix());
+  CHECK(presence->track(phx::channel_id{}, "room:a", "k").error().code == errc::already_closed);
+  CHECK(presence->list("room:a").raw() == "{}");
+  app.channel("room:*", [&](phx::router<>::session_type const&) { return room(*presence); });
   phx::testing::server server(app);
-  who->start(server.endpoint());
+  presence->start(server.endpoint());
   auto socket = server.connect();
   (void)socket.join("room:a", R"({"key":"ann"})");
-  who.reset();
+  presence.reset();
   socket.disconnect();
   server.advance(1h);
 }
@@ -507,8 +512,8 @@ TEST_CASE("presence: whether it or the endpoint goes first is all one") {
 namespace {
 /// Says to all what its client says, on any topic there is.
 struct relay {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    (void)static_cast<bool>(here.broadcast(in.event, in.payload));
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
+    (void)static_cast<bool>(ctx.broadcast(in.event, in.payload));
     return phx::outcome::noreply();
   }
 };
@@ -517,8 +522,8 @@ struct relay {
 TEST_CASE("presence: no client speaks for a node, though every topic is served") {
   support::bus wire;
   support::bus::node north(wire, "north"), south(wire, "south");
-  auto how = as_phoenix();
-  house a(north, how), b(south, how);
+  auto opts = as_phoenix();
+  house a(north, opts), b(south, opts);
   a.app.channel<relay>("*");
   auto const entry = phx::detail::make_entry(1, 1, 0, "room:a", "admin", {});
   phx::detail::wire_writer forged(phx::detail::wire_kind::heartbeat, "nobody", 1);
@@ -534,15 +539,15 @@ TEST_CASE("presence: no client speaks for a node, though every topic is served")
     b.server->advance(100ms);
   }
   CHECK(b.list() == "{}");
-  CHECK(b.who.nodes() == 2);
+  CHECK(b.tracker.nodes() == 2);
   CHECK(a.server->connect().join("phx_presence:other").ok());  // nobody's
 }
 
 TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   support::bus wire;
   support::bus::node north(wire, "north"), south(wire, "south");
-  auto how = as_phoenix();
-  house a(north, how), b(south, how);
+  auto opts = as_phoenix();
+  house a(north, opts), b(south, opts);
   auto const pass = [&](phx::duration d) {
     for (phx::duration t{}; t < d; t += 100ms) {
       a.server->advance(100ms);
@@ -553,8 +558,8 @@ TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   auto ann = a.join("ann");
   auto bob = b.join("bob");
   pass(4s);
-  CHECK(a.who.nodes() == 2);
-  CHECK(b.who.nodes() == 2);
+  CHECK(a.tracker.nodes() == 2);
+  CHECK(b.tracker.nodes() == 2);
   CHECK(as(a.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]},"bob":{"metas":[{"phx_ref":"R2"}]}})");
   CHECK(as(b.list()) == as(a.list()));
   CHECK(state(ann, as) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
@@ -564,18 +569,19 @@ TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
 
   CHECK(bob.call("update", R"({"n":1})")->ok());
   pass(2s);
-  CHECK(diff(ann, as) ==
-        R"({"joins":{"bob":{"metas":[{"phx_ref":"R3","phx_ref_prev":"R2","n":1}]}},"leaves":{"bob":{"metas":[{"phx_ref":"R2"}]}}})");
+  CHECK(
+      diff(ann, as) ==
+      R"({"joins":{"bob":{"metas":[{"phx_ref":"R3","phx_ref_prev":"R2","n":1}]}},"leaves":{"bob":{"metas":[{"phx_ref":"R2"}]}}})");
 
   // It falls silent: its entries leave; it is heard again: they are back.
   south.answer = phx::send_status::dropped;
   pass(31s);
-  CHECK(a.who.nodes() == 1);
+  CHECK(a.tracker.nodes() == 1);
   CHECK(as(a.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
   CHECK(diff(ann, as) == R"({"joins":{},"leaves":{"bob":{"metas":[{"phx_ref":"R3","phx_ref_prev":"R2","n":1}]}}})");
   CHECK(bob.call("update", R"({"n":2})")->ok());
   pass(2s);
-  CHECK(b.who.counts().unsent > 0);
+  CHECK(b.tracker.counts().unsent > 0);
   south.answer = phx::send_status::ok;
   pass(20s);
   CHECK(as(a.list()) == as(b.list()));
@@ -586,14 +592,14 @@ TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   phx::broadcast const bytes{"phx_presence:presence", "tracker", phx::payload::binary("PT1\1\1x"), {}};
   CHECK(south.broadcast(text) == phx::send_status::ok);
   CHECK(south.broadcast(bytes) == phx::send_status::ok);
-  CHECK(a.who.counts().nodes.garbage == 2);
+  CHECK(a.tracker.counts().nodes.garbage == 2);
   CHECK(as(a.list()) == as(b.list()));
 
   // An orderly end is noticed at once.
   b.server.reset();
   pass(0s);
   a.server->settle();
-  CHECK(a.who.nodes() == 1);
+  CHECK(a.tracker.nodes() == 1);
   CHECK(as(a.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
 }
 
@@ -602,18 +608,18 @@ TEST_CASE("presence: several threads track, list and end at once, and nobody is 
     void wake() noexcept { woken.store(true, std::memory_order_release); }
     std::atomic<bool> woken{true};
   };
-  auto how = as_phoenix();
-  how.tracks = 1'000;
+  auto opts = as_phoenix();
+  opts.tracks = 1'000;
   phx::endpoint everywhere;
-  phx::presence who(everywhere, how);
+  phx::presence presence(everywhere, opts);
   phx::router<> app;
-  app.channel("room:*", [&](phx::router<>::session_type const&) { return room(who); });
+  app.channel("room:*", [&](phx::router<>::session_type const&) { return room(presence); });
   phx::mount const at{};
   std::atomic<int> done{0};
   std::atomic<std::uint64_t> state_bytes{0};
   auto const work = [&](int number) {
     waker w;
-    phx::loop here(everywhere, w);
+    phx::loop event_loop(everywhere, w);
     phx::testing::recorder wire;
     {
       phx::admission<phx::router<>::session_type> in{};
@@ -621,25 +627,26 @@ TEST_CASE("presence: several threads track, list and end at once, and nobody is 
       in.session.emplace();
       in.bounds = &at.bounds;
       phx::time_point now{1h};
-      phx::socket<phx::testing::recorder::transport_type, phx::router<>> s(here, app, std::move(in), wire.transport(), now);
+      phx::socket<phx::testing::recorder::transport_type, phx::router<>> s(event_loop, app, std::move(in), wire.transport(),
+                                                                           now);
       for (int i = 0; i < 50; ++i) {
         now += 1ms;
         std::string const n = std::to_string(number), ref = std::to_string(i);
         std::string const head = "[\"" + ref + "\",\"" + ref + "\",\"room:a\",";
         (void)s.receive(phx::opcode::text, head + R"("phx_join",{"key":"k)" + n + "\"}]", true, now);
-        (void)here.run(now);
+        (void)event_loop.run(now);
         (void)s.receive(phx::opcode::text, head + R"("update",{"n":1}])", true, now);
         (void)s.receive(phx::opcode::text, head + (i % 2 != 0 ? R"("phx_leave",{}])" : R"("list",{}])"), true, now);
-        state_bytes += who.list("room:a").raw().size();
-        (void)here.run(now);
+        state_bytes += presence.list("room:a").raw().size();
+        (void)event_loop.run(now);
       }
       s.gone(phx::lost::normal);
-      (void)here.run(now);
+      (void)event_loop.run(now);
     }
     ++done;
     // Until all are through somebody's diff may still come here.
     while (done.load() != 3) {
-      (void)here.run(phx::time_point{2h});
+      (void)event_loop.run(phx::time_point{2h});
       std::this_thread::yield();
     }
   };
@@ -647,6 +654,6 @@ TEST_CASE("presence: several threads track, list and end at once, and nobody is 
   work(3);
   one.join();
   two.join();
-  CHECK(who.list("room:a").raw() == "{}");
+  CHECK(presence.list("room:a").raw() == "{}");
   CHECK(state_bytes > 0);
 }

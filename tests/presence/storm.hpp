@@ -1,7 +1,7 @@
 #ifndef TESTS_PRESENCE_STORM_HPP
 #define TESTS_PRESENCE_STORM_HPP
-// Some nodes and a bad network between them, all from one seed: messages are lost, late, doubled, out of order, cut off one way or
-// both; nodes crash, fall silent, come back, say goodbye. Then the network heals, and all that are left must agree.
+// Some nodes and a bad network between them, all from one seed: messages are lost, late, doubled, out of order, cut off one
+// way or both; nodes crash, fall silent, come back, say goodbye. Then the network heals, and all that are left must agree.
 
 #include <phx/presence/tracker.hpp>
 
@@ -34,13 +34,13 @@ class dice {
 class run {
  public:
   explicit run(std::uint64_t seed, std::size_t steps = 120) : dice_(seed) {
-    how_.period = ms(100);
-    how_.silent_periods = 1 + static_cast<std::uint32_t>(dice_.below(4));
-    how_.down = ms(1000);
-    how_.permdown = ms(dice_.chance(50) ? 2'000 : 60'000);
-    how_.kept = static_cast<std::uint32_t>(dice_.chance(50) ? 4 : 1'000);
-    how_.message = dice_.chance(50) ? 60 : 100'000;
-    how_.sample_periods = 1 + static_cast<std::uint32_t>(dice_.below(3));
+    opts_.period = ms(100);
+    opts_.silent_periods = 1 + static_cast<std::uint32_t>(dice_.below(4));
+    opts_.down = ms(1000);
+    opts_.permdown = ms(dice_.chance(50) ? 2'000 : 60'000);
+    opts_.kept = static_cast<std::uint32_t>(dice_.chance(50) ? 4 : 1'000);
+    opts_.message = dice_.chance(50) ? 60 : 100'000;
+    opts_.sample_periods = 1 + static_cast<std::uint32_t>(dice_.below(3));
     loss_ = dice_.below(4) * 12;
     doubled_ = dice_.below(3) * 15;
     late_ = dice_.chance(30) ? 3'000 : 150;
@@ -56,7 +56,7 @@ class run {
     cut_.clear();
     for (auto& n : nodes_) n->silent = false;
     // What is still under way arrives, who is gone is noticed, who is behind has asked twice.
-    pass(ms(3'000) + how_.down * 2 + how_.period * static_cast<int>(how_.silent_periods * 4 + how_.sample_periods * 4));
+    pass(ms(3'000) + opts_.down * 2 + opts_.period * static_cast<int>(opts_.silent_periods * 4 + opts_.sample_periods * 4));
     std::set<std::string> truth;
     for (auto const& n : nodes_)
       if (n->is) truth.insert(n->own.begin(), n->own.end());
@@ -75,10 +75,10 @@ class run {
     std::string name;
     std::uint64_t starts = 0;
     std::unique_ptr<phx::tracker> is{};
-    bool silent = false;           // it hears, but nothing it says gets out
-    std::set<std::string> own{};   // as they are to be seen by all
+    bool silent = false;          // it hears, but nothing it says gets out
+    std::set<std::string> own{};  // as they are to be seen by all
     std::map<std::string, phx::detail::dot> clocks{};
-    std::set<std::string> told{};  // what its changes add up to: what a client of it believes
+    std::set<std::string> text{};  // what its changes add up to: what a client of it believes
     std::string confused{};
   };
   struct letter {
@@ -87,35 +87,37 @@ class run {
   };
 
   [[nodiscard]] static phx::duration ms(std::uint64_t n) { return std::chrono::milliseconds(n); }
-  [[nodiscard]] static std::string line(phx::detail::presence_entry const& e) { return e.topic + ' ' + e.key + ' ' + e.json; }
+  [[nodiscard]] static std::string line(phx::detail::presence_entry const& e) {
+    return e.topic + ' ' + e.key + ' ' + e.json;
+  }
 
   void start(std::size_t at) {
     if (at == nodes_.size()) nodes_.push_back(std::make_unique<node>(node{.name = "n" + std::to_string(at)}));
     node& n = *nodes_[at];
-    n.is = std::make_unique<phx::tracker>(n.name, ++n.starts, how_);
+    n.is = std::make_unique<phx::tracker>(n.name, ++n.starts, opts_);
     n.own.clear();
     n.clocks.clear();
-    n.told.clear();
+    n.text.clear();
     collect(at);
   }
   void step() {
     std::size_t const at = dice_.below(nodes_.size());
     node& n = *nodes_[at];
-    std::uint64_t const what = dice_.below(100);
-    if (what < 55) {
+    std::uint64_t const item = dice_.below(100);
+    if (item < 55) {
       for (std::uint64_t many = 1 + (dice_.chance(10) ? dice_.below(20) : 0); many != 0; --many) act(n);
-    } else if (what < 60) {
+    } else if (item < 60) {
       if (n.is && dice_.chance(30)) n.is->goodbye();
       collect(at);
       n.is.reset();
       n.own.clear();
-    } else if (what < 68) {
+    } else if (item < 68) {
       start(at);
-    } else if (what < 76) {
+    } else if (item < 76) {
       cut_.insert({at, dice_.below(nodes_.size())});
-    } else if (what < 82) {
+    } else if (item < 82) {
       cut_.clear();
-    } else if (what < 86) {
+    } else if (item < 86) {
       n.silent = !n.silent;
     } else {
       pass(ms(dice_.below(20) == 0 ? 2'500 : dice_.below(300)));
@@ -125,8 +127,8 @@ class run {
   }
   void act(node& n) {
     if (!n.is) return;
-    std::uint64_t const what = dice_.below(10);
-    if (what < 5 || n.clocks.empty()) {
+    std::uint64_t const item = dice_.below(10);
+    if (item < 5 || n.clocks.empty()) {
       entry_ptr const e = n.is->join("t" + std::to_string(dice_.below(3)), "k" + std::to_string(dice_.below(4)), "");
       n.own.insert(line(*e));
       n.clocks[line(*e)] = e->clock;
@@ -137,7 +139,7 @@ class run {
     phx::detail::dot const clock = which->second;
     n.own.erase(which->first);
     n.clocks.erase(which);
-    if (what < 8) {
+    if (item < 8) {
       (void)n.is->leave(clock);
     } else {
       entry_ptr const e = n.is->update(clock, "\"n\":" + std::to_string(dice_.below(9)));
@@ -151,8 +153,8 @@ class run {
     node& n = *nodes_[at];
     if (!n.is) return;
     for (phx::tracker::change const& c : n.is->take_changes()) {
-      bool const sense = c.joined ? n.told.insert(line(*c.who)).second : n.told.erase(line(*c.who)) == 1;
-      if (!sense) n.confused = (c.joined ? "joined twice: " : "left, but was not there: ") + line(*c.who);
+      bool const sense = c.joined ? n.text.insert(line(*c.entry)).second : n.text.erase(line(*c.entry)) == 1;
+      if (!sense) n.confused = (c.joined ? "joined twice: " : "left, but was not there: ") + line(*c.entry);
     }
     for (phx::tracker::parcel const& p : n.is->take_parcels())
       for (std::size_t to = 0; to < nodes_.size(); ++to) {
@@ -194,12 +196,12 @@ class run {
     for (std::string const& s : seen)
       if (!truth.contains(s)) return n.name + " still shows " + s;
     if (!n.confused.empty()) return n.name + ": " + n.confused;
-    if (n.told != seen) return n.name + " told its clients something else";
+    if (n.text != seen) return n.name + " told its clients something else";
     return {};
   }
 
   dice dice_;
-  phx::tracker_options how_{};
+  phx::tracker_options opts_{};
   std::uint64_t loss_ = 0, doubled_ = 0, late_ = 20;
   phx::time_point now_{std::chrono::hours(1)};
   std::vector<std::unique_ptr<node>> nodes_{};

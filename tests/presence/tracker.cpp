@@ -14,7 +14,7 @@ using phx::time_point;
 
 /// Some trackers that hear each other at once, but for those that are cut off.
 struct nodes {
-  explicit nodes(std::initializer_list<char const*> names, phx::tracker_options how = {}) : options(how) {
+  explicit nodes(std::initializer_list<char const*> names, phx::tracker_options opts = {}) : options(opts) {
     for (char const* const n : names) all.push_back(std::make_unique<phx::tracker>(n, 1, options));
   }
   phx::tracker& operator[](std::size_t i) { return *all[i]; }
@@ -46,7 +46,7 @@ struct nodes {
   /// `+key -key ...`
   std::string changes(std::size_t at) {
     std::string text;
-    for (auto const& c : all[at]->take_changes()) text += (c.joined ? '+' : '-') + c.who->key + ' ';
+    for (auto const& c : all[at]->take_changes()) text += (c.joined ? '+' : '-') + c.entry->key + ' ';
     return text;
   }
   phx::tracker_options options;
@@ -146,9 +146,9 @@ TEST_CASE("tracker: a message of a node's old life, late, is no sign of its new 
 }
 
 TEST_CASE("tracker: a node silent for longer is forgotten, and starts from nothing when it comes back") {
-  phx::tracker_options how;
-  how.permdown = 60s;
-  nodes n({"a", "b"}, how);
+  phx::tracker_options opts;
+  opts.permdown = 60s;
+  nodes n({"a", "b"}, opts);
   (void)n[0].join("t", "x", "");
   n.pass(3s);
   n.cut = "a";
@@ -210,9 +210,9 @@ TEST_CASE("tracker: refs are sixteen characters, the same on every node, and nev
 }
 
 TEST_CASE("tracker: a name that is another's too, an old life, and too many nodes are not listened to") {
-  phx::tracker_options how;
-  how.nodes = 2;
-  phx::tracker t("a", 1, how);
+  phx::tracker_options opts;
+  opts.nodes = 2;
+  phx::tracker t("a", 1, opts);
   auto const hear = [&](char const* name, std::uint64_t start) {
     phx::tracker other(name, start);
     (void)other.join("t", name, "");
@@ -235,9 +235,9 @@ TEST_CASE("tracker: a name that is another's too, an old life, and too many node
 }
 
 TEST_CASE("tracker: more entries or gaps of one node than it may have are not taken") {
-  phx::tracker_options how;
-  how.entries = 3;
-  phx::tracker t("a", 1, how), b("b", 1);
+  phx::tracker_options opts;
+  opts.entries = 3;
+  phx::tracker t("a", 1, opts), b("b", 1);
   for (int i = 0; i < 4; ++i) (void)b.join("t", "k", "");
   (void)b.tick(time_point{1h});
   for (auto const& p : b.take_parcels()) CHECK(t.receive(p.bytes));
@@ -251,9 +251,9 @@ TEST_CASE("tracker: more entries or gaps of one node than it may have are not ta
   for (int i = 0; i < 5; ++i) {
     (void)c.join("t", "k", "");
     (void)c.tick(now += 2s);
-    auto const said = c.take_parcels();
+    auto const lines = c.take_parcels();
     if (i % 2 == 0)
-      for (auto const& p : said) CHECK(u.receive(p.bytes));
+      for (auto const& p : lines) CHECK(u.receive(p.bytes));
   }
   CHECK(u.counted().refused == 1);
 }
@@ -288,18 +288,19 @@ TEST_CASE("tracker: garbage is counted, and changes nothing") {
   }
   SUBCASE("counts that promise more than there is") {
     phx::tracker t("a", 1);
-    for (char const* const more : {"\xff\xff\xff\xff\x7f", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
-                                   "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"})
+    for (char const* const more :
+         {"\xff\xff\xff\xff\x7f", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
+          "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"})
       CHECK_FALSE(t.receive(std::string("PT1\1\1b\1") + more));
   }
 }
 
 TEST_CASE("tracker: a state too large for one message is cut, and its pieces may come in any order") {
-  phx::tracker_options how;
-  how.kept = 2;
-  how.message = 40;
+  phx::tracker_options opts;
+  opts.kept = 2;
+  opts.message = 40;
   std::vector<std::unique_ptr<phx::tracker>> none;
-  phx::tracker a("a", 1, how), b("b", 1);
+  phx::tracker a("a", 1, opts), b("b", 1);
   time_point now{1h};
   (void)a.tick(now);
   (void)b.tick(now);

@@ -109,10 +109,10 @@ TEST_CASE("pubsub: publish, disconnect and what a channel elsewhere says reach t
   CHECK(ben.rest() == texts{"cast {}"});
 
   auto same = n.b.connect("id=ann"), other = n.b.connect("id=bob");
-  auto here = n.a.connect("id=ann");
+  auto local = n.a.connect("id=ann");
   CHECK(ann.call("disconnect")->ok());
   n.settle();
-  CHECK(here.close_code() == 1001);
+  CHECK(local.close_code() == 1001);
   CHECK(same.close_code() == 1001);
   CHECK(other.connected());
   CHECK(n.a.endpoint().disconnect("user:bob") == phx::errc::none);

@@ -21,9 +21,9 @@ struct StringMaker<phx::errc> {
 }  // namespace doctest
 
 struct codec {
-  explicit codec(phx::serializer_ref of) : how(of) {}
+  explicit codec(phx::serializer_ref of) : mode(of) {}
 
-  phx::serializer_ref how;
+  phx::serializer_ref mode;
   phx::memory from{};
   phx::scratch room{from};
   phx::frame_pool pool{from};
@@ -33,17 +33,17 @@ struct codec {
   phx::errc decode(std::string_view text, phx::opcode opcode = phx::opcode::text) {
     in = {};
     kept_.emplace_back(text.begin(), text.end());  // exactly so many bytes: a sanitizer sees what is read behind them
-    return how.decode(opcode, {kept_.back().data(), kept_.back().size()}, room, in);
+    return mode.decode(opcode, {kept_.back().data(), kept_.back().size()}, room, in);
   }
   phx::errc decode_binary(std::string_view bytes) { return decode(bytes, phx::opcode::binary); }
 
   /// What goes out; none where the generation stays silent. A refusal is given in angle brackets.
   std::optional<std::string> encode(auto const& record) {
     phx::frame_builder out(pool);
-    phx::errc const why = how.encode(out, record);
-    if (why != phx::errc::none) {
+    phx::errc const ec = mode.encode(out, record);
+    if (ec != phx::errc::none) {
       CHECK_MESSAGE(!out.started(), "nothing may be half written");
-      return "<" + std::string(phx::to_string(why)) + ">";
+      return "<" + std::string(phx::to_string(ec)) + ">";
     }
     phx::frame const done = out.finish();
     if (done.empty()) return std::nullopt;
@@ -55,7 +55,7 @@ struct codec {
   std::vector<std::vector<char>> kept_;
 };
 
-inline std::string refusal(phx::errc why) { return "<" + std::string(phx::to_string(why)) + ">"; }
+inline std::string refusal(phx::errc ec) { return "<" + std::string(phx::to_string(ec)) + ">"; }
 
 /// "00 0a ff": bytes, spaces ignored.
 inline std::string hex(std::string_view digits) {

@@ -1,4 +1,4 @@
-#include <phx/serializer/generation.hpp>
+#include <phx/serializer/legacy/generation.hpp>
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,6 @@
 #include <phx/serializer/serializer.hpp>
 
-#include <phx/serializer/generation.hpp>
+#include <phx/serializer/legacy/generation.hpp>
 
 #include "codec.hpp"
 
@@ -21,9 +21,9 @@ struct third {
   static phx::errc encode(phx::frame_builder& out, phx::broadcast const&) noexcept { return say(out, "broadcast"); }
 
  private:
-  static phx::errc say(phx::frame_builder& out, std::string_view what) noexcept {
-    out.start(phx::opcode::text, what.size());
-    out.append(what);
+  static phx::errc say(phx::frame_builder& out, std::string_view text) noexcept {
+    out.start(phx::opcode::text, text.size());
+    out.append(text);
     return phx::errc::none;
   }
 };
@@ -53,10 +53,10 @@ TEST_CASE("serializer: a ref reaches the functions of its type and is equal to o
   CHECK(c.encode(phx::reply{{}, {}, {}, phx::status::ok, nothing}) == "reply");
   CHECK(c.encode(phx::push{{}, {}, {}, {}, nothing}) == "push");
   CHECK(c.encode(phx::broadcast{}) == "broadcast");
-  CHECK(c.how == phx::serializer_ref::of<third<1>>());
-  CHECK_FALSE(c.how == phx::serializer_ref::of<third<2>>());
-  CHECK(c.how.rules().leave_of_unjoined_answered);
-  CHECK_FALSE(c.how.rules().duplicate_join_refused);
+  CHECK(c.mode == phx::serializer_ref::of<third<1>>());
+  CHECK_FALSE(c.mode == phx::serializer_ref::of<third<2>>());
+  CHECK(c.mode.rules().leave_of_unjoined_answered);
+  CHECK_FALSE(c.mode.rules().duplicate_join_refused);
 }
 
 TEST_CASE("scratch: room lasts until reset and one small chunk is kept") {

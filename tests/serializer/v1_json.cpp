@@ -1,4 +1,4 @@
-#include <phx/serializer/v1_json.hpp>
+#include <phx/serializer/v1.hpp>
 
 #include "codec.hpp"
 
@@ -33,7 +33,7 @@ TEST_CASE("v1_json: a message is an object with four keys, in any order") {
 TEST_CASE("v1_json: every frame of the table of protocol 3.2") {
   v1 c;
   payload const x = payload::json(R"({"x":1})"), a = payload::json(R"({"a":1})");
-  phx::name const room{"room:a", {}};
+  phx::json_text const room{"room:a", {}};
   CHECK(c.encode(phx::reply{{}, {R"("2")"}, room, status::ok, x}) ==
         R"({"topic":"room:a","event":"phx_reply","ref":"2","payload":{"status":"ok","response":{"x":1}}})");
   CHECK(c.encode(phx::push{{R"("1")"}, {}, room, {"pushed", {}}, a}) ==
@@ -143,7 +143,7 @@ TEST_CASE("v1_json: JSON is read from any frame, bytes are carried by none") {
   CHECK_FALSE(c.in.payload.is_binary());
   CHECK(c.decode_binary(hex("00 01 01 01 01  31 32 74 65")) == errc::not_json);
   payload const bytes = payload::binary("abc");
-  phx::name const t{"t", {}};
+  phx::json_text const t{"t", {}};
   CHECK(c.encode(phx::reply{{}, {}, t, status::ok, bytes}) == refusal(errc::bytes_not_carried));
   CHECK(c.encode(phx::push{{}, {}, t, t, bytes}) == refusal(errc::bytes_not_carried));
   CHECK(c.encode(phx::broadcast{"t", "e", bytes}) == refusal(errc::bytes_not_carried));
@@ -152,7 +152,7 @@ TEST_CASE("v1_json: JSON is read from any frame, bytes are carried by none") {
 TEST_CASE("v1_json: pushes and broadcasts carry any JSON, where version 2 wants an object") {
   v1 c;
   payload const list = payload::json("[1,2]"), broken = payload::json("{");
-  phx::name const t{"t", {}}, e{"e", {}};
+  phx::json_text const t{"t", {}}, e{"e", {}};
   CHECK(c.encode(phx::push{{}, {}, t, e, list}) == R"({"topic":"t","event":"e","ref":null,"payload":[1,2]})");
   CHECK(c.encode(phx::broadcast{"t", "e", list, R"("\u0074")"}) ==
         R"({"topic":"\u0074","event":"e","ref":null,"payload":[1,2]})");
@@ -165,7 +165,7 @@ TEST_CASE("v1_json: pushes and broadcasts carry any JSON, where version 2 wants 
 
 TEST_CASE("v1_json: it serves ~> 1.0.0 with today's rules") {
   v1 c;
-  CHECK(c.how.requirement() == "~> 1.0.0");
-  CHECK(c.how.rules().leave_of_unjoined_answered);
-  CHECK_FALSE(c.how.rules().duplicate_join_refused);
+  CHECK(c.mode.requirement() == "~> 1.0.0");
+  CHECK(c.mode.rules().leave_of_unjoined_answered);
+  CHECK_FALSE(c.mode.rules().duplicate_join_refused);
 }

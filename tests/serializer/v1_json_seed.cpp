@@ -1,4 +1,4 @@
-#include <phx/serializer/v1_json_seed.hpp>
+#include <phx/serializer/legacy/v1_seed.hpp>
 
 #include "codec.hpp"
 
@@ -157,7 +157,7 @@ TEST_CASE("generation 1.2: ends carry the ref of the join") {
 
 TEST_CASE("generation legacy: both spellings are taken, told apart by the ref") {
   old<generation::legacy> c;
-  CHECK(c.how.requirement() == "~> 1.0");
+  CHECK(c.mode.requirement() == "~> 1.0");
   REQUIRE(c.decode(R"({"topic":"t","event":"join","payload":{}})") == errc::none);
   CHECK(c.in.event == "phx_join");
   REQUIRE(c.decode(R"({"topic":"t","event":"leave","payload":{}})") == errc::none);
@@ -187,8 +187,8 @@ TEST_CASE("generation legacy: replies have the ref in both places, ends that of 
   CHECK(c.encode(phx::error_message("t", {}, {R"("1")"})) ==
         R"({"topic":"t","event":"phx_error","ref":"1","payload":{"reason":"channel_crash"}})");
   CHECK(c.push() == R"({"topic":"t","event":"e","ref":null,"payload":{}})");
-  CHECK(c.how.rules().leave_of_unjoined_answered);
-  CHECK_FALSE(c.how.rules().duplicate_join_refused);
+  CHECK(c.mode.rules().leave_of_unjoined_answered);
+  CHECK_FALSE(c.mode.rules().duplicate_join_refused);
   REQUIRE(c.decode(R"({"topic":"phoenix","event":"heartbeat","payload":{}})") == errc::none);
   CHECK(c.reply(answer::heartbeat) ==
         R"({"topic":"phoenix","event":"phx_reply","ref":null,"payload":{"status":"ok","response":{},"ref":null}})");

@@ -10,7 +10,7 @@ namespace {
 template <class F>
 texts during(talk& t, F body) {
   t.log.with = &body;
-  t.log.on_event = [](void* with, phx::context& here, phx::message const& in) { (*static_cast<F*>(with))(here, in); };
+  t.log.on_event = [](void* with, phx::context& ctx, phx::message const& in) { (*static_cast<F*>(with))(ctx, in); };
   texts const all = t.tell("call", R"({"in":"hand"})");
   t.log.on_event = nullptr;
   t.log.with = nullptr;
@@ -23,15 +23,15 @@ TEST_CASE("context: it knows its topic, its channel, its socket, the time and th
   talk t;
   (void)t.join();
   t.c.advance(7s);
-  (void)during(t, [&](phx::context& here, phx::message const& in) {
-    CHECK(here.topic() == "room:a");
+  (void)during(t, [&](phx::context& ctx, phx::message const& in) {
+    CHECK(ctx.topic() == "room:a");
     CHECK(in.topic == "room:a");
-    CHECK(here.id() == t.log.ids["room:a"]);
-    CHECK(here.id().socket() == here.socket());
-    CHECK(here.socket() == t.c.socket().name());
-    CHECK(here.now() == t.c.loops().now());
-    CHECK(&here.here() == &t.c.loop());
-    CHECK(here.reply().has_ref());
+    CHECK(ctx.id() == t.log.ids["room:a"]);
+    CHECK(ctx.id().socket() == ctx.socket());
+    CHECK(ctx.socket() == t.c.socket().name());
+    CHECK(ctx.now() == t.c.loops().now());
+    CHECK(&ctx.event_loop() == &t.c.loop());
+    CHECK(ctx.reply().has_ref());
   });
 }
 
@@ -40,14 +40,14 @@ TEST_CASE("context: joining knows them as well") {
     phx::join_result join(phx::joining& j, phx::message const&) {
       CHECK(j.topic() == "curious:1");
       CHECK(j.socket() == j.id().socket());
-      CHECK(j.here().sockets() == 1);
-      CHECK(j.now() == j.here().now());
+      CHECK(j.event_loop().sockets() == 1);
+      CHECK(j.now() == j.event_loop().now());
       CHECK(j.send("a") == phx::send_status::ok);
       CHECK(j.send_after(1s, "b") == phx::send_status::ok);
       return phx::join_result::ok();
     }
-    phx::outcome handle_info(phx::context& here, phx::message const& in) {
-      here.push(in.event, in.payload);
+    phx::outcome handle_info(phx::context& ctx, phx::message const& in) {
+      ctx.push(in.event, in.payload);
       return phx::outcome::noreply();
     }
   };
@@ -79,9 +79,9 @@ TEST_CASE("context: an ordinary message's payload outlives the callback when it 
 TEST_CASE("context: a send_after of nothing or of less than nothing is a send") {
   talk t;
   (void)t.join();
-  CHECK(during(t, [](phx::context& here, phx::message const&) {
-          here.send_after(0s, "now");
-          here.send_after(-5s, "long ago");
+  CHECK(during(t, [](phx::context& ctx, phx::message const&) {
+          ctx.send_after(0s, "now");
+          ctx.send_after(-5s, "long ago");
         }) == texts{pushed("now", "{}"), pushed("long ago", "{}")});
 }
 
@@ -89,29 +89,29 @@ TEST_CASE("context: a failure that was looked at is handled, one that was not en
   talk t;
   (void)t.join();
   auto const bad = phx::payload::json("[1]");
-  CHECK(during(t, [&](phx::context& here, phx::message const&) {
-          CHECK(here.push("x", bad).error() == phx::errc::not_an_object);
-          CHECK_FALSE(here.broadcast("x", bad));
-          CHECK(here.push("x", {}));
+  CHECK(during(t, [&](phx::context& ctx, phx::message const&) {
+          CHECK(ctx.push("x", bad).error() == phx::errc::not_an_object);
+          CHECK_FALSE(ctx.broadcast("x", bad));
+          CHECK(ctx.push("x", {}));
         }) == texts{pushed("x", "{}")});
   CHECK(t.topics() == texts{"room:a"});
-  CHECK(during(t, [&](phx::context& here, phx::message const&) {
-          auto const result = here.push("x", bad);
-          here.push("y", {});
+  CHECK(during(t, [&](phx::context& context, phx::message const&) {
+          auto const result = context.push("x", bad);
+          context.push("y", {});
           CHECK_FALSE(result);
         }) == texts{pushed("y", "{}")});
   CHECK(t.topics() == texts{"room:a"});
-  CHECK(during(t, [&](phx::context& here, phx::message const&) { here.broadcast("x", bad); }) ==
+  CHECK(during(t, [&](phx::context& ctx_2, phx::message const&) { ctx_2.broadcast("x", bad); }) ==
         texts{ended("\"1\"", true)});
 }
 
 TEST_CASE("context: publishing to a topic nobody is on, and what is no JSON") {
   talk t;
   (void)t.join();
-  (void)during(t, [](phx::context& here, phx::message const&) {
-    CHECK(here.publish("nobody:here", "x", phx::payload::json("[1]")));
-    CHECK(here.publish("nobody:here", "x", phx::payload::json("{")).error() == phx::errc::invalid_payload);
-    CHECK(here.disconnect("nobody"));
+  (void)during(t, [](phx::context& ctx, phx::message const&) {
+    CHECK(ctx.publish("nobody:here", "x", phx::payload::json("[1]")));
+    CHECK(ctx.publish("nobody:here", "x", phx::payload::json("{")).error() == phx::errc::invalid_payload);
+    CHECK(ctx.disconnect("nobody"));
   });
   CHECK(t.topics() == texts{"room:a"});
 }
@@ -120,8 +120,8 @@ TEST_CASE("context: a reply_to is a value: copied, kept in other threads' hands,
   talk t;
   (void)t.join();
   phx::reply_to first;
-  CHECK(during(t, [&](phx::context& here, phx::message const&) {
-          first = here.reply();
+  CHECK(during(t, [&](phx::context& ctx, phx::message const&) {
+          first = ctx.reply();
           phx::reply_to const second = first;
           CHECK(second(phx::status::error, phx::payload::json("[2]")) == phx::send_status::ok);
         }) == texts{reply("\"1\"", "\"9\"", "error", "[2]")});
@@ -135,10 +135,10 @@ TEST_CASE("context: outside of handle_in there is nothing to reply to") {
   (void)t.join();
   bool asked = false;
   t.log.with = &asked;
-  t.log.on_end = [](void* with, phx::context& here, phx::exit_reason) noexcept {
+  t.log.on_end = [](void* with, phx::context& ctx, phx::exit_reason) noexcept {
     *static_cast<bool*>(with) = true;
-    CHECK_FALSE(here.reply().has_ref());
-    CHECK(here.reply()() == phx::send_status::closed);
+    CHECK_FALSE(ctx.reply().has_ref());
+    CHECK(ctx.reply()() == phx::send_status::closed);
   };
   (void)t.tell("phx_leave");
   CHECK(asked);

@@ -12,8 +12,8 @@ using namespace support;
 namespace {
 
 struct order {
-  enum { join, in, end } what;
-  phx::channel_id who;
+  enum { join, in, end } kind;
+  phx::channel_id channel;
   std::string topic, event;
   phx::payload data{};
   phx::reply_to answer{};
@@ -25,20 +25,20 @@ struct elsewhere {
   using channel_type = phx::channel_id;
   std::deque<order>& there;
 
-  phx::connect_outcome<session_type> connect(phx::connect_info const& who) {
-    return phx::connected<session_type>{{std::string(who.param("user").value_or("nobody"))}};
+  phx::connect_outcome<session_type> connect(phx::connect_info const& info) {
+    return phx::connected<session_type>{{std::string(info.param("user").value_or("nobody"))}};
   }
   bool matches(std::string_view topic) noexcept { return topic.starts_with("match:"); }
   phx::join_outcome<channel_type> join(session_type&, phx::joining& j, phx::message const& in) {
     there.push_back({order::join, j.id(), std::string(in.topic), {}, in.payload, {}});
     return phx::pending<channel_type>{j.id(), j.now() + 5s};
   }
-  phx::outcome handle_in(channel_type& ch, phx::context& here, phx::message const& in) {
-    there.push_back({order::in, ch, std::string(here.topic()), std::string(in.event), in.payload, here.reply()});
+  phx::outcome handle_in(channel_type& ch, phx::context& ctx, phx::message const& in) {
+    there.push_back({order::in, ch, std::string(ctx.topic()), std::string(in.event), in.payload, ctx.reply()});
     return phx::outcome::noreply();
   }
-  void terminate(channel_type& ch, phx::context& here, phx::exit_reason why) noexcept {
-    there.push_back({order::end, ch, std::string(here.topic()), std::string(name_of(why)), {}, {}});
+  void terminate(channel_type& ch, phx::context& ctx, phx::exit_reason reason) noexcept {
+    there.push_back({order::end, ch, std::string(ctx.topic()), std::string(name_of(reason)), {}, {}});
   }
 };
 static_assert(phx::Dispatcher<elsewhere>);
@@ -49,15 +49,15 @@ texts work(std::deque<order>& inbox) {
   while (!inbox.empty()) {
     order const o = std::move(inbox.front());
     inbox.pop_front();
-    seen.push_back((o.what == order::join ? "join " : o.what == order::in ? "in " : "end ") + o.topic + " " + o.event);
-    if (o.what == order::join) {
-      o.who.joined(phx::payload::json(R"({"welcome":true})"));
-      o.who.push("snapshot", phx::payload::json(R"({"tick":1})"));
-    } else if (o.what == order::in) {
-      if (o.event == "shout") o.who.broadcast("shout", o.data);
+    seen.push_back((o.kind == order::join ? "join " : o.kind == order::in ? "in " : "end ") + o.topic + " " + o.event);
+    if (o.kind == order::join) {
+      o.channel.joined(phx::payload::json(R"({"welcome":true})"));
+      o.channel.push("snapshot", phx::payload::json(R"({"tick":1})"));
+    } else if (o.kind == order::in) {
+      if (o.event == "shout") o.channel.broadcast("shout", o.data);
       o.answer(phx::status::ok, o.data);
-      if (o.event == "quit") o.who.exit(phx::exit_reason::normal);
-      if (o.event == "boom") o.who.exit(phx::exit_reason::error);
+      if (o.event == "quit") o.channel.exit(phx::exit_reason::normal);
+      if (o.event == "boom") o.channel.exit(phx::exit_reason::error);
     }
   }
   return seen;
@@ -117,7 +117,7 @@ TEST_CASE("dispatcher: terminate is told of pending and of replaced channels too
   client.disconnect();
   texts ends;
   for (order const& o : there)
-    if (o.what == order::end) ends.push_back(o.topic + " " + o.event);
+    if (o.kind == order::end) ends.push_back(o.topic + " " + o.event);
   std::sort(ends.begin(), ends.end());
   CHECK(ends == texts{"match:1 closed", "match:2 closed"});
 }
@@ -134,8 +134,8 @@ TEST_CASE("dispatcher: one that answers at once, and intercepts by channel") {
       if (in.payload.raw() == "1") return phx::refused{phx::payload::json("[1]")};
       return phx::accepted<channel_type>{{in.payload.raw() == "2"}, phx::payload::json("[2]")};
     }
-    phx::outcome handle_in(channel_type&, phx::context& here, phx::message const& in) {
-      here.broadcast(in.event, in.payload);
+    phx::outcome handle_in(channel_type&, phx::context& ctx, phx::message const& in) {
+      ctx.broadcast(in.event, in.payload);
       return phx::outcome::noreply();
     }
     void terminate(channel_type&, phx::context&, phx::exit_reason) noexcept {}
@@ -143,8 +143,8 @@ TEST_CASE("dispatcher: one that answers at once, and intercepts by channel") {
       static constexpr std::string_view all[] = {"secret"};
       return c.listens ? std::span<std::string_view const>(all) : std::span<std::string_view const>();
     }
-    phx::outcome handle_out(channel_type&, phx::context& here, phx::broadcast const& b) {
-      here.push("heard " + std::string(b.event), {});
+    phx::outcome handle_out(channel_type&, phx::context& ctx, phx::broadcast const& b) {
+      ctx.push("heard " + std::string(b.event), {});
       return phx::outcome::noreply();
     }
   } d;

@@ -205,10 +205,14 @@ TEST_CASE("socket: a refusal that the serializer cannot carry is one of a join t
   app.channel<bytes>("room:*");
   phx::testing::conversation<phx::router<>> old(app, "1.0.0"), young(app, "2.0.0");
   old.in(R"({"topic":"room:a","event":"phx_join","payload":{},"ref":"1"})");
-  CHECK(old.out() ==
-        texts{R"({"topic":"room:a","event":"phx_reply","ref":"1","payload":{"status":"error","response":{"reason":"join crashed"}}})"});
+  CHECK(
+      old.out() ==
+      texts{
+          R"({"topic":"room:a","event":"phx_reply","ref":"1","payload":{"status":"error","response":{"reason":"join crashed"}}})"});
   young.in(R"(["1","1","room:a","phx_join",{}])");
-  CHECK(young.out() == texts{std::string("\x01\x01\x01\x06\x05" "11room:aerrorno", 20)});
+  CHECK(young.out() == texts{std::string("\x01\x01\x01\x06\x05"
+                                         "11room:aerrorno",
+                                         20)});
 }
 
 TEST_CASE("socket: what join sends itself arrives after the join's answer") {
@@ -232,8 +236,7 @@ TEST_CASE("socket: a join's payload may be anything, and is answered as it came"
 TEST_CASE("socket: a join that throws is answered join crashed; terminate does not run, the connection lives") {
   talk t;
   watcher& w = t.watch();
-  CHECK(t.join("room:a", "1", R"({"crash":1})") ==
-        texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"join crashed"})")});
+  CHECK(t.join("room:a", "1", R"({"crash":1})") == texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"join crashed"})")});
   CHECK(t.log.take() == texts{"room:a: gone"});
   CHECK(w.take() == texts{"join_crashed room:a 'join exploded'"});
   CHECK(t.join() == texts{reply("\"1\"", "\"1\"")});
@@ -317,9 +320,11 @@ namespace {
 /// Answers where there is nothing to answer.
 struct eager {
   static constexpr std::array<std::string_view, 1> intercepts{"masked"};
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    if (in.event == "masked") here.broadcast(in.event, in.payload);
-    else here.send(in.event, in.payload);
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
+    if (in.event == "masked")
+      ctx.broadcast(in.event, in.payload);
+    else
+      ctx.send(in.event, in.payload);
     return phx::outcome::noreply();
   }
   phx::outcome handle_out(phx::context&, phx::broadcast const&) { return phx::outcome::reply(); }
@@ -433,10 +438,9 @@ TEST_CASE("socket: timers fire in the order of their times, equal ones in the or
   talk t;
   (void)t.join();
   struct set {
-    static void timers(void*, phx::context& here, phx::message const&) {
-      for (int const n : {5, 1, 4, 1, 3})
-        here.send_after(std::chrono::seconds(n), "t" + std::to_string(n), {});
-      here.send_after(1s, "last of 1");
+    static void timers(void*, phx::context& ctx, phx::message const&) {
+      for (int const n : {5, 1, 4, 1, 3}) ctx.send_after(std::chrono::seconds(n), "t" + std::to_string(n), {});
+      ctx.send_after(1s, "last of 1");
     }
   };
   t.log.on_event = &set::timers;
@@ -496,8 +500,8 @@ TEST_CASE("socket: lost::error says so in the reason's detail") {
   (void)t.join();
   std::string detail = "?";
   t.log.with = &detail;
-  t.log.on_end = [](void* with, phx::context&, phx::exit_reason why) noexcept {
-    *static_cast<std::string*>(with) = why.detail();
+  t.log.on_end = [](void* with, phx::context&, phx::exit_reason reason) noexcept {
+    *static_cast<std::string*>(with) = reason.detail();
   };
   t.c.gone(phx::lost::error);
   CHECK(detail == "lost");
@@ -512,9 +516,9 @@ TEST_CASE("socket: lost::error says so in the reason's detail") {
 TEST_CASE("socket: what terminate pushes goes out before the notice; what it pushes for a dead connection goes nowhere") {
   talk t;
   (void)t.join();
-  t.log.on_end = [](void*, phx::context& here, phx::exit_reason) noexcept {
-    here.push("goodbye", {});
-    here.broadcast("goodbye", {});
+  t.log.on_end = [](void*, phx::context& ctx, phx::exit_reason) noexcept {
+    ctx.push("goodbye", {});
+    ctx.broadcast("goodbye", {});
   };
   CHECK(t.tell("stop") == texts{pushed("goodbye", "{}"), ended("\"1\"")});
   (void)t.join();
@@ -609,11 +613,11 @@ TEST_CASE("socket: what is malformed closes with 1011, its channels end with an 
     std::string bytes;
   };
   using enum phx::opcode;
-  for (input const& in : {input{text, "{"}, input{text, ""}, input{text, "[1,2,3,4]"}, input{text, "{}"}, input{text, "7"},
-                          input{text, R"([null,"1","a","b",{},])"}, input{binary, ""}, input{binary, "\x01"},
-                          input{binary, std::string("\x00\x01\x01", 3)},
-                          input{binary, std::string("\x00\x09\x01\x01\x01x", 6)},
-                          input{binary, std::string("\x02\x01\x01xy", 5)}}) {
+  for (input const& in :
+       {input{text, "{"}, input{text, ""}, input{text, "[1,2,3,4]"}, input{text, "{}"}, input{text, "7"},
+        input{text, R"([null,"1","a","b",{},])"}, input{binary, ""}, input{binary, "\x01"},
+        input{binary, std::string("\x00\x01\x01", 3)}, input{binary, std::string("\x00\x09\x01\x01\x01x", 6)},
+        input{binary, std::string("\x02\x01\x01xy", 5)}}) {
     CAPTURE(in.bytes);
     talk t;
     (void)t.join();
@@ -649,8 +653,13 @@ TEST_CASE("socket: text that is not UTF-8 closes with 1007") {
 TEST_CASE("socket: bytes that are not UTF-8 in a binary frame are malformed, 1011, at either version") {
   for (std::string_view const vsn : {"1.0.0", "2.0.0"}) {
     talk t(vsn);
-    if (vsn == "1.0.0") t.c.in_binary("{\"topic\":\"room:a\",\"event\":\"e\",\"payload\":\"\xff\",\"ref\":null}");
-    else t.c.in_binary(std::string("\x00\x00\x00\x01\x01\xff" "e", 7));
+    if (vsn == "1.0.0")
+      t.c.in_binary("{\"topic\":\"room:a\",\"event\":\"e\",\"payload\":\"\xff\",\"ref\":null}");
+    else
+      t.c.in_binary(
+          std::string("\x00\x00\x00\x01\x01\xff"
+                      "e",
+                      7));
     CHECK(t.c.close_code() == 1011);
   }
 }
@@ -772,13 +781,9 @@ TEST_CASE("socket: an observer is told of a life, a refusal and an end, secrets 
   (void)t.say(R"([null,"5","room:a","phx_leave",{}])");
   t.c.gone();
   CHECK(w.take() == texts{R"(channel_joined room:a {"user":"ann","password":"[FILTERED]","auth_token":"[FILTERED]"})",
-                          R"(handled_in room:a echo {"token":"[FILTERED]"})",
-                          "duplicate_join room:a",
-                          "channel_ended room:a replaced",
-                          "channel_joined room:a {}",
-                          "unmatched_topic hall phx_join",
-                          R"(channel_refused room:b {"deny":1})",
-                          "channel_ended room:a left",
+                          R"(handled_in room:a echo {"token":"[FILTERED]"})", "duplicate_join room:a",
+                          "channel_ended room:a replaced", "channel_joined room:a {}", "unmatched_topic hall phx_join",
+                          R"(channel_refused room:b {"deny":1})", "channel_ended room:a left",
                           "socket_closed 'the other end left' closed"});
 }
 

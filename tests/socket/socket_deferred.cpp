@@ -102,8 +102,8 @@ TEST_CASE("deferred join: of what waited, what comes after a stop is answered un
   (void)t.tell("echo");
   t.log.ids["room:a"].joined();
   t.c.settle();
-  CHECK(t.c.out() == texts{reply("\"1\"", "\"1\""), ended("\"1\""),
-                           reply("null", "\"9\"", "error", R"({"reason":"unmatched topic"})")});
+  CHECK(t.c.out() ==
+        texts{reply("\"1\"", "\"1\""), ended("\"1\""), reply("null", "\"9\"", "error", R"({"reason":"unmatched topic"})")});
 }
 
 TEST_CASE("deferred join: a stale message for a pending topic does not wait") {
@@ -140,7 +140,9 @@ TEST_CASE("deferred join: more than limits::held_bytes ends it likewise") {
   CHECK(t.tell("echo", '"' + std::string(80, 'x') + '"') == refused_with("join crashed"));
 }
 
-TEST_CASE("deferred join: limits::held_bytes are of all pending joins together; the one that goes beyond ends, the others wait on") {
+TEST_CASE(
+    "deferred join: limits::held_bytes are of all pending joins together; the one that goes beyond ends, the others wait "
+    "on") {
   phx::mount m;
   m.bounds.held_bytes = 250;
   talk t("2.0.0", m);
@@ -153,7 +155,7 @@ TEST_CASE("deferred join: limits::held_bytes are of all pending joins together; 
   CHECK(echo("3", "9") == texts{reply("\"3\"", "\"3\"", "error", R"({"reason":"join crashed"})", "room:3")});
   CHECK(t.log.ids["room:1"].joined() == phx::send_status::ok);
   t.c.settle();
-  CHECK(t.c.out().size() == 2);  // the join's answer and the echo's
+  CHECK(t.c.out().size() == 2);    // the join's answer and the echo's
   CHECK(echo("2", "10").empty());  // there is room again
 }
 
@@ -303,7 +305,8 @@ TEST_CASE("deferred join: who joins and leaves for ever takes the timers of nobo
     talk t("2.0.0", m);
     (void)t.join("room:b", "2", later);
     for (int i = 0; i < 1000; ++i) {
-      CHECK(t.join("room:a", "1", i % 2 == 0 ? later : R"({"timer":1})") == (i % 2 == 0 ? texts{} : texts{reply("\"1\"", "\"1\"")}));
+      CHECK(t.join("room:a", "1", i % 2 == 0 ? later : R"({"timer":1})") ==
+            (i % 2 == 0 ? texts{} : texts{reply("\"1\"", "\"1\"")}));
       (void)t.tell("phx_leave");
       CHECK(metered::bytes < 64 * 1024);
     }

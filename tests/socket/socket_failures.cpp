@@ -66,13 +66,13 @@ TEST_CASE("failures: a socket destroyed inside close: by a malformed message, re
 }
 
 TEST_CASE("failures: a socket destroyed inside close: idle, drained, disconnected") {
-  for (int how = 0; how < 3; ++how) {
+  for (int mode = 0; mode < 3; ++mode) {
     house h(3);
     for (std::size_t i = 0; i < 3; ++i) h.join(i);
     h.loops.settle();
-    if (how == 0) h.loops.advance(60s);
-    if (how == 1) h.loops.endpoint().drain();
-    if (how == 2) (void)h.loops.endpoint().disconnect("user:ann");
+    if (mode == 0) h.loops.advance(60s);
+    if (mode == 1) h.loops.endpoint().drain();
+    if (mode == 2) (void)h.loops.endpoint().disconnect("user:ann");
     h.loops.settle();
     CHECK(h.loops[0].sockets() == 0);
     for (auto const& f : h.flats) {
@@ -105,12 +105,12 @@ TEST_CASE("failures: a callback destroys other connections: their terminate take
   house h(3);
   for (std::size_t i = 0; i < 3; ++i) h.join(i);
   h.log.with = &h;
-  h.log.on_event = [](void* with, phx::context& here, phx::message const&) {
+  h.log.on_event = [](void* with, phx::context& ctx, phx::message const&) {
     auto& all = *static_cast<house*>(with);
     all.flats[1]->socket.reset();
     all.flats[2]->socket->gone(phx::lost::error);
     all.log.note("room:a", "destroyed");
-    here.broadcast("still here", {});
+    ctx.broadcast("still here", {});
   };
   for (std::size_t i = 0; i < 3; ++i) (void)h.out(i);
   CHECK(h.in(0, R"(["1","2","room:a","call",{}])"));
@@ -126,10 +126,10 @@ TEST_CASE("failures: a terminate destroys another connection, whose terminate de
   house h(3);
   for (std::size_t i = 0; i < 3; ++i) h.join(i);
   h.log.with = &h;
-  h.log.on_end = [](void* with, phx::context& here, phx::exit_reason) noexcept {
+  h.log.on_end = [](void* with, phx::context& ctx, phx::exit_reason) noexcept {
     auto& all = *static_cast<house*>(with);
-    here.push("bye", {});
-    here.broadcast("bye", {});
+    ctx.push("bye", {});
+    ctx.broadcast("bye", {});
     for (std::size_t i = 1; i < 3; ++i)
       if (all.flats[i]->socket) {
         all.flats[i]->socket.reset();
@@ -145,13 +145,15 @@ TEST_CASE("failures: a terminate destroys another connection, whose terminate de
 TEST_CASE("failures: what the last call left runs first, and may destroy the very socket that is being received for") {
   house h(2);
   struct sender {
-    phx::outcome handle_in(phx::context& here, phx::message const&) {
-      here.send("first");
+    phx::outcome handle_in(phx::context& ctx, phx::message const&) {
+      ctx.send("first");
       return phx::outcome::noreply();
     }
-    phx::outcome handle_info(phx::context& here, phx::message const& in) {
-      if (in.event == "first") here.send("second");
-      else all->flats[1]->socket.reset();
+    phx::outcome handle_info(phx::context& ctx, phx::message const& in) {
+      if (in.event == "first")
+        ctx.send("second");
+      else
+        all->flats[1]->socket.reset();
       return phx::outcome::noreply();
     }
     house* all;
@@ -171,14 +173,14 @@ TEST_CASE("failures: a handler ends other channels and publishes to them in any 
   house h(3);
   for (std::size_t i = 0; i < 3; ++i) h.join(i);
   h.log.with = &h;
-  h.log.on_event = [](void* with, phx::context& here, phx::message const&) {
+  h.log.on_event = [](void* with, phx::context& ctx, phx::message const&) {
     auto& all = *static_cast<house*>(with);
     all.flats[1]->socket->disconnect();
-    here.broadcast("masked", {});
-    here.broadcast("plain", {});
+    ctx.broadcast("masked", {});
+    ctx.broadcast("plain", {});
     all.flats[2]->socket.reset();
-    here.disconnect("user:ann");  // itself as well
-    here.push("too late", {});
+    ctx.disconnect("user:ann");  // itself as well
+    ctx.push("too late", {});
   };
   CHECK_FALSE(h.in(0, R"(["1","2","room:a","call",{}])"));
   h.loops.settle();
@@ -209,13 +211,13 @@ TEST_CASE("failures: a loop that is destroyed after its sockets; handles that ou
 TEST_CASE("failures: a callback that never runs dry does not keep the loop: each round waits for its own call") {
   house h(1);
   struct restless {
-    phx::outcome handle_info(phx::context& here, phx::message const&) {
+    phx::outcome handle_info(phx::context& ctx, phx::message const&) {
       ++*count;
-      here.send("again");
+      ctx.send("again");
       return phx::outcome::noreply();
     }
-    phx::outcome handle_in(phx::context& here, phx::message const&) {
-      here.send("again");
+    phx::outcome handle_in(phx::context& ctx, phx::message const&) {
+      ctx.send("again");
       return phx::outcome::noreply();
     }
     int* count;
@@ -280,13 +282,13 @@ bool told_once(journal const& log) {
 }  // namespace
 
 TEST_CASE("failures: whichever send fails, and however, nothing else suffers") {
-  for (phx::send_status const how : {phx::send_status::dropped, phx::send_status::closed, phx::send_status::congested}) {
+  for (phx::send_status const mode : {phx::send_status::dropped, phx::send_status::closed, phx::send_status::congested}) {
     for (std::size_t n = 0;; ++n) {
       CAPTURE(n);
       house h(2);
       h.flats[0]->wire.answer_from = h.flats[1]->wire.answer_from = n;
-      h.flats[0]->wire.answer = h.flats[1]->wire.answer = how;
-      h.flats[0]->wire.waiting = how == phx::send_status::congested ? h.bounds.outbound + 1 : 0;
+      h.flats[0]->wire.answer = h.flats[1]->wire.answer = mode;
+      h.flats[0]->wire.waiting = mode == phx::send_status::congested ? h.bounds.outbound + 1 : 0;
       a_day(h);
       CHECK(told_once(h.log));
       CHECK(h.loops[0].sockets() == 0);

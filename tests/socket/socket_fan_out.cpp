@@ -39,12 +39,12 @@ using five = counting<'5'>;
 
 /// A channel without intercepts.
 struct plain {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "shout") {
-      phx::errc const why = here.broadcast("shout", in.payload).error();
-      return phx::outcome::reply(phx::payload::json('"' + std::string(to_string(why)) + '"'));
+      phx::errc const ec = ctx.broadcast("shout", in.payload).error();
+      return phx::outcome::reply(phx::payload::json('"' + std::string(to_string(ec)) + '"'));
     }
-    if (in.event == "whisper") here.broadcast_from("whisper", in.payload);
+    if (in.event == "whisper") ctx.broadcast_from("whisper", in.payload);
     return phx::outcome::noreply();
   }
 };
@@ -54,9 +54,9 @@ struct hall {
   journal log{};
   rooms d{};
   watcher seen{};
-  std::vector<phx::serializer_ref> offered{
-      phx::serializer_ref::of<phx::v1_json>(), phx::serializer_ref::of<phx::v2_json>(),
-      phx::serializer_ref::of<msgpack::serializer>(), phx::serializer_ref::of<four>(), phx::serializer_ref::of<five>()};
+  std::vector<phx::serializer_ref> offered{phx::serializer_ref::of<phx::v1_json>(), phx::serializer_ref::of<phx::v2_json>(),
+                                           phx::serializer_ref::of<msgpack::serializer>(), phx::serializer_ref::of<four>(),
+                                           phx::serializer_ref::of<five>()};
   phx::limits bounds{};
   phx::testing::fake_loops loops;
   struct seat {
@@ -83,20 +83,22 @@ struct hall {
     return seats.size() - 1;
   }
   std::size_t joined(std::string_view vsn, std::string_view topic, std::size_t on_loop = 0) {
-    std::size_t const who = add(vsn, on_loop);
+    std::size_t const number = add(vsn, on_loop);
     std::string const text = R"(["1","1",")" + std::string(topic) + R"(","phx_join",{}])";
-    if (vsn == "3.0.0") in(who, msgpack::serializer::from_json(text), phx::opcode::binary);
+    if (vsn == "3.0.0")
+      in(number, msgpack::serializer::from_json(text), phx::opcode::binary);
     else if (vsn == "1.0.0")
-      in(who, R"({"topic":")" + std::string(topic) + R"(","event":"phx_join","payload":{},"ref":"1"})");
-    else in(who, text);
-    CHECK(out(who).size() == 1);
-    return who;
+      in(number, R"({"topic":")" + std::string(topic) + R"(","event":"phx_join","payload":{},"ref":"1"})");
+    else
+      in(number, text);
+    CHECK(out(number).size() == 1);
+    return number;
   }
-  void in(std::size_t who, std::string_view text, phx::opcode op = phx::opcode::text) {
-    (void)seats[who]->socket->receive(op, text, true, loops.now());
+  void in(std::size_t number, std::string_view text, phx::opcode op = phx::opcode::text) {
+    (void)seats[number]->socket->receive(op, text, true, loops.now());
     loops.settle();
   }
-  texts out(std::size_t who) { return seats[who]->wire.out(); }
+  texts out(std::size_t number) { return seats[number]->wire.out(); }
 };
 
 }  // namespace
@@ -202,7 +204,8 @@ TEST_CASE("fan-out: clients of three serializers hear each other") {
   CHECK(msgpack::serializer::to_json(packed[0]) == R"([null,null,"plain:a","shout",{"n":[1,2]}])");
 }
 
-TEST_CASE("fan-out: strictly, a broadcast one serializer of the caller's loop cannot carry reaches nobody, whoever else could") {
+TEST_CASE(
+    "fan-out: strictly, a broadcast one serializer of the caller's loop cannot carry reaches nobody, whoever else could") {
   hall h;
   h.bounds.strict_encoding = true;
   auto const v2 = h.joined("2.0.0", "plain:a"), v4 = h.joined("4.0.0", "plain:a");
@@ -231,7 +234,8 @@ TEST_CASE("fan-out: a serializer that cannot carry a broadcast has its subscribe
   CHECK(h.loops[0].publish_local({"plain:a", "x", phx::payload::json("[1]"), {}}) == phx::errc::not_an_object);
 }
 
-TEST_CASE("fan-out: bytes for a V1 subscriber: it is skipped and counted; strictly, on the caller's loop, they are an error") {
+TEST_CASE(
+    "fan-out: bytes for a V1 subscriber: it is skipped and counted; strictly, on the caller's loop, they are an error") {
   std::string const bytes("\x00\x01", 2), broadcast = std::string("\x02\x07\x05", 3) + "plain:ashout" + bytes;
   std::string const push = std::string("\x00\x01\x01\x07\x05", 5) + "12plain:ashout" + bytes;
   for (bool const strict : {false, true}) {
@@ -250,13 +254,14 @@ TEST_CASE("fan-out: bytes for a V1 subscriber: it is skipped and counted; strict
     CHECK(h.seen.count("broadcast_skipped plain:a shout <") == (strict ? 0 : 1));
   }
   {
-    // One who listens alone crashes nobody either: neither who broadcasts bytes there from another topic, nor its own channel.
+    // One who listens alone crashes nobody either: neither who broadcasts bytes there from another topic, nor its own
+    // channel.
     talk t("1.0.0");
     t.watch();
     (void)t.say(R"({"topic":"room:a","event":"phx_join","payload":{},"ref":"1"})");
-    t.log.on_event = [](void*, phx::context& here, phx::message const&) {
-      here.broadcast("data", phx::payload::binary("x"));
-      here.id().broadcast("data", phx::payload::binary("x"));
+    t.log.on_event = [](void*, phx::context& ctx, phx::message const&) {
+      ctx.broadcast("data", phx::payload::binary("x"));
+      ctx.id().broadcast("data", phx::payload::binary("x"));
     };
     CHECK(t.say(R"({"topic":"room:a","event":"call","payload":{},"ref":"2"})").empty());
     t.c.settle();
@@ -297,7 +302,7 @@ TEST_CASE("fan-out: the endpoint reaches every loop") {
   for (std::size_t i = 0; i < 6; ++i) all.push_back(h.joined("2.0.0", "room:a", i % 3));
   CHECK(h.loops.endpoint().broadcast("room:a", "news", phx::payload::json("{\"n\":1}")) == phx::errc::none);
   h.loops.settle();
-  for (auto const who : all) CHECK(h.out(who) == texts{shouted("news", "{\"n\":1}")});
+  for (auto const target : all) CHECK(h.out(target) == texts{shouted("news", "{\"n\":1}")});
   CHECK(h.loops.endpoint().broadcast("room:a", "news", phx::payload::json("{")) == phx::errc::invalid_payload);
 }
 
@@ -345,7 +350,8 @@ TEST_CASE("fan-out: those who intercept a broadcast share one copy of it, and wi
     publish();
     CHECK(metered::bytes - before < 150'000);
     h.loops.settle();
-    for (std::size_t i = 0; i < 50; ++i) CHECK(h.out(i) == texts{pushed("masked", R"({"seen_by":"c)" + std::to_string(i) + "\"}")});
+    for (std::size_t i = 0; i < 50; ++i)
+      CHECK(h.out(i) == texts{pushed("masked", R"({"seen_by":"c)" + std::to_string(i) + "\"}")});
 
     metered::fail_at = metered::allocations.load();
     publish();
@@ -385,7 +391,7 @@ TEST_CASE("fan-out: a pair of loops pays one mail for a broadcast, however many 
   std::size_t const woken = h.loops.waker(1).count();
   h.in(a, R"(["1","2","room:a","shout",{}])");
   CHECK(h.loops.waker(1).count() == woken + 1);
-  for (auto const who : others) CHECK(h.out(who).size() == 1);
+  for (auto const target : others) CHECK(h.out(target).size() == 1);
 }
 
 TEST_CASE("fan-out: one whose queue is full is closed, the others hear it") {
@@ -408,10 +414,9 @@ TEST_CASE("fan-out: leaving, crashing and closing unsubscribe; the rest still he
   h.in(all[4], R"(["1","2","room:a","boom",{}])");
   h.seats[all[8]]->socket->gone(phx::lost::normal);
   h.seats[all[2]]->socket.reset();
-  for (auto const who : all) (void)h.out(who);
+  for (auto const target : all) (void)h.out(target);
   h.in(all[1], R"(["1","2","room:a","shout",{}])");
-  for (std::size_t i = 0; i < 9; ++i)
-    CHECK(h.out(all[i]).size() == (i == 0 || i == 4 || i == 8 || i == 2 ? 0u : 1u));
+  for (std::size_t i = 0; i < 9; ++i) CHECK(h.out(all[i]).size() == (i == 0 || i == 4 || i == 8 || i == 2 ? 0u : 1u));
 }
 
 TEST_CASE("fan-out: a channel that left in the same turn in which a broadcast was intercepted for it does not hear it") {

@@ -16,24 +16,24 @@ std::string says(std::string_view topic, std::string_view event, std::string_vie
   if (!ref.empty()) text.append(R"(,"ref":")").append(ref).append("\"");
   return text + "}";
 }
-std::string hears(std::string_view event, std::string_view payload, std::string_view ref = "null",
-                  std::string_view topic = "room:a") {
+std::string listening(std::string_view event, std::string_view payload, std::string_view ref = "null",
+                      std::string_view topic = "room:a") {
   return R"({"topic":")" + std::string(topic) + R"(","event":")" + std::string(event) + R"(","ref":)" + std::string(ref) +
          R"(,"payload":)" + std::string(payload) + "}";
 }
 /// A reply with its ref at the top.
 std::string replied(std::string_view ref, std::string_view status = "ok", std::string_view response = "{}",
                     std::string_view topic = "room:a") {
-  return hears("phx_reply", R"({"status":")" + std::string(status) + R"(","response":)" + std::string(response) + "}",
-               '"' + std::string(ref) + '"', topic);
+  return listening("phx_reply", R"({"status":")" + std::string(status) + R"(","response":)" + std::string(response) + "}",
+                   '"' + std::string(ref) + '"', topic);
 }
 /// A reply with its ref in the payload.
 std::string replied_inside(std::string_view ref, std::string_view status = "ok", std::string_view response = "{}",
                            std::string_view topic = "room:a") {
-  return hears("phx_reply",
-               R"({"status":")" + std::string(status) + R"(","response":)" + std::string(response) + R"(,"ref":")" +
-                   std::string(ref) + "\"}",
-               "null", topic);
+  return listening("phx_reply",
+                   R"({"status":")" + std::string(status) + R"(","response":)" + std::string(response) + R"(,"ref":")" +
+                       std::string(ref) + "\"}",
+                   "null", topic);
 }
 
 struct old_talk : talk {
@@ -68,16 +68,16 @@ TEST_CASE("generations 0.11 to 0.13.0: the ref of a reply is in its payload, unm
   for (auto const g : {phx::generation::v0_11, phx::generation::v0_13_0}) {
     old_talk t(g);
     CHECK(t.client("phx_join", "{}", "1") == texts{replied_inside("1")});
-    CHECK(t.client("push", R"({"n":1})", "2") == texts{hears("pushed", R"({"n":1})")});
+    CHECK(t.client("push", R"({"n":1})", "2") == texts{listening("pushed", R"({"n":1})")});
     CHECK(t.client("echo", R"({"n":1})", "3") == texts{replied_inside("3", "ok", R"({"n":1})")});
     CHECK(t.client("phx_join", "{}", "4", "hall").empty());
     // A refused join was `ignore` until 0.12, `error` in 0.13.
     CHECK(t.client("phx_join", R"({"deny":1})", "5", "room:b") ==
           texts{replied_inside("5", g == phx::generation::v0_11 ? "ignore" : "error", R"({"reason":"no"})", "room:b")});
-    CHECK(t.client("heartbeat", "{}", "6", "phoenix") == texts{hears("heartbeat", "{}", "null", "phoenix")});
-    CHECK(t.client("phx_leave", "{}", "7") == texts{replied_inside("7"), hears("phx_close", "{}")});
+    CHECK(t.client("heartbeat", "{}", "6", "phoenix") == texts{listening("heartbeat", "{}", "null", "phoenix")});
+    CHECK(t.client("phx_leave", "{}", "7") == texts{replied_inside("7"), listening("phx_close", "{}")});
     (void)t.client("phx_join", "{}", "8");
-    CHECK(t.client("boom", "{}", "9") == texts{hears("phx_error", "{}")});
+    CHECK(t.client("boom", "{}", "9") == texts{listening("phx_error", "{}")});
   }
 }
 
@@ -85,17 +85,17 @@ TEST_CASE("generations 0.13.1 and 0.14: the ref of a reply is at the top; 0.14 a
   for (auto const g : {phx::generation::v0_13_1, phx::generation::v0_14}) {
     old_talk t(g);
     CHECK(t.client("phx_join", "{}", "1") == texts{replied("1")});
-    CHECK(t.client("push", R"({"n":1})", "2") == texts{hears("pushed", R"({"n":1})")});
+    CHECK(t.client("push", R"({"n":1})", "2") == texts{listening("pushed", R"({"n":1})")});
     CHECK(t.client("echo", R"({"n":1})", "3") == texts{replied("3", "ok", R"({"n":1})")});
     CHECK(t.client("phx_join", "{}", "4", "hall").empty());
     CHECK(t.client("phx_join", R"({"deny":1})", "5", "room:b") ==
           texts{replied("5", "error", R"({"reason":"no"})", "room:b")});
-    CHECK(t.client("heartbeat", "{}", "6", "phoenix") ==
-          texts{g == phx::generation::v0_13_1 ? hears("heartbeat", "{}", "null", "phoenix")
-                                              : replied("6", "ok", "{}", "phoenix")});
-    CHECK(t.client("phx_leave", "{}", "7") == texts{replied("7"), hears("phx_close", "{}")});
+    CHECK(t.client("heartbeat", "{}", "6", "phoenix") == texts{g == phx::generation::v0_13_1
+                                                                   ? listening("heartbeat", "{}", "null", "phoenix")
+                                                                   : replied("6", "ok", "{}", "phoenix")});
+    CHECK(t.client("phx_leave", "{}", "7") == texts{replied("7"), listening("phx_close", "{}")});
     (void)t.client("phx_join", "{}", "8");
-    CHECK(t.client("boom", "{}", "9") == texts{hears("phx_error", "{}")});
+    CHECK(t.client("boom", "{}", "9") == texts{listening("phx_error", "{}")});
   }
 }
 
@@ -103,7 +103,7 @@ TEST_CASE("generations 0.15 to 1.1: unmatched topics are answered; 1.0 keeps the
   for (auto const g : {phx::generation::v0_15, phx::generation::v1_0}) {
     old_talk t(g);
     CHECK(t.client("phx_join", "{}", "1") == texts{replied("1")});
-    CHECK(t.client("push", R"({"n":1})", "2") == texts{hears("pushed", R"({"n":1})")});
+    CHECK(t.client("push", R"({"n":1})", "2") == texts{listening("pushed", R"({"n":1})")});
     CHECK(t.client("echo", R"({"n":1})", "3") == texts{replied("3", "ok", R"({"n":1})")});
     CHECK(t.client("phx_join", "{}", "4", "hall") ==
           texts{replied("4", "error", R"({"reason":"unmatched topic"})", "hall")});
@@ -114,27 +114,27 @@ TEST_CASE("generations 0.15 to 1.1: unmatched topics are answered; 1.0 keeps the
       CHECK(t.client("phx_join", "{}", "7") == texts{replied("7", "error", R"({"reason":"already joined"})")});
       CHECK(t.client("echo", "[1]", "8") == texts{replied("8", "ok", "[1]")});
     }
-    CHECK(t.client("phx_leave", "{}", "9") == texts{replied("9"), hears("phx_close", "{}")});
+    CHECK(t.client("phx_leave", "{}", "9") == texts{replied("9"), listening("phx_close", "{}")});
     // Before 1.5 a leave of what is not joined was unmatched.
     CHECK(t.client("phx_leave", "{}", "10") == texts{replied("10", "error", R"({"reason":"unmatched topic"})")});
     (void)t.client("phx_join", "{}", "11");
-    CHECK(t.client("boom", "{}", "12") == texts{hears("phx_error", "{}")});
+    CHECK(t.client("boom", "{}", "12") == texts{listening("phx_error", "{}")});
   }
 }
 
 TEST_CASE("generation 1.2: ends carry the ref of the join, which tells the old life from the new one") {
   old_talk t(phx::generation::v1_2);
   CHECK(t.client("phx_join", "{}", "1") == texts{replied("1")});
-  CHECK(t.client("push", R"({"n":1})", "2") == texts{hears("pushed", R"({"n":1})")});
+  CHECK(t.client("push", R"({"n":1})", "2") == texts{listening("pushed", R"({"n":1})")});
   CHECK(t.client("echo", R"({"n":1})", "3") == texts{replied("3", "ok", R"({"n":1})")});
   CHECK(t.client("phx_join", "{}", "4", "hall") == texts{replied("4", "error", R"({"reason":"unmatched topic"})", "hall")});
   CHECK(t.client("phx_join", R"({"deny":1})", "5", "room:b") ==
         texts{replied("5", "error", R"({"reason":"no"})", "room:b")});
   CHECK(t.client("heartbeat", "{}", "6", "phoenix") == texts{replied("6", "ok", "{}", "phoenix")});
-  CHECK(t.client("phx_join", "{}", "7") == texts{replied("7"), hears("phx_close", "{}", "\"1\"")});
-  CHECK(t.client("phx_leave", "{}", "8") == texts{replied("8"), hears("phx_close", "{}", "\"7\"")});
+  CHECK(t.client("phx_join", "{}", "7") == texts{replied("7"), listening("phx_close", "{}", "\"1\"")});
+  CHECK(t.client("phx_leave", "{}", "8") == texts{replied("8"), listening("phx_close", "{}", "\"7\"")});
   (void)t.client("phx_join", "{}", "9");
-  CHECK(t.client("boom", "{}", "10") == texts{hears("phx_error", "{}", "\"9\"")});
+  CHECK(t.client("boom", "{}", "10") == texts{listening("phx_error", "{}", "\"9\"")});
 }
 
 TEST_CASE("generation legacy: today's channels for all of these clients at once") {
@@ -142,11 +142,11 @@ TEST_CASE("generation legacy: today's channels for all of these clients at once"
   // 0.10 sends no ref and hears no more than it understands; it ignores what has a ref.
   CHECK(t.client("join").size() == 1);
   CHECK(t.client("leave").size() == 2);
-  std::string const both = hears("phx_reply", R"({"status":"ok","response":{},"ref":"1"})", "\"1\"");
+  std::string const both = listening("phx_reply", R"({"status":"ok","response":{},"ref":"1"})", "\"1\"");
   CHECK(t.client("phx_join", "{}", "1") == texts{both});
-  CHECK(t.client("boom", "{}", "2") == texts{hears("phx_error", R"({"reason":"channel_crash"})", "\"1\"")});
+  CHECK(t.client("boom", "{}", "2") == texts{listening("phx_error", R"({"reason":"channel_crash"})", "\"1\"")});
   (void)t.client("phx_join", "{}", "3");
-  CHECK(t.client("stop", "{}", "4") == texts{hears("phx_close", "{}", "\"3\"")});
+  CHECK(t.client("stop", "{}", "4") == texts{listening("phx_close", "{}", "\"3\"")});
   CHECK(t.client("heartbeat", "{}", "5", "phoenix").size() == 1);
 
   talk two("2.0.0", {.generation = phx::generation::legacy});

@@ -183,10 +183,10 @@ TEST_CASE("limits::mailbox: a channel's disconnect gets into the full mailbox of
   REQUIRE(from.ok());
   REQUIRE(to.ok());
   log.with = &log;
-  log.on_event = [](void* with, phx::context& here, phx::message const&) {
+  log.on_event = [](void* with, phx::context& ctx, phx::message const&) {
     while (static_cast<journal*>(with)->ids["room:a"].push("x", {}) == phx::send_status::ok) {
     }
-    CHECK(here.disconnect("user:ann"));
+    CHECK(ctx.disconnect("user:ann"));
   };
   from.push("call");
   server.settle();
@@ -197,9 +197,9 @@ TEST_CASE("limits::mailbox: a channel's disconnect gets into the full mailbox of
 TEST_CASE("limits::timers: beyond it send_after answers dropped; those of sockets long gone do not count") {
   struct count {
     int ok = 0, dropped = 0;
-    static void timers(void* with, phx::context& here, phx::message const&) {
+    static void timers(void* with, phx::context& ctx, phx::message const&) {
       auto& n = *static_cast<count*>(with);
-      for (int i = 0; i < 4; ++i) ++(here.send_after(1s, "tick") == phx::send_status::ok ? n.ok : n.dropped);
+      for (int i = 0; i < 4; ++i) ++(ctx.send_after(1s, "tick") == phx::send_status::ok ? n.ok : n.dropped);
     }
   } n;
   phx::mount const m = with([](phx::limits& l) { l.timers = 3; });
@@ -226,11 +226,11 @@ TEST_CASE("limits::timers: beyond it send_after answers dropped; those of socket
 TEST_CASE("limits::timers: those for nobody any more give way, all others come at their time and in their order") {
   struct setter {
     int next = 0, came = 0;
-    static void set(void* with, phx::context& here, phx::message const& in) {
+    static void set(void* with, phx::context& ctx, phx::message const& in) {
       auto& me = *static_cast<setter*>(with);
       int const seconds = in.payload.raw() == "1" ? 1 : 2;
-      CHECK(here.send_after(std::chrono::seconds(seconds), "tick", phx::payload::json("{\"n\":" + std::to_string(me.next++) + "}")) ==
-            phx::send_status::ok);
+      CHECK(ctx.send_after(std::chrono::seconds(seconds), "tick",
+                           phx::payload::json("{\"n\":" + std::to_string(me.next++) + "}")) == phx::send_status::ok);
     }
   } n;
   phx::mount const m = with([](phx::limits& l) { l.timers = 500; });
@@ -257,8 +257,8 @@ TEST_CASE("limits::timers: one that a join has set is not taken for nobody's bef
   phx::mount const m = with([](phx::limits& l) { l.timers = 10; });
   talk t("2.0.0", m);
   struct joined {
-    static void many(void*, phx::context& here, phx::message const&) {
-      for (int i = 0; i < 9; ++i) (void)here.send_after(1h, "never");
+    static void many(void*, phx::context& ctx, phx::message const&) {
+      for (int i = 0; i < 9; ++i) (void)ctx.send_after(1h, "never");
     }
   };
   t.log.on_event = &joined::many;

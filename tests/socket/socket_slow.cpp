@@ -14,8 +14,8 @@ using policy = phx::pressure_policy;
 template <policy P>
 struct with_policy {
   static constexpr policy when_slow = P;
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
-    if (in.event == "push") return here.push("pushed", in.payload, "k"), phx::outcome::noreply();
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
+    if (in.event == "push") return ctx.push("pushed", in.payload, "k"), phx::outcome::noreply();
     return phx::outcome::reply(in.payload);
   }
 };
@@ -88,7 +88,7 @@ struct slow_talk {
     c.in(R"(["1","9",")" + topic + R"(","echo",)" + payload + "]");
   }
 };
-std::string said(std::string_view topic, std::string_view event, std::string_view payload) {
+std::string answered_status(std::string_view topic, std::string_view event, std::string_view payload) {
   return shouted(event, wrapped(payload), topic);
 }
 std::string answer(std::string_view topic, std::string_view payload) {
@@ -113,10 +113,10 @@ TEST_CASE("slow: keep_latest keeps one message for each topic, event and key, in
   t.say("latest", "tick", "4", "a");
   t.say("latest", "trade", "5", "a");
   t.say("latest", "tick", "6");
-  CHECK(t.c.out() == texts{said("latest", "tick", "0")});
+  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0")});
   t.read_again();
-  CHECK(t.c.out() == texts{said("latest", "tick", "4"), said("latest", "tick", "2"), said("latest", "tick", "6"),
-                           said("latest", "trade", "5")});
+  CHECK(t.c.out() == texts{answered_status("latest", "tick", "4"), answered_status("latest", "tick", "2"),
+                           answered_status("latest", "tick", "6"), answered_status("latest", "trade", "5")});
   CHECK(t.c.socket().dropped() == 2);
   CHECK_FALSE(t.c.socket().slow());
 }
@@ -133,8 +133,8 @@ TEST_CASE("slow: what is kept as the latest overtakes no reply, no end, and noth
   t.say("oldest", "line", "1");
   t.say("latest", "tick", "3", "a");
   t.read_again();
-  CHECK(t.c.out() == texts{said("latest", "tick", "0"), answer("latest", "1"), said("oldest", "line", "1"),
-                           said("latest", "tick", "3")});
+  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0"), answer("latest", "1"),
+                           answered_status("oldest", "line", "1"), answered_status("latest", "tick", "3")});
 }
 
 TEST_CASE("slow: a message of one life of a channel is not replaced by one of the next") {
@@ -147,9 +147,9 @@ TEST_CASE("slow: a message of one life of a channel is not replaced by one of th
   t.c.in(R"(["4","4","latest","phx_join",{}])");
   t.say("latest", "tick", "2");
   t.read_again();
-  CHECK(t.c.out() == texts{said("latest", "tick", "0"), said("latest", "tick", "1"), reply("\"1\"", "\"3\"", "ok", "{}", "latest"),
-                           ended("\"1\"", false, "latest"), reply("\"4\"", "\"4\"", "ok", "{}", "latest"),
-                           said("latest", "tick", "2")});
+  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0"), answered_status("latest", "tick", "1"),
+                           reply("\"1\"", "\"3\"", "ok", "{}", "latest"), ended("\"1\"", false, "latest"),
+                           reply("\"4\"", "\"4\"", "ok", "{}", "latest"), answered_status("latest", "tick", "2")});
 }
 
 TEST_CASE("slow: pushes are kept by key too, whichever thread they come from") {
@@ -164,8 +164,8 @@ TEST_CASE("slow: pushes are kept by key too, whichever thread they come from") {
   (void)t.c.endpoint().broadcast("latest", "tick", object("5"), "a");
   t.c.settle();
   t.read_again();
-  CHECK(t.c.out() == texts{said("latest", "tick", "0"), pushed("pushed", wrapped("2"), "\"1\"", "latest"), said("latest", "tick", "5"),
-                           said("latest", "tick", "4")});
+  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0"), pushed("pushed", wrapped("2"), "\"1\"", "latest"),
+                           answered_status("latest", "tick", "5"), answered_status("latest", "tick", "4")});
 }
 
 TEST_CASE("slow: drop_oldest keeps the last that have room, and replies in their places") {
@@ -180,14 +180,14 @@ TEST_CASE("slow: drop_oldest keeps the last that have room, and replies in their
   t.read_again();
   texts const out = t.c.out();
   REQUIRE(out.size() > 5);
-  CHECK(out[0] == said("oldest", "line", "\"first\""));
+  CHECK(out[0] == answered_status("oldest", "line", "\"first\""));
   CHECK(out[1] == answer("oldest", "1"));
   CHECK(out.back() == answer("oldest", "2"));
   std::size_t const kept = out.size() - 3;
   CHECK(kept >= 6);
   CHECK(kept <= 9);
   for (std::size_t i = 0; i < kept; ++i)
-    CHECK(out[2 + i] == said("oldest", "line", big(static_cast<char>('z' + 1 - kept + i))));
+    CHECK(out[2 + i] == answered_status("oldest", "line", big(static_cast<char>('z' + 1 - kept + i))));
   CHECK(t.c.socket().dropped() == 26 - kept);
   CHECK(t.seen.count("frame_dropped oldest") == 26 - kept);
 }
@@ -206,11 +206,11 @@ TEST_CASE("slow: drop_newest keeps what came first, and replies all the same") {
   REQUIRE(out.size() > 7);
   std::size_t const kept = out.size() - 6;
   for (std::size_t i = 0; i < kept; ++i)
-    CHECK(out[1 + i] == said("newest", "line", big(static_cast<char>('a' + i))));
+    CHECK(out[1 + i] == answered_status("newest", "line", big(static_cast<char>('a' + i))));
   for (std::size_t i = 0; i < 5; ++i) CHECK(out[1 + kept + i] == answer("newest", big('!')));
   CHECK(t.c.socket().dropped() == 27 - kept);
   t.say("newest", "line", "1");
-  CHECK(t.c.out() == texts{said("newest", "line", "1")});
+  CHECK(t.c.out() == texts{answered_status("newest", "line", "1")});
 }
 
 TEST_CASE("slow: never more than limits::outbound waits, whatever the policy") {
@@ -255,7 +255,7 @@ TEST_CASE("slow: the connection's policy is that of channels without one of thei
   t.stop_reading();
   for (char const* const n : {"0", "1", "2", "3"}) t.say("plain:1", "tick", n);
   t.read_again();
-  CHECK(t.c.out() == texts{said("plain:1", "tick", "0"), said("plain:1", "tick", "3")});
+  CHECK(t.c.out() == texts{answered_status("plain:1", "tick", "0"), answered_status("plain:1", "tick", "3")});
 }
 
 TEST_CASE("slow: a channel may say in join what its client asked for") {
@@ -294,7 +294,8 @@ TEST_CASE("slow: a connection that ignores the bound gives all to its host, in o
   texts const out = t.c.out();
   CHECK(out.size() == 28 - t.c.socket().dropped());
   REQUIRE(out.size() >= 26);
-  for (std::size_t i = 0; i < 26; ++i) CHECK(out[out.size() - 26 + i] == said("plain:1", "line", big(static_cast<char>('a' + i))));
+  for (std::size_t i = 0; i < 26; ++i)
+    CHECK(out[out.size() - 26 + i] == answered_status("plain:1", "line", big(static_cast<char>('a' + i))));
 }
 
 TEST_CASE("slow: the observer is told when it begins, of each message dropped, and when it is over") {
@@ -326,7 +327,7 @@ TEST_CASE("slow: with limits::tell_dropped the client is told once it has caught
   t.stop_reading();
   t.say("latest", "tick", "0", "a");
   t.read_again();
-  CHECK(t.c.out() == texts{said("latest", "tick", "0")});  // nothing was missed
+  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0")});  // nothing was missed
 }
 
 TEST_CASE("slow: a host that never says writable has its slow clients looked after by run") {
@@ -342,7 +343,7 @@ TEST_CASE("slow: a host that never says writable has its slow clients looked aft
   t.wire.answer = phx::send_status::ok;
   t.wire.waiting = 0;
   t.c.advance(100ms);
-  CHECK(t.c.out() == texts{said("latest", "tick", "1")});
+  CHECK(t.c.out() == texts{answered_status("latest", "tick", "1")});
   CHECK(t.c.loop().run(t.c.loops().now()) > t.c.loops().now() + 1s);  // nobody is slow: nobody is looked after
 }
 
@@ -360,10 +361,10 @@ TEST_CASE("slow: the transport is fed when it holds half of what it did, and not
   CHECK(t.c.out().empty());
   t.wire.waiting = held / 2;
   CHECK(t.c.socket().writable(t.c.loops().now()));
-  CHECK(t.c.out() == texts{said("oldest", "line", "1")});  // congested again at once
+  CHECK(t.c.out() == texts{answered_status("oldest", "line", "1")});  // congested again at once
   CHECK(t.c.socket().slow());
   t.read_again();
-  CHECK(t.c.out() == texts{said("oldest", "line", "2"), said("oldest", "line", "3")});
+  CHECK(t.c.out() == texts{answered_status("oldest", "line", "2"), answered_status("oldest", "line", "3")});
 }
 
 TEST_CASE("slow: a frame that the transport drops is held back, not lost, where the policy is to drop") {
@@ -374,7 +375,7 @@ TEST_CASE("slow: a frame that the transport drops is held back, not lost, where 
   t.say("plain:1", "line", "2");
   CHECK(t.c.out().empty());
   t.read_again();
-  CHECK(t.c.out() == texts{answer("plain:1", "1"), said("plain:1", "line", "2")});
+  CHECK(t.c.out() == texts{answer("plain:1", "1"), answered_status("plain:1", "line", "2")});
   CHECK(t.c.socket().dropped() == 0);
 }
 
@@ -387,7 +388,7 @@ TEST_CASE("slow: what was held back goes before a close") {
   t.c.socket().disconnect();
   t.c.settle();
   CHECK(t.c.close_code() == 1001);
-  CHECK(t.c.out() == texts{said("latest", "tick", "2")});
+  CHECK(t.c.out() == texts{answered_status("latest", "tick", "2")});
   CHECK(t.wire.after_close == 0);
 }
 
@@ -450,5 +451,5 @@ TEST_CASE("slow: thousands of keys, each of them kept once") {
   t.read_again();
   texts const out = t.c.out();
   CHECK(out.size() == 2000);
-  CHECK(std::count(out.begin(), out.end(), said("latest", "tick", "2")) == 2000);
+  CHECK(std::count(out.begin(), out.end(), answered_status("latest", "tick", "2")) == 2000);
 }

@@ -13,46 +13,46 @@ struct listening {
   static inline phx::channel_id last{};
   static constexpr std::array<std::string_view, 1> intercepts{"masked"};
 
-  phx::join_result join(phx::joining& here, phx::message const& in) {
-    std::string_view const how = in.payload.raw();
-    last = here.id();
-    if (how == R"("news")" || how == R"("denied")") CHECK(here.subscribe("news") == phx::send_status::ok);
-    if (how == R"("published")") {
-      CHECK(here.subscribe("news") == phx::send_status::ok);
-      CHECK(here.here().publish({"news", "early", phx::payload{}, {}}) == phx::errc::none);
+  phx::join_result join(phx::joining& ctx, phx::message const& in) {
+    std::string_view const mode = in.payload.raw();
+    last = ctx.id();
+    if (mode == R"("news")" || mode == R"("denied")") CHECK(ctx.subscribe("news") == phx::send_status::ok);
+    if (mode == R"("published")") {
+      CHECK(ctx.subscribe("news") == phx::send_status::ok);
+      CHECK(ctx.event_loop().publish({"news", "early", phx::payload{}, {}}) == phx::errc::none);
     }
-    if (how == R"("later")") {
-      CHECK(here.subscribe("news") == phx::send_status::ok);
-      return phx::join_result::later(here.now() + 5s);
+    if (mode == R"("later")") {
+      CHECK(ctx.subscribe("news") == phx::send_status::ok);
+      return phx::join_result::later(ctx.now() + 5s);
     }
-    return how == R"("denied")" ? phx::join_result::error() : phx::join_result::ok();
+    return mode == R"("denied")" ? phx::join_result::error() : phx::join_result::ok();
   }
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     std::string_view topic = in.payload.raw();
     if (topic.starts_with('"')) topic = topic.substr(1, topic.size() - 2);
     if (in.event == "subscribe") {
-      return here.subscribe(topic) == phx::send_status::ok ? phx::outcome::reply() : phx::outcome::reply(phx::status::error);
+      return ctx.subscribe(topic) == phx::send_status::ok ? phx::outcome::reply() : phx::outcome::reply(phx::status::error);
     }
-    if (in.event == "unsubscribe") return here.unsubscribe(topic), phx::outcome::reply();
-    if (in.event == "publish") return here.publish(topic, "told", {}), phx::outcome::reply();
-    if (in.event == "publish_from") return here.publish_from(topic, "told", {}), phx::outcome::reply();
-    if (in.event == "whisper") here.broadcast_from("whispered", {});
+    if (in.event == "unsubscribe") return ctx.unsubscribe(topic), phx::outcome::reply();
+    if (in.event == "publish") return ctx.publish(topic, "told", {}), phx::outcome::reply();
+    if (in.event == "publish_from") return ctx.publish_from(topic, "told", {}), phx::outcome::reply();
+    if (in.event == "whisper") ctx.broadcast_from("whispered", {});
     if (in.event == "stop") return phx::outcome::stop();
     return phx::outcome::noreply();
   }
-  phx::outcome handle_out(phx::context& here, phx::broadcast const& b) {
-    here.push("out " + std::string(b.event), b.payload);
+  phx::outcome handle_out(phx::context& ctx, phx::broadcast const& b) {
+    ctx.push("out " + std::string(b.event), b.payload);
     return phx::outcome::noreply();
   }
-  phx::outcome handle_info(phx::context& here, phx::message const& in) {
+  phx::outcome handle_info(phx::context& ctx, phx::message const& in) {
     CHECK(in.topic_name.is_string());
     CHECK(in.topic_name.text == in.topic);
-    here.push(std::string(in.topic) + ' ' + std::string(in.event), in.payload);
+    ctx.push(std::string(in.topic) + ' ' + std::string(in.event), in.payload);
     return phx::outcome::noreply();
   }
-  void terminate(phx::context& here, phx::exit_reason) noexcept {
-    (void)here.subscribe("news");
-    here.publish("news", "ended", {});
+  void terminate(phx::context& ctx, phx::exit_reason) noexcept {
+    (void)ctx.subscribe("news");
+    ctx.publish("news", "ended", {});
   }
 };
 
@@ -66,8 +66,8 @@ struct pair {
   phx::testing::client ann, bob;
   explicit pair(phx::mount m = {}, std::size_t loops = 1)
       : server(app, std::move(m), loops), ann(server.connect()), bob(server.connect({}, loops - 1)) {}
-  void say(std::string_view event, phx::payload const& what = {}) {
-    (void)server.endpoint().broadcast("news", event, what);
+  void say(std::string_view event, phx::payload const& data = {}) {
+    (void)server.endpoint().broadcast("news", event, data);
     server.settle();
   }
 };
@@ -161,12 +161,16 @@ TEST_CASE("subscribe: from join, what is broadcast meanwhile comes after the joi
     (void)c.endpoint().broadcast("news", "hello", {});
     c.settle();
     CHECK(c.out() == texts{pushed("news hello", "{}")});  // room:a's
-    if (yes) listening::last.joined();
-    else listening::last.refused();
+    if (yes)
+      listening::last.joined();
+    else
+      listening::last.refused();
     c.settle();
     std::string const answer = reply("\"2\"", "\"2\"", yes ? "ok" : "error", "{}", "room:b");
-    if (yes) CHECK(c.out() == texts{answer, pushed("news hello", "{}", "\"2\"", "room:b")});
-    else CHECK(c.out() == texts{answer, pushed("news ended", "{}")});  // its last words, to room:a
+    if (yes)
+      CHECK(c.out() == texts{answer, pushed("news hello", "{}", "\"2\"", "room:b")});
+    else
+      CHECK(c.out() == texts{answer, pushed("news ended", "{}")});  // its last words, to room:a
     c.in(R"(["2","3","room:b","phx_leave",{}])");
     (void)c.out();
   }
@@ -218,10 +222,10 @@ TEST_CASE("subscribe: one whose connection a callback destroys hears nothing of 
   (void)s.b->receive(phx::opcode::text, R"(["1","1","quiet:b","phx_join","news"])", true, loops.now());
   (void)s.a->receive(phx::opcode::text, R"(["1","1","room:a","phx_join",{}])", true, loops.now());
   log.with = &s;
-  log.on_event = [](void* with, phx::context& here, phx::message const&) {
-    here.publish("news", "before", {});
+  log.on_event = [](void* with, phx::context& ctx, phx::message const&) {
+    ctx.publish("news", "before", {});
     static_cast<both*>(with)->b.reset();
-    here.publish("news", "after", {});
+    ctx.publish("news", "after", {});
   };
   (void)s.a->receive(phx::opcode::text, R"(["1","2","room:a","call",{}])", true, loops.now());
   loops.settle();

@@ -16,7 +16,7 @@ namespace {
 /// A loop as a host on a thread of its own has it: sleeps until it is woken or its time has come.
 class threaded_loop {
  public:
-  explicit threaded_loop(phx::endpoint& everywhere) : here(everywhere, *this) {}
+  explicit threaded_loop(phx::endpoint& everywhere) : event_loop(everywhere, *this) {}
   threaded_loop(threaded_loop const&) = delete;
   threaded_loop& operator=(threaded_loop const&) = delete;
   ~threaded_loop() { stop(); }
@@ -36,7 +36,7 @@ class threaded_loop {
       while (!stopped_) {
         auto const now = std::chrono::steady_clock::now();
         if (more) more = work(now);
-        phx::time_point const next = here.run(std::chrono::steady_clock::now());
+        phx::time_point const next = event_loop.run(std::chrono::steady_clock::now());
         std::unique_lock hold(mutex_);
         if (more) woken_ = true;
         auto const until = std::min<phx::time_point>(next, now + 50ms);
@@ -62,7 +62,7 @@ class threaded_loop {
 
  public:
   std::function<void()> at_end{};
-  phx::loop here;
+  phx::loop event_loop;
 };
 
 using recorded = phx::socket<phx::testing::recorder::transport_type, rooms>;
@@ -74,7 +74,7 @@ struct seat {
 }  // namespace
 
 TEST_CASE("threads: two loops shout to each other while others broadcast, push, answer and drain") {
-  constexpr int shouts = 200, seats_each = 3, outsiders = 2, said = 100;
+  constexpr int shouts = 200, seats_each = 3, outsiders = 2, code = 100;
   phx::endpoint everywhere;
   rooms d;
   journal logs[2];
@@ -95,7 +95,7 @@ TEST_CASE("threads: two loops shout to each other while others broadcast, push, 
             phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
             in.session.emplace(who{&logs[l], "x"});
             in.id = "user:ann";
-            s.socket.emplace(loops[l].here, d, std::move(in), s.wire.transport(), now);
+            s.socket.emplace(loops[l].event_loop, d, std::move(in), s.wire.transport(), now);
             (void)s.socket->receive(phx::opcode::text, R"(["1","1","room:a","phx_join",{}])", true, now);
             (void)s.socket->receive(phx::opcode::text, R"(["1","2","room:a","async",{}])", true, now);
             std::lock_guard const hold(handles_mutex);
@@ -108,8 +108,8 @@ TEST_CASE("threads: two loops shout to each other while others broadcast, push, 
         }
         if (ready < 2) return true;
         if (n <= shouts) {
-          std::string const text = R"(["1",null,"room:a","shout",{"loop":)" + std::to_string(l) + R"(,"n":)" +
-                                   std::to_string(n) + "}]";
+          std::string const text =
+              R"(["1",null,"room:a","shout",{"loop":)" + std::to_string(l) + R"(,"n":)" + std::to_string(n) + "}]";
           (void)seats[l][static_cast<std::size_t>(n % seats_each)]->socket->receive(phx::opcode::text, text, true, now);
         }
         if (++n <= shouts) return true;
@@ -121,11 +121,11 @@ TEST_CASE("threads: two loops shout to each other while others broadcast, push, 
     std::vector<std::thread> others;
     for (int o = 0; o < outsiders; ++o)
       others.emplace_back([&, o] {
-        for (int n = 0; n < said; ++n) {
-          std::string const what = R"({"outsider":)" + std::to_string(o) + R"(,"n":)" + std::to_string(n) + "}";
-          CHECK(everywhere.broadcast("room:a", "news", phx::payload::json(what)) == phx::errc::none);
-          ids[static_cast<std::size_t>(n) % ids.size()].push("direct", phx::payload::json(what));
-          replies[static_cast<std::size_t>(n) % replies.size()](phx::payload::json(what));
+        for (int n = 0; n < code; ++n) {
+          std::string const subject = R"({"outsider":)" + std::to_string(o) + R"(,"n":)" + std::to_string(n) + "}";
+          CHECK(everywhere.broadcast("room:a", "news", phx::payload::json(subject)) == phx::errc::none);
+          ids[static_cast<std::size_t>(n) % ids.size()].push("direct", phx::payload::json(subject));
+          replies[static_cast<std::size_t>(n) % replies.size()](phx::payload::json(subject));
           (void)everywhere.sockets();
         }
       });
@@ -157,14 +157,14 @@ TEST_CASE("threads: two loops shout to each other while others broadcast, push, 
         directs += f.find(R"("direct")") != f.npos;
         answers += f.find(R"("phx_reply",{"status":"ok","response":{"outsider")") != f.npos;
       }
-      for (int o = 0; o < outsiders; ++o) CHECK(news[o] == said);
+      for (int o = 0; o < outsiders; ++o) CHECK(news[o] == code);
       CHECK(next[0] == shouts);
       CHECK(next[1] == shouts);
       REQUIRE(s->wire.closed.has_value());
       CHECK(s->wire.closed->code == phx::close_code::restart);
     }
-  CHECK(directs == outsiders * said);
-  CHECK(answers == outsiders * said);
+  CHECK(directs == outsiders * code);
+  CHECK(answers == outsiders * code);
 }
 
 TEST_CASE("threads: joins answered from another thread, exits and disconnects at the same time") {
@@ -184,7 +184,7 @@ TEST_CASE("threads: joins answered from another thread, exits and disconnects at
         phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
         in.session.emplace(who{&log, "x"});
         in.id = "user:ann";
-        one.socket.emplace(l.here, d, std::move(in), one.wire.transport(), now);
+        one.socket.emplace(l.event_loop, d, std::move(in), one.wire.transport(), now);
       }
       if (n < 300 && !one.wire.closed) {
         std::string const topic = "room:" + std::to_string(n % 50), ref = std::to_string(n);
@@ -198,15 +198,17 @@ TEST_CASE("threads: joins answered from another thread, exits and disconnects at
     });
     std::thread elsewhere([&] {
       for (int n = 0; n < 300; ++n) {
-        phx::channel_id who;
+        phx::channel_id channel;
         for (bool have = false; !have;) {
           std::lock_guard const hold(mutex);
-          if (static_cast<std::size_t>(n) < pending.size()) who = pending[static_cast<std::size_t>(n)], have = true;
+          if (static_cast<std::size_t>(n) < pending.size()) channel = pending[static_cast<std::size_t>(n)], have = true;
         }
-        if (n % 3 == 0) who.refused();
-        else who.joined();
-        who.push("welcome", {});
-        if (n % 5 == 0) who.exit(phx::exit_reason::killed);
+        if (n % 3 == 0)
+          channel.refused();
+        else
+          channel.joined();
+        channel.push("welcome", {});
+        if (n % 5 == 0) channel.exit(phx::exit_reason::killed);
       }
       CHECK(everywhere.disconnect("user:ann") == phx::errc::none);
       while (everywhere.sockets() != 0) std::this_thread::yield();
@@ -232,11 +234,11 @@ TEST_CASE("threads: posting to a loop that is being destroyed is safe, and then 
     std::thread poster;
     {
       phx::testing::fake_waker waker;
-      phx::loop here(everywhere, waker);
+      phx::loop event_loop(everywhere, waker);
       seat s;
       phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
       in.session.emplace(who{&log, "x"});
-      s.socket.emplace(here, d, std::move(in), s.wire.transport(), phx::time_point{});
+      s.socket.emplace(event_loop, d, std::move(in), s.wire.transport(), phx::time_point{});
       (void)s.socket->receive(phx::opcode::text, R"(["1","1","room:a","phx_join",{}])", true, phx::time_point{});
       id = log.ids["room:a"];
       poster = std::thread([&] {
@@ -244,7 +246,7 @@ TEST_CASE("threads: posting to a loop that is being destroyed is safe, and then 
         while (id.push("x", {}) != phx::send_status::closed) (void)everywhere.broadcast("room:a", "x", {});
       });
       while (!go) std::this_thread::yield();
-      (void)here.run(phx::time_point{});
+      (void)event_loop.run(phx::time_point{});
       s.socket.reset();
     }
     poster.join();

@@ -1,7 +1,7 @@
 // Every public duration of these rooms at its ends: max() is "never", min() is "at once", and neither overflows.
 
 #include <phx/socket/socket.hpp>
-#include <phx/socket/throttle.hpp>
+#include <phx/connect/throttle.hpp>
 
 #include <support/room.hpp>
 
@@ -13,8 +13,8 @@ constexpr phx::duration most = (phx::duration::max)(), least = (phx::duration::m
 
 TEST_CASE("times: send_after(max) never fires, send_after(min) is a send") {
   talk t;
-  t.log.on_event = [](void*, phx::context& here, phx::message const& in) {
-    (void)here.send_after(in.payload.raw() == "1" ? most : least, in.payload.raw() == "1" ? "never" : "now");
+  t.log.on_event = [](void*, phx::context& ctx, phx::message const& in) {
+    (void)ctx.send_after(in.payload.raw() == "1" ? most : least, in.payload.raw() == "1" ? "never" : "now");
   };
   (void)t.join();
   CHECK(t.tell("call", "1").empty());
@@ -29,8 +29,8 @@ TEST_CASE("times: in a join send_after(max) never fires") {
       CHECK(j.send_after(least, "now") == phx::send_status::ok);
       return phx::join_result::ok();
     }
-    phx::outcome handle_info(phx::context& here, phx::message const& in) {
-      here.push(in.event, {});
+    phx::outcome handle_info(phx::context& ctx, phx::message const& in) {
+      ctx.push(in.event, {});
       return phx::outcome::noreply();
     }
   };
@@ -80,10 +80,10 @@ TEST_CASE("times: a drain with a limit of max goes on in batches, one with an in
   app.log = &log;
   phx::mount m;
   m.bounds.idle = phx::duration::zero();
-  auto const left_after = [&](phx::drain_options const& how, phx::duration d) {
+  auto const left_after = [&](phx::drain_options const& opts, phx::duration d) {
     phx::testing::server server(app, m);
     for (int i = 0; i < 4; ++i) (void)server.connect();
-    server.endpoint().drain(how);
+    server.endpoint().drain(opts);
     server.settle();
     server.advance(d);
     return server.loop().sockets();

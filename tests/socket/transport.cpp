@@ -25,8 +25,8 @@ struct batching {
   void flush() noexcept {
     if (!to->queued.empty()) to->writes.push_back(std::exchange(to->queued, {}));
   }
-  void close(phx::close_frame why) noexcept {
-    to->end = "closed " + std::to_string(static_cast<unsigned>(why.code)) + " with " + std::to_string(to->queued.size());
+  void close(phx::close_frame frame) noexcept {
+    to->end = "closed " + std::to_string(static_cast<unsigned>(frame.code)) + " with " + std::to_string(to->queued.size());
   }
   [[nodiscard]] std::size_t buffered() const noexcept { return to->queued.size(); }
 };
@@ -39,11 +39,15 @@ struct host {
   phx::testing::fake_loops loops{};
   batching::connection wire{};
   phx::socket<batching, rooms> socket;
-  host() : socket(loops[0], d, [this] {
-    phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
-    in.session.emplace(who{&log, "x"});
-    return in;
-  }(), batching{&wire}, loops.now()) {}
+  host()
+      : socket(
+            loops[0], d,
+            [this] {
+              phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
+              in.session.emplace(who{&log, "x"});
+              return in;
+            }(),
+            batching{&wire}, loops.now()) {}
   void in(std::string_view text) { (void)socket.receive(phx::opcode::text, text, true, loops.now()); }
 };
 
@@ -54,9 +58,7 @@ TEST_CASE("transport: one write for each connection and turn, of frames as they 
   h.in(R"(["1","1","room:a","phx_join",{"self":1}])");
   REQUIRE(h.wire.writes.size() == 1);
   std::string const first = reply("\"1\"", "\"1\""), second = pushed("hello", R"({"from":"join"})");
-  auto const framed = [](std::string const& text) {
-    return std::string("\x81") + static_cast<char>(text.size()) + text;
-  };
+  auto const framed = [](std::string const& text) { return std::string("\x81") + static_cast<char>(text.size()) + text; };
   CHECK(h.wire.writes[0] == framed(first) + framed(second));
   h.in(R"(["1","2","room:a","silent",{}])");
   CHECK(h.wire.writes.size() == 1);

@@ -26,21 +26,21 @@ using phx_tests::request;
 struct journal {
   std::mutex mutex{};
   std::vector<std::string> lines{};
-  void on(phx::notice const& n) noexcept {
-    std::string line(to_string(n.what));
+  void on_event(phx::telemetry_event const& n) noexcept {
+    std::string line(to_string(n.kind));
     for (std::string_view const part : {n.event, n.text, n.exit.detail()}) line.append(" ").append(part);
     std::lock_guard const hold(mutex);
     lines.push_back(std::move(line));
   }
-  [[nodiscard]] std::size_t count(std::string_view what) {
+  [[nodiscard]] std::size_t count(std::string_view text) {
     std::lock_guard const hold(mutex);
     std::size_t n = 0;
-    for (std::string const& l : lines) n += l.starts_with(what) ? 1u : 0u;
+    for (std::string const& l : lines) n += l.starts_with(text) ? 1u : 0u;
     return n;
   }
   /// Waits for it.
-  [[nodiscard]] bool has(std::string_view what, std::size_t times = 1) {
-    return eventually([&] { return count(what) >= times; });
+  [[nodiscard]] bool has(std::string_view text, std::size_t times = 1) {
+    return eventually([&] { return count(text) >= times; });
   }
 };
 
@@ -53,8 +53,8 @@ inline phx::beast::options quick(std::uint32_t loops = 1) {
 /// A server and its threads, drained at the end of the scope.
 struct running {
   /// @param before is called with the server before it starts.
-  explicit running(phx::beast::options o = quick(), unsigned threads = 1, phx::mount m = {}, phx::longpoll::options polls = {},
-                   std::function<void(phx::beast::server&)> const& before = {})
+  explicit running(phx::beast::options o = quick(), unsigned threads = 1, phx::mount m = {},
+                   phx::longpoll::options polls = {}, std::function<void(phx::beast::server&)> const& before = {})
       : server(io, std::move(o)) {
     app.channel<host_room>("room:*");
     serve_floods(app);

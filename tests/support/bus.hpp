@@ -2,7 +2,7 @@
 #define PHX_TESTS_SUPPORT_BUS_HPP
 // Nodes in one process: what one publishes is delivered to the others at once, on the same thread.
 
-#include <phx/pubsub/endpoint.hpp>
+#include <phx/loop/endpoint.hpp>
 
 namespace support {
 
@@ -15,9 +15,9 @@ class bus {
     node(node const&) = delete;
     node& operator=(node const&) = delete;
 
-    void start(phx::endpoint& here) {
+    void start(phx::endpoint& local) {
       std::lock_guard const hold(bus_.mutex_);
-      here_ = &here;
+      local_ = &local;
       bus_.nodes_.push_back(this);
     }
     void stop() noexcept {
@@ -42,12 +42,12 @@ class bus {
       if (answer == phx::send_status::dropped || answer == phx::send_status::closed) return answer;
       std::lock_guard const hold(bus_.mutex_);
       for (node* const n : bus_.nodes_)
-        if (whom(*n)) (void)n->here_->deliver(b);
+        if (whom(*n)) (void)n->local_->deliver(b);
       return answer;
     }
     bus& bus_;
     std::string name_;
-    phx::endpoint* here_ = nullptr;
+    phx::endpoint* local_ = nullptr;
   };
 
  private:

@@ -19,8 +19,9 @@ template <class F>
   return true;
 }
 
-/// Where the server's patience with its client is what is tested, and so has to be short, a machine that was busy with something else
-/// may be too slow for it: then once more, the patience of each try four times that of the one before. What is wrong is wrong each time.
+/// Where the server's patience with its client is what is tested, and so has to be short, a machine that was busy with
+/// something else may be too slow for it: then once more, the patience of each try four times that of the one before. What
+/// is wrong is wrong each time.
 /// @param test milliseconds -> bool: whether all was as it should be. It asserts nothing that depends on being in time.
 template <class F>
 [[nodiscard]] bool in_time(std::chrono::milliseconds patience, F&& test) {

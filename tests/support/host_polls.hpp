@@ -17,15 +17,18 @@
 
 namespace phx_tests {
 
-inline std::string request(std::string_view method, std::string_view target, std::string_view more = {}, std::string_view body = {}) {
-  return std::string(method) + ' ' + std::string(target) + " HTTP/1.1\r\nhost: h\r\n" + std::string(more) + "\r\n" + std::string(body);
+inline std::string request(std::string_view method, std::string_view target, std::string_view more = {},
+                           std::string_view body = {}) {
+  return std::string(method) + ' ' + std::string(target) + " HTTP/1.1\r\nhost: h\r\n" + std::string(more) + "\r\n" +
+         std::string(body);
 }
 
 /// A long-poll client that does its requests on any connection.
 struct poller {
   std::string token{};
   static std::string post_of(std::string_view target, std::string_view body) {
-    return request("POST", target, "content-type: application/json\r\ncontent-length: " + std::to_string(body.size()) + "\r\n", body);
+    return request("POST", target,
+                   "content-type: application/json\r\ncontent-length: " + std::to_string(body.size()) + "\r\n", body);
   }
   [[nodiscard]] std::string target() const { return "/socket/longpoll?vsn=2.0.0&token=" + token; }
   [[nodiscard]] std::string poll_request() const { return request("GET", target()); }
@@ -36,11 +39,11 @@ struct poller {
   }
   void open(raw_client& on) {
     REQUIRE(on.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
-    std::string const said = answer(on);
-    std::size_t const at = said.find("\"token\":\"");
-    REQUIRE(said.find("\"status\":410") != std::string::npos);
+    std::string const text = answer(on);
+    std::size_t const at = text.find("\"token\":\"");
+    REQUIRE(text.find("\"status\":410") != std::string::npos);
     REQUIRE(at != std::string::npos);
-    token = said.substr(at + 9, said.find('"', at + 9) - at - 9);
+    token = text.substr(at + 9, text.find('"', at + 9) - at - 9);
   }
   std::string post(raw_client& on, std::string_view body) const {
     REQUIRE(on.send(post_of(target(), body)));
@@ -70,23 +73,25 @@ struct polled_host {
 };
 
 /// @param make polled_host -> a running host, which has
-///   client(receive buffer = 0), joined(): a raw_client, and one whose WebSocket has joined room:a; endpoint(); connections(n):
-///   waits until it has so many; begin_end(), ended(): a graceful end begins, and is over; channels_ended(): how many, after that.
+///   client(receive buffer = 0), joined(): a raw_client, and one whose WebSocket has joined room:a; endpoint();
+///   connections(n): waits until it has so many; begin_end(), ended(): a graceful end begins, and is over; channels_ended():
+///   how many, after that.
 /// @param loops the numbers of them that are worth a try
 template <class Make>
 void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
   using namespace std::chrono_literals;
-  auto const host = [&](polled_host how = {}) {
-    how.mount.longpoll = true;
-    return make(how);
+  auto const host = [&](polled_host mode = {}) {
+    mode.mount.longpoll = true;
+    return make(mode);
   };
   auto const asks = [](auto const& r, std::string const& bytes) {
     raw_client c = r.client();
     CHECK(c.send(bytes));
     unsigned const status = c.read_head();
     std::string const body = c.read_body();
-    return std::to_string(status) + (c.head().find("access-control-allow-origin: *\r\n") != std::string::npos ? " for all " : " ") +
-           body + (c.head().find("connection: close\r\n") != std::string::npos && !c.read_end() ? " and stays" : "");
+    return std::to_string(status) +
+           (c.head().find("access-control-allow-origin: *\r\n") != std::string::npos ? " for all " : " ") + body +
+           (c.head().find("connection: close\r\n") != std::string::npos && !c.read_end() ? " and stays" : "");
   };
 
   SUBCASE("a session hears what is said elsewhere, whatever connections its requests come by") {
@@ -177,7 +182,8 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     p.open(c);
     p.join(c);
     CHECK(c.send(p.poll_request()));
-    std::string const more = poller::post_of(p.target(), R"([null,"1","phoenix","heartbeat",{)" + std::string(5000, ' ') + "}]");
+    std::string const more =
+        poller::post_of(p.target(), R"([null,"1","phoenix","heartbeat",{)" + std::string(5000, ' ') + "}]");
     int sent = 0;
     while (sent < 20'000 && c.send_within(more, 300ms)) ++sent;
     REQUIRE(sent < 20'000);
@@ -207,10 +213,12 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
       CAPTURE(nonsense);
       CHECK(asks(r, request("POST", p.target(), "transfer-encoding: chunked\r\n", nonsense)) == "400 for all ");
     }
-    CHECK(asks(r, request("POST", p.target(), "transfer-encoding: chunked\r\n", "3;" + std::string(100'000, 'x'))) == "400 for all ");
+    CHECK(asks(r, request("POST", p.target(), "transfer-encoding: chunked\r\n", "3;" + std::string(100'000, 'x'))) ==
+          "400 for all ");
     CHECK(asks(r, request("POST", p.target(), "content-length: nine\r\n", "[]")).starts_with("400 "));
-    REQUIRE(c.send(request("POST", p.target(), "transfer-encoding: chunked\r\n",
-                           "8;x=y\r\n[\"1\",\"3\"\r\n12\r\n,\"room:a\",\"echo\",{\r\n2\r\n}]\r\n0\r\nx-forwarded-for: me\r\n\r\n")));
+    REQUIRE(c.send(
+        request("POST", p.target(), "transfer-encoding: chunked\r\n",
+                "8;x=y\r\n[\"1\",\"3\"\r\n12\r\n,\"room:a\",\"echo\",{\r\n2\r\n}]\r\n0\r\nx-forwarded-for: me\r\n\r\n")));
     CHECK(poller::answer(c) == R"({"status":200})");
     CHECK(p.poll(c).find("\\\"3\\\"") != std::string::npos);
   }
@@ -220,7 +228,8 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     poller p;
     p.open(c);
     std::string const heartbeat = R"([null,"1","phoenix","heartbeat",{}])";
-    CHECK(c.send(request("POST", p.target(), "expect: 100-continue\r\ncontent-length: " + std::to_string(heartbeat.size()) + "\r\n")));
+    CHECK(c.send(request("POST", p.target(),
+                         "expect: 100-continue\r\ncontent-length: " + std::to_string(heartbeat.size()) + "\r\n")));
     CHECK(c.read_head() == 100);
     CHECK(c.send(heartbeat));
     CHECK(poller::answer(c) == R"({"status":200})");
@@ -230,7 +239,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     CHECK(in_time(300ms, [&](std::chrono::milliseconds handshake) {
       auto r = host({.handshake = handshake});
       raw_client silent = r.client();
-      auto const told = [&](std::string const& bytes, bool for_all) {
+      auto const reported = [&](std::string const& bytes, bool for_all) {
         raw_client c = r.client();
         (void)c.send(bytes);
         bool const late = c.read_head() == 408;
@@ -238,9 +247,10 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
         CHECK(c.read_end());
         return late && for_all == (c.head().find("access-control-allow-origin: *\r\n") != std::string::npos);
       };
-      bool well = told("GET /socket/longpoll HTTP/1.1\r\nhos", false);
-      well = told(request("POST", "/socket/longpoll?vsn=2.0.0", "content-length: 1000\r\n", "["), true) && well;
-      well = told(request("POST", "/socket/longpoll?vsn=2.0.0", "transfer-encoding: chunked\r\n", "10\r\nab"), true) && well;
+      bool well = reported("GET /socket/longpoll HTTP/1.1\r\nhos", false);
+      well = reported(request("POST", "/socket/longpoll?vsn=2.0.0", "content-length: 1000\r\n", "["), true) && well;
+      well = reported(request("POST", "/socket/longpoll?vsn=2.0.0", "transfer-encoding: chunked\r\n", "10\r\nab"), true) &&
+             well;
       CHECK(silent.read_all().empty());
       CHECK(r.connections(0));
       return well;
@@ -254,7 +264,8 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     p.join(c);
     std::string const push = R"(["1","2","room:a","echo",{}])";
     auto const thief = [&](std::string const& target, std::string_view more = {}) {
-      return asks(r, request("POST", target, std::string(more) + "content-length: " + std::to_string(push.size()) + "\r\n", push));
+      return asks(
+          r, request("POST", target, std::string(more) + "content-length: " + std::to_string(push.size()) + "\r\n", push));
     };
     std::string forged = p.token;
     forged[20] = forged[20] == 'A' ? 'B' : 'A';
@@ -265,7 +276,8 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     CHECK(asks(r, request("GET", p.target(), "origin: https://evil.example\r\n")) == R"(200 for all {"status":403})");
     CHECK(asks(r, request("GET", "/socket/longpoll?vsn=9.0.0")) == R"(200 for all {"status":403})");
     CHECK(asks(r, request("PUT", p.target(), "content-length: 2\r\n", "{}")) == "400 for all ");
-    CHECK(asks(r, request("OPTIONS", p.target(), "origin: http://localhost\r\naccess-control-request-headers: x-a\r\n")) == "200 for all ");
+    CHECK(asks(r, request("OPTIONS", p.target(), "origin: http://localhost\r\naccess-control-request-headers: x-a\r\n")) ==
+          "200 for all ");
     CHECK(r.endpoint().broadcast("room:a", "news", phx::payload{}) == phx::errc::none);
     CHECK(p.poll(c) == p.with(news));  // and nothing of all that has reached it
   }
@@ -280,8 +292,8 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
   }
   SUBCASE("a graceful end answers those who poll, ends their sessions, and comes to its end") {
     // Whether a poll has come in nobody can see from outside; one that has not finds no session any more.
-    bool told = false;
-    for (int i = 0; i < 20 && !told; ++i) {
+    bool notified = false;
+    for (int i = 0; i < 20 && !notified; ++i) {
       auto r = host({.loops = std::max(loops)});
       raw_client c = r.client(), d = r.client(), e = r.client();
       poller p, replaced, unpolled;
@@ -296,15 +308,15 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
       CHECK(e.send(replaced.poll_request()));
       CHECK(poller::answer(d) == R"({"status":200})");
       r.begin_end();
-      told = poller::answer(c).find("\"status\":204") != std::string::npos;
-      if (told) CHECK(c.head().find("connection: close") != std::string::npos);
+      notified = poller::answer(c).find("\"status\":204") != std::string::npos;
+      if (notified) CHECK(c.head().find("connection: close") != std::string::npos);
       CHECK(c.read_end());
       CHECK(d.read_end());
       CHECK(e.read_end());
       CHECK(r.ended());
       CHECK(r.channels_ended() == 3);
     }
-    CHECK(told);
+    CHECK(notified);
   }
 }
 

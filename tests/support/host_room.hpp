@@ -9,26 +9,26 @@ namespace phx_tests {
 
 /// The channel behind the tests of the hosts in adapter/.
 struct host_room {
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(phx::status::ok, in.payload);
     if (in.event == "shout") {
-      (void)here.broadcast("shout", in.payload);
+      (void)ctx.broadcast("shout", in.payload);
       return phx::outcome::noreply();
     }
     if (in.event == "flood") {
       // More than kernels buffer on loopback, in pieces of 64 KiB.
       auto const large = phx::payload::json("{\"fill\":\"" + std::string(65536, 'x') + "\"}");
-      for (int i = 0; i < (in.payload.raw() == "{}" ? 600 : 120); ++i) (void)here.push("flood", large);
+      for (int i = 0; i < (in.payload.raw() == "{}" ? 600 : 120); ++i) (void)ctx.push("flood", large);
       return phx::outcome::noreply();
     }
     if (in.event == "later") {
-      (void)here.send_after(std::chrono::milliseconds(30), "due", in.payload);
+      (void)ctx.send_after(std::chrono::milliseconds(30), "due", in.payload);
       return phx::outcome::noreply();
     }
     return phx::outcome::stop(phx::exit_reason::error);
   }
-  phx::outcome handle_info(phx::context& here, phx::message const& in) {
-    (void)here.push("due", in.payload);
+  phx::outcome handle_info(phx::context& ctx, phx::message const& in) {
+    (void)ctx.push("due", in.payload);
     return phx::outcome::noreply();
   }
 };

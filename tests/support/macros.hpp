@@ -1,5 +1,5 @@
-// Macros that other people's headers define before ours are read: windows.h and rpcndr.h, Arduino.h, Qt, Xlib, <complex.h>, what
-// GCC itself does without -std. The standard library's headers come first, for not all of them bear it either.
+// Macros that other people's headers define before ours are read: windows.h and rpcndr.h, Arduino.h, Qt, Xlib, <complex.h>,
+// what GCC itself does without -std. The standard library's headers come first, for not all of them bear it either.
 //
 // No guard: whoever includes this wants them all defined from here on.
 #include <algorithm>
@@ -119,5 +119,5 @@
 #define I _Complex_I
 #define linux 1
 #define major(device) ((device) >> 8)
-#define minor(device) ((device) & 255)
+#define minor(device) ((device)&255)
 #define unix 1

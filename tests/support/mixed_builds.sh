@@ -4,12 +4,12 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 cat >"$work/takes.cpp" <<'CPP'
-#include <phx/core/frame.hpp>
+#include <phx/message/frame.hpp>
 bool takes(phx::frame const& f);
 bool takes(phx::frame const&) { return true; }
 CPP
 cat >"$work/gives.cpp" <<'CPP'
-#include <phx/core/frame.hpp>
+#include <phx/message/frame.hpp>
 bool takes(phx::frame const& f);
 int main() { return takes(phx::frame{}) ? 0 : 1; }
 CPP

@@ -23,8 +23,10 @@ class packer {
     value();
   }
   void text(std::string_view s) {
-    if (s.size() < 32) byte(0xa0 | s.size());
-    else size(0xd9, s.size());
+    if (s.size() < 32)
+      byte(0xa0 | s.size());
+    else
+      size(0xd9, s.size());
     to_.append(s);
   }
   void bytes(std::string_view s) {
@@ -83,8 +85,10 @@ class packer {
       if (*at_ == ',') ++at_;
     }
     ++at_;
-    if (keyed) map(n);
-    else array(n);
+    if (keyed)
+      map(n);
+    else
+      array(n);
     to_ += inside;
   }
   void value() {
@@ -234,7 +238,7 @@ struct serializer {
       part[i] = {at, json[i].size()};
     }
     for (std::size_t i : {std::size_t{2}, std::size_t{3}}) {
-      phx::name& name = i == 2 ? out.topic_name : out.event_name;
+      phx::json_text& name = i == 2 ? out.topic_name : out.event_name;
       name.json = part[i];
       if (!phx::json::is_string(part[i])) continue;
       char* const at = room.room(part[i].size());
@@ -262,7 +266,7 @@ struct serializer {
   [[nodiscard]] static phx::errc encode(phx::frame_builder& out, phx::push const& p) noexcept {
     if (!p.payload.valid()) return phx::errc::invalid_payload;
     bool const end = p.event.text == phx::event::close || p.event.text == phx::event::error;
-    std::string all = head(p.join_ref, end ? p.join_ref : phx::token{}, p.topic, p.event);
+    std::string all = head(p.join_ref, end ? p.join_ref : phx::json_ref{}, p.topic, p.event);
     packer to(all);
     payload(to, p.payload);
     return done(out, all);
@@ -291,20 +295,25 @@ struct serializer {
   }
 
  private:
-  [[nodiscard]] static std::string head(phx::token join_ref, phx::token ref, phx::name topic, phx::name event) {
+  [[nodiscard]] static std::string head(phx::json_ref join_ref, phx::json_ref ref, phx::json_text topic,
+                                        phx::json_text event) {
     std::string all;
     packer to(all);
     to.array(5);
     to.json(join_ref.absent() ? "null" : join_ref.json);
     to.json(ref.absent() ? "null" : ref.json);
-    for (phx::name const& n : {topic, event})
-      if (n.json.empty()) to.text(n.text);
-      else to.json(n.json);
+    for (phx::json_text const& n : {topic, event})
+      if (n.json.empty())
+        to.text(n.text);
+      else
+        to.json(n.json);
     return all;
   }
   static void payload(packer& to, phx::payload const& p) {
-    if (p.is_binary()) to.bytes(p.raw());
-    else to.json(p.raw());
+    if (p.is_binary())
+      to.bytes(p.raw());
+    else
+      to.json(p.raw());
   }
   [[nodiscard]] static phx::errc done(phx::frame_builder& out, std::string_view all) {
     out.start(phx::opcode::binary, all.size());

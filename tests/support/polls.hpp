@@ -74,11 +74,11 @@ struct asked_for {
 struct polls {
   struct polled_rooms;
   using service = phx::longpoll::service_for<polled_rooms>;
-  explicit polls(std::size_t loops = 1, phx::longpoll::options const& how = {}, phx::mount at = {},
+  explicit polls(std::size_t loops = 1, phx::longpoll::options const& opts = {}, phx::mount at = {},
                  phx::limits const& of_loops = {}, std::uint32_t most = 100'000, phx::longpoll::entropy chance = {})
-      : mount(with_longpoll(std::move(at))), sessions(most, chance, of_loops.memory), here(loops, of_loops), options(how) {
+      : mount(with_longpoll(std::move(at))), sessions(most, chance, of_loops.memory), local(loops, of_loops), options(opts) {
     for (std::size_t i = 0; i < loops; ++i)
-      services.push_back(std::make_unique<service>(sessions, here[i], mount, dispatcher, how));
+      services.push_back(std::make_unique<service>(sessions, local[i], mount, dispatcher, opts));
   }
   static phx::mount with_longpoll(phx::mount m) {
     m.longpoll = true;
@@ -86,22 +86,22 @@ struct polls {
     return m;
   }
 
-  void ask(tab& t, asked_for const& what, std::size_t loop = 0) {
-    std::string query(what.query);
-    std::vector<phx::header> headers = what.headers;
-    if (!what.token.empty() && what.in_header) headers.push_back({"X-Phoenix-LongPoll-Token", what.token});
-    if (!what.token.empty() && !what.in_header) query += "&token=" + what.token;
-    if (what.method == "POST") headers.push_back({"Content-Type", what.type});
+  void ask(tab& t, asked_for const& item, std::size_t loop = 0) {
+    std::string query(item.query);
+    std::vector<phx::header> headers = item.headers;
+    if (!item.token.empty() && item.in_header) headers.push_back({"X-Phoenix-LongPoll-Token", item.token});
+    if (!item.token.empty() && !item.in_header) query += "&token=" + item.token;
+    if (item.method == "POST") headers.push_back({"Content-Type", item.type});
     // nothing of a request can be read once serve has returned
-    auto const target = std::make_unique<std::string>(std::string(what.path) + (query.empty() ? "" : "?" + query));
-    auto const body = std::make_unique<std::string>(what.body);
-    services[loop]->serve(t.asked, phx::request::of(what.method, *target, headers, {"127.0.0.1", 50'000, {}}), *body,
-                          here.now());
+    auto const target = std::make_unique<std::string>(std::string(item.path) + (query.empty() ? "" : "?" + query));
+    auto const body = std::make_unique<std::string>(item.body);
+    services[loop]->serve(t.asked, phx::request::of(item.method, *target, headers, {"127.0.0.1", 50'000, {}}), *body,
+                          local.now());
   }
-  got now(asked_for const& what, std::size_t loop = 0) {
+  got now(asked_for const& item, std::size_t loop = 0) {
     tab t;
-    ask(t, what, loop);
-    here.settle();
+    ask(t, item, loop);
+    local.settle();
     return t.last;
   }
   std::string open(std::size_t loop = 0, std::string_view query = "vsn=2.0.0") {
@@ -143,7 +143,7 @@ struct polls {
   polled_rooms dispatcher{log};
   phx::mount mount;
   phx::longpoll::sessions sessions;
-  phx::testing::fake_loops here;
+  phx::testing::fake_loops local;
   phx::longpoll::options options;
   std::vector<std::unique_ptr<service>> services{};
 };

@@ -188,9 +188,9 @@ class raw_client {
     return n < 0 && errno != EAGAIN ? 0 : n;
   }
   /// True once the socket is ready for `what`.
-  [[nodiscard]] bool ready(short what, clock::time_point until) const {
+  [[nodiscard]] bool ready(short item, clock::time_point until) const {
     auto const left = std::chrono::duration_cast<milliseconds>(until - now()).count();
-    pollfd p{fd_, what, 0};
+    pollfd p{fd_, item, 0};
     return left > 0 && ::poll(&p, 1, static_cast<int>(left)) == 1;
   }
 

@@ -62,8 +62,8 @@ class redis_server {
   [[nodiscard]] bool runs() const { return pid_ > 0; }
   /// On the same port. Returns once it answers.
   void start() {
-    std::vector<std::string> words{"redis-server", "--port",       std::to_string(port), "--bind", "127.0.0.1", "--save", "",
-                                   "--appendonly", "no",           "--loglevel",         "warning"};
+    std::vector<std::string> words{"redis-server", "--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "",
+                                   "--appendonly", "no",     "--loglevel",         "warning"};
     words.insert(words.end(), more_.begin(), more_.end());
     std::vector<char*> arguments;
     for (std::string& w : words) arguments.push_back(w.data());

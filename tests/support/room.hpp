@@ -28,7 +28,7 @@ using namespace std::chrono_literals;
 
 /// What all rooms of a test write down, and the handles they gave out.
 struct journal {
-  texts lines{};                              // `topic: what`
+  texts lines{};                                 // `topic: what`
   std::map<std::string, phx::channel_id> ids{};  // by topic, the newest life
   std::vector<phx::reply_to> replies{};
   std::vector<std::string_view> order{};
@@ -36,8 +36,8 @@ struct journal {
   void (*on_end)(void*, phx::context&, phx::exit_reason) noexcept = nullptr;
   void* with = nullptr;
 
-  void note(std::string_view topic, std::string_view what) {
-    lines.push_back(std::string(topic) + ": " + std::string(what));
+  void note(std::string_view topic, std::string_view text) {
+    lines.push_back(std::string(topic) + ": " + std::string(text));
   }
   texts take() { return std::exchange(lines, {}); }
 };
@@ -48,8 +48,8 @@ struct who {
   std::string name{};
 };
 
-[[nodiscard]] inline std::string_view name_of(phx::exit_reason why) {
-  switch (why.what()) {
+[[nodiscard]] inline std::string_view name_of(phx::exit_reason reason) {
+  switch (reason.what()) {
     case phx::exit_reason::normal: return "normal";
     case phx::exit_reason::shutdown: return "shutdown";
     case phx::exit_reason::left: return "left";
@@ -76,8 +76,8 @@ struct room {
   phx::join_result join(phx::joining& j, phx::message const& in) {
     topic = j.topic();
     me.log->ids[topic] = j.id();
-    std::string_view const how = in.payload.raw();
-    auto const wants = [&](std::string_view word) { return !in.payload.is_binary() && how.find(word) != how.npos; };
+    std::string_view const mode = in.payload.raw();
+    auto const wants = [&](std::string_view word) { return !in.payload.is_binary() && mode.find(word) != mode.npos; };
     if (wants("\"deny\"")) return phx::join_result::error(phx::payload::json(R"({"reason":"no"})"));
 #ifdef __cpp_exceptions
     if (wants("\"crash\"")) throw std::runtime_error("join exploded");
@@ -92,32 +92,31 @@ struct room {
     if (wants("\"echo\"") || in.payload.is_binary()) return phx::join_result::ok(in.payload);
     return phx::join_result::ok();
   }
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
     if (in.event == "echo_error") return phx::outcome::reply(phx::status::error, in.payload);
     if (in.event == "busy") return phx::outcome::reply("busy");
-    if (in.event == "push") here.push("pushed", in.payload);
-    if (in.event == "push_then_reply") return here.push("pushed", in.payload), phx::outcome::reply();
-    if (in.event == "shout") here.broadcast("shout", in.payload);
-    if (in.event == "shout_then_reply") return here.broadcast("shout", in.payload), phx::outcome::reply();
-    if (in.event == "whisper") return here.broadcast_from("whisper", in.payload), phx::outcome::reply();
-    if (in.event == "masked" || in.event == "muted")
-      return here.broadcast(in.event, in.payload), phx::outcome::reply();
-    if (in.event == "self") here.send("hello", in.payload);
-    if (in.event == "timer") here.send_after(3s, "tick", in.payload);
-    if (in.event == "async") me.log->replies.push_back(here.reply());
-    if (in.event == "elsewhere") here.publish("room:elsewhere", "news", in.payload);
-    if (in.event == "disconnect") return here.disconnect("user:ann"), phx::outcome::reply();
+    if (in.event == "push") ctx.push("pushed", in.payload);
+    if (in.event == "push_then_reply") return ctx.push("pushed", in.payload), phx::outcome::reply();
+    if (in.event == "shout") ctx.broadcast("shout", in.payload);
+    if (in.event == "shout_then_reply") return ctx.broadcast("shout", in.payload), phx::outcome::reply();
+    if (in.event == "whisper") return ctx.broadcast_from("whisper", in.payload), phx::outcome::reply();
+    if (in.event == "masked" || in.event == "muted") return ctx.broadcast(in.event, in.payload), phx::outcome::reply();
+    if (in.event == "self") ctx.send("hello", in.payload);
+    if (in.event == "timer") ctx.send_after(3s, "tick", in.payload);
+    if (in.event == "async") me.log->replies.push_back(ctx.reply());
+    if (in.event == "elsewhere") ctx.publish("room:elsewhere", "news", in.payload);
+    if (in.event == "disconnect") return ctx.disconnect("user:ann"), phx::outcome::reply();
     if (in.event == "try") {  // takes charge of a failure
-      bool const fine = static_cast<bool>(here.push("pushed", in.payload));
+      bool const fine = static_cast<bool>(ctx.push("pushed", in.payload));
       return phx::outcome::reply(fine ? phx::status::ok : phx::status::error);
     }
     if (in.event == "try_shout") {
-      phx::errc const why = here.broadcast("shout", in.payload).error();
-      return phx::outcome::reply(why == phx::errc::none ? phx::status::ok : phx::status::error,
-                                 phx::payload::json('"' + std::string(to_string(why)) + '"'));
+      phx::errc const ec = ctx.broadcast("shout", in.payload).error();
+      return phx::outcome::reply(ec == phx::errc::none ? phx::status::ok : phx::status::error,
+                                 phx::payload::json('"' + std::string(to_string(ec)) + '"'));
     }
-    if (in.event == "bad_json") here.push("pushed", phx::payload::json("{"));
+    if (in.event == "bad_json") ctx.push("pushed", phx::payload::json("{"));
     if (in.event == "bad_reply") return phx::outcome::reply(phx::payload::json("nope"));
     if (in.event == "stop") return phx::outcome::stop(phx::exit_reason::normal);
     if (in.event == "stop_reply") return phx::outcome::stop(phx::exit_reason::normal, phx::status::ok, in.payload);
@@ -128,32 +127,32 @@ struct room {
     if (in.event == "throw") throw std::runtime_error("handler exploded");
     if (in.event == "throw_int") throw 42;
     if (in.event == "push_throw") {
-      here.push("pushed", in.payload);
+      ctx.push("pushed", in.payload);
       throw std::runtime_error("after the push");
     }
 #endif
-    if (in.event == "call" && me.log->on_event != nullptr) me.log->on_event(me.log->with, here, in);
+    if (in.event == "call" && me.log->on_event != nullptr) me.log->on_event(me.log->with, ctx, in);
     if (in.event == "note") me.log->note(topic, in.payload.raw());
     return phx::outcome::noreply();
   }
-  phx::outcome handle_out(phx::context& here, phx::broadcast const& b) {
-    if (b.event == "masked") here.push("masked", phx::payload::json(R"({"seen_by":")" + me.name + R"("})"));
+  phx::outcome handle_out(phx::context& ctx, phx::broadcast const& b) {
+    if (b.event == "masked") ctx.push("masked", phx::payload::json(R"({"seen_by":")" + me.name + R"("})"));
 #ifdef __cpp_exceptions
     if (b.payload.raw() == R"({"throw":1})") throw std::runtime_error("handle_out exploded");
 #endif
     return b.payload.raw() == R"({"stop":1})" ? phx::outcome::stop() : phx::outcome::noreply();
   }
-  phx::outcome handle_info(phx::context& here, phx::message const& in) {
+  phx::outcome handle_info(phx::context& ctx, phx::message const& in) {
     if (in.event == "stop") return phx::outcome::stop();
 #ifdef __cpp_exceptions
     if (in.event == "throw") throw std::runtime_error("handle_info exploded");
 #endif
-    here.push(in.event, in.payload);
+    ctx.push(in.event, in.payload);
     return phx::outcome::noreply();
   }
-  void terminate(phx::context& here, phx::exit_reason why) noexcept {
-    me.log->note(topic, name_of(why));
-    if (me.log->on_end != nullptr) me.log->on_end(me.log->with, here, why);
+  void terminate(phx::context& ctx, phx::exit_reason reason) noexcept {
+    me.log->note(topic, name_of(reason));
+    if (me.log->on_end != nullptr) me.log->on_end(me.log->with, ctx, reason);
   }
 
   who me;
@@ -168,13 +167,14 @@ struct rooms : phx::router<who> {
 /// An Observer that writes everything down.
 struct watcher {
   texts seen{};
-  void on(phx::notice const& n) noexcept {
-    std::string line(to_string(n.what));
+  void on_event(phx::telemetry_event const& n) noexcept {
+    std::string line(to_string(n.kind));
     if (!n.topic.empty()) line += " " + std::string(n.topic);
     if (!n.event.empty()) line += " " + std::string(n.event);
     if (!n.text.empty()) line += " '" + std::string(n.text) + "'";
     if (n.error != phx::errc::none) line += " <" + std::string(to_string(n.error)) + ">";
-    if (n.what == phx::noted::channel_ended || n.what == phx::noted::socket_closed) line += " ", line += name_of(n.exit);
+    if (n.kind == phx::event_code::channel_ended || n.kind == phx::event_code::socket_closed)
+      line += " ", line += name_of(n.exit);
     if (n.code != 0) line += " " + std::to_string(n.code);
     if (n.payload != nullptr) line += " " + n.params();
     seen.push_back(std::move(line));
@@ -232,11 +232,10 @@ struct talk {
   return "[" + std::string(join_ref) + "," + std::string(ref) + ",\"" + std::string(topic) +
          "\",\"phx_reply\",{\"status\":\"" + std::string(status) + "\",\"response\":" + std::string(response) + "}]";
 }
-[[nodiscard]] inline std::string ended(std::string_view join_ref, bool crashed = false,
-                                       std::string_view topic = "room:a") {
+[[nodiscard]] inline std::string ended(std::string_view join_ref, bool crashed = false, std::string_view topic = "room:a") {
   std::string const j(join_ref);
-  return "[" + j + "," + j + ",\"" + std::string(topic) + (crashed ? R"(","phx_error",{"reason":"channel_crash"}])"
-                                                                   : R"(","phx_close",{}])");
+  return "[" + j + "," + j + ",\"" + std::string(topic) +
+         (crashed ? R"(","phx_error",{"reason":"channel_crash"}])" : R"(","phx_close",{}])");
 }
 [[nodiscard]] inline std::string pushed(std::string_view event, std::string_view payload,
                                         std::string_view join_ref = R"("1")", std::string_view topic = "room:a") {
@@ -252,8 +251,8 @@ struct talk {
 struct metered {
   static inline std::atomic<std::size_t> allocations{0}, releases{0};
   static inline std::atomic<std::ptrdiff_t> bytes{0};
-  static inline std::atomic<std::size_t> fail_at{SIZE_MAX};   // the allocation (counted from 0) that fails
-  static inline std::atomic<bool> fail_on{false};             // and all after it
+  static inline std::atomic<std::size_t> fail_at{SIZE_MAX};  // the allocation (counted from 0) that fails
+  static inline std::atomic<bool> fail_on{false};            // and all after it
   static inline std::atomic<bool> wrong_size{false};
 
   static void reset() {

@@ -20,11 +20,12 @@ struct flooding {
   static constexpr int messages = 400;  // of 64 KiB: far more than kernels hold on loopback
   static inline std::atomic<int> floods{0};
 
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event != "flood") return phx::outcome::reply();
     std::string const fill(65536, 'x');
     for (int i = 0; i < messages; ++i)
-      (void)here.push("flood", phx::payload::json("{\"n\":" + std::to_string(i) + ",\"fill\":\"" + fill + "\"}"), std::to_string(i % 4));
+      (void)ctx.push("flood", phx::payload::json("{\"n\":" + std::to_string(i) + ",\"fill\":\"" + fill + "\"}"),
+                     std::to_string(i % 4));
     ++floods;
     return phx::outcome::noreply();
   }
@@ -59,9 +60,12 @@ std::vector<int> flooded(raw_client& c, std::string const& topic) {
   for (bool answered = false; !answered || missed < 0;) {
     std::string const m = c.read(std::chrono::seconds(30)).data;
     REQUIRE_FALSE(m.empty());
-    if (std::size_t const n = m.find("\"n\":"); n != m.npos) numbers.push_back(std::atoi(m.c_str() + n + 4));
-    else if (std::size_t const d = m.find(R"("phx_dropped",{"count":)"); d != m.npos) missed = std::atoi(m.c_str() + d + 23);
-    else answered = m == R"(["1","3",")" + topic + R"(","phx_reply",{"status":"ok","response":{}}])";
+    if (std::size_t const n = m.find("\"n\":"); n != m.npos)
+      numbers.push_back(std::atoi(m.c_str() + n + 4));
+    else if (std::size_t const d = m.find(R"("phx_dropped",{"count":)"); d != m.npos)
+      missed = std::atoi(m.c_str() + d + 23);
+    else
+      answered = m == R"(["1","3",")" + topic + R"(","phx_reply",{"status":"ok","response":{}}])";
   }
   CHECK(numbers.size() + static_cast<std::size_t>(missed) == static_cast<std::size_t>(Flooding::messages));
   CHECK(missed > 0);

@@ -22,14 +22,14 @@ struct tls_terms {
 
 class tls_client : public raw_client {
  public:
-  explicit tls_client(std::uint16_t port, tls_terms const& how = {})
-      : raw_client(port, how.receive_buffer), ssl_(SSL_new(context()), &SSL_free), piece_(how.piece) {
+  explicit tls_client(std::uint16_t port, tls_terms const& mode = {})
+      : raw_client(port, mode.receive_buffer), ssl_(SSL_new(context()), &SSL_free), piece_(mode.piece) {
     in_ = BIO_new(BIO_s_mem());
     out_ = BIO_new(BIO_s_mem());
     SSL_set_bio(ssl_.get(), in_, out_);
     SSL_set_connect_state(ssl_.get());
-    SSL_set_max_proto_version(ssl_.get(), how.newest);
-    if (how.adjust) how.adjust(ssl_.get());
+    SSL_set_max_proto_version(ssl_.get(), mode.newest);
+    if (mode.adjust) mode.adjust(ssl_.get());
   }
 
   [[nodiscard]] SSL* tls() const { return ssl_.get(); }
@@ -38,11 +38,11 @@ class tls_client : public raw_client {
     auto const until = now() + patience;
     for (;;) {
       ERR_clear_error();
-      int const said = SSL_do_handshake(tls());
-      bool const waits = said != 1 && SSL_get_error(tls(), said) == SSL_ERROR_WANT_READ;
-      if (said != 1 && !waits) why_ = ERR_GET_REASON(ERR_peek_error());
-      if (!flush() || (said != 1 && !waits)) return false;
-      if (said == 1) return true;
+      int const code = SSL_do_handshake(tls());
+      bool const waits = code != 1 && SSL_get_error(tls(), code) == SSL_ERROR_WANT_READ;
+      if (code != 1 && !waits) ec_ = ERR_GET_REASON(ERR_peek_error());
+      if (!flush() || (code != 1 && !waits)) return false;
+      if (code == 1) return true;
       ssize_t n = -1;
       while ((n = more_raw()) < 0)
         if (!ready(POLLIN, until)) return false;
@@ -79,7 +79,7 @@ class tls_client : public raw_client {
     return true;
   }
   /// OpenSSL's reason for the end, an alert's too; 0: none.
-  [[nodiscard]] int why() const { return why_; }
+  [[nodiscard]] int reason() const { return ec_; }
   /// The other end has said close_notify.
   [[nodiscard]] bool told_of_end() const { return (SSL_get_shutdown(tls()) & SSL_RECEIVED_SHUTDOWN) != 0; }
   /// The socket stays as it is.
@@ -117,7 +117,7 @@ class tls_client : public raw_client {
       int const n = SSL_read(tls(), into, static_cast<int>(room));
       if (n > 0) return n;
       bool const waits = SSL_get_error(tls(), n) == SSL_ERROR_WANT_READ;
-      if (!waits) why_ = ERR_GET_REASON(ERR_peek_error());
+      if (!waits) ec_ = ERR_GET_REASON(ERR_peek_error());
       (void)flush();
       if (!waits) return 0;
       if (ssize_t const got = more_raw(); got <= 0) return got;
@@ -128,7 +128,7 @@ class tls_client : public raw_client {
   BIO* in_;
   BIO* out_;
   std::size_t piece_;
-  int why_ = 0;
+  int ec_ = 0;
 };
 
 }  // namespace phx_tests

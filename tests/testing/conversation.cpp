@@ -20,33 +20,33 @@ struct room {
     j.send("greet");
     return phx::join_result::ok(phx::payload::json(R"({"you":")" + me.name + R"("})"));
   }
-  phx::outcome handle_in(phx::context& here, phx::message const& in) {
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "shout") {
-      here.broadcast("shout", in.payload);
+      ctx.broadcast("shout", in.payload);
       return phx::outcome::reply();
     }
     if (in.event == "bytes") {
-      here.push("bytes", in.payload);
-      here.broadcast_from("bytes", in.payload);
+      ctx.push("bytes", in.payload);
+      ctx.broadcast_from("bytes", in.payload);
       return phx::outcome::reply(in.payload);
     }
     if (in.event == "later") {
-      here.send_after(10s, "tick");
+      ctx.send_after(10s, "tick");
       return phx::outcome::noreply();
     }
     return phx::outcome::stop(in.event == "stop" ? phx::exit_reason::normal : phx::exit_reason::error);
   }
-  phx::outcome handle_info(phx::context& here, phx::message const& in) {
-    here.push(in.event, {});
+  phx::outcome handle_info(phx::context& ctx, phx::message const& in) {
+    ctx.push(in.event, {});
     return phx::outcome::noreply();
   }
   user me;
 };
 
 phx::router<user> app() {
-  phx::router<user> r([](phx::connect_info const& who) -> phx::connect_outcome<user> {
-    if (who.param("reject") == "1") return phx::http_answer{401, {}, "no"};
-    auto const name = who.param("name");
+  phx::router<user> r([](phx::connect_info const& info) -> phx::connect_outcome<user> {
+    if (info.param("reject") == "1") return phx::http_answer{401, {}, "no"};
+    auto const name = info.param("name");
     if (!name) return phx::connected<user>{user{}};
     return phx::connected<user>{user{std::string(*name)}, "user:" + std::string(*name)};
   });

@@ -7,13 +7,13 @@ namespace {
 
 struct counter {
   int n = 0;
-  phx::outcome handle_in(phx::context& here, phx::message const&) {
-    here.broadcast("counted", nlohmann::json{{"n", ++n}});
-    here.send_after(std::chrono::seconds(10), "forget");
+  phx::outcome handle_in(phx::context& ctx, phx::message const&) {
+    ctx.broadcast("counted", nlohmann::json{{"n", ++n}});
+    ctx.send_after(std::chrono::seconds(10), "forget");
     return phx::outcome::reply();
   }
-  phx::outcome handle_info(phx::context& here, phx::message const&) {
-    here.push("forgotten", {});
+  phx::outcome handle_info(phx::context& ctx, phx::message const&) {
+    ctx.push("forgotten", {});
     return phx::outcome::stop();
   }
 };

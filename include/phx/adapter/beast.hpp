@@ -16,23 +16,27 @@
 //
 // Beast reads the HTTP. The frames are read and written here, not by beast::websocket::stream, for three reasons. Its
 // async_write takes one message and wants no other begun before the first is done: the many messages of a turn would be many
-// system calls, where here they are one `send`, and a frame that phx has encoded once for a thousand clients would be framed a
-// thousand times. It keeps 4 KiB to write in and several buffers more for every connection, idle ones too; here an idle one has
-// none. And it answers a client's close with the client's own code, where Phoenix's server answers 1000 or 1002 (protocol 12).
-// What that costs: permessage-deflate, which Phoenix leaves off by default, is not offered. An offer is ignored, as there.
+// system calls, where here they are one `send`, and a frame that phx has encoded once for a thousand clients would be framed
+// a thousand times. It keeps 4 KiB to write in and several buffers more for every connection, idle ones too; here an idle
+// one has none. And it answers a client's close with the client's own code, where Phoenix's server answers 1000 or 1002
+// (protocol 12). What that costs: permessage-deflate, which Phoenix leaves off by default, is not offered. An offer is
+// ignored, as there.
 //
 // TLS is in adapter/beast_tls.hpp, which needs OpenSSL; this header does not.
 
 #include <phx/adapter/detail/beast_visitor.hpp>
 
-namespace phx::inline PHX_BUILD::beast {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace beast {
 
 class tls;
 
 class server {
  public:
   /// @param io outlives the server. Its threads may be running.
-  explicit server(boost::asio::io_context& io, options how = {}) : core_(std::make_shared<detail::core>(io, std::move(how))) {
+  explicit server(boost::asio::io_context& io, options opts = {})
+      : core_(std::make_shared<detail::core>(io, std::move(opts))) {
     core_->prepare();
   }
   server(server const&) = delete;
@@ -71,8 +75,9 @@ class server {
   /// Accepts connections from now on. @par Errors: an address or a port that cannot be had: std::runtime_error.
   void start() {
     if (detail::error_code const ec = core_->listen())
-      phx::detail::no_value(("cannot listen on " + core_->how.address + " port " + std::to_string(core_->how.port) + ": " +
-                             ec.message()).c_str());
+      phx::detail::no_value(
+          ("cannot listen on " + core_->opts.address + " port " + std::to_string(core_->opts.port) + ": " + ec.message())
+              .c_str());
   }
 
   // ---- from any thread
@@ -90,10 +95,10 @@ class server {
   void in_loops(F f) {
     core_->in_lanes([f = std::move(f)](detail::lane& l) mutable { f(l.loop()); });
   }
-  /// Nobody is let in any more; all WebSockets close with 1012, in batches (protocol 12). `done` is called, on some thread of
-  /// the io_context, when the last connection is gone: at the latest options::goodbye after drain_options::limit. Then nothing
-  /// of the server's keeps the io_context running.
-  void drain(drain_options const& how = {}, std::function<void()> done = {}) { core_->drain(how, std::move(done)); }
+  /// Nobody is let in any more; all WebSockets close with 1012, in batches (protocol 12). `done` is called, on some thread
+  /// of the io_context, when the last connection is gone: at the latest options::goodbye after drain_options::limit. Then
+  /// nothing of the server's keeps the io_context running.
+  void drain(drain_options const& opts = {}, std::function<void()> done = {}) { core_->drain(opts, std::move(done)); }
   /// The same at once and without a word. Whoever waits for a drain is told.
   void stop() { core_->stop(); }
 
@@ -101,21 +106,21 @@ class server {
   template <class D>
   class mounted_at final : public detail::mounted {
    public:
-    mounted_at(mount m, D& app, longpoll::options const& how) : mounted(std::move(m), how), app_(app) {}
+    mounted_at(mount m, D& app, longpoll::options const& opts) : mounted(std::move(m), opts), app_(app) {}
     [[nodiscard]] std::variant<std::unique_ptr<detail::opening>, refused_request> judge(phx::request const& from) override {
       auto judged = phx::handshake(terms, app_, from);
       if (auto* const no = std::get_if<refused_request>(&judged)) return std::move(*no);
       return std::make_unique<opening_to>(app_, std::move(*std::get_if<admitted_as>(&judged)));
     }
-    [[nodiscard]] std::unique_ptr<longpoll::service> polling(longpoll::sessions& all, phx::loop& here) override {
-      return std::make_unique<longpoll::service_for<D>>(all, here, terms, app_, polls);
+    [[nodiscard]] std::unique_ptr<longpoll::service> polling(longpoll::sessions& all, phx::loop& event_loop) override {
+      return std::make_unique<longpoll::service_for<D>>(all, event_loop, terms, app_, polls);
     }
 
    private:
     using admitted_as = admission<typename D::session_type>;
     class opening_to final : public detail::opening {
      public:
-      opening_to(D& app, admitted_as&& who) : app_(app), who_(std::move(who)) { subprotocol = who_.subprotocol; }
+      opening_to(D& app, admitted_as&& admitted) : app_(app), who_(std::move(admitted)) { subprotocol = who_.subprotocol; }
       void open(detail::ticket&& t, detail::stream&& s, std::span<char> early) override {
         detail::connection_to<D>::open(std::move(t), std::move(s), app_, std::move(who_), early);
       }
@@ -130,6 +135,8 @@ class server {
   std::shared_ptr<detail::core> core_;
 };
 
-}  // namespace phx::inline PHX_BUILD::beast
+}  // namespace beast
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -38,7 +38,9 @@
 
 #include <cerrno>
 
-namespace phx::inline PHX_BUILD::beast {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace beast {
 
 namespace detail {
 
@@ -137,10 +139,10 @@ class openssl final : public cipher {
       std::size_t n = 0;
       (void)shaken();
       ERR_clear_error();
-      int const said = SSL_read_ex(ssl_, into.data() + have, into.size() - have, &n);
+      int const code = SSL_read_ex(ssl_, into.data() + have, into.size() - have, &n);
       have += n;
-      if (said > 0) continue;
-      stopped(SSL_get_error(ssl_, said));
+      if (code > 0) continue;
+      stopped(SSL_get_error(ssl_, code));
       break;
     }
     reading_ = false;
@@ -152,11 +154,11 @@ class openssl final : public cipher {
     while (gone < bytes.size() && !broken_) {
       std::size_t n = 0;
       ERR_clear_error();
-      int const said = SSL_write_ex(ssl_, bytes.data() + gone, bytes.size() - gone, &n);
+      int const code = SSL_write_ex(ssl_, bytes.data() + gone, bytes.size() - gone, &n);
       gone += n;
-      if (said > 0) continue;
-      int const why = SSL_get_error(ssl_, said);
-      if (why == SSL_ERROR_WANT_WRITE) return gone;
+      if (code > 0) continue;
+      int const fault = SSL_get_error(ssl_, code);
+      if (fault == SSL_ERROR_WANT_WRITE) return gone;
       stopped(SSL_ERROR_SSL);
     }
     if (broken_) ec = end_;
@@ -192,7 +194,7 @@ class openssl final : public cipher {
       BIO_meth_set_write_ex(m, [](BIO* b, char const* from, std::size_t n, std::size_t* done) {
         return static_cast<openssl*>(BIO_get_data(b))->transmit(b, from, n, *done);
       });
-      BIO_meth_set_ctrl(m, [](BIO*, int what, long, void*) -> long { return what == BIO_CTRL_FLUSH ? 1 : 0; });
+      BIO_meth_set_ctrl(m, [](BIO*, int value, long, void*) -> long { return value == BIO_CTRL_FLUSH ? 1 : 0; });
       return m;
     }();
     return made;
@@ -213,9 +215,9 @@ class openssl final : public cipher {
     }
     done = static_cast<std::size_t>(got);
     if (!shaken()) {
-      auto const what = guard_.look({into, done}, SSL_version(ssl_) <= TLS1_2_VERSION);
-      http_ = what == hello_guard::verdict::http;
-      deaf_ = what != hello_guard::verdict::fine;
+      auto const kind = guard_.look({into, done}, SSL_version(ssl_) <= TLS1_2_VERSION);
+      http_ = kind == hello_guard::verdict::http;
+      deaf_ = kind != hello_guard::verdict::fine;
     }
     if (deaf_) done = 0;
     return deaf_ ? 0 : 1;
@@ -231,13 +233,13 @@ class openssl final : public cipher {
     return gone > 0 ? 1 : 0;
   }
   /// Nothing more goes, or comes: for now, or for ever.
-  void stopped(int why) noexcept {
+  void stopped(int ec) noexcept {
     ERR_clear_error();
-    if (why == SSL_ERROR_WANT_READ && !deaf_) {
+    if (ec == SSL_ERROR_WANT_READ && !deaf_) {
       reads_by_ = net::socket_base::wait_read;
-    } else if (why == SSL_ERROR_WANT_WRITE && !deaf_) {
+    } else if (ec == SSL_ERROR_WANT_WRITE && !deaf_) {
       reads_by_ = net::socket_base::wait_write;
-    } else if (why == SSL_ERROR_ZERO_RETURN) {
+    } else if (ec == SSL_ERROR_ZERO_RETURN) {
       end_ = net::error::eof;
     } else {
       end_ = http_ ? speaks_http() : error_code(net::error::connection_reset);
@@ -318,10 +320,11 @@ class tls {
   friend class server;
   struct made {};
   tls(made, SSL_CTX* with) : with_(std::make_shared<detail::openssl_ciphers>(with, hello_bytes)) {}
-  static void must(bool done, std::string_view what) {
+  static void must(bool done, std::string_view subject) {
     if (done) return;
-    char const* const why = ERR_reason_error_string(ERR_peek_last_error());
-    std::string const text = std::string("TLS: ").append(what).append(": ").append(why != nullptr ? why : "no memory");
+    char const* const reason = ERR_reason_error_string(ERR_peek_last_error());
+    std::string const text =
+        std::string("TLS: ").append(subject).append(": ").append(reason != nullptr ? reason : "no memory");
     ERR_clear_error();
     phx::detail::no_value(text.c_str());
   }
@@ -366,6 +369,8 @@ inline tls tls::self_signed(std::string const& names) {
 
 inline void server::secure(tls const& with) { core_->secure(with.with_); }
 
-}  // namespace phx::inline PHX_BUILD::beast
+}  // namespace beast
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

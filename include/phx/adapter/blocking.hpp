@@ -4,18 +4,18 @@
 // From top to bottom: a Transport, where a long-poll is answered, a Waker, and who calls the loop when.
 //
 // phx starts no thread; this host does: one for each connection, and a second that writes once it is a WebSocket, beside the
-// thread that calls run(). All of them share one loop, which here is a mutex: whoever calls into phx holds it. That is enough
-// for some hundreds of connections; for many more take a host on an event loop.
+// thread that calls run(). All of them share one loop, which here is a mutex: whoever calls into phx holds it. That is
+// enough for some hundreds of connections; for many more take a host on an event loop.
 //
 // HTTP connections stay open from one long-poll to the next: to close them would make every poll and every message of such a
 // client a connection, with a thread of its own, and a knock at options::throttle.
 
 #include <phx/adapter/blocking/detail/http_stream.hpp>
-#include <phx/adapter/detail/seed.hpp>
+#include <phx/adapter/random_seed.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
 #include <phx/socket/receive_frames.hpp>
-#include <phx/socket/throttle.hpp>
+#include <phx/connect/throttle.hpp>
 
 #include <algorithm>
 #include <array>
@@ -26,23 +26,25 @@
 #include <mutex>
 #include <thread>
 
-namespace phx { inline namespace PHX_BUILD { namespace blocking {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace blocking {
 
 struct options {
-  std::string address = "127.0.0.1";              ///< numeric, IPv4 or IPv6
-  std::uint16_t port = 4000;                      ///< 0: any free one, server::port() tells
-  phx::mount mount{};                             ///< where the socket is, who may connect, and each connection's limits
-  longpoll::options polls{};                      ///< with mount.longpoll
-  phx::limits limits{};                           ///< the loop's
-  std::size_t max_connections = 1000;             ///< beyond: 503. One that long-polls takes three descriptors
+  std::string address = "127.0.0.1";   ///< numeric, IPv4 or IPv6
+  std::uint16_t port = 4000;           ///< 0: any free one, server::port() tells
+  phx::mount mount{};                  ///< where the socket is, who may connect, and each connection's limits
+  longpoll::options polls{};           ///< with mount.longpoll
+  phx::limits limits{};                ///< the loop's
+  std::size_t max_connections = 1000;  ///< beyond: 503. One that long-polls takes three descriptors
   /// Who may connect how often, by the peer's address (behind a proxy that is the proxy's business); beyond: 429, 503, with
-  /// Retry-After. A connection counts, and each long-poll session it opens after its first. And how long those wait for their
-  /// answer whom the mount refuses. A `seed` of 0 is replaced by chance.
+  /// Retry-After. A connection counts, and each long-poll session it opens after its first. And how long those wait for
+  /// their answer whom the mount refuses. A `seed` of 0 is replaced by chance.
   throttle_options throttle{};
   /// From accept, or from the answer before, to the last byte of a request; beyond: 408. As much for a poll's answer to go.
   duration handshake = std::chrono::seconds(10);
-  duration goodbye = std::chrono::seconds(5);     ///< after a close: to write what waits, and again to be answered
-  drain_options drain{};                          ///< what stop() does
+  duration goodbye = std::chrono::seconds(5);  ///< after a close: to write what waits, and again to be answered
+  drain_options drain{};                       ///< what stop() does
 };
 
 // ---- A Transport: where phx puts frames for one client
@@ -73,7 +75,8 @@ class outbox {
   /// At the end of each turn: all that one turn said goes out in one write.
   void flush() noexcept { changed_.notify_all(); }
 
-  /// A pong or a close. A close is the last frame: the writer has `goodbye` to write it and what is before it, then hangs up.
+  /// A pong or a close. A close is the last frame: the writer has `goodbye` to write it and what is before it, then hangs
+  /// up.
   void control(websocket::control_frame const& f) noexcept {
     std::lock_guard const hold(mutex_);
     bool const closes = f.op() == opcode::close;
@@ -136,7 +139,7 @@ class outbox {
   }
   /// Out of memory is false, not a throw.
   [[nodiscard]] bool append(std::string_view more) noexcept {
-    return detail::guarded([&] { bytes_.append(more); }, [](char const*) noexcept {});
+    return detail::try_invoke([&] { bytes_.append(more); }, [](char const*) noexcept {});
   }
   [[nodiscard]] bool write(std::string_view bytes) noexcept {
     for (;;) {
@@ -170,7 +173,7 @@ class outbox {
 struct transport {
   outbox* to;
   send_status send(frame const& f) noexcept { return to->send(f); }
-  void close(close_frame why) noexcept { to->control(websocket::control_frame::close(why)); }
+  void close(close_frame frame) noexcept { to->control(websocket::control_frame::close(frame)); }
   [[nodiscard]] std::size_t buffered() const noexcept { return to->buffered(); }
   void flush() noexcept { to->flush(); }
 };
@@ -183,7 +186,7 @@ struct poll_answer {
   throttle& door;
   std::string_view address;
   longpoll::exchange asked{*this};
-  std::optional<longpoll::response> said{};  // guarded by the loop's mutex, as all that phx calls
+  std::optional<longpoll::response> answer{};  // try_invoke by the loop's mutex, as all that phx calls
   detail::self_pipe bell{};
   bool knocked = true;  // to be accepted, for the first session
 
@@ -194,7 +197,7 @@ struct poll_answer {
     return door.knock(address, now);
   }
   void respond(longpoll::response r) noexcept {
-    said.emplace(std::move(r));
+    answer.emplace(std::move(r));
     bell.write();
   }
 };
@@ -216,9 +219,9 @@ class server {
  public:
   /// Listens at once; run() serves. @param app outlives the server.
   /// @par Errors: an address that cannot be had, a mount that is wrong: std::runtime_error, or abort without exceptions.
-  server(D& app, options how)
+  server(D& app, options opts)
       : app_(app),
-        how_(std::move(how)),
+        how_(std::move(opts)),
         door_(detail::seeded(how_.throttle)),
         loop_(everywhere_, waker_, detail::seeded(how_.limits)),
         listener_(how_.address, how_.port),
@@ -281,7 +284,7 @@ class server {
   struct connection {
     explicit connection(detail::accepted_socket const& s) noexcept : from(s) {}
     detail::accepted_socket from;
-    enum { asks, polls, talks } state = asks;  // guarded by mutex_
+    enum { asks, polls, talks } state = asks;  // try_invoke by mutex_
     std::atomic<bool> done{false};
     std::thread reader{};
   };
@@ -293,9 +296,9 @@ class server {
     bytes_in in;
     detail::http_stream stream(c.from.fd, in);
     std::optional<admission<session_type>> admitted;
-    if (detail::guarded([&] { admitted = answer_requests(c, stream); }, [](char const*) noexcept {}) && admitted) {
+    if (detail::try_invoke([&] { admitted = answer_requests(c, stream); }, [](char const*) noexcept {}) && admitted) {
       outbox out(c.from.fd, how_.mount.bounds.outbound, how_.goodbye);
-      std::optional<client> phoenix;  // guarded by mutex_
+      std::optional<client> phoenix;  // try_invoke by mutex_
       auto const write = [&] {
         out.write_all([&] {
           std::lock_guard const inside(mutex_);
@@ -303,7 +306,7 @@ class server {
         });
       };
       std::thread writer;
-      if (detail::guarded([&] { writer = std::thread(write); }, [](char const*) noexcept {})) {
+      if (detail::try_invoke([&] { writer = std::thread(write); }, [](char const*) noexcept {})) {
         talk(c, phoenix, std::move(*admitted), out, stream.rest(), in);
         // What still comes is read and dropped: with bytes unread the kernel would reset the connection, and the client
         // might never see why it was closed. The writer ends this, if the client does not.
@@ -364,8 +367,11 @@ class server {
       if (came == result::ended) return std::nullopt;
       if (!polls) polls.emplace(door_, c.from.host);
       bool const no_bell = polls->bell.readable() < 0;  // out of descriptors
-      if (came == result::refused || no_bell) {         // for pages of any origin to see; a body that is too long is 400 (protocol 10.2)
-        std::uint16_t const status = no_bell ? std::uint16_t{503} : stream.status() == 413 ? std::uint16_t{400} : stream.status();
+      if (came == result::refused ||
+          no_bell) {  // for pages of any origin to see; a body that is too long is 400 (protocol 10.2)
+        std::uint16_t const status = no_bell                  ? std::uint16_t{503}
+                                     : stream.status() == 413 ? std::uint16_t{400}
+                                                              : stream.status();
         return say_no(c, stream, {status, {{"access-control-allow-origin", "*"}}, {}});
       }
       if (!poll(c, stream, *polls, from, std::move(body))) return std::nullopt;
@@ -373,7 +379,8 @@ class server {
   }
 
   /// Somebody wants to become a WebSocket.
-  [[nodiscard]] std::optional<admission<session_type>> upgrade(connection& c, detail::http_stream& stream, request const& from) {
+  [[nodiscard]] std::optional<admission<session_type>> upgrade(connection& c, detail::http_stream& stream,
+                                                               request const& from) {
     std::optional<admission<session_type>> admitted;
     std::optional<refused_request> no;
     {
@@ -382,8 +389,8 @@ class server {
         no = refuse(refusal::draining);
       } else {
         auto judged = phx::handshake(how_.mount, app_, from);
-        if (auto* const said = std::get_if<refused_request>(&judged))
-          no = std::move(*said);
+        if (auto* const answer = std::get_if<refused_request>(&judged))
+          no = std::move(*answer);
         else
           no = upgrade_refusal(from);
         if (!no) admitted = std::move(*std::get_if<admission<session_type>>(&judged));
@@ -392,14 +399,15 @@ class server {
     }
     if (no) {
       stream.forget();
-      if (waits_for(no->why, stream)) say_no(c, stream, no->answer);
+      if (waits_for(no->reason, stream)) say_no(c, stream, no->answer);
       return std::nullopt;
     }
     return send(c, websocket::switching_protocols(from, admitted->subprotocol)) ? std::move(admitted) : std::nullopt;
   }
 
   /// A long-poll: phx answers it at once, or when there is something to tell. False: the connection is over.
-  [[nodiscard]] bool poll(connection& c, detail::http_stream& stream, poll_answer& answer, request const& from, std::string body) {
+  [[nodiscard]] bool poll(connection& c, detail::http_stream& stream, poll_answer& answer, request const& from,
+                          std::string body) {
     bool stays = stream.head().keep_alive();
     answer.bell.drain();
     {
@@ -411,44 +419,44 @@ class server {
     stream.forget();
     bool there = stream.wait(answer.bell.readable(), (time_point::max)()) == detail::http_stream::wait_result::woken;
 
-    std::optional<refusal> why;
+    std::optional<refusal> reason;
     {
       std::lock_guard const inside(mutex_);
       c.state = connection::asks;
       answer.asked.cancel();  // if it hung up: what the poll waited for stays for the next
-      if (answer.said) why = answer.said->refused();
+      if (answer.answer) reason = answer.answer->refused();
     }
-    there = there && (!why || waits_for(*why, stream));
+    there = there && (!reason || waits_for(*reason, stream));
     std::string bytes;
     if (there) {
       std::lock_guard const inside(mutex_);
       stays = stays && !loop_.draining();
       auto const after = stays ? http::persistence::keep_alive : http::persistence::close;
-      there = detail::guarded([&] { http::write_response(bytes, *answer.said, after); }, [](char const*) noexcept {});
+      there = detail::try_invoke([&] { http::write_response(bytes, *answer.answer, after); }, [](char const*) noexcept {});
     }
     there = there && send(c, bytes);
     {
       std::lock_guard const inside(mutex_);
-      if (answer.said && !there) answer.said->failed();  // so does what could not be written
-      answer.said.reset();
+      if (answer.answer && !there) answer.answer->failed();  // so does what could not be written
+      answer.answer.reset();
     }
     if (there && !stays) stream.finish(saturating_add(detail::clock_now(), how_.goodbye));
     return there && stays;
   }
 
   /// Who was refused may have to wait for its answer (options::throttle). False: it has left meanwhile.
-  [[nodiscard]] bool waits_for(refusal why, detail::http_stream& stream) noexcept {
+  [[nodiscard]] bool waits_for(refusal reason, detail::http_stream& stream) noexcept {
     time_point const now = detail::clock_now();
     time_point until;
     {
       std::lock_guard const inside(mutex_);
-      until = door_.hold(why, now);
+      until = door_.hold(reason, now);
     }
     if (until <= now) return true;
-    bool const here = stream.wait(-1, until) == detail::http_stream::wait_result::timeout;
+    bool const present = stream.wait(-1, until) == detail::http_stream::wait_result::timeout;
     std::lock_guard const inside(mutex_);
     door_.release();
-    return here || loop_.draining();  // stop() tells them at once
+    return present || loop_.draining();  // stop() tells them at once
   }
   [[nodiscard]] bool send(connection& c, std::string_view answer) noexcept {
     return detail::send_all(c.from.fd, answer, saturating_add(detail::clock_now(), how_.handshake));
@@ -465,7 +473,7 @@ class server {
     detail::accepted_socket from = detail::accept_from(listener_.fd, how_.goodbye);
     if (from.fd < 0) return;
     std::string no;
-    bool const judged = detail::guarded(
+    bool const judged = detail::try_invoke(
         [&] {
           std::lock_guard const inside(mutex_);
           if (auto const refused = door_.knock(from.host, detail::clock_now())) {
@@ -481,10 +489,11 @@ class server {
     told_no_.add(from.fd, no.empty() ? no_memory : std::string_view(no));
   }
   [[nodiscard]] bool begin(detail::accepted_socket const& from) noexcept {
-    if (!detail::guarded([&] { connections_.emplace_back(from); }, [](char const*) noexcept {})) return false;
+    if (!detail::try_invoke([&] { connections_.emplace_back(from); }, [](char const*) noexcept {})) return false;
     connection& c = connections_.back();
     ++count_;
-    if (detail::guarded([&] { c.reader = std::thread([this, &c] { serve(c); }); }, [](char const*) noexcept {})) return true;
+    if (detail::try_invoke([&] { c.reader = std::thread([this, &c] { serve(c); }); }, [](char const*) noexcept {}))
+      return true;
     --count_;
     connections_.pop_back();
     return false;
@@ -523,7 +532,7 @@ class server {
   std::atomic<bool> stopping_{false};
   static_assert(std::atomic<bool>::is_always_lock_free);  // stop() is called in signal handlers
 
-  std::mutex mutex_;  // the loop: held around every call into phx
+  std::mutex mutex_;    // the loop: held around every call into phx
   phx::throttle door_;  // called holding it, too
   waker waker_;
   phx::endpoint everywhere_;
@@ -536,6 +545,8 @@ class server {
   detail::told_no told_no_;
 };
 
-}}}  // namespace phx::PHX_BUILD::blocking
+}  // namespace blocking
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

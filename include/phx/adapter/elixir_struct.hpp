@@ -1,6 +1,7 @@
 #ifndef PHX_ADAPTER_ELIXIR_STRUCT_HPP
 #define PHX_ADAPTER_ELIXIR_STRUCT_HPP
-// A struct of an Elixir application inside a broadcast. Its encoder stays in Elixir, so the host says which fields clients see:
+// A struct of an Elixir application inside a broadcast. Its encoder stays in Elixir, so the host says which fields clients
+// see:
 //
 //     // @derive {Jason.Encoder, only: [:id, :name]}
 //     how.encode_struct = [](phx::elixir_struct const& s) -> std::optional<std::string> {
@@ -11,7 +12,8 @@
 #include <phx/adapter/detail/etf_json.hpp>
 #include <phx/adapter/term.hpp>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 namespace detail {
 struct elixir_struct_access;
@@ -51,7 +53,8 @@ class elixir_struct {
 
  private:
   friend struct detail::elixir_struct_access;
-  elixir_struct(detail::etf::json_encoder& encoder, std::string_view module, std::string_view term, std::uint32_t level) noexcept
+  elixir_struct(detail::etf::json_encoder& encoder, std::string_view module, std::string_view term,
+                std::uint32_t level) noexcept
       : encoder_(encoder), module_(module), term_(term), level_(level) {}
   [[nodiscard]] bool append(std::string& json, std::string_view name) const {
     detail::etf::reader at(term_);
@@ -72,7 +75,7 @@ struct elixir_struct_access {
     return {&encode, [](void* self, etf::json_encoder& encoder, std::string_view module, std::string_view fields,
                         std::uint32_t level, std::string& out) {
               bool encoded = false;
-              (void)guarded(
+              (void)try_invoke(
                   [&] {
                     std::optional<std::string> const json =
                         (*static_cast<Encode*>(self))(elixir_struct(encoder, module, fields, level));
@@ -86,6 +89,7 @@ struct elixir_struct_access {
 };
 }  // namespace detail
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -1,7 +1,8 @@
 #ifndef PHX_ADAPTER_NLOHMANN_HPP
 #define PHX_ADAPTER_NLOHMANN_HPP
-// nlohmann::json for payloads. With this header included, whatever takes a payload takes a tree, or a struct of yours that has
-// `to_json` or NLOHMANN_DEFINE_TYPE_*: push, broadcast, replies, the answer to a join, presence metas. A payload is read with get:
+// nlohmann::json for payloads. With this header included, whatever takes a payload takes a tree, or a struct of yours that
+// has `to_json` or NLOHMANN_DEFINE_TYPE_*: push, broadcast, replies, the answer to a join, presence metas. A payload is read
+// with get:
 // @code
 //   here.push("moved", m);                                      // m: a struct move { std::string piece; int x, y; }
 //   return phx::outcome::reply(nlohmann::json{{"moves", n}});
@@ -10,7 +11,7 @@
 // @endcode
 // What nlohmann throws while it writes (no memory; a to_json of yours) is thrown in your callback.
 
-#include <phx/core/payload.hpp>
+#include <phx/message/payload.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -19,7 +20,8 @@
 #include <string>
 #include <type_traits>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 namespace detail {
 
@@ -32,25 +34,29 @@ concept nlohmann_tree = requires {
 };
 /// A struct with to_json. Not strings, numbers and enumerations: "{}" could be meant as JSON, or as a string to be quoted.
 template <class T>
-concept nlohmann_writes =
-    (std::is_class_v<T> || std::is_union_v<T>) && !std::is_convertible_v<T const&, std::string_view> &&
-    requires(::nlohmann::json& tree, T const& value) { ::nlohmann::adl_serializer<T>::to_json(tree, value); };
+concept nlohmann_writes = (std::is_class_v<T> || std::is_union_v<T>)&&!std::is_convertible_v<T const&, std::string_view> &&
+                          requires(::nlohmann::json & tree, T const& value) {
+  ::nlohmann::adl_serializer<T>::to_json(tree, value);
+};
 template <class T>
-concept nlohmann_reads = requires(::nlohmann::json const& tree) { tree.template get<T>(); };
+concept nlohmann_reads = requires(::nlohmann::json const& tree) {
+  tree.template get<T>();
+};
 
 template <class T>
-[[nodiscard]] std::optional<T> from_tree(::nlohmann::json const& tree, std::string& why) {
+[[nodiscard]] std::optional<T> from_tree(::nlohmann::json const& tree, std::string& reason) {
   std::optional<T> value;
-  if (!guarded([&] { value.emplace(tree.template get<T>()); }, [&](char const* what) { why = what; })) value.reset();
+  if (!try_invoke([&] { value.emplace(tree.template get<T>()); }, [&](char const* text) { reason = text; })) value.reset();
   return value;
 }
 
 /// The key of "key 'name' not found", which is how nlohmann says (403) that `at` looked in vain.
-[[nodiscard]] inline std::optional<std::string> key_looked_for(std::string const& why) {
+[[nodiscard]] inline std::optional<std::string> key_looked_for(std::string const& reason) {
   constexpr std::string_view before = "key '", after = "' not found";
-  std::size_t const from = why.find(before), to = why.rfind(after);
-  if (why.find("out_of_range.403") == std::string::npos || from == std::string::npos || to == std::string::npos) return {};
-  return why.substr(from + before.size(), to - from - before.size());
+  std::size_t const from = reason.find(before), to = reason.rfind(after);
+  if (reason.find("out_of_range.403") == std::string::npos || from == std::string::npos || to == std::string::npos)
+    return {};
+  return reason.substr(from + before.size(), to - from - before.size());
 }
 
 /// Which top-level field a conversion failed on. nlohmann says only "type must be string, but is number", unless every unit
@@ -63,10 +69,10 @@ template <class T>
   if (!whole.is_object()) return {};
   int tries = 64;
   ::nlohmann::json some = ::nlohmann::json::object();
-  std::string last, before_last, why;
-  while (!from_tree<T>(some, why)) {
+  std::string last, before_last, reason;
+  while (!from_tree<T>(some, reason)) {
     if (--tries == 0) return {};
-    std::optional<std::string> const asked = key_looked_for(why);
+    std::optional<std::string> const asked = key_looked_for(reason);
     if (!asked) return last;
     // Asked for and there: it was looked for inside the value of another field.
     if (some.contains(*asked)) return *asked == last ? before_last : last;
@@ -76,13 +82,13 @@ template <class T>
     if (missing) {
       std::string again;
       (void)from_tree<T>(some, again);
-      return again == why ? before_last : last;
+      return again == reason ? before_last : last;
     }
   }
   for (auto const& [key, value] : whole.items()) {
     if (some.contains(key)) continue;
     some[key] = value;
-    if (!from_tree<T>(some, why)) return key;
+    if (!from_tree<T>(some, reason)) return key;
     if (--tries == 0) return {};
   }
   return {};
@@ -101,11 +107,9 @@ template <detail::nlohmann_tree J>
 ///   where no field is to blame.
 /// @par Without exceptions nlohmann aborts on a conversion that fails: there read a tree, and look before you convert.
 template <class T>
-  requires detail::nlohmann_tree<T> || detail::nlohmann_writes<T> || detail::nlohmann_reads<T>
+requires detail::nlohmann_tree<T> || detail::nlohmann_writes<T> || detail::nlohmann_reads<T>
 struct json_traits<T> {
-  [[nodiscard]] static payload write(T const& value)
-    requires detail::nlohmann_tree<T> || detail::nlohmann_writes<T>
-  {
+  [[nodiscard]] static payload write(T const& value) requires detail::nlohmann_tree<T> || detail::nlohmann_writes<T> {
     if constexpr (detail::nlohmann_tree<T>) {
       return to_payload(value);
     } else {
@@ -114,9 +118,7 @@ struct json_traits<T> {
       return to_payload(tree);
     }
   }
-  [[nodiscard]] static result<T> read(payload const& p)
-    requires detail::nlohmann_tree<T> || detail::nlohmann_reads<T>
-  {
+  [[nodiscard]] static result<T> read(payload const& p) requires detail::nlohmann_tree<T> || detail::nlohmann_reads<T> {
     if (p.is_binary() || !p.valid()) return error{errc::not_json, {}};
     using tree_type = std::conditional_t<detail::nlohmann_tree<T>, T, ::nlohmann::json>;
     tree_type tree = tree_type::parse(p.raw(), nullptr, false);
@@ -124,8 +126,8 @@ struct json_traits<T> {
     if constexpr (detail::nlohmann_tree<T>) {
       return tree;
     } else {
-      std::string why;
-      std::optional<T> value = detail::from_tree<T>(tree, why);
+      std::string reason;
+      std::optional<T> value = detail::from_tree<T>(tree, reason);
       if (!value) return error{errc::wrong_shape, detail::field_at_fault<T>(tree)};
       return *std::move(value);
     }
@@ -134,11 +136,10 @@ struct json_traits<T> {
 
 /// The same as p.get<T>().
 template <class T>
-  requires JsonReadable<T>
-[[nodiscard]] result<T> parse(payload const& p) {
-  return p.get<T>();
-}
+requires JsonReadable<T>
+[[nodiscard]] result<T> parse(payload const& p) { return p.get<T>(); }
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

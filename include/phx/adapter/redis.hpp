@@ -11,7 +11,7 @@
 #include <phx/adapter/detail/own_messages.hpp>
 #include <phx/adapter/detail/redis_wire.hpp>
 #include <phx/adapter/elixir_struct.hpp>
-#include <phx/pubsub/endpoint.hpp>
+#include <phx/loop/endpoint.hpp>
 
 #include <hiredis/hiredis.h>
 
@@ -29,7 +29,9 @@
 #include <system_error>
 #include <thread>
 
-namespace phx::inline PHX_BUILD::redis {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace redis {
 
 /// What becomes of broadcasts while Redis is away. The own node is served in any case.
 enum class while_away : std::uint8_t {
@@ -40,9 +42,9 @@ enum class while_away : std::uint8_t {
 /// Redis came or went.
 struct change {
   bool connected = false;
-  std::string_view why{};      ///< of going, or of another attempt that failed
-  duration deaf{};             ///< how long nothing was heard from the other nodes; on coming
-  std::uint64_t unsent = 0;    ///< counters::refused and counters::lost together, so far
+  std::string_view reason{};  ///< of going, or of another attempt that failed
+  duration deaf{};            ///< how long nothing was heard from the other nodes; on coming
+  std::uint64_t unsent = 0;   ///< counters::refused and counters::lost together, so far
 };
 
 /// A message that did not reach this node's clients, and that an operator should hear of.
@@ -66,7 +68,7 @@ struct options {
   std::string username{}, password{};  ///< AUTH, if there is a password
   /// Unique among the nodes, at most 255 bytes; empty: made up. One with an @ is an atom to Elixir.
   std::string node{};
-  std::string name = "phx";            ///< of this pubsub: nodes of one name hear each other, on the Redis channel phx:NAME
+  std::string name = "phx";  ///< of this pubsub: nodes of one name hear each other, on the Redis channel phx:NAME
   /// The module of a Phoenix.PubSub, such as MyApp.PubSub: speak the wire of Phoenix's Redis adapter, on its channel, so
   /// that Phoenix nodes and this one hear each other (protocol 13.2). `name` then does not matter. A payload that is neither
   /// an object nor bytes is refused: it would crash a process on every Phoenix node.
@@ -76,15 +78,15 @@ struct options {
   /// adapter's thread.
   std::function<std::optional<std::string>(elixir_struct const&)> encode_struct{};
   while_away away = while_away::refuse;
-  std::size_t queue = 8'000'000;       ///< bytes waiting to be written to Redis; beyond: `dropped`, the newest is refused
+  std::size_t queue = 8'000'000;  ///< bytes waiting to be written to Redis; beyond: `dropped`, the newest is refused
   /// The largest message read; a larger one costs the connection. A compressed one that would become larger is skipped.
   std::size_t message = 16'000'000;
-  duration connect = std::chrono::seconds(5);     ///< for a connection to be made and greeted
-  duration ping = std::chrono::seconds(2);        ///< between two pings
-  duration silence = std::chrono::seconds(6);     ///< nothing heard for so long: connect again
+  duration connect = std::chrono::seconds(5);         ///< for a connection to be made and greeted
+  duration ping = std::chrono::seconds(2);            ///< between two pings
+  duration silence = std::chrono::seconds(6);         ///< nothing heard for so long: connect again
   duration backoff = std::chrono::milliseconds(100);  ///< before the second attempt; doubles, half of it at random
   duration backoff_most = std::chrono::seconds(5);
-  duration linger = std::chrono::seconds(1);      ///< stop() waits so long for what was queued
+  duration linger = std::chrono::seconds(1);  ///< stop() waits so long for what was queued
   /// On the adapter's thread; must not throw, must not stop the endpoint.
   std::function<void(change const&)> on_change{};
   /// Once for each message that was skipped. On the adapter's thread; must not throw, must not stop the endpoint.
@@ -94,20 +96,20 @@ struct options {
 /// Since it started. Every broadcast that was called for is refused, waits in the queue, or is sent; what is sent is
 /// confirmed, lost, or on its way.
 struct counters {
-  std::uint64_t sent = 0;         ///< given to Redis
-  std::uint64_t confirmed = 0;    ///< Redis answered: its subscribers have it
-  std::uint64_t refused = 0;      ///< answered closed or dropped: Redis away, the queue full, or not to be encoded
-  std::uint64_t lost = 0;         ///< taken, but Redis went or refused before it had confirmed; may have arrived
-  std::uint64_t heard = 0;        ///< from other nodes, delivered here
-  std::uint64_t overrun = 0;      ///< of these: a loop's mailbox was full
-  std::uint64_t skipped = 0;      ///< a stranger's, or Elixir's own traffic (its presence tracker): no client misses it
-  std::uint64_t unreadable = 0;   ///< warning_kind::unreadable
+  std::uint64_t sent = 0;             ///< given to Redis
+  std::uint64_t confirmed = 0;        ///< Redis answered: its subscribers have it
+  std::uint64_t refused = 0;          ///< answered closed or dropped: Redis away, the queue full, or not to be encoded
+  std::uint64_t lost = 0;             ///< taken, but Redis went or refused before it had confirmed; may have arrived
+  std::uint64_t heard = 0;            ///< from other nodes, delivered here
+  std::uint64_t overrun = 0;          ///< of these: a loop's mailbox was full
+  std::uint64_t skipped = 0;          ///< a stranger's, or Elixir's own traffic (its presence tracker): no client misses it
+  std::uint64_t unreadable = 0;       ///< warning_kind::unreadable
   std::uint64_t unknown_structs = 0;  ///< warning_kind::unknown_struct
-  std::uint64_t same_name = 0;    ///< messages of another node that has this one's name
-  std::uint64_t not_objects = 0;  ///< of `refused`: beside Elixir, a payload that is neither an object nor bytes
-  std::uint64_t too_large = 0;    ///< over options::message
-  std::uint64_t connects = 0;     ///< how often Redis came
-  duration deaf{};                ///< how long nothing could be heard, all in all
+  std::uint64_t same_name = 0;        ///< messages of another node that has this one's name
+  std::uint64_t not_objects = 0;      ///< of `refused`: beside Elixir, a payload that is neither an object nor bytes
+  std::uint64_t too_large = 0;        ///< over options::message
+  std::uint64_t connects = 0;         ///< how often Redis came
+  duration deaf{};                    ///< how long nothing could be heard, all in all
 };
 
 /// A PubSub. It has a thread of its own, with which it connects (also resolves options::host), sends, and delivers; phx's
@@ -120,11 +122,11 @@ struct counters {
 /// database.
 class pubsub {
  public:
-  explicit pubsub(options how) : how_(std::move(how)) {
-    if (how_.node.empty()) how_.node = made_up();
+  explicit pubsub(options opts) : opts_(std::move(opts)) {
+    if (opts_.node.empty()) opts_.node = made_up();
     constexpr std::string_view prefix = "Elixir.";  // as the atom is called that names the module
-    if (how_.beside_elixir.starts_with(prefix)) how_.beside_elixir.erase(0, prefix.size());
-    channel_ = "phx:" + (how_.beside_elixir.empty() ? how_.name : "Elixir." + how_.beside_elixir + ".Adapter");
+    if (opts_.beside_elixir.starts_with(prefix)) opts_.beside_elixir.erase(0, prefix.size());
+    channel_ = "phx:" + (opts_.beside_elixir.empty() ? opts_.name : "Elixir." + opts_.beside_elixir + ".Adapter");
     wake_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   }
   pubsub(pubsub const&) = delete;
@@ -138,9 +140,9 @@ class pubsub {
   // ---- PubSub
   /// Connects from now on, in the background. What is broadcast before the first attempt has ended waits for it.
   /// @par Errors: std::runtime_error: an option that cannot be right. std::system_error: no thread.
-  void start(endpoint& here) {
-    if (how_.node.size() > 255) phx::detail::no_value("phx::redis: a node's name has at most 255 bytes");
-    here_ = &here;
+  void start(endpoint& local) {
+    if (opts_.node.size() > 255) phx::detail::no_value("phx::redis: a node's name has at most 255 bytes");
+    local_ = &local;
     deaf_since_ = clock::now();
     thread_ = std::thread([this] { run(); });
   }
@@ -152,8 +154,8 @@ class pubsub {
     wake();
     if (thread_.joinable()) thread_.join();
   }
-  [[nodiscard]] std::string_view node_name() const noexcept { return how_.node; }
-  send_status broadcast(phx::broadcast const& b) noexcept { return send(false, how_.node, b); }
+  [[nodiscard]] std::string_view node_name() const noexcept { return opts_.node; }
+  send_status broadcast(phx::broadcast const& b) noexcept { return send(false, opts_.node, b); }
   send_status direct_broadcast(std::string_view node, phx::broadcast const& b) noexcept { return send(true, node, b); }
 
   // ---- for the host
@@ -172,7 +174,7 @@ class pubsub {
     c.heard = heard_, c.overrun = overrun_, c.skipped = skipped_, c.too_large = too_large_, c.connects = connects_;
     c.unreadable = unreadable_, c.unknown_structs = unknown_structs_, c.same_name = same_name_, c.not_objects = not_objects_;
     std::lock_guard const hold(mutex_);
-    c.deaf = deaf_ + (up_ || here_ == nullptr ? duration::zero() : clock::now() - deaf_since_);
+    c.deaf = deaf_ + (up_ || local_ == nullptr ? duration::zero() : clock::now() - deaf_since_);
     return c;
   }
   [[nodiscard]] std::string const& channel() const noexcept { return channel_; }
@@ -184,7 +186,7 @@ class pubsub {
   struct link {
     redisContext* c = nullptr;
     bool connecting = false;
-    int unanswered = 0;       // of the greeting
+    int unanswered = 0;  // of the greeting
     bool unwritten = false;
     clock::time_point heard{};
     [[nodiscard]] bool greeted() const noexcept { return c != nullptr && !connecting && unanswered == 0; }
@@ -208,24 +210,26 @@ class pubsub {
     (void)!write(wake_, &one, sizeof one);
   }
   send_status send(bool only, std::string_view node, phx::broadcast const& b) noexcept {
-    send_status said = send_status::dropped;
-    if (b.payload.valid()) (void)detail::guarded([&] { said = try_send(only, node, b); }, [](char const*) {});
-    if (said == send_status::dropped || said == send_status::closed) ++refused_;
-    return said;
+    send_status status = send_status::dropped;
+    if (b.payload.valid()) (void)detail::try_invoke([&] { status = try_send(only, node, b); }, [](char const*) {});
+    if (status == send_status::dropped || status == send_status::closed) ++refused_;
+    return status;
   }
-  [[nodiscard]] bool accepts() const noexcept { return up_ || starting_ || how_.away == while_away::keep; }  // mutex_ is held
+  [[nodiscard]] bool accepts() const noexcept {
+    return up_ || starting_ || opts_.away == while_away::keep;
+  }  // mutex_ is held
   send_status try_send(bool only, std::string_view node, phx::broadcast const& b) {
     {
       std::lock_guard const hold(mutex_);
       if (!accepts()) return send_status::closed;
     }
-    if (!how_.beside_elixir.empty() && !b.payload.is_object() && !b.payload.is_binary()) {
+    if (!opts_.beside_elixir.empty() && !b.payload.is_object() && !b.payload.is_binary()) {
       ++not_objects_;
       return send_status::dropped;
     }
     std::string message;
-    if (!(how_.beside_elixir.empty() ? detail::redis_wire::write(message, only, node, b)
-                                     : detail::redis_wire::write_term(message, only, node, b, {})))
+    if (!(opts_.beside_elixir.empty() ? detail::redis_wire::write(message, only, node, b)
+                                      : detail::redis_wire::write_term(message, only, node, b, {})))
       return send_status::dropped;
     std::size_t const hash = std::hash<std::string_view>()(message);
     std::string const head = "*3\r\n$7\r\nPUBLISH\r\n$" + std::to_string(channel_.size()) + "\r\n" + channel_ + "\r\n$" +
@@ -235,13 +239,13 @@ class pubsub {
     {
       std::lock_guard const hold(mutex_);
       if (stopping_ || !accepts()) return send_status::closed;
-      if (pending_.size() + head.size() + message.size() > how_.queue) return send_status::dropped;
+      if (pending_.size() + head.size() + message.size() > opts_.queue) return send_status::dropped;
       first = pending_.empty();
       pending_ += head;
       pending_ += message;
       ++pending_count_;
       if (!only) pending_hashes_.push_back(hash);
-      crowded = pending_.size() > how_.queue / 2;
+      crowded = pending_.size() > opts_.queue / 2;
     }
     if (first) wake();
     return crowded ? send_status::congested : send_status::ok;
@@ -255,14 +259,14 @@ class pubsub {
     sigfillset(&all);
     (void)pthread_sigmask(SIG_BLOCK, &all, nullptr);
     std::minstd_rand random(std::random_device{}());
-    duration pause = how_.backoff;
+    duration pause = opts_.backoff;
     while (!stopping()) {
       session();
       if (stopping()) break;
-      if (was_up_) pause = how_.backoff;
+      if (was_up_) pause = opts_.backoff;
       auto const half = std::chrono::duration_cast<std::chrono::microseconds>(pause / 2).count();
       sleep(std::chrono::microseconds(half + std::uniform_int_distribution<std::int64_t>(0, half)(random)));
-      pause = pause * 2 < how_.backoff_most ? pause * 2 : how_.backoff_most;
+      pause = pause * 2 < opts_.backoff_most ? pause * 2 : opts_.backoff_most;
     }
     went("stopped");
   }
@@ -291,34 +295,36 @@ class pubsub {
   void session() noexcept {
     was_up_ = told_same_name_ = false;
     own_.new_connection();
-    why_.clear();
+    reason_.clear();
     begun_ = next_ping_ = clock::now();
     // What it does allocates; without memory this session is over, and another may have some.
-    (void)phx::detail::guarded(
+    (void)phx::detail::try_invoke(
         [this] {
           if (!open(in_) || !open(out_)) return;
           append(in_, {"SUBSCRIBE", channel_});
           append(out_, {"PING"});
-          while (why_.empty() && turn()) {
+          while (reason_.empty() && turn()) {
           }
         },
         [](char const*) {});
     in_.drop();
     out_.drop();
-    went(why_);
+    went(reason_);
   }
-  void fail(std::string_view why) {
-    if (why_.empty()) why_ = why;
+  void fail(std::string_view reason) {
+    if (reason_.empty()) reason_ = reason;
   }
   [[nodiscard]] bool open(link& l) {
-    l.c = redisConnectNonBlock(how_.host.c_str(), how_.port);
+    l.c = redisConnectNonBlock(opts_.host.c_str(), opts_.port);
     if (l.c == nullptr) return fail("no memory"), false;
     if (l.c->err != 0) return fail(l.c->errstr), false;
     l.connecting = true;
     l.heard = clock::now();
-    if (!how_.password.empty()) {
-      if (how_.username.empty()) append(l, {"AUTH", how_.password});
-      else append(l, {"AUTH", how_.username, how_.password});
+    if (!opts_.password.empty()) {
+      if (opts_.username.empty())
+        append(l, {"AUTH", opts_.password});
+      else
+        append(l, {"AUTH", opts_.username, opts_.password});
     }
     return true;
   }
@@ -336,38 +342,43 @@ class pubsub {
   /// Waits for something to do and does it. @return false when the session is to end.
   bool turn() {
     auto const now = clock::now();
-    if (held_ && !here_->congested()) {
+    if (held_ && !local_->congested()) {
       held_ = false;
       in_.heard = now;
       take_messages();
     }
     if (!was_up_) {
-      if (in_.greeted() && out_.greeted()) came();
-      else if (now - begun_ > how_.connect) return fail("no answer while connecting"), false;
+      if (in_.greeted() && out_.greeted())
+        came();
+      else if (now - begun_ > opts_.connect)
+        return fail("no answer while connecting"), false;
     } else {
       if (now >= next_ping_) {
-        next_ping_ = now + how_.ping;
+        next_ping_ = now + opts_.ping;
         append(in_, {"PING"}, false);
         append(out_, {"PING"}, false);
       }
-      if ((!held_ && now - in_.heard > how_.silence) || now - out_.heard > how_.silence) return fail("silence"), false;
+      if ((!held_ && now - in_.heard > opts_.silence) || now - out_.heard > opts_.silence) return fail("silence"), false;
     }
     bool const ends = stopping();
     if (ends && !was_up_) return false;
     if (was_up_ && !out_.unwritten) take_pending();
     if (ends) {
       if (begun_stopping_ == clock::time_point{}) begun_stopping_ = now;
-      if ((in_flight_ == 0 && !out_.unwritten) || now - begun_stopping_ > how_.linger) return false;
+      if ((in_flight_ == 0 && !out_.unwritten) || now - begun_stopping_ > opts_.linger) return false;
     }
 
     auto const wants = [](link const& l, bool reads) {
       return static_cast<short>((l.connecting ? 0 : reads ? POLLIN : 0) | (l.connecting || l.unwritten ? POLLOUT : 0));
     };
     pollfd fds[3] = {{wake_, POLLIN, 0}, {in_.c->fd, wants(in_, !held_), 0}, {out_.c->fd, wants(out_, true), 0}};
-    duration wait = was_up_ ? next_ping_ - now : how_.connect;
-    if (held_) wait = std::chrono::milliseconds(1);
-    else if (ends && wait > std::chrono::milliseconds(20)) wait = std::chrono::milliseconds(20);
-    else if (!was_up_ && wait > std::chrono::milliseconds(100)) wait = std::chrono::milliseconds(100);
+    duration wait = was_up_ ? next_ping_ - now : opts_.connect;
+    if (held_)
+      wait = std::chrono::milliseconds(1);
+    else if (ends && wait > std::chrono::milliseconds(20))
+      wait = std::chrono::milliseconds(20);
+    else if (!was_up_ && wait > std::chrono::milliseconds(100))
+      wait = std::chrono::milliseconds(100);
     if (poll(fds, 3, milliseconds(wait)) < 0 && errno != EINTR) return fail("poll"), false;
     if (fds[0].revents != 0) drain_wake();
     return serve(in_, fds[1].revents) && serve(out_, fds[2].revents);
@@ -389,13 +400,15 @@ class pubsub {
     if ((ready & (POLLIN | POLLERR | POLLHUP)) == 0 || (&l == &in_ && held_)) return true;
     if (redisBufferRead(l.c) != REDIS_OK) return fail(l.c->errstr), false;
     l.heard = clock::now();
-    if (&l == &in_) take_messages();
-    else take_answers();
-    if (!held_ && l.c->reader->len - l.c->reader->pos > how_.message) {
+    if (&l == &in_)
+      take_messages();
+    else
+      take_answers();
+    if (!held_ && l.c->reader->len - l.c->reader->pos > opts_.message) {
       ++too_large_;
       fail("a message over the limit");
     }
-    return why_.empty();
+    return reason_.empty();
   }
 
   /// What the broadcasters left goes into the connection's buffer, once that is empty.
@@ -465,12 +478,12 @@ class pubsub {
     namespace wire = detail::redis_wire;
     std::size_t const hash = std::hash<std::string_view>()(raw);
     if (own_.is_next(hash)) return;  // without being read
-    bool const terms = !how_.beside_elixir.empty();
+    bool const terms = !opts_.beside_elixir.empty();
     wire::bus_message read;
     if (terms) {
       detail::etf::struct_hook const hook =
-          how_.encode_struct ? phx::detail::elixir_struct_access::hook(how_.encode_struct) : detail::etf::struct_hook{};
-      wire::term_message const term = wire::read_term(raw, storage_, {.inflated = how_.message}, hook);
+          opts_.encode_struct ? phx::detail::elixir_struct_access::hook(opts_.encode_struct) : detail::etf::struct_hook{};
+      wire::term_message const term = wire::read_term(raw, storage_, {.inflated = opts_.message}, hook);
       read = term.message;
       if (skip(term)) return;
     } else if (auto const ours = wire::read(raw)) {
@@ -480,7 +493,7 @@ class pubsub {
       return;
     }
     // Exactly, as Phoenix compares: the atom a@b is not the binary "a@b".
-    bool const mine = read.node == how_.node && (!terms || read.node_is_atom == wire::is_atom(how_.node));
+    bool const mine = read.node == opts_.node && (!terms || read.node_is_atom == wire::is_atom(opts_.node));
     if (mine && !read.only && !own_.came_back(hash)) {
       ++same_name_;
       if (!std::exchange(told_same_name_, true)) warn({warning_kind::same_name, read.topic, read.event, {}});
@@ -488,9 +501,9 @@ class pubsub {
     if (mine != read.only) return;
     ++heard_;
     send_status const delivered =
-        here_->deliver({read.topic, read.event, detail::payload_access::borrow(read.payload, read.bytes), {}, read.key});
+        local_->deliver({read.topic, read.event, detail::payload_access::borrow(read.payload, read.bytes), {}, read.key});
     if (delivered == send_status::dropped) ++overrun_;
-    held_ = delivered != send_status::ok && here_->congested();
+    held_ = delivered != send_status::ok && local_->congested();
   }
   /// Counts and tells what is no broadcast for anybody here.
   [[nodiscard]] bool skip(detail::redis_wire::term_message const& term) noexcept {
@@ -510,14 +523,14 @@ class pubsub {
     return true;
   }
   void warn(warning const& w) noexcept {
-    if (how_.on_warning) (void)detail::guarded([&] { how_.on_warning(w); }, [](char const*) {});
+    if (opts_.on_warning) (void)detail::try_invoke([&] { opts_.on_warning(w); }, [](char const*) {});
   }
 
   void came() {
     was_up_ = true;
     ++connects_;
     auto const now = clock::now();
-    next_ping_ = now + how_.ping;
+    next_ping_ = now + opts_.ping;
     duration deaf;
     {
       std::lock_guard const hold(mutex_);
@@ -529,28 +542,28 @@ class pubsub {
     came_.notify_all();
     tell({true, {}, deaf, refused_ + lost_});
   }
-  void went(std::string_view why) noexcept {
+  void went(std::string_view reason) noexcept {
     held_ = false;
     lost_ += std::exchange(in_flight_, 0);
     {
       std::lock_guard const hold(mutex_);
       if (std::exchange(up_, false)) deaf_since_ = clock::now();
       starting_ = false;
-      if (how_.away == while_away::refuse || stopping_) {
+      if (opts_.away == while_away::refuse || stopping_) {
         lost_ += std::exchange(pending_count_, 0);
         pending_.clear();
         pending_hashes_.clear();
       }
     }
-    if (!why.empty()) tell({false, why, {}, refused_ + lost_});
+    if (!reason.empty()) tell({false, reason, {}, refused_ + lost_});
   }
   void tell(change const& c) noexcept {
-    if (how_.on_change) (void)detail::guarded([&] { how_.on_change(c); }, [](char const*) {});
+    if (opts_.on_change) (void)detail::try_invoke([&] { opts_.on_change(c); }, [](char const*) {});
   }
 
-  options how_;
+  options opts_;
   std::string channel_;
-  endpoint* here_ = nullptr;
+  endpoint* local_ = nullptr;
   int wake_ = -1;
   std::thread thread_;
 
@@ -568,17 +581,19 @@ class pubsub {
 
   // the thread's own
   link in_{}, out_{};
-  std::string why_;
+  std::string reason_;
   detail::redis_wire::term_storage storage_;
   detail::own_messages own_;
   clock::time_point begun_{}, next_ping_{}, begun_stopping_{};
   std::uint64_t in_flight_ = 0;
   bool was_up_ = false;  // in this session
   bool told_same_name_ = false;
-  bool held_ = false;    // a loop is far behind: nothing is read
+  bool held_ = false;  // a loop is far behind: nothing is read
 };
 static_assert(PubSub<pubsub>);
 
-}  // namespace phx::inline PHX_BUILD::redis
+}  // namespace redis
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -21,7 +21,8 @@
 #include <utility>
 #include <vector>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 enum class term_kind : std::uint8_t { integer, number, atom, text, list, tuple, map };
 
@@ -169,7 +170,8 @@ class term {
     unsigned depth = 64;               ///< of lists, tuples and maps
   };
 
-  /// @param bytes of term_to_binary, compressed or not, from one who is trusted: a term is not checked to be what you expect.
+  /// @param bytes of term_to_binary, compressed or not, from one who is trusted: a term is not checked to be what you
+  /// expect.
   /// @return errc::truncated, errc::too_deep, errc::limit_reached, errc::unknown_kind (no data, or of the runtime that wrote
   ///   it), errc::wrong_shape (no external term, bytes behind it, an improper list, a broken compression).
   [[nodiscard]] static result<term> read(std::string_view bytes, bounds const& most) {
@@ -227,7 +229,9 @@ class term {
     }
     return t;
   }
-  [[nodiscard]] static term list(std::initializer_list<term> elements) { return list(std::span(elements.begin(), elements.size())); }
+  [[nodiscard]] static term list(std::initializer_list<term> elements) {
+    return list(std::span(elements.begin(), elements.size()));
+  }
   [[nodiscard]] static term tuple(std::span<term const> elements) {
     term t;
     writer(t.bytes_).tuple(elements.size());
@@ -254,8 +258,10 @@ class term {
   [[nodiscard]] term_view view() const noexcept { return term_view(bytes_); }
   /// A copy of what is looked at.
   explicit term(term_view const& of) {
-    if (of.byte_) *this = integer(*of.integer());
-    else bytes_ = of.bytes_;
+    if (of.byte_)
+      *this = integer(*of.integer());
+    else
+      bytes_ = of.bytes_;
   }
 
  private:
@@ -276,6 +282,7 @@ class term {
   std::string bytes_;  // without the version in front; never empty once made, but where it was moved from
 };
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -6,14 +6,15 @@
 #include <phx/adapter/detail/crypto.hpp>
 #include <phx/adapter/term.hpp>
 #include <phx/connect/connect_info.hpp>
-#include <phx/socket/mount.hpp>
+#include <phx/connect/mount.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <limits>
 #include <type_traits>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// How long a token is good: whole seconds, a fraction of them, or for ever.
 class token_age {
@@ -50,7 +51,9 @@ class token_age {
     return std::nullopt;
   }
   [[nodiscard]] term written() const {
-    return kind_ == kind::whole ? term::integer(whole_) : kind_ == kind::fraction ? term::number(fraction_) : term::atom("infinity");
+    return kind_ == kind::whole      ? term::integer(whole_)
+           : kind_ == kind::fraction ? term::number(fraction_)
+                                     : term::atom("infinity");
   }
   [[nodiscard]] bool none() const noexcept { return kind_ == kind::whole ? whole_ <= 0 : fraction_ <= 0; }
   /// From then on it is too old. @pre neither none() nor infinity
@@ -81,12 +84,13 @@ class phoenix_token {
   /// How far in the future a token may have been signed: the clocks of two machines differ by a few seconds.
   static constexpr std::chrono::seconds usual_leeway{60};
 
-  /// @param secret_key_base the application's, as the text it is; at least 20 bytes. @param salt what the application calls it
+  /// @param secret_key_base the application's, as the text it is; at least 20 bytes. @param salt what the application calls
+  /// it
   ///   in Phoenix.Token.sign, a namespace. @param how its `key_iterations`, `key_length`, `key_digest`, if it gives any.
   /// @return errc::weak_key for a short secret, no iterations, or a key of no bytes or more than 1024.
   [[nodiscard]] static result<phoenix_token> make(std::string_view secret_key_base, std::string_view salt,
-                                                  key_options const& how = {}) {
-    result<detail::secret> key = detail::derived_key(secret_key_base, 20, salt, how);
+                                                  key_options const& opts = {}) {
+    result<detail::secret> key = detail::derived_key(secret_key_base, 20, salt, opts);
     if (!key) return key.error();
     return phoenix_token(*std::move(key));
   }
@@ -99,7 +103,8 @@ class phoenix_token {
   /// @param token as the client sent it, if it did. @param max_age replaces the one the token says.
   /// @param leeway a token that was signed up to this long after `now` is valid, for its maker's clock may be ahead of ours.
   ///   It does not make a token live longer.
-  /// @return the data, or errc::token_missing; errc::token_expired; errc::token_invalid for all else: forged, mutilated, made
+  /// @return the data, or errc::token_missing; errc::token_expired; errc::token_invalid for all else: forged, mutilated,
+  /// made
   ///   with another secret or salt, signed later than `leeway` from now, or with data that is none (see term::read).
   [[nodiscard]] result<term> verify(std::optional<std::string_view> token, time now, std::optional<token_age> max_age = {},
                                     std::chrono::seconds leeway = usual_leeway) const {
@@ -113,7 +118,8 @@ class phoenix_token {
   /// As verify, for what encrypt gave, of plug_crypto 1 too.
   [[nodiscard]] result<term> decrypt(std::optional<std::string_view> token, time now, std::optional<token_age> max_age = {},
                                      std::chrono::seconds leeway = usual_leeway) const {
-    return judged(token, now, max_age, leeway, [&](std::string_view t) { return detail::decrypted_message(key_.view(), {}, t); });
+    return judged(token, now, max_age, leeway,
+                  [&](std::string_view t) { return detail::decrypted_message(key_.view(), {}, t); });
   }
 
  private:
@@ -170,23 +176,23 @@ class phoenix_token {
   detail::secret key_;
 };
 
-/// The session that a Plug application keeps in a cookie (protocol 8.3): a mount's SessionSource. A session says nothing of when
-/// it was written, so that no clock matters here.
+/// The session that a Plug application keeps in a cookie (protocol 8.3): a mount's SessionSource. A session says nothing of
+/// when it was written, so that no clock matters here.
 ///
-///     phx::session_cookie const cookie = phx::session_cookie::make(secret_key_base, {.name = "_shop_key", .signing_salt = "8fR.."}).value();
-///     phx::mount const m{.path = "/socket", .session = cookie};
+///     phx::session_cookie const cookie = phx::session_cookie::make(secret_key_base, {.name = "_shop_key", .signing_salt =
+///     "8fR.."}).value(); phx::mount const m{.path = "/socket", .session = cookie};
 ///     // and in connect: a page that sent `_csrf_token` is of that application, whoever is logged in there
 ///     if (auto session = phx::web_session(info)) if (auto id = session->view().find("user_id")) ...
 class session_cookie {
  public:
   /// What `@session_options` of the Phoenix endpoint says, of a store that is :cookie.
   struct options {
-    std::string name{};             ///< its `key`
+    std::string name{};  ///< its `key`
     std::string signing_salt{};
     std::string encryption_salt{};  ///< if it has one, the cookie is encrypted
     key_options keys{};
-    /// The page shows in the parameter `_csrf_token` what Plug.CSRFProtection.get_csrf_token() gave it. Without that any page
-    /// on the web can connect as whoever is looking at it, unless check_origin forbids it.
+    /// The page shows in the parameter `_csrf_token` what Plug.CSRFProtection.get_csrf_token() gave it. Without that any
+    /// page on the web can connect as whoever is looking at it, unless check_origin forbids it.
     bool check_csrf = true;
     std::string csrf_token_key = "_csrf_token";  ///< in the session
   };
@@ -194,13 +200,13 @@ class session_cookie {
   static constexpr std::size_t longest = 65'536;
 
   /// @param secret_key_base the application's; at least 64 bytes, as Plug has it. @return errc::weak_key, as phoenix_token.
-  [[nodiscard]] static result<session_cookie> make(std::string_view secret_key_base, options how) {
-    result<detail::secret> signing = detail::derived_key(secret_key_base, 64, how.signing_salt, how.keys);
+  [[nodiscard]] static result<session_cookie> make(std::string_view secret_key_base, options opts) {
+    result<detail::secret> signing = detail::derived_key(secret_key_base, 64, opts.signing_salt, opts.keys);
     if (!signing) return signing.error();
-    if (how.encryption_salt.empty()) return session_cookie(std::move(how), *std::move(signing), std::nullopt);
-    result<detail::secret> hiding = detail::derived_key(secret_key_base, 64, how.encryption_salt, how.keys);
+    if (opts.encryption_salt.empty()) return session_cookie(std::move(opts), *std::move(signing), std::nullopt);
+    result<detail::secret> hiding = detail::derived_key(secret_key_base, 64, opts.encryption_salt, opts.keys);
     if (!hiding) return hiding.error();
-    return session_cookie(std::move(how), *std::move(signing), *std::move(hiding));
+    return session_cookie(std::move(opts), *std::move(signing), *std::move(hiding));
   }
 
   /// The session in a cookie's value. @return errc::token_invalid for whatever is none.
@@ -220,24 +226,25 @@ class session_cookie {
   }
 
   // ---- a SessionSource
-  /// The term, in its external format; see web_session. Nothing without the cookie, or where its mac or the CSRF token fails.
+  /// The term, in its external format; see web_session. Nothing without the cookie, or where its mac or the CSRF token
+  /// fails.
   [[nodiscard]] std::optional<std::string> session(request const& from, params const& of_it) const {
     std::optional<std::string> const cookie = value_of(from);
     if (!cookie) return std::nullopt;
     result<term> const all = read(*cookie);
     if (!all) return std::nullopt;
-    if (how_.check_csrf) {
-      std::optional<term_view> const state = all->view().find(how_.csrf_token_key);
+    if (opts_.check_csrf) {
+      std::optional<term_view> const state = all->view().find(opts_.csrf_token_key);
       std::optional<std::string_view> const shown = of_it.get("_csrf_token");
       if (!state || !state->text() || !shown || !csrf_token_fits(*state->text(), *shown)) return std::nullopt;
     }
     return all->external();
   }
-  [[nodiscard]] bool checks_csrf() const noexcept { return how_.check_csrf; }
+  [[nodiscard]] bool checks_csrf() const noexcept { return opts_.check_csrf; }
 
  private:
-  session_cookie(options&& how, detail::secret&& signing, std::optional<detail::secret>&& hiding)
-      : how_(std::move(how)), signing_(std::move(signing)), hiding_(std::move(hiding)) {}
+  session_cookie(options&& opts, detail::secret&& signing, std::optional<detail::secret>&& hiding)
+      : opts_(std::move(opts)), signing_(std::move(signing)), hiding_(std::move(hiding)) {}
 
   /// As Plug.Conn.Cookies reads them: of two the last; one with a space in its name, or with other white space, is none.
   [[nodiscard]] std::optional<std::string> value_of(request const& from) const {
@@ -248,8 +255,8 @@ class session_cookie {
       for (std::string_view rest = h.value; !rest.empty();) {
         std::string_view one = detail::next_part(rest, ';');
         one.remove_prefix((std::min)(one.find_first_not_of(" \t"), one.size()));
-        if (!one.starts_with(how_.name) || how_.name.empty()) continue;
-        one.remove_prefix(how_.name.size());
+        if (!one.starts_with(opts_.name) || opts_.name.empty()) continue;
+        one.remove_prefix(opts_.name.size());
         if (!one.starts_with('=') || one.find_first_of(odd) != std::string_view::npos) continue;
         one.remove_prefix(1);
         found = one.substr(0, one.find_last_not_of(' ') + 1);
@@ -268,20 +275,21 @@ class session_cookie {
     return detail::same_secret(masked, shown.substr(32));
   }
 
-  options how_;
+  options opts_;
   detail::secret signing_;
   std::optional<detail::secret> hiding_;
 };
 
 /// What a session_cookie found for this client: a map, mostly with strings for keys. Nothing without a session.
-[[nodiscard]] inline std::optional<term> web_session(connect_info const& who) {
-  std::optional<std::string_view> const bytes = who.session();
+[[nodiscard]] inline std::optional<term> web_session(connect_info const& info) {
+  std::optional<std::string_view> const bytes = info.session();
   if (!bytes) return std::nullopt;
   result<term> session = term::read(*bytes, {.bytes = bytes->size()});
   if (!session) return std::nullopt;
   return *std::move(session);
 }
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

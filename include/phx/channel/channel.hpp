@@ -18,7 +18,8 @@
 
 #include <tuple>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// What a join says: accept, refuse, or later.
 class join_result {
@@ -33,28 +34,28 @@ class join_result {
   /// As if `join` had thrown: `{"reason":"join crashed"}`, and terminate is not called. For builds without exceptions.
   /// @param why for the observer
   template <std::size_t N>
-  [[nodiscard]] static join_result crash(char const (&why)[N]) noexcept {
+  [[nodiscard]] static join_result crash(char const (&reason)[N]) noexcept {
     join_result r(kind::crash, {}, {});
-    r.why_ = std::string_view(why, N - 1);
+    r.reason_ = std::string_view(reason, N - 1);
     return r;
   }
 
   // For a Dispatcher that carries it out.
   enum class kind : std::uint8_t { ok, error, later, crash };
-  [[nodiscard]] kind what() const noexcept { return what_; }
+  [[nodiscard]] kind what() const noexcept { return kind_; }
   [[nodiscard]] payload const& response() const noexcept { return response_; }
   [[nodiscard]] time_point deadline() const noexcept { return deadline_; }
-  [[nodiscard]] std::string_view why() const noexcept { return why_; }
+  [[nodiscard]] std::string_view reason() const noexcept { return reason_; }
 
  private:
   template <class Session>
   friend class router;
-  join_result(kind what, payload response, time_point deadline) noexcept
-      : what_(what), response_(std::move(response)), deadline_(deadline) {}
-  kind what_;
+  join_result(kind verdict, payload response, time_point deadline) noexcept
+      : kind_(verdict), response_(std::move(response)), deadline_(deadline) {}
+  kind kind_;
   payload response_;
   time_point deadline_;
-  std::string_view why_{};
+  std::string_view reason_{};
 };
 
 /// An event bound to a member function. Its parameters: the context, and optionally the message, its payload, or a type of
@@ -87,7 +88,7 @@ struct names_of {
 };
 /// Nothing can inherit from a final class: only what has an address is seen there.
 template <class C>
-  requires std::is_final_v<C>
+requires std::is_final_v<C>
 struct names_of<C> {
   using type = C;
 };
@@ -96,52 +97,66 @@ using channel_names_of = typename names_of<C>::type;
 }  // namespace detail
 
 template <class C>
-concept names_join = std::is_final_v<C> == requires { &detail::channel_names_of<C>::join; };
+concept names_join = std::is_final_v<C>
+== requires { &detail::channel_names_of<C>::join; };
 template <class C>
-concept names_channel_in = std::is_final_v<C> == requires { &detail::channel_names_of<C>::handle_in; };
+concept names_channel_in = std::is_final_v<C>
+== requires { &detail::channel_names_of<C>::handle_in; };
 template <class C>
-concept names_channel_out = std::is_final_v<C> == requires { &detail::channel_names_of<C>::handle_out; };
+concept names_channel_out = std::is_final_v<C>
+== requires { &detail::channel_names_of<C>::handle_out; };
 template <class C>
-concept names_channel_info = std::is_final_v<C> == requires { &detail::channel_names_of<C>::handle_info; };
+concept names_channel_info = std::is_final_v<C>
+== requires { &detail::channel_names_of<C>::handle_info; };
 template <class C>
-concept names_terminate = std::is_final_v<C> == requires { &detail::channel_names_of<C>::terminate; };
+concept names_terminate = std::is_final_v<C>
+== requires { &detail::channel_names_of<C>::terminate; };
 template <class C>
-concept names_intercepts_list = std::is_final_v<C> == requires { &detail::channel_names_of<C>::intercepts; };
+concept names_intercepts_list = std::is_final_v<C>
+== requires { &detail::channel_names_of<C>::intercepts; };
 template <class C>
-concept names_when_slow = std::is_final_v<C> == requires { &detail::channel_names_of<C>::when_slow; };
+concept names_when_slow = std::is_final_v<C>
+== requires { &detail::channel_names_of<C>::when_slow; };
 template <class C>
 concept channel_joins = requires(C& c, joining& j, message const& in) {
   { c.join(j, in) } -> std::same_as<join_result>;
 };
 template <class C>
-concept channel_handles_in = requires(C& c, context& here, message const& in) {
-  { c.handle_in(here, in) } -> std::same_as<outcome>;
+concept channel_handles_in = requires(C& c, context& ctx, message const& in) {
+  { c.handle_in(ctx, in) } -> std::same_as<outcome>;
 };
 template <class C>
-concept channel_handles_out = requires(C& c, context& here, broadcast const& b) {
-  { c.handle_out(here, b) } -> std::same_as<outcome>;
+concept channel_handles_out = requires(C& c, context& ctx, broadcast const& b) {
+  { c.handle_out(ctx, b) } -> std::same_as<outcome>;
 };
 template <class C>
-concept channel_handles_info = requires(C& c, context& here, message const& in) {
-  { c.handle_info(here, in) } -> std::same_as<outcome>;
+concept channel_handles_info = requires(C& c, context& ctx, message const& in) {
+  { c.handle_info(ctx, in) } -> std::same_as<outcome>;
 };
 template <class C>
-concept channel_terminates = requires(C& c, context& here, exit_reason why) {
-  { c.terminate(here, why) } noexcept -> std::same_as<void>;
+concept channel_terminates = requires(C& c, context& ctx, exit_reason reason) {
+  { c.terminate(ctx, reason) }
+  noexcept->std::same_as<void>;
 };
 template <class C>
-concept channel_intercepts = requires { std::span<std::string_view const>(C::intercepts); };
+concept channel_intercepts = requires {
+  std::span<std::string_view const>(C::intercepts);
+};
 template <class C>
 concept channel_chooses_pressure = requires(C const& c) {
   { c.when_slow } -> std::same_as<pressure_policy const&>;
 };
-template <class C> concept names_events = requires { C::events; };
+template <class C>
+concept names_events = requires {
+  C::events;
+};
 
 namespace detail {
 
 template <class C>
 struct checked_channel {
-  static_assert(channel_joins<C> || !names_join<C>, "join must be public: phx::join_result join(phx::joining&, phx::message const&)");
+  static_assert(channel_joins<C> || !names_join<C>,
+                "join must be public: phx::join_result join(phx::joining&, phx::message const&)");
   static_assert(channel_handles_in<C> || !names_channel_in<C>,
                 "handle_in must be public: phx::outcome handle_in(phx::context&, phx::message const&)");
   static_assert(channel_handles_out<C> || !names_channel_out<C>,
@@ -185,42 +200,45 @@ struct bound_parameter<R (C::*)(context&, P) noexcept> : bound_parameter<R (C::*
 }
 
 template <auto Member, class C>
-[[nodiscard]] outcome call_bound(C& channel, context& here, message const& in) {
+[[nodiscard]] outcome call_bound(C& channel, context& ctx, message const& in) {
   using bound = bound_parameter<decltype(Member)>;
   static_assert(std::is_same_v<typename bound::result, outcome>, "a bound event must answer phx::outcome");
   using P = typename bound::type;
   if constexpr (std::is_void_v<P>) {
-    return (channel.*Member)(here);
+    return (channel.*Member)(ctx);
   } else if constexpr (std::is_same_v<P, message>) {
-    return (channel.*Member)(here, in);
+    return (channel.*Member)(ctx, in);
   } else if constexpr (std::is_same_v<P, payload>) {
-    return (channel.*Member)(here, in.payload);
+    return (channel.*Member)(ctx, in.payload);
   } else {
-    static_assert(JsonReadable<P>,
-                  "no JSON library reads this event's type: include phx/adapter/nlohmann.hpp, or specialise phx::json_traits");
+    static_assert(
+        JsonReadable<P>,
+        "no JSON library reads this event's type: include phx/adapter/nlohmann.hpp, or specialise phx::json_traits");
     result<P> value = in.payload.get<P>();
     if (!value) return outcome::reply(status::error, invalid_field(value.error().entry));
-    return (channel.*Member)(here, *std::move(value));
+    return (channel.*Member)(ctx, *std::move(value));
   }
 }
 
 template <class C>
-[[nodiscard]] outcome call_in(C& channel, context& here, message const& in) {
+[[nodiscard]] outcome call_in(C& channel, context& ctx, message const& in) {
   if constexpr (names_events<C>) {
-    std::optional<outcome> said;
+    std::optional<outcome> result;
     auto const attempt = [&]<auto Member>(bound_event<Member> const& e) {
-      if (said || e.name != in.event || !in.event_name.is_string()) return;
-      said.emplace(call_bound<Member>(channel, here, in));
+      if (result || e.name != in.event || !in.event_name.is_string()) return;
+      result.emplace(call_bound<Member>(channel, ctx, in));
     };
     std::apply([&](auto const&... each) { (attempt(each), ...); }, C::events);
-    if (said) return std::move(*said);
+    if (result) return std::move(*result);
   }
-  if constexpr (channel_handles_in<C>) return channel.handle_in(here, in);
+  if constexpr (channel_handles_in<C>) return channel.handle_in(ctx, in);
   // Not handled: as a missing function clause does in Phoenix, it ends the channel with phx_error.
-  else return outcome::stop(exit_reason(exit_reason::error, "no handler for this event"));
+  else
+    return outcome::stop(exit_reason(exit_reason::error, "no handler for this event"));
 }
 
 }  // namespace detail
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

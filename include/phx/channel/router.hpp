@@ -8,7 +8,8 @@
 #include <memory>
 #include <vector>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// A topic, or a prefix that ends in one star: `lobby`, `room:*`, `*`. A bad literal does not compile.
 class topic_pattern {
@@ -74,25 +75,23 @@ class router {
     void* held_;
   };
 
-  router()
-    requires std::default_initializable<Session>
+  router() requires std::default_initializable<Session>
   = default;
   /// @param who_is `connect_outcome<Session>(connect_info const&)`: who this is, or why not. May throw (answered 500).
   template <class F>
-    requires std::is_invocable_r_v<connect_outcome<Session>, F&, connect_info const&>
-  explicit router(F who_is) : connect_(std::make_unique<connector_of<F>>(std::move(who_is))) {}
+  requires std::is_invocable_r_v<connect_outcome<Session>, F&, connect_info const&> explicit router(F who_is)
+      : connect_(std::make_unique<connector_of<F>>(std::move(who_is))) {}
 
-  /// Serves topics of `pattern` with a C for each, made from the session if it can be: `C(Session const&)`, or `C{session}` for
-  /// an aggregate; else `C{}`. The session is a parameter: copy what you need. Patterns are tried in this order, the first
-  /// match wins.
+  /// Serves topics of `pattern` with a C for each, made from the session if it can be: `C(Session const&)`, or `C{session}`
+  /// for an aggregate; else `C{}`. The session is a parameter: copy what you need. Patterns are tried in this order, the
+  /// first match wins.
   template <class C>
   router& channel(topic_pattern pattern) {
     return channel(pattern, [](Session const& me) { return made_from<C>(me); });
   }
   /// The same with assigns of this pattern's own: `assign(Session&)` changes a copy of the session, from which C is made.
   template <class C, class F>
-    requires std::is_void_v<std::invoke_result_t<F&, Session&>>
-  router& channel(topic_pattern pattern, F assign) {
+  requires std::is_void_v<std::invoke_result_t<F&, Session&>> router& channel(topic_pattern pattern, F assign) {
     return channel(pattern, [assign = std::move(assign)](Session const& me) mutable {
       Session mine = me;
       assign(mine);
@@ -101,61 +100,68 @@ class router {
   }
   /// The same with a function that makes the channel: `make(Session const&)`. The channel may be immovable.
   template <class F>
-    requires std::is_class_v<std::invoke_result_t<F&, Session const&>>
-  router& channel(topic_pattern pattern, F make) {
+  requires std::is_class_v<std::invoke_result_t<F&, Session const&>> router& channel(topic_pattern pattern, F make) {
     (void)detail::checked_channel<std::invoke_result_t<F&, Session const&>>{};
     routes_.push_back({std::string(pattern.text()), pattern.prefix(), std::make_unique<maker_of<F>>(std::move(make))});
     return *this;
   }
 
   // ---- Dispatcher
-  [[nodiscard]] connect_outcome<Session> connect(connect_info const& who) {
-    if (connect_ != nullptr) return connect_->call(who);
-    if constexpr (std::default_initializable<Session>) return connected<Session>{Session{}};
-    else return http_answer{};
+  [[nodiscard]] connect_outcome<Session> connect(connect_info const& info) {
+    if (connect_ != nullptr) return connect_->call(info);
+    if constexpr (std::default_initializable<Session>)
+      return connected<Session>{Session{}};
+    else
+      return http_answer{};
   }
   [[nodiscard]] bool matches(std::string_view topic) noexcept { return find(topic) != nullptr; }
   [[nodiscard]] join_outcome<channel_type> join(Session& me, joining& j, message const& in) {
     channel_type made = find(in.topic)->make->call(me, j);
     if (made.held_ == nullptr) return refused{payload::json(R"({"reason":"overloaded"})")};
-    join_result said = made.ops_->join(made.held_, j, in);
-    switch (said.what_) {
-      case join_result::kind::ok: return accepted<channel_type>{std::move(made), std::move(said.response_)};
-      case join_result::kind::later: return pending<channel_type>{std::move(made), said.deadline_};
-      case join_result::kind::crash: return crashed{said.why_};
+    join_result result = made.ops_->join(made.held_, j, in);
+    switch (result.kind_) {
+      case join_result::kind::ok: return accepted<channel_type>{std::move(made), std::move(result.response_)};
+      case join_result::kind::later: return pending<channel_type>{std::move(made), result.deadline_};
+      case join_result::kind::crash: return crashed{result.reason_};
       case join_result::kind::error: break;
     }
     // A refused join is told `shutdown`, not joined: what it would push goes nowhere (6.6).
-    detail::as_refused(j, [&](context& here) { made.ops_->terminate(made.held_, here, exit_reason::shutdown); });
-    return refused{std::move(said.response_)};
+    detail::as_refused(j, [&](context& ctx) { made.ops_->terminate(made.held_, ctx, exit_reason::shutdown); });
+    return refused{std::move(result.response_)};
   }
-  [[nodiscard]] outcome handle_in(channel_type& c, context& here, message const& in) {
-    return c.ops_->handle_in(c.held_, here, in);
+  [[nodiscard]] outcome handle_in(channel_type& c, context& ctx, message const& in) {
+    return c.ops_->handle_in(c.held_, ctx, in);
   }
-  [[nodiscard]] outcome handle_out(channel_type& c, context& here, broadcast const& b) {
-    return c.ops_->handle_out(c.held_, here, b);
+  [[nodiscard]] outcome handle_out(channel_type& c, context& ctx, broadcast const& b) {
+    return c.ops_->handle_out(c.held_, ctx, b);
   }
-  [[nodiscard]] outcome handle_info(channel_type& c, context& here, message const& in) {
-    return c.ops_->handle_info(c.held_, here, in);
+  [[nodiscard]] outcome handle_info(channel_type& c, context& ctx, message const& in) {
+    return c.ops_->handle_info(c.held_, ctx, in);
   }
   [[nodiscard]] std::span<std::string_view const> intercepts(channel_type const& c) noexcept { return c.ops_->intercepts(); }
-  [[nodiscard]] std::optional<pressure_policy> when_slow(channel_type const& c) noexcept { return c.ops_->when_slow(c.held_); }
-  void terminate(channel_type& c, context& here, exit_reason why) noexcept {
-    // Phoenix kills a replaced channel: its terminate does not run (6.6). A join that was pending, which Phoenix has none of,
-    // is told that it is cancelled.
-    if (why == exit_reason::replaced && here.state() == channel_state::joined) return;
-    c.ops_->terminate(c.held_, here, why);
+  [[nodiscard]] std::optional<pressure_policy> when_slow(channel_type const& c) noexcept {
+    return c.ops_->when_slow(c.held_);
+  }
+  void terminate(channel_type& c, context& ctx, exit_reason reason) noexcept {
+    // Phoenix kills a replaced channel: its terminate does not run (6.6). A join that was pending, which Phoenix has none
+    // of, is told that it is cancelled.
+    if (reason == exit_reason::replaced && ctx.state() == channel_state::joined) return;
+    c.ops_->terminate(c.held_, ctx, reason);
   }
 
  private:
   /// An aggregate by braces: whether parentheses make one differs between compilers.
   template <class C>
   [[nodiscard]] static C made_from(Session const& me) {
-    static_assert(std::is_constructible_v<C, Session const&> || !std::is_constructible_v<C, Session&> || std::is_aggregate_v<C>,
-                  "a channel's constructor takes the session as: Session const&");
-    if constexpr (std::is_aggregate_v<C> && requires { C{me}; }) return C{me};
-    else if constexpr (!std::is_aggregate_v<C> && std::is_constructible_v<C, Session const&>) return C(me);
-    else return (void)me, C{};
+    static_assert(
+        std::is_constructible_v<C, Session const&> || !std::is_constructible_v<C, Session&> || std::is_aggregate_v<C>,
+        "a channel's constructor takes the session as: Session const&");
+    if constexpr (std::is_aggregate_v<C> && requires { C{me}; })
+      return C{me};
+    else if constexpr (!std::is_aggregate_v<C> && std::is_constructible_v<C, Session const&>)
+      return C(me);
+    else
+      return (void)me, C{};
   }
 
   struct connector {
@@ -165,7 +171,7 @@ class router {
   template <class F>
   struct connector_of final : connector {
     explicit connector_of(F f) : run(std::move(f)) {}
-    connect_outcome<Session> call(connect_info const& who) override { return run(who); }
+    connect_outcome<Session> call(connect_info const& info) override { return run(info); }
     F run;
   };
   struct maker {
@@ -179,7 +185,7 @@ class router {
     explicit maker_of(F f) : run(std::move(f)) {}
     channel_type call(Session const& me, joining& j) override {
       static_assert(alignof(cell<C>) <= alignof(std::max_align_t), "this channel is over-aligned");
-      memory const& from = detail::loop_access::from(j.here());
+      memory const& from = detail::loop_access::from(j.event_loop());
       void* const at = from.allocate(sizeof(cell<C>));
       if (at == nullptr) return {&table_of<C>, nullptr};
       cell<C>* made = nullptr;
@@ -210,33 +216,45 @@ class router {
   }
   template <class C>
   static join_result join_of(void* c, joining& j, message const& in) {
-    if constexpr (channel_joins<C>) return the<C>(c).join(j, in);
-    else return (void)c, (void)j, (void)in, join_result::ok();
+    if constexpr (channel_joins<C>)
+      return the<C>(c).join(j, in);
+    else
+      return (void)c, (void)j, (void)in, join_result::ok();
   }
   template <class C>
-  static outcome out_of(void* c, context& here, broadcast const& b) {
-    if constexpr (channel_handles_out<C>) return the<C>(c).handle_out(here, b);
-    else return (void)c, (void)here, (void)b, outcome::noreply();
+  static outcome out_of(void* c, context& ctx, broadcast const& b) {
+    if constexpr (channel_handles_out<C>)
+      return the<C>(c).handle_out(ctx, b);
+    else
+      return (void)c, (void)ctx, (void)b, outcome::noreply();
   }
   template <class C>
-  static outcome info_of(void* c, context& here, message const& in) {
-    if constexpr (channel_handles_info<C>) return the<C>(c).handle_info(here, in);
-    else return (void)c, (void)here, (void)in, outcome::noreply();
+  static outcome info_of(void* c, context& ctx, message const& in) {
+    if constexpr (channel_handles_info<C>)
+      return the<C>(c).handle_info(ctx, in);
+    else
+      return (void)c, (void)ctx, (void)in, outcome::noreply();
   }
   template <class C>
-  static void terminate_of(void* c, context& here, exit_reason why) noexcept {
-    if constexpr (channel_terminates<C>) the<C>(c).terminate(here, why);
-    else (void)c, (void)here, (void)why;
+  static void terminate_of(void* c, context& ctx, exit_reason reason) noexcept {
+    if constexpr (channel_terminates<C>)
+      the<C>(c).terminate(ctx, reason);
+    else
+      (void)c, (void)ctx, (void)reason;
   }
   template <class C>
   static std::span<std::string_view const> intercepts_of() noexcept {
-    if constexpr (channel_intercepts<C>) return C::intercepts;
-    else return {};
+    if constexpr (channel_intercepts<C>)
+      return C::intercepts;
+    else
+      return {};
   }
   template <class C>
   static std::optional<pressure_policy> when_slow_of(void const* c) noexcept {
-    if constexpr (channel_chooses_pressure<C>) return static_cast<cell<C> const*>(c)->channel.when_slow;
-    else return (void)c, std::nullopt;
+    if constexpr (channel_chooses_pressure<C>)
+      return static_cast<cell<C> const*>(c)->channel.when_slow;
+    else
+      return (void)c, std::nullopt;
   }
   template <class C>
   static void destroy_of(void* c) noexcept {
@@ -247,14 +265,10 @@ class router {
   }
   template <class C>
   static constexpr typename channel_type::table table_of{
-      &join_of<C>,
-      [](void* c, context& here, message const& in) { return detail::call_in(the<C>(c), here, in); },
-      &out_of<C>,
-      &info_of<C>,
-      &terminate_of<C>,
-      &intercepts_of<C>,
-      &when_slow_of<C>,
-      &destroy_of<C>};
+      &join_of<C>,      [](void* c, context& here, message const& in) { return detail::call_in(the<C>(c), here, in); },
+      &out_of<C>,       &info_of<C>,
+      &terminate_of<C>, &intercepts_of<C>,
+      &when_slow_of<C>, &destroy_of<C>};
 
   struct route {
     std::string text;
@@ -283,6 +297,7 @@ struct session_of<connect_outcome<Session>> {
 template <class F>
 router(F) -> router<typename detail::session_of<std::invoke_result_t<F&, connect_info const&>>::type>;
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -5,7 +5,8 @@
 #include <phx/core/error.hpp>
 #include <phx/core/time.hpp>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// RFC 6455, section 5.2. A socket is given text, binary, ping and pong; a close is socket::gone, and a continuation has the
 /// opcode of its message.
@@ -16,10 +17,10 @@ enum class close_code : std::uint16_t {
   going_away = 1001,      ///< a `disconnect`, or nothing was received for limits::idle
   protocol_error = 1002,  ///< for hosts: a broken frame (the socket is told by `gone`)
   invalid_text = 1007,
-  policy = 1008,     ///< more bytes waiting than limits::outbound
+  policy = 1008,  ///< more bytes waiting than limits::outbound
   too_large = 1009,
-  internal = 1011,   ///< a malformed message, no memory
-  restart = 1012,    ///< drained
+  internal = 1011,  ///< a malformed message, no memory
+  restart = 1012,   ///< drained
 };
 
 struct close_frame {
@@ -27,6 +28,7 @@ struct close_frame {
   std::string_view reason{};  ///< static text, at most 123 bytes
 };
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -2,7 +2,7 @@
 #define PHX_CORE_ERROR_HPP
 // What can go wrong, as values. phx throws nothing: only result::value() does, and without exceptions it aborts.
 
-#include <phx/core/detail/guard.hpp>
+#include <phx/core/detail/exceptions.hpp>
 
 #include <cstdint>
 #include <string>
@@ -10,7 +10,8 @@
 #include <utility>
 #include <variant>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 enum class errc : std::uint8_t {
   none,
@@ -97,7 +98,7 @@ template <class T>
 class [[nodiscard]] result {
  public:
   result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
-  result(phx::error why) : state_(std::in_place_index<1>, std::move(why)) {}
+  result(phx::error ec) : state_(std::in_place_index<1>, std::move(ec)) {}
 
   [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
   explicit operator bool() const noexcept { return has_value(); }
@@ -118,6 +119,7 @@ class [[nodiscard]] result {
   std::variant<T, phx::error> state_;
 };
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -4,22 +4,23 @@
 
 #include <phx/core/error.hpp>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// Why a channel ended. The first group is *declared*: the client gets `phx_close` and does not come back. All others are
 /// `phx_error`, because clients treat close as final and error as "rejoin". Of connection ends the client hears nothing.
 class exit_reason {
  public:
   enum kind : std::uint8_t {
-    normal,          ///< the handler stopped
-    shutdown,        ///< the handler stopped; a refused join; Phoenix's `shutdown` and `{shutdown, detail}`
-    left,            ///< the client left: `{shutdown, left}`
-    replaced,        ///< a second join took its place (Phoenix kills the old channel)
-    error,           ///< a handler threw, or stopped with an error
-    killed,          ///< from outside
-    closed,          ///< the connection ended: `{shutdown, closed}`
-    draining,        ///< `{shutdown, draining}`
-    connection_error ///< the connection itself crashed: a malformed message
+    normal,           ///< the handler stopped
+    shutdown,         ///< the handler stopped; a refused join; Phoenix's `shutdown` and `{shutdown, detail}`
+    left,             ///< the client left: `{shutdown, left}`
+    replaced,         ///< a second join took its place (Phoenix kills the old channel)
+    error,            ///< a handler threw, or stopped with an error
+    killed,           ///< from outside
+    closed,           ///< the connection ended: `{shutdown, closed}`
+    draining,         ///< `{shutdown, draining}`
+    connection_error  ///< the connection itself crashed: a malformed message
   };
 
   constexpr exit_reason(kind k) noexcept : kind_(k) {}
@@ -43,6 +44,7 @@ class exit_reason {
   kind kind_;
 };
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -5,7 +5,8 @@
 #include <phx/core/close.hpp>
 #include <phx/core/memory.hpp>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// What happens to a client that reads more slowly than it is spoken to. A connection has one policy (limits::pressure), a
 /// channel may have another for its topic (channel.hpp).
@@ -40,10 +41,11 @@ struct limits {
   /// A client that has caught up is told what it missed: a push `phx_dropped` `{"count":N}` on each topic it missed N of.
   bool tell_dropped = false;
   /// What happens to a broadcast that the serializer of one of its subscribers cannot carry, such as bytes for a client of
-  /// version 1. false: that subscriber is skipped and the observer is told (noted::broadcast_skipped); a long-poll session loses
-  /// a frame that it cannot be given. true: as in Phoenix the broadcast reaches nobody and crashes the channel that sent it, so
-  /// that one client can crash the channels of others, and such a frame ends a long-poll session. Channels follow the limits of
-  /// their mount, loop::publish those of its loop. Between loops and nodes a subscriber is skipped in any case.
+  /// version 1. false: that subscriber is skipped and the observer is told (noted::broadcast_skipped); a long-poll session
+  /// loses a frame that it cannot be given. true: as in Phoenix the broadcast reaches nobody and crashes the channel that
+  /// sent it, so that one client can crash the channels of others, and such a frame ends a long-poll session. Channels
+  /// follow the limits of their mount, loop::publish those of its loop. Between loops and nodes a subscriber is skipped in
+  /// any case.
   bool strict_encoding = false;
   duration idle = std::chrono::seconds(60);  ///< nothing received for so long: close 1001. zero or max(): never
   duration join = std::chrono::seconds(60);  ///< the longest deadline a pending join may ask for
@@ -74,6 +76,7 @@ struct limits {
   }
 };
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -14,7 +14,8 @@
 #include <type_traits>
 #include <utility>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// Where frames, topics, subscriptions, channels and mailbox items come from. Both may be called from any thread at once;
 /// `allocate` answers null when there is none left: that frame is dropped or that join refused, nothing else suffers.
@@ -32,10 +33,10 @@ template <class T, class... A>
   return at == nullptr ? nullptr : new (at) T(std::forward<A>(args)...);
 }
 template <class T>
-void destroy(memory const& from, T* what) noexcept {
-  if (what == nullptr) return;
-  what->~T();
-  from.release(what, sizeof(T));
+void destroy(memory const& from, T* object) noexcept {
+  if (object == nullptr) return;
+  object->~T();
+  from.release(object, sizeof(T));
 }
 
 /// A vector of trivially copyable values in hook memory: 16 bytes, growth answers false where std::vector would throw.
@@ -112,7 +113,7 @@ struct block {
   std::uint32_t capacity;
   void (*release)(void*, std::size_t) noexcept;
 
-  block(std::uint32_t room, void (*how)(void*, std::size_t) noexcept) noexcept : capacity(room), release(how) {}
+  block(std::uint32_t room, void (*function)(void*, std::size_t) noexcept) noexcept : capacity(room), release(function) {}
   [[nodiscard]] char* bytes() noexcept { return reinterpret_cast<char*>(this + 1); }
   [[nodiscard]] char const* bytes() const noexcept { return reinterpret_cast<char const*>(this + 1); }
   [[nodiscard]] static block* make(memory const& from, std::size_t room) noexcept {
@@ -130,6 +131,7 @@ struct block {
 };
 
 }  // namespace detail
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

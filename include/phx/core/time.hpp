@@ -10,7 +10,8 @@
 #include <limits>
 #include <type_traits>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// Time is an argument everywhere: the host reads its steady clock, or a test moves one by hand.
 using time_point = std::chrono::steady_clock::time_point;
@@ -96,6 +97,7 @@ template <class Clock, class Duration>
   return saturating_sub(later.time_since_epoch(), earlier.time_since_epoch());
 }
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -3,9 +3,11 @@
 // One HTTP request of a long-poll client and its response, which may take a while.
 
 #include <phx/longpoll/sessions.hpp>
-#include <phx/socket/handshake.hpp>
+#include <phx/connect/handshake.hpp>
 
-namespace phx::inline PHX_BUILD::longpoll {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace longpoll {
 
 class service;
 class exchange;
@@ -120,8 +122,8 @@ concept takes_responses = requires(H& h, response r) {
   noexcept;
 };
 
-/// Optional: asked before a new session is opened, inside the loop, before its dispatcher is. A connection that stays open can
-/// ask for one after the other, and whoever counts connections (throttle) counts those as one. It may throw: 503.
+/// Optional: asked before a new session is opened, inside the loop, before its dispatcher is. A connection that stays open
+/// can ask for one after the other, and whoever counts connections (throttle) counts those as one. It may throw: 503.
 template <class H>
 concept guards_sessions = requires(H& h, time_point now) {
   { h.may_open(now) } -> std::same_as<std::optional<refused_request>>;
@@ -165,13 +167,15 @@ class exchange {
   detail::address session_{};                    // where it waits
   std::uint32_t place_ = none, generation_ = 0;  // by which another loop names it
   bool* gone_ = nullptr;                         // wants to know
-  what what_ = what::poll;
-  bool here_ = false;  // the session is of this loop, and this poll its waiter
-  bool real_ = false;  // status_ of HTTP is the real one (v0.10)
+  what item_ = what::poll;
+  bool present_ = false;  // the session is of this loop, and this poll its waiter
+  bool real_ = false;     // status_ of HTTP is the real one (v0.10)
   char token_[detail::token::text_size] = {};
   static constexpr std::uint32_t none = UINT32_MAX;
 };
 
-}  // namespace phx::inline PHX_BUILD::longpoll
+}  // namespace longpoll
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

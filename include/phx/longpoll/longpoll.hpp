@@ -39,7 +39,9 @@
 #include <phx/longpoll/exchange.hpp>
 #include <phx/socket/socket.hpp>
 
-namespace phx::inline PHX_BUILD::longpoll {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace longpoll {
 
 /// What a mount's long-polling keeps to. Phoenix's defaults.
 struct options {
@@ -67,9 +69,9 @@ class session {
   [[nodiscard]] virtual bool receive(opcode, std::string_view, time_point) noexcept = 0;
   [[nodiscard]] virtual bool closing() const noexcept = 0;
   [[nodiscard]] virtual bool turned_away() noexcept = 0;  ///< what it received was for no channel, or a refused join
-  virtual void doom() noexcept = 0;  ///< nobody polls it
-  virtual void gone() noexcept = 0;  ///< its loop goes
-  virtual void give_back(memory const&) noexcept = 0;
+  virtual void begin_close() noexcept = 0;                ///< nobody polls it
+  virtual void gone() noexcept = 0;                       ///< its loop goes
+  virtual void destroy_slot(memory const&) noexcept = 0;
 
   service* home;
   entry line{};
@@ -90,22 +92,22 @@ struct feed {
   send_status send(frame const& f) noexcept;
   [[nodiscard]] std::size_t buffered() const noexcept { return to->out.bytes(); }
   void flush() noexcept;
-  void close(close_frame why) noexcept;
+  void close(close_frame frame) noexcept;
 };
 
 template <class D>
 class session_of final : public session {
  public:
-  session_of(service& s, loop& here, D& app, admission<typename D::session_type> who, time_point now) noexcept
-      : session(s), socket_(here, app, std::move(who), feed{this}, now) {}
+  session_of(service& s, loop& event_loop, D& app, admission<typename D::session_type> admitted, time_point now) noexcept
+      : session(s), socket_(event_loop, app, std::move(admitted), feed{this}, now) {}
   [[nodiscard]] bool receive(opcode op, std::string_view whole, time_point now) noexcept override {
     return socket_.receive(op, whole, true, now);
   }
   [[nodiscard]] bool closing() const noexcept override { return socket_.closing; }
   [[nodiscard]] bool turned_away() noexcept override { return socket_.turned_away(); }
-  void doom() noexcept override { socket_.disconnect({close_code::going_away, "inactive"}); }
+  void begin_close() noexcept override { socket_.disconnect({close_code::going_away, "inactive"}); }
   void gone() noexcept override { socket_.gone(lost::normal); }
-  void give_back(memory const& from) noexcept override { phx::detail::destroy(from, this); }
+  void destroy_slot(memory const& from) noexcept override { phx::detail::destroy(from, this); }
 
  private:
   phx::socket<feed, D> socket_;
@@ -135,7 +137,7 @@ struct in_line {
 }  // namespace detail
 
 /// The long-polling of one mount on one loop. Everything of it happens inside its loop. Made of a dispatcher: service_for.
-class service : private phx::detail::lodger {
+class service : private phx::detail::loop_component {
  public:
   service(service const&) = delete;
   service& operator=(service const&) = delete;
@@ -172,13 +174,13 @@ class service : private phx::detail::lodger {
   [[nodiscard]] std::size_t most_body() const noexcept { return options_.body; }
 
  protected:
-  service(sessions& all, loop& here, phx::mount const& at, options const& how)
-      : all_(all), loop_(here), mount_(at), options_(how), bounds_(at.bounds) {
+  service(sessions& all, loop& event_loop, phx::mount const& at, options const& opts)
+      : all_(all), loop_(event_loop), mount_(at), options_(opts), bounds_(at.bounds) {
     bounds_.idle = duration::zero();  // polls are its heartbeat
     bounds_.frame = options_.body;    // limits::frame is of WebSockets (protocol 10.3)
     anchor_ = phx::detail::make<detail::anchor>(memory_(), detail::anchor{this, memory_()});
     if (anchor_ == nullptr) phx::detail::no_value("phx::longpoll::service: no memory");
-    detail::loop_access::lodge(loop_, *this);
+    detail::loop_access::attach_component(loop_, *this);
     service_ = all_.settle(detail::loop_access::box(loop_), this->number);
   }
   /// The derived class calls it while it can still open sessions: the last thing channels see is a whole service.
@@ -223,14 +225,14 @@ class service : private phx::detail::lodger {
 
   // ---- responses
   [[nodiscard]] static response plain(std::uint16_t status) noexcept;
-  [[nodiscard]] static response said(std::uint16_t status, bool real) noexcept;
+  [[nodiscard]] static response answered_status(std::uint16_t status, bool real) noexcept;
   [[nodiscard]] static response with_token(std::uint16_t status, exchange const& x) noexcept;
   void finish(exchange& x, response&& r) noexcept;
   void wait(exchange& x, exchange::what for_what) noexcept;
   void detach(exchange& x) noexcept;
   void cancelled(exchange& x) noexcept;
-  [[nodiscard]] detail::mail* letter(word what, detail::address to, std::int64_t about, std::string_view text) noexcept;
-  [[nodiscard]] send_status ask(exchange& x, word what, std::string_view text, bool batch) noexcept;
+  [[nodiscard]] detail::mail* letter(word kind, detail::address to, std::int64_t about, std::string_view text) noexcept;
+  [[nodiscard]] send_status ask(exchange& x, word kind, std::string_view text, bool batch) noexcept;
 
   // ---- sessions
   [[nodiscard]] detail::session* find(std::uint32_t slot, std::uint32_t generation) const noexcept {
@@ -238,7 +240,7 @@ class service : private phx::detail::lodger {
   }
   [[nodiscard]] send_status keep(detail::session& s, frame const& f) noexcept;
   void flush(detail::session& s) noexcept;
-  void closed(detail::session& s, close_frame why) noexcept;
+  void closed(detail::session& s, close_frame frame) noexcept;
   void forget(detail::session& s) noexcept;
   void replace(detail::session& s) noexcept;
   [[nodiscard]] std::uint16_t compose(detail::session& s, std::string_view token, frame& body) noexcept;
@@ -246,7 +248,7 @@ class service : private phx::detail::lodger {
   void reply(detail::mail* m, std::uint16_t status) noexcept;
   void send_back(detail::mail* m) noexcept { (void)all_.post(static_cast<std::uint32_t>(m->numbers[2]), m, false); }
 
-  // ---- a lodger
+  // ---- a component
   void take(detail::mail* m) noexcept override;
   [[nodiscard]] time_point due() const noexcept override;
   void ring(time_point now) noexcept override;
@@ -265,17 +267,17 @@ template <class D>
 class service_for final : public service {
  public:
   /// @param all, @param here, @param at, @param app outlive it. @par Errors: no memory: as result::value(). Inside the loop.
-  service_for(sessions& all, loop& here, phx::mount const& at, D& app, options const& how = {})
-      : service(all, here, at, how), app_(app) {}
+  service_for(sessions& all, loop& event_loop, phx::mount const& at, D& app, options const& opts = {})
+      : service(all, event_loop, at, opts), app_(app) {}
   ~service_for() override { this->end(); }
 
  private:
   [[nodiscard]] opened open(phx::request const& from, time_point now) override {
     auto judged = handshake(this->mount_, app_, from, transport_kind::longpoll);
     if (auto* const no = std::get_if<refused_request>(&judged)) return std::move(*no);
-    auto& who = *std::get_if<admission<typename D::session_type>>(&judged);
-    who.bounds = &this->bounds_;
-    return phx::detail::make<detail::session_of<D>>(this->memory_(), *this, this->loop_, app_, std::move(who), now);
+    auto& target = *std::get_if<admission<typename D::session_type>>(&judged);
+    target.bounds = &this->bounds_;
+    return phx::detail::make<detail::session_of<D>>(this->memory_(), *this, this->loop_, app_, std::move(target), now);
   }
 
   D& app_;
@@ -309,7 +311,7 @@ inline void exchange::cancel() noexcept {
 
 inline send_status detail::feed::send(frame const& f) noexcept { return to->home->keep(*to, f); }
 inline void detail::feed::flush() noexcept { to->home->flush(*to); }
-inline void detail::feed::close(close_frame why) noexcept { to->home->closed(*to, why); }
+inline void detail::feed::close(close_frame frame) noexcept { to->home->closed(*to, frame); }
 
 // ---- responses
 
@@ -322,7 +324,7 @@ inline response service::plain(std::uint16_t status) noexcept {
 /// @param real the status is HTTP's as well, as only 0.10 had it. Its clients read HTTP's, all later ones the JSON's. Not
 /// 204:
 ///   that has no body, and theirs take an empty 200 for it.
-inline response service::said(std::uint16_t status, bool real) noexcept {
+inline response service::answered_status(std::uint16_t status, bool real) noexcept {
   response r;
   if (real && status != 204) r.status_ = status;
   switch (status) {
@@ -336,7 +338,7 @@ inline response service::said(std::uint16_t status, bool real) noexcept {
   return r;
 }
 inline response service::with_token(std::uint16_t status, exchange const& x) noexcept {
-  response r = said(410, x.real_);
+  response r = answered_status(410, x.real_);
   if (status != 410) r.status_ = 200;
   auto const add = [&](std::string_view part) {
     std::memcpy(r.small_ + r.small_size_, part.data(), part.size());
@@ -356,8 +358,8 @@ inline void service::finish(exchange& x, response&& r) noexcept {
 }
 inline void service::wait(exchange& x, exchange::what for_what) noexcept {
   x.at_ = this;
-  x.what_ = for_what;
-  x.here_ = false;
+  x.item_ = for_what;
+  x.present_ = false;
   x.place_ = exchange::none;
   x.deadline_ = loop_.now() + options_.window;
   waiting_.push(x);
@@ -367,15 +369,15 @@ inline void service::detach(exchange& x) noexcept {
   waiting_.remove(x);
   if (x.place_ != exchange::none) asking_.rise(x.place_);
   x.place_ = exchange::none;
-  if (x.here_)
+  if (x.present_)
     if (detail::session* const s = find(x.session_.slot, x.session_.generation); s != nullptr && s->waiter == &x)
       s->waiter = nullptr;
-  x.here_ = false;
+  x.present_ = false;
   x.at_ = nullptr;
 }
 /// A poll that ends without a response, or with 204, must not leave a waiter behind who would swallow frames (1.7.11).
 inline void service::cancelled(exchange& x) noexcept {
-  bool const afar = x.place_ != exchange::none && x.what_ == exchange::what::poll;
+  bool const afar = x.place_ != exchange::none && x.item_ == exchange::what::poll;
   std::int64_t const name = x.name();
   detail::address const where = x.session_;
   detach(x);
@@ -384,10 +386,10 @@ inline void service::cancelled(exchange& x) noexcept {
   if (detail::mail* const m = letter(word::cancel, where, name, {})) (void)all_.post(where.service, m, false);
 }
 /// To the loop of a session, about an exchange. Null: no memory.
-inline detail::mail* service::letter(word what, detail::address to, std::int64_t about, std::string_view text) noexcept {
-  detail::mail* const m = detail::mail::make(memory_(), detail::mail_kind::lodger, text);
+inline detail::mail* service::letter(word kind, detail::address to, std::int64_t about, std::string_view text) noexcept {
+  detail::mail* const m = detail::mail::make(memory_(), detail::mail_kind::component, text);
   if (m == nullptr) return nullptr;
-  m->number = static_cast<std::uint32_t>(what);
+  m->number = static_cast<std::uint32_t>(kind);
   m->numbers[0] = to.packed();
   m->numbers[1] = about;
   m->numbers[2] = service_;
@@ -415,7 +417,7 @@ inline void service::serve(exchange& x, phx::request const& from, std::string_vi
   detail::token key;
   bool has_key = false;
   detail::address where{};
-  bool const judged = detail::guarded(
+  bool const judged = detail::try_invoke(
       [&] {
         result<params> const query = params::parse(from.query, mount_.query);
         if (!query) {
@@ -453,7 +455,7 @@ inline void service::serve(exchange& x, phx::request const& from, std::string_vi
   if (get && has_key) return poll(x, where);
   if (get) return create(x, from, now);
   if (!posts) return finish(x, plain(400));
-  if (!has_key) return finish(x, said(410, x.real_));
+  if (!has_key) return finish(x, answered_status(410, x.real_));
   if (body.size() > options_.body) return finish(x, plain(400));
   // exactly so: a parameter behind it makes it one frame (protocol 10.3)
   post(x, where, body, from.header("content-type") == std::optional<std::string_view>("application/x-ndjson"));
@@ -463,38 +465,38 @@ inline void service::serve(exchange& x, phx::request const& from, std::string_vi
 inline void service::refuse(exchange& x, refused_request&& no, bool without_body) noexcept {
   note(loop_, no);
   response r = plain(no.answer.status);
-  switch (no.why) {
+  switch (no.reason) {
     case refusal::origin:
     case refusal::subprotocol:
     case refusal::vsn:
-    case refusal::connect: r = said(403, x.real_); break;  // whatever `connect` answered (protocol 8.1)
-    default:
-      r.extra_ = std::move(no.answer.headers);
-      r.text_ = std::move(no.answer.body);
+    case refusal::connect: r = answered_status(403, x.real_); break;  // whatever `connect` answered (protocol 8.1)
+    default: r.extra_ = std::move(no.answer.headers); r.text_ = std::move(no.answer.body);
   }
   if (without_body) {
     r.fixed_ = {};
     r.text_.clear();
   }
-  r.refused_ = no.why;
+  r.refused_ = no.reason;
   finish(x, std::move(r));
 }
 
 inline void service::create(exchange& x, phx::request const& from, time_point now) noexcept {
   if (loop_.draining()) {
     refused_request no;
-    if (!detail::guarded([&] { no = phx::refuse(refusal::draining); }, [](char const*) noexcept {}))
+    if (!detail::try_invoke([&] { no = phx::refuse(refusal::draining); }, [](char const*) noexcept {}))
       return finish(x, plain(503));
     return refuse(x, std::move(no));
   }
   if (!all_.enter()) return finish(x, plain(503));
   opened said_so{static_cast<detail::session*>(nullptr)};
-  bool const ran = detail::guarded(
+  bool const ran = detail::try_invoke(
       [&] {
         std::optional<refused_request> no;
         if (x.may_open_ != nullptr) no = x.may_open_(x.host_, now);
-        if (no) said_so = std::move(*no);
-        else said_so = open(from, now);
+        if (no)
+          said_so = std::move(*no);
+        else
+          said_so = open(from, now);
       },
       [](char const*) noexcept {});
   if (auto* const no = std::get_if<refused_request>(&said_so)) {
@@ -516,7 +518,7 @@ inline void service::create(exchange& x, phx::request const& from, time_point no
     if (at != live_.none) live_.rise(at);
     all_.leave();
     s->gone();
-    s->give_back(memory_());
+    s->destroy_slot(memory_());
     return finish(x, plain(503));
   }
   ++size_;
@@ -524,7 +526,7 @@ inline void service::create(exchange& x, phx::request const& from, time_point no
   s->check = s->polled + options_.window * 3 / 2;
   checks_.push(*s);
   s->line.key.write(x.token_);
-  if (!detail::loop_access::busy(loop_)) detail::loop_access::nudge(loop_);
+  if (!detail::loop_access::busy(loop_)) detail::loop_access::request_wake(loop_);
   finish(x, with_token(410, x));
 }
 
@@ -535,7 +537,7 @@ inline void service::poll(exchange& x, detail::address where) noexcept {
     s.polled = loop_.now();
     replace(s);
     wait(x, exchange::what::poll);
-    x.here_ = true;
+    x.present_ = true;
     s.waiter = &x;
     flush(s);
   } else {
@@ -544,7 +546,7 @@ inline void service::poll(exchange& x, detail::address where) noexcept {
     // closed: its loop has gone since; the next poll finds no session any more
     if (sent != send_status::ok) return finish(x, sent == send_status::closed ? with_token(204, x) : plain(503));
   }
-  if (!detail::loop_access::busy(loop_)) detail::loop_access::nudge(loop_);
+  if (!detail::loop_access::busy(loop_)) detail::loop_access::request_wake(loop_);
 }
 
 inline void service::post(exchange& x, detail::address where, std::string_view body, bool batch) noexcept {
@@ -554,20 +556,20 @@ inline void service::post(exchange& x, detail::address where, std::string_view b
     bool gone = false;  // a callback may end any connection, this one too
     x.gone_ = &gone;
     std::uint16_t const status = process(*find(where.slot, where.generation), body, batch);
-    if (!gone) finish(x, said(status, x.real_));
+    if (!gone) finish(x, answered_status(status, x.real_));
     return;
   }
   send_status const sent = ask(x, word::post, body, batch);
-  if (sent != send_status::ok) return finish(x, sent == send_status::closed ? said(410, x.real_) : plain(503));
-  if (!detail::loop_access::busy(loop_)) detail::loop_access::nudge(loop_);
+  if (sent != send_status::ok) return finish(x, sent == send_status::closed ? answered_status(410, x.real_) : plain(503));
+  if (!detail::loop_access::busy(loop_)) detail::loop_access::request_wake(loop_);
 }
 
 /// The loop that has the session. @return closed: there is no such loop any more; dropped: no memory.
-inline send_status service::ask(exchange& x, word what, std::string_view text, bool batch) noexcept {
+inline send_status service::ask(exchange& x, word kind, std::string_view text, bool batch) noexcept {
   x.place_ = asking_.sit(memory_(), &x);
   if (x.place_ == exchange::none) return send_status::dropped;
   x.generation_ = asking_.generation(x.place_);
-  detail::mail* const m = letter(what, x.session_, x.name(), text);
+  detail::mail* const m = letter(kind, x.session_, x.name(), text);
   if (m == nullptr) return send_status::dropped;
   m->granted = batch;
   return all_.post(x.session_.service, m, true);
@@ -664,7 +666,7 @@ inline void service::flush(detail::session& s) noexcept {
 inline std::uint16_t service::compose(detail::session& s, std::string_view token, frame& body) noexcept {
   if (s.out.unfit()) {
     s.out.drop_unfit(memory_(), [&](std::size_t bytes) {
-      detail::loop_access::observer(loop_)({.what = noted::frame_dropped, .count = bytes});
+      detail::loop_access::observer(loop_)({.kind = event_code::frame_dropped, .count = bytes});
     });
     return 500;
   }
@@ -683,7 +685,7 @@ inline void service::settled(detail::batch const& b, bool written) noexcept {
 
 /// A later GET replaces the earlier, which ends with 204 at its own window's end (protocol 10.4).
 inline void service::replace(detail::session& s) noexcept {
-  if (s.waiter != nullptr) std::exchange(s.waiter, nullptr)->here_ = false;
+  if (s.waiter != nullptr) std::exchange(s.waiter, nullptr)->present_ = false;
   if (s.from_afar != nullptr) detail::mail::free(std::exchange(s.from_afar, nullptr));
 }
 /// The session is nobody's any more.
@@ -695,13 +697,13 @@ inline void service::forget(detail::session& s) noexcept {
   --size_;
   s.out.clear(memory_());
 }
-inline void service::closed(detail::session& s, close_frame why) noexcept {
+inline void service::closed(detail::session& s, close_frame frame) noexcept {
   exchange* const x = std::exchange(s.waiter, nullptr);
   detail::mail* const afar = std::exchange(s.from_afar, nullptr);
-  if (x != nullptr) x->here_ = false;
+  if (x != nullptr) x->present_ = false;
   forget(s);
-  s.give_back(memory_());
-  bool const wake = options_.wake_at_end || why.code == close_code::restart;
+  s.destroy_slot(memory_());
+  bool const wake = options_.wake_at_end || frame.code == close_code::restart;
   if (afar != nullptr && wake)
     reply(afar, 204);
   else if (afar != nullptr)
@@ -712,14 +714,14 @@ inline void service::closed(detail::session& s, close_frame why) noexcept {
 inline void service::end() noexcept {
   live_.each([&](detail::session& s) {
     s.gone();
-    if (s.waiter != nullptr) std::exchange(s.waiter, nullptr)->here_ = false;
+    if (s.waiter != nullptr) std::exchange(s.waiter, nullptr)->present_ = false;
     if (s.from_afar != nullptr) reply(std::exchange(s.from_afar, nullptr), 204);
     forget(s);
-    s.give_back(memory_());
+    s.destroy_slot(memory_());
   });
   while (waiting_.first != nullptr) detach(*waiting_.first);
   all_.unsettle(service_);
-  detail::loop_access::evict(loop_, *this);
+  detail::loop_access::detach_component(loop_, *this);
   anchor_->to = nullptr;
   detail::drop(std::exchange(anchor_, nullptr));
   live_.free(memory_());
@@ -778,7 +780,8 @@ inline void service::take(detail::mail* m) noexcept {
         return finish(*x, std::move(r));
       }
       if (x != nullptr)
-        finish(*x, x->what_ == exchange::what::poll && status == 204 ? with_token(204, *x) : said(status, x->real_));
+        finish(*x,
+               x->item_ == exchange::what::poll && status == 204 ? with_token(204, *x) : answered_status(status, x->real_));
       break;
     }
     case word::written:
@@ -797,8 +800,8 @@ inline time_point service::due() const noexcept {
 inline void service::ring(time_point now) noexcept {
   while (waiting_.first != nullptr && waiting_.first->deadline_ <= now) {
     exchange& x = *waiting_.first;
-    if (x.what_ == exchange::what::post) {
-      finish(x, said(408, x.real_));
+    if (x.item_ == exchange::what::post) {
+      finish(x, answered_status(408, x.real_));
       continue;
     }
     cancelled(x);
@@ -809,7 +812,7 @@ inline void service::ring(time_point now) noexcept {
     detail::session& s = *checks_.first;
     checks_.remove(s);
     if (now - s.polled >= inactive) {
-      s.doom();
+      s.begin_close();
     } else {
       s.check = now + inactive;
       checks_.push(s);
@@ -817,6 +820,8 @@ inline void service::ring(time_point now) noexcept {
   }
 }
 
-}  // namespace phx::inline PHX_BUILD::longpoll
+}  // namespace longpoll
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

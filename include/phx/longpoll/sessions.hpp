@@ -5,14 +5,16 @@
 
 #include <phx/core/text/base64.hpp>
 #include <phx/core/limits.hpp>
-#include <phx/pubsub/endpoint.hpp>
-#include <phx/socket/mount.hpp>
+#include <phx/loop/endpoint.hpp>
+#include <phx/connect/mount.hpp>
 
 #include <mutex>
 #include <random>
 #include <vector>
 
-namespace phx::inline PHX_BUILD::longpoll {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace longpoll {
 
 /// Where tokens get their secret. fill: all `n` bytes, unpredictable, from any thread; false: there is none to be had, and
 /// no session is opened (503). The default asks std::random_device for each.
@@ -20,7 +22,7 @@ struct entropy {
   void* host = nullptr;
   bool (*fill)(void* host, unsigned char* into, std::size_t n) noexcept = [](void*, unsigned char* into,
                                                                              std::size_t n) noexcept {
-    return phx::detail::guarded(
+    return phx::detail::try_invoke(
         [&] {
           std::random_device source;
           for (std::size_t i = 0; i < n; i += sizeof(unsigned)) {
@@ -35,10 +37,10 @@ struct entropy {
 namespace detail {
 
 using phx::detail::array;
-using phx::detail::guarded;
 using phx::detail::mail;
 using phx::detail::mail_kind;
 using phx::detail::mailbox_ref;
+using phx::detail::try_invoke;
 
 /// What a token says: 64 bits to find the session by, 192 that prove the right to it.
 ///
@@ -194,12 +196,12 @@ class sessions {
 
   struct home {
     detail::mailbox_ref box{};
-    std::uint32_t lodger = 0;
+    std::uint32_t component = 0;
   };
   /// @par Errors: std::bad_alloc.
-  [[nodiscard]] std::uint32_t settle(detail::mailbox_ref const& box, std::uint32_t lodger) {
+  [[nodiscard]] std::uint32_t settle(detail::mailbox_ref const& box, std::uint32_t component) {
     std::lock_guard const hold(homes_mutex_);
-    homes_.push_back({box, lodger});
+    homes_.push_back({box, component});
     return static_cast<std::uint32_t>(homes_.size() - 1);
   }
   void unsettle(std::uint32_t service) noexcept {
@@ -212,7 +214,7 @@ class sessions {
     {
       std::lock_guard const hold(homes_mutex_);
       box = homes_[service].box;
-      m->slot = homes_[service].lodger;
+      m->slot = homes_[service].component;
     }
     if (!box) {
       detail::mail::free(m);
@@ -230,6 +232,8 @@ class sessions {
   std::vector<home> homes_{};
 };
 
-}  // namespace phx::inline PHX_BUILD::longpoll
+}  // namespace longpoll
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -12,9 +12,9 @@
 //       return phx::outcome::noreply();
 //     }
 //
-// The entry goes with the channel, whatever ends it. Diffs are ordinary broadcasts, `presence_diff`, made by each node for its own
-// clients. They are sent when a loop runs next, never from within a callback: so a channel that pushes the state from the first
-// message it sends itself, as above, has told it before any diff.
+// The entry goes with the channel, whatever ends it. Diffs are ordinary broadcasts, `presence_diff`, made by each node for
+// its own clients. They are sent when a loop runs next, never from within a callback: so a channel that pushes the state
+// from the first message it sends itself, as above, has told it before any diff.
 
 #include <phx/presence/tracker.hpp>
 #include <phx/socket/socket.hpp>
@@ -23,28 +23,30 @@
 #include <mutex>
 #include <set>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 struct presence_options {
   /// The same on all nodes; two presences of one endpoint need two names.
   std::string name = "presence";
-  /// An entry whose channel crashed, was replaced or lost its connection stays so long: if the same key is tracked on the topic
-  /// meanwhile, it takes the entry over, and a page that is loaded anew is no leave and join. zero: it leaves at once, as in
-  /// Phoenix. Who leaves or stops has left in any case.
+  /// An entry whose channel crashed, was replaced or lost its connection stays so long: if the same key is tracked on the
+  /// topic meanwhile, it takes the entry over, and a page that is loaded anew is no leave and join. zero: it leaves at once,
+  /// as in Phoenix. Who leaves or stops has left in any case.
   duration linger = std::chrono::seconds(3);
   /// What happens on a topic in so long is one diff. zero: each change is one, as soon as a loop runs.
   duration batch = std::chrono::milliseconds(100);
   std::uint32_t tracks = 100;  ///< entries of one connection, all its channels together; beyond: errc::limit_reached
   std::size_t meta = 8192;     ///< bytes of one meta; beyond: errc::meta_too_large
   std::size_t key = 255;       ///< bytes of a key; beyond: errc::name_too_long
-  /// Take keys such as `__proto__` as data. Clients before phoenix.js 1.8.9 break on them (protocol 18), so without this they are
-  /// errc::unsafe_key, and those of other nodes are not shown.
+  /// Take keys such as `__proto__` as data. Clients before phoenix.js 1.8.9 break on them (protocol 18), so without this
+  /// they are errc::unsafe_key, and those of other nodes are not shown.
   bool any_key = false;
   /// Greater than at any earlier start of this node. 0: microseconds since 1970 by the system's clock, read once.
   std::uint64_t start = 0;
-  /// Says goodbye to the other nodes when it is destroyed, instead of leaving them to find out (Phoenix: permdown_on_shutdown).
+  /// Says goodbye to the other nodes when it is destroyed, instead of leaving them to find out (Phoenix:
+  /// permdown_on_shutdown).
   bool goodbye = true;
-  tracker_options nodes{};     ///< any_key and alone are filled in
+  tracker_options nodes{};  ///< any_key and alone are filled in
 };
 
 struct presence_counts {
@@ -70,31 +72,31 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
  public:
   using address = watch_access::address;
 
-  explicit presence_core(presence_options how) : how_(std::move(how)), topic_("phx_presence:" + how_.name) {}
+  explicit presence_core(presence_options opts) : opts_(std::move(opts)), topic_("phx_presence:" + opts_.name) {}
 
   // ---- at the endpoint
 
   void start(endpoint& everywhere) {
-    tracker_options nodes = how_.nodes;
-    nodes.any_key = how_.any_key;
+    tracker_options nodes = opts_.nodes;
+    nodes.any_key = opts_.any_key;
     nodes.alone = !everywhere.has_others();
-    std::uint64_t started = how_.start;
+    std::uint64_t started = opts_.start;
     // The core reads no clock: this once it has to, because a node that starts anew with an old number would not be heard.
     if (started == 0)
       started = static_cast<std::uint64_t>(
-          std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+          std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+              .count());
     {
       std::lock_guard const hold(mutex_);
       tracker_.emplace(everywhere.node_name(), started, nodes);
       everywhere_ = &everywhere;
     }
     if (!nodes.alone)
-      everywhere.listen(topic_, {this, [](void* self, broadcast const& b) noexcept {
-                          static_cast<presence_core*>(self)->heard(b);
-                        }});
-    everywhere.add(pulse{this,
-                         [](void* self, time_point now) noexcept { return static_cast<presence_core*>(self)->beat(now); },
-                         [](void* self) noexcept { static_cast<presence_core*>(self)->gone(); }});
+      everywhere.listen(
+          topic_, {this, [](void* self, broadcast const& b) noexcept { static_cast<presence_core*>(self)->heard(b); }});
+    everywhere.add(ticker{this,
+                          [](void* self, time_point now) noexcept { return static_cast<presence_core*>(self)->beat(now); },
+                          [](void* self) noexcept { static_cast<presence_core*>(self)->gone(); }});
   }
   void stop() noexcept {
     endpoint* const was = last_words();
@@ -107,37 +109,37 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
   // ---- what channels do
 
   template <class Watch>
-  [[nodiscard]] result<std::string> track(channel_id const& who, std::string_view topic, std::string_view key,
+  [[nodiscard]] result<std::string> track(channel_id const& channel, std::string_view topic, std::string_view key,
                                           payload const& meta, Watch watch) noexcept {
     std::string ref;
-    errc why = errc::none;
-    bool const ran = guarded(
+    errc ec = errc::none;
+    bool const ran = try_invoke(
         [&] {
           std::string members;
-          why = judged(topic, key, meta, members);
-          if (why == errc::none) why = tracked(who, topic, key, members, ref, watch);
+          ec = judged(topic, key, meta, members);
+          if (ec == errc::none) ec = tracked(channel, topic, key, members, ref, watch);
         },
         [&](char const*) {});
-    return answer(ran ? why : errc::no_memory, std::move(ref));
+    return answer(ran ? ec : errc::no_memory, std::move(ref));
   }
-  [[nodiscard]] result<std::string> update(channel_id const& who, std::string_view topic, std::string_view key,
+  [[nodiscard]] result<std::string> update(channel_id const& channel, std::string_view topic, std::string_view key,
                                            payload const& meta) noexcept {
     std::string ref;
-    errc why = errc::none;
-    bool const ran = guarded(
+    errc ec = errc::none;
+    bool const ran = try_invoke(
         [&] {
           std::string members;
-          why = judged(topic, key, meta, members);
-          if (why == errc::none) why = updated(who, topic, key, members, ref);
+          ec = judged(topic, key, meta, members);
+          if (ec == errc::none) ec = updated(channel, topic, key, members, ref);
         },
         [&](char const*) {});
-    return answer(ran ? why : errc::no_memory, std::move(ref));
+    return answer(ran ? ec : errc::no_memory, std::move(ref));
   }
-  void untrack(channel_id const& who, std::string_view const* topic, std::string_view const* key) noexcept {
-    (void)guarded(
+  void untrack(channel_id const& channel, std::string_view const* topic, std::string_view const* key) noexcept {
+    (void)try_invoke(
         [&] {
           std::unique_lock hold(mutex_);
-          auto const owner = owners_.find(watch_access::of(who));
+          auto const owner = owners_.find(watch_access::of(channel));
           if (owner == owners_.end()) return;
           std::vector<dot>& mine = owner->second;
           for (std::size_t i = 0; i < mine.size();) {
@@ -155,35 +157,35 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
         [](char const*) {});
   }
   /// What the channel has there now; !valid() if nothing.
-  [[nodiscard]] std::optional<payload> meta_of(channel_id const& who, std::string_view topic, std::string_view key) {
+  [[nodiscard]] std::optional<payload> meta_of(channel_id const& channel, std::string_view topic, std::string_view key) {
     std::lock_guard const hold(mutex_);
-    entry_ptr const e = own(watch_access::of(who), topic, key);
+    entry_ptr const e = own(watch_access::of(channel), topic, key);
     if (e == nullptr) return std::nullopt;
     return payload::trusted_json(e->meta());
   }
   /// A channel's life is over.
-  void ended(address const& who, exit_reason why) noexcept {
-    (void)guarded(
+  void ended(address const& owner_2, exit_reason reason) noexcept {
+    (void)try_invoke(
         [&] {
           std::unique_lock hold(mutex_);
-          auto const owner = owners_.find(who);
+          auto const owner = owners_.find(owner_2);
           if (owner == owners_.end()) return;
-          bool const for_good =
-              why == exit_reason::left || why == exit_reason::normal || why == exit_reason::shutdown || how_.linger <= duration{};
+          bool const for_good = reason == exit_reason::left || reason == exit_reason::normal ||
+                                reason == exit_reason::shutdown || opts_.linger <= duration{};
           for (dot const d : std::exchange(owner->second, {})) {
             if (for_good || everywhere_ == nullptr) {
               forget(d);
               (void)tracker_->leave(d);
             } else {
               auto& mine = locals_.at(d);
-              uncount(mine.who);
+              uncount(mine.owner);
               entry_ptr const e = tracker_->own(d);
               left_[{e->topic, e->key}].insert(d);
               mine.lingers = ++lingering_;
               unstamped_.push_back({{}, d, mine.lingers});
             }
           }
-          owners_.erase(who);
+          owners_.erase(owner_2);
           stirred(hold);
         },
         [](char const*) {});
@@ -193,7 +195,7 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
 
   [[nodiscard]] payload list(std::string_view topic) noexcept {
     std::string text = "{}";
-    bool const ran = guarded(
+    bool const ran = try_invoke(
         [&] {
           std::lock_guard const hold(mutex_);
           expose(topic);
@@ -205,7 +207,7 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
   }
   [[nodiscard]] payload get_by_key(std::string_view topic, std::string_view key) noexcept {
     entries_by_key one;
-    bool const ran = guarded(
+    bool const ran = try_invoke(
         [&] {
           std::lock_guard const hold(mutex_);
           expose(topic);
@@ -249,7 +251,7 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
 
  private:
   struct local {
-    address who;
+    address owner;
     std::uint64_t lingers = 0;  // its number among those whose channel is gone; 0: it lives
   };
   struct last_moment {
@@ -258,7 +260,7 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
     std::uint64_t number;
   };
   struct fate {
-    entry_ptr who;
+    entry_ptr entry;
     bool join = false, leave = false;
     bool known = false;    // to clients, before this diff
     bool exposed = false;  // to those who were given the state since
@@ -273,23 +275,24 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
     bool stamped = false;
   };
 
-  [[nodiscard]] static result<std::string> answer(errc why, std::string ref) noexcept {
-    if (why != errc::none) return error{why, {}};
+  [[nodiscard]] static result<std::string> answer(errc ec, std::string ref) noexcept {
+    if (ec != errc::none) return error{ec, {}};
     return ref;
   }
   [[nodiscard]] errc judged(std::string_view topic, std::string_view key, payload const& meta, std::string& members) const {
-    if (!how_.any_key && unsafe_key(key)) return errc::unsafe_key;
-    if (key.size() > how_.key || key.size() > wire_limits::key || topic.size() > wire_limits::topic) return errc::name_too_long;
+    if (!opts_.any_key && unsafe_key(key)) return errc::unsafe_key;
+    if (key.size() > opts_.key || key.size() > wire_limits::key || topic.size() > wire_limits::topic)
+      return errc::name_too_long;
     if (!json::utf8(key) || !json::utf8(topic)) return errc::invalid_utf8;
-    if (meta.raw().size() > how_.meta || meta.raw().size() > wire_limits::meta) return errc::meta_too_large;
+    if (meta.raw().size() > opts_.meta || meta.raw().size() > wire_limits::meta) return errc::meta_too_large;
     if (!meta.is_object()) return errc::not_an_object;
     std::optional<std::string> clean = meta_members(meta.raw());
     if (!clean) return errc::not_an_object;
     members = std::move(*clean);
     return errc::none;
   }
-  [[nodiscard]] entry_ptr own(address const& who, std::string_view topic, std::string_view key) const {
-    auto const owner = owners_.find(who);
+  [[nodiscard]] entry_ptr own(address const& owner_2, std::string_view topic, std::string_view key) const {
+    auto const owner = owners_.find(owner_2);
     if (owner == owners_.end()) return nullptr;
     for (dot const d : owner->second)
       if (entry_ptr e = tracker_->own(d); e->topic == topic && e->key == key) return e;
@@ -299,21 +302,21 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
   template <class Watch>
   [[nodiscard]] errc tracked(channel_id const& channel, std::string_view topic, std::string_view key,
                              std::string const& members, std::string& ref, Watch watch) {
-    address const who = watch_access::of(channel);
+    address const owner = watch_access::of(channel);
     std::unique_ptr<watch_of> fresh;
     std::unique_lock hold(mutex_);
     if (everywhere_ == nullptr) return errc::already_closed;
-    if (own(who, topic, key) != nullptr) return errc::already_tracked;
-    std::uint32_t& count = clients_[client_of(who)];
-    if (count >= how_.tracks) {
-      if (count == 0) clients_.erase(client_of(who));
+    if (own(owner, topic, key) != nullptr) return errc::already_tracked;
+    std::uint32_t& count = clients_[client_of(owner)];
+    if (count >= opts_.tracks) {
+      if (count == 0) clients_.erase(client_of(owner));
       return errc::limit_reached;
     }
-    if (!owners_.contains(who)) fresh = std::make_unique<watch_of>(shared_from_this(), who);
-    std::vector<dot>& mine = owners_[who];
+    if (!owners_.contains(owner)) fresh = std::make_unique<watch_of>(shared_from_this(), owner);
+    std::vector<dot>& mine = owners_[owner];
     ++count;
     entry_ptr const e = take_over_or_join(topic, key, members);
-    locals_[e->clock] = {who, 0};
+    locals_[e->clock] = {owner, 0};
     mine.push_back(e->clock);
     ref = e->ref();
     stirred(hold);
@@ -322,7 +325,7 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
       (void)fresh.release();  // it ends itself
       return errc::none;
     }
-    ended(who, exit_reason::normal);
+    ended(owner, exit_reason::normal);
     return errc::no_memory;
   }
   /// The entry of the same key whose channel has just gone: with the same meta nothing has happened; else it is an update.
@@ -344,14 +347,14 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
   }
   [[nodiscard]] errc updated(channel_id const& channel, std::string_view topic, std::string_view key,
                              std::string const& members, std::string& ref) {
-    address const who = watch_access::of(channel);
+    address const owner = watch_access::of(channel);
     std::unique_lock hold(mutex_);
-    entry_ptr const old = own(who, topic, key);
+    entry_ptr const old = own(owner, topic, key);
     if (old == nullptr) return errc::not_tracked;
     entry_ptr const e = tracker_->update(old->clock, members);
     locals_.erase(old->clock);
-    locals_[e->clock] = {who, 0};
-    std::vector<dot>& mine = owners_.find(who)->second;
+    locals_[e->clock] = {owner, 0};
+    std::vector<dot>& mine = owners_.find(owner)->second;
     for (dot& d : mine)
       if (d == old->clock) d = e->clock;
     ref = e->ref();
@@ -359,16 +362,16 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
     return errc::none;
   }
 
-  [[nodiscard]] static address client_of(address who) noexcept {
-    who.number = 0;
-    return who;
+  [[nodiscard]] static address client_of(address owner) noexcept {
+    owner.number = 0;
+    return owner;
   }
-  void uncount(address const& who) {
-    auto const at = clients_.find(client_of(who));
+  void uncount(address const& owner) {
+    auto const at = clients_.find(client_of(owner));
     if (at != clients_.end() && --at->second == 0) clients_.erase(at);
   }
   void forget(dot d) {
-    uncount(locals_.at(d).who);
+    uncount(locals_.at(d).owner);
     locals_.erase(d);
   }
   void no_more_left(presence_entry const& e) {
@@ -390,16 +393,16 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
   bool absorb() {
     bool fresh = false;
     for (tracker::change const& c : tracker_->take_changes()) {
-      auto const [at, is_new] = diffs_.try_emplace(c.who->topic);
-      if (is_new) waiting_.push_back(c.who->topic);
+      auto const [at, is_new] = diffs_.try_emplace(c.entry->topic);
+      if (is_new) waiting_.push_back(c.entry->topic);
       diff& d = at->second;
       fresh = fresh || !d.stamped;
-      auto const [one, is_first] = d.fates.try_emplace(c.who.get());
+      auto const [one, is_first] = d.fates.try_emplace(c.entry.get());
       fate& f = one->second;
       if (is_first) {
-        f.who = c.who;
+        f.entry = c.entry;
         f.known = !c.joined;
-        d.order.push_back(c.who.get());
+        d.order.push_back(c.entry.get());
       }
       // Of what came and went, or went and came, nothing need be said; but to those who were given the state in between.
       f.exposed = f.exposed || (!is_first && f.lists != d.lists);
@@ -422,7 +425,7 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
     payload plain = payload::trusted_json(entries);
     if (fetch == nullptr || entries == "{}") return plain;
     payload more;
-    bool const ran = guarded([&] { more = fetch->fetch(topic, plain); }, [](char const*) {});
+    bool const ran = try_invoke([&] { more = fetch->fetch(topic, plain); }, [](char const*) {});
     if (ran && more.valid() && more.is_object()) return more;
     std::lock_guard const hold(mutex_);
     ++counts_.fetch_failed;
@@ -432,8 +435,8 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
     entries_by_key came, went;
     for (presence_entry const* const e : d.order) {
       fate const& f = d.fates.at(e);
-      if (f.join) came[e->key].push_back(f.who);
-      if (f.leave) went[e->key].push_back(f.who);
+      if (f.join) came[e->key].push_back(f.entry);
+      if (f.leave) went[e->key].push_back(f.entry);
     }
     if (came.empty() && went.empty()) return;
     payload const joins = fetched(topic, written(came)), leaves = fetched(topic, written(went));
@@ -452,27 +455,27 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
       if (entries_by_key const* const present = tracker_->list(topic)) now = written(*present);
     }
     payload const present = payload::trusted_json(now);
-    (void)guarded([&] { handle_metas->handle_metas({topic, joins, leaves, present}); }, [](char const*) {});
+    (void)try_invoke([&] { handle_metas->handle_metas({topic, joins, leaves, present}); }, [](char const*) {});
   }
 
   // ---- time
 
   [[nodiscard]] time_point beat(time_point now) noexcept {
     time_point next = (time_point::max)();
-    (void)guarded([&] { next = work(now); }, [](char const*) {});
+    (void)try_invoke([&] { next = work(now); }, [](char const*) {});
     return next;
   }
   [[nodiscard]] time_point work(time_point now) {
     std::vector<std::pair<std::string, diff>> ripe;
     std::vector<tracker::parcel> parcels;
     time_point next = (time_point::max)();
-    endpoint* here = nullptr;
+    endpoint* all_loops = nullptr;
     {
       std::lock_guard const hold(mutex_);
-      here = everywhere_;
-      if (here == nullptr) return next;
+      all_loops = everywhere_;
+      if (all_loops == nullptr) return next;
       for (last_moment l : unstamped_) {
-        l.until = now + how_.linger;
+        l.until = now + opts_.linger;
         lingers_.push_back(l);
       }
       unstamped_.clear();
@@ -490,7 +493,7 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
       for (auto topic = waiting_.rbegin(); topic != waiting_.rend(); ++topic) {
         diff& d = diffs_.find(*topic)->second;
         if (std::exchange(d.stamped, true)) break;
-        d.due = now + how_.batch;
+        d.due = now + opts_.batch;
       }
       for (; !waiting_.empty() && diffs_.find(waiting_.front())->second.due <= now; waiting_.pop_front()) {
         auto node = diffs_.extract(waiting_.front());
@@ -503,23 +506,23 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
       if (!lingers_.empty()) sooner(lingers_.front().until);
       if (!waiting_.empty()) sooner(diffs_.find(waiting_.front())->second.due);
     }
-    send(*here, parcels);
-    for (auto const& [topic, d] : ripe) publish(*here, topic, d);
+    send(*all_loops, parcels);
+    for (auto const& [topic, d] : ripe) publish(*all_loops, topic, d);
     return next;
   }
 
   // ---- other nodes
 
   void heard(broadcast const& b) noexcept {
-    (void)guarded(
+    (void)try_invoke(
         [&] {
           std::unique_lock hold(mutex_);
-          endpoint* const here = everywhere_;
-          if (here == nullptr) return;
+          endpoint* const all_loops = everywhere_;
+          if (all_loops == nullptr) return;
           (void)tracker_->receive(b.payload.is_binary() ? b.payload.raw() : std::string_view{});
           std::vector<tracker::parcel> const parcels = tracker_->take_parcels();
           stirred(hold);
-          send(*here, parcels);
+          send(*all_loops, parcels);
         },
         [](char const*) {});
   }
@@ -536,13 +539,13 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
   [[nodiscard]] endpoint* last_words() noexcept {
     endpoint* was = nullptr;
     std::vector<tracker::parcel> parcels;
-    (void)guarded(
+    (void)try_invoke(
         [&] {
           {
             std::lock_guard const hold(mutex_);
             was = everywhere_;
             if (was == nullptr) return;
-            if (how_.goodbye) tracker_->goodbye();
+            if (opts_.goodbye) tracker_->goodbye();
             parcels = tracker_->take_parcels();
           }
           send(*was, parcels);
@@ -554,17 +557,17 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
   }
 
   struct watch_of : end_watch {
-    watch_of(std::shared_ptr<presence_core> core, address const& of) : for_whom(std::move(core)), who(of) {
-      ended = [](end_watch* self, exit_reason why) noexcept {
+    watch_of(std::shared_ptr<presence_core> core, address const& of) : for_whom(std::move(core)), owner(of) {
+      ended = [](end_watch* self, exit_reason reason) noexcept {
         std::unique_ptr<watch_of> const mine(static_cast<watch_of*>(self));
-        mine->for_whom->ended(mine->who, why);
+        mine->for_whom->ended(mine->owner, reason);
       };
     }
     std::shared_ptr<presence_core> for_whom;
-    address who;
+    address owner;
   };
 
-  presence_options how_;
+  presence_options opts_;
   std::string topic_;
   mutable std::mutex mutex_;
   endpoint* everywhere_ = nullptr;
@@ -583,15 +586,15 @@ class presence_core : public std::enable_shared_from_this<presence_core> {
 
 }  // namespace detail
 
-/// Every member may be called from any thread, those that take a context inside its loop. A channel is tracked under as many keys
-/// as it likes, each once for a topic; one key may be that of many channels. Give it to the channels by reference: it must be
-/// there as long as they are; whether it or the endpoint goes first is all one.
+/// Every member may be called from any thread, those that take a context inside its loop. A channel is tracked under as many
+/// keys as it likes, each once for a topic; one key may be that of many channels. Give it to the channels by reference: it
+/// must be there as long as they are; whether it or the endpoint goes first is all one.
 class presence {
  public:
   /// To be started before anything is tracked.
-  explicit presence(presence_options how = {}) : core_(std::make_shared<detail::presence_core>(std::move(how))) {}
+  explicit presence(presence_options opts = {}) : core_(std::make_shared<detail::presence_core>(std::move(opts))) {}
   /// @pre the endpoint's PubSub, if it gets one, is attached.
-  explicit presence(endpoint& everywhere, presence_options how = {}) : presence(std::move(how)) { start(everywhere); }
+  explicit presence(endpoint& everywhere, presence_options opts = {}) : presence(std::move(opts)) { start(everywhere); }
   presence(presence const&) = delete;
   presence& operator=(presence const&) = delete;
   ~presence() { core_->stop(); }
@@ -601,48 +604,50 @@ class presence {
 
   /// Tracks the channel under `key` on its topic. `meta` is an object; what it says of phx_ref and phx_ref_prev is ignored.
   /// @return the entry's phx_ref; or, and then nothing is broadcast, errc::already_tracked, unsafe_key, name_too_long,
-  ///   invalid_utf8, meta_too_large, not_an_object, limit_reached, no_memory, already_closed (not started, or the endpoint gone).
-  result<std::string> track(context& here, std::string_view key, payload const& meta = {}) noexcept {
-    return core_->track(here.id(), here.topic(), key, meta, [&](end_watch* w) noexcept { return attach(here, w); });
+  ///   invalid_utf8, meta_too_large, not_an_object, limit_reached, no_memory, already_closed (not started, or the endpoint
+  ///   gone).
+  result<std::string> track(context& ctx, std::string_view key, payload const& meta = {}) noexcept {
+    return core_->track(ctx.id(), ctx.topic(), key, meta, [&](end_watch* w) noexcept { return attach(ctx, w); });
   }
-  result<std::string> track(joining& here, std::string_view key, payload const& meta = {}) noexcept {
-    return core_->track(here.id(), here.topic(), key, meta, [&](end_watch* w) noexcept { return attach(here, w); });
+  result<std::string> track(joining& ctx, std::string_view key, payload const& meta = {}) noexcept {
+    return core_->track(ctx.id(), ctx.topic(), key, meta, [&](end_watch* w) noexcept { return attach(ctx, w); });
   }
   /// For channels that live elsewhere, and for topics that are not the channel's own. If it has ended, the entry goes again.
-  result<std::string> track(channel_id const& who, std::string_view topic, std::string_view key,
+  result<std::string> track(channel_id const& channel, std::string_view topic, std::string_view key,
                             payload const& meta = {}) noexcept {
-    return core_->track(who, topic, key, meta, [&](end_watch* w) noexcept { return detail::watch_access::watch(who, w); });
+    return core_->track(channel, topic, key, meta,
+                        [&](end_watch* w) noexcept { return detail::watch_access::watch(channel, w); });
   }
 
   /// Replaces the meta: a leave of the old one and a join of the new one in one diff, the new one with phx_ref_prev.
   /// @return the new phx_ref; errc::not_tracked (Phoenix: nopresence), or as for track.
-  result<std::string> update(context& here, std::string_view key, payload const& meta) noexcept {
-    return core_->update(here.id(), here.topic(), key, meta);
+  result<std::string> update(context& ctx, std::string_view key, payload const& meta) noexcept {
+    return core_->update(ctx.id(), ctx.topic(), key, meta);
   }
-  result<std::string> update(channel_id const& who, std::string_view topic, std::string_view key,
+  result<std::string> update(channel_id const& channel, std::string_view topic, std::string_view key,
                              payload const& meta) noexcept {
-    return core_->update(who, topic, key, meta);
+    return core_->update(channel, topic, key, meta);
   }
   /// With `change(payload const& old) -> payload`, old without its refs.
   template <class F>
-    requires std::is_invocable_r_v<payload, F&, payload const&>
-  result<std::string> update(context& here, std::string_view key, F change) {
-    std::optional<payload> const old = core_->meta_of(here.id(), here.topic(), key);
+  requires std::is_invocable_r_v<payload, F&, payload const&> result<std::string> update(context& ctx, std::string_view key,
+                                                                                         F change) {
+    std::optional<payload> const old = core_->meta_of(ctx.id(), ctx.topic(), key);
     if (!old) return error{errc::not_tracked, {}};
-    return update(here, key, static_cast<payload>(change(*old)));
+    return update(ctx, key, static_cast<payload>(change(*old)));
   }
 
   /// Nothing happens if it is not tracked. The channel lives.
-  void untrack(context& here, std::string_view key) noexcept {
-    std::string_view const topic = here.topic();
-    core_->untrack(here.id(), &topic, &key);
+  void untrack(context& ctx, std::string_view key) noexcept {
+    std::string_view const topic = ctx.topic();
+    core_->untrack(ctx.id(), &topic, &key);
   }
-  void untrack(channel_id const& who, std::string_view topic, std::string_view key) noexcept {
-    core_->untrack(who, &topic, &key);
+  void untrack(channel_id const& channel, std::string_view topic, std::string_view key) noexcept {
+    core_->untrack(channel, &topic, &key);
   }
   /// Whatever the channel is tracked under, on all topics.
-  void untrack(channel_id const& who) noexcept { core_->untrack(who, nullptr, nullptr); }
-  void untrack(context& here) noexcept { untrack(here.id()); }
+  void untrack(channel_id const& channel) noexcept { core_->untrack(channel, nullptr, nullptr); }
+  void untrack(context& ctx) noexcept { untrack(ctx.id()); }
 
   /// What `presence_state` carries: `{"key":{"metas":[{"phx_ref":...},...]},...}`.
   [[nodiscard]] payload list(std::string_view topic) const noexcept { return core_->list(topic); }
@@ -651,11 +656,11 @@ class presence {
     return core_->get_by_key(topic, key);
   }
 
-  /// `f(topic, entries) -> payload`: the same keys with the same metas, and fields of yours beside them (protocol 14.3). Called
-  /// for every list, and for the joins and the leaves of a diff: once for a diff, not for each who gets it. It may run in several
-  /// loops at once. @pre nothing is tracked yet.
+  /// `f(topic, entries) -> payload`: the same keys with the same metas, and fields of yours beside them (protocol 14.3).
+  /// Called for every list, and for the joins and the leaves of a diff: once for a diff, not for each who gets it. It may
+  /// run in several loops at once. @pre nothing is tracked yet.
   template <class F>
-    requires std::is_invocable_r_v<payload, F&, std::string_view, payload const&>
+  requires std::is_invocable_r_v<payload, F&, std::string_view, payload const&>
   void fetch(F f) {
     struct of final : detail::presence_core::listener_of {
       explicit of(F g) : run(std::move(g)) {}
@@ -668,7 +673,7 @@ class presence {
   /// `f(presence_change const&)`: after each diff, one at a time, in some loop (protocol 14.3). It may track and list.
   /// @pre nothing is tracked yet.
   template <class F>
-    requires std::is_invocable_v<F&, presence_change const&>
+  requires std::is_invocable_v<F&, presence_change const&>
   void handle_metas(F f) {
     struct of final : detail::presence_core::listener_of {
       explicit of(F g) : run(std::move(g)) {}
@@ -680,13 +685,13 @@ class presence {
   }
 
   /// `{"reason":...}` for a reply: "nopresence", as Phoenix says it, or a short sentence.
-  [[nodiscard]] static payload reason(errc why) {
+  [[nodiscard]] static payload reason(errc ec) {
     std::string text = R"({"reason":)";
     // Two codes have another meaning for a frame.
-    json::append_quoted(text, why == errc::not_tracked     ? "nopresence"
-                              : why == errc::not_an_object ? "a meta that is no JSON object"
-                              : why == errc::name_too_long ? "a key longer than presence_options::key"
-                                                           : to_string(why));
+    json::append_quoted(text, ec == errc::not_tracked     ? "nopresence"
+                              : ec == errc::not_an_object ? "a meta that is no JSON object"
+                              : ec == errc::name_too_long ? "a key longer than presence_options::key"
+                                                          : to_string(ec));
     return payload::trusted_json(text += '}');
   }
   [[nodiscard]] presence_counts counts() const noexcept { return core_->counts(); }
@@ -696,13 +701,14 @@ class presence {
  private:
   using end_watch = detail::end_watch;
   template <class Here>
-  [[nodiscard]] static bool attach(Here& here, end_watch* w) noexcept {
-    detail::watch_access::watch(here, w);
+  [[nodiscard]] static bool attach(Here& ctx, end_watch* w) noexcept {
+    detail::watch_access::watch(ctx, w);
     return true;
   }
   std::shared_ptr<detail::presence_core> core_;
 };
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -1,14 +1,17 @@
 #ifndef PHX_PRESENCE_TRACKER_HPP
 #define PHX_PRESENCE_TRACKER_HPP
-// The list of who is present, kept alike on several nodes (protocol 14.4): a state machine. What other nodes said and the time go
-// in; what is to be told to all of them or to one comes out, and who came and who went. No PubSub, no thread, no clock in here.
+// The list of who is present, kept alike on several nodes (protocol 14.4): a state machine. What other nodes said and the
+// time go in; what is to be told to all of them or to one comes out, and who came and who went. No PubSub, no thread, no
+// clock in here.
 //
-// Every node counts what it does: each tick of its clock is a join or a leave. A join's tick names its entry for ever (its dot),
-// so an entry that was seen and is not there any more was removed, and can never be added again: joins win over leaves that did
-// not know them, and messages may be lost, doubled and reordered. What is told of a node are ranges of its ticks, with those
-// entries in them that still live. Whoever counts a tick as seen must know what it did, also if it removed an older entry:
+// Every node counts what it does: each tick of its clock is a join or a leave. A join's tick names its entry for ever (its
+// dot), so an entry that was seen and is not there any more was removed, and can never be added again: joins win over leaves
+// that did not know them, and messages may be lost, doubled and reordered. What is told of a node are ranges of its ticks,
+// with those entries in them that still live. Whoever counts a tick as seen must know what it did, also if it removed an
+// older entry:
 //   - a delta names for each of its ticks the entry which that removed: it may be cut anywhere and merged at any time;
-//   - of a whole state nobody knows any more which tick removed what. A piece of it says of older entries that they are gone and
+//   - of a whole state nobody knows any more which tick removed what. A piece of it says of older entries that they are gone
+//   and
 //     brings those that are there, but its other ticks count only once all pieces before it have come.
 //
 // Phoenix keeps generations of merged deltas; here the last `kept` leaves are enough to answer a node that missed something,
@@ -25,7 +28,8 @@
 
 #include <deque>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// Phoenix's defaults (protocol 14.4).
 struct tracker_options {
@@ -34,13 +38,13 @@ struct tracker_options {
   duration down = std::chrono::seconds(30);           ///< a node not heard for so long is down: its entries are hidden
   duration permdown = std::chrono::minutes(20);       ///< then it is forgotten, with its entries
   std::uint32_t sample_periods = 2;                   ///< between two decisions whom to ask for what was missed
-  std::uint32_t kept = 10'000;                        ///< leaves that can be told again one by one; a node that missed more gets all
-  std::uint32_t nodes = 128;                          ///< other nodes known at once; more are ignored and counted
-  std::uint32_t entries = 1'000'000;                  ///< of one other node; what goes beyond is ignored and counted
-  std::uint32_t gaps = 10'000;                        ///< in what was heard of one node; a message that would make more waits
-  std::size_t message = 256 * 1024;                   ///< bytes of one message, about: more is cut into several
-  bool any_key = false;                               ///< show keys that break JavaScript objects, when another node has them
-  bool alone = false;                                 ///< there are no other nodes: nothing is kept for them
+  std::uint32_t kept = 10'000;        ///< leaves that can be told again one by one; a node that missed more gets all
+  std::uint32_t nodes = 128;          ///< other nodes known at once; more are ignored and counted
+  std::uint32_t entries = 1'000'000;  ///< of one other node; what goes beyond is ignored and counted
+  std::uint32_t gaps = 10'000;        ///< in what was heard of one node; a message that would make more waits
+  std::size_t message = 256 * 1024;   ///< bytes of one message, about: more is cut into several
+  bool any_key = false;               ///< show keys that break JavaScript objects, when another node has them
+  bool alone = false;                 ///< there are no other nodes: nothing is kept for them
 };
 
 class tracker {
@@ -48,7 +52,7 @@ class tracker {
   using entry_ptr = detail::entry_ptr;
   /// Somebody came or went. Of an update first the old one goes, then the new one comes.
   struct change {
-    entry_ptr who;
+    entry_ptr entry;
     bool joined;
   };
   /// Bytes for the PubSub: to the node of that name, or to all others.
@@ -57,15 +61,15 @@ class tracker {
     std::string bytes;
   };
   struct counts {
-    std::uint64_t garbage = 0;     ///< messages that were none of ours, or broken
-    std::uint64_t refused = 0;     ///< parts beyond a bound
-    std::uint64_t same_name = 0;   ///< messages of another node that has this one's name
+    std::uint64_t garbage = 0;                                  ///< messages that were none of ours, or broken
+    std::uint64_t refused = 0;                                  ///< parts beyond a bound
+    std::uint64_t same_name = 0;                                ///< messages of another node that has this one's name
     std::uint64_t heartbeats = 0, requests = 0, transfers = 0;  ///< sent
   };
 
   /// @param node its name, no other's. @param start greater than at any earlier start of a node of this name.
-  tracker(std::string_view node, std::uint64_t start, tracker_options const& how = {})
-      : how_(how), name_(node), start_(start), mark_(mark_of(node, start)) {}
+  tracker(std::string_view node, std::uint64_t start, tracker_options const& opts = {})
+      : opts_(opts), name_(node), start_(start), mark_(mark_of(node, start)) {}
 
   // ---- what happens on this node
 
@@ -86,15 +90,14 @@ class tracker {
   entry_ptr update(detail::dot which, std::string_view members) {
     auto const at = own_.find(which);
     if (at == own_.end()) return nullptr;
-    entry_ptr const made =
-        detail::make_entry(mark_, clock_ + 2, which, at->second->topic, at->second->key, members);
+    entry_ptr const made = detail::make_entry(mark_, clock_ + 2, which, at->second->topic, at->second->key, members);
     remove_own(at);
     add_own(made);
     return made;
   }
   /// This node goes away, and wants to be forgotten at once.
   void goodbye() {
-    if (how_.alone) return;
+    if (opts_.alone) return;
     detail::wire_writer out(detail::wire_kind::goodbye, name_, start_);
     post({}, std::move(out.bytes));
   }
@@ -109,7 +112,7 @@ class tracker {
   /// To be called at the time that it returned last, or any time before.
   time_point tick(time_point now);
   /// When `tick` has something to do. (time_point::min)(): it was not called yet.
-  [[nodiscard]] time_point due() const noexcept { return how_.alone ? (time_point::max)() : due_; }
+  [[nodiscard]] time_point due() const noexcept { return opts_.alone ? (time_point::max)() : due_; }
 
   // ---- what comes of it
 
@@ -181,9 +184,9 @@ class tracker {
     entry_ptr const gone = std::move(at->second);
     own_.erase(at);
     ++clock_;
-    if (!how_.alone) {
+    if (!opts_.alone) {
       removals_.push_back({clock_, gone->clock});
-      while (removals_.size() > how_.kept) {
+      while (removals_.size() > opts_.kept) {
         removals_known_after_ = removals_.front().tick;
         removals_.pop_front();
       }
@@ -194,7 +197,7 @@ class tracker {
   // ---- the list
 
   [[nodiscard]] bool shown(detail::presence_entry const& e) const noexcept {
-    return how_.any_key || !detail::unsafe_key(e.key);
+    return opts_.any_key || !detail::unsafe_key(e.key);
   }
   void show(entry_ptr const& e) {
     if (!shown(*e)) return;
@@ -233,8 +236,8 @@ class tracker {
   /// The sender of a heartbeat, made known and up. Null: it is an old life of its node, or one too many.
   [[nodiscard]] replica* sender(std::string_view name, std::uint64_t start, bool& news);
   void merge(detail::wire_section const& part, std::string_view from, std::uint64_t start);
-  [[nodiscard]] static std::optional<detail::dot_set> credit(replica& r, detail::wire_section const& part, std::string_view from,
-                                                             std::uint64_t start);
+  [[nodiscard]] static std::optional<detail::dot_set> credit(replica& r, detail::wire_section const& part,
+                                                             std::string_view from, std::uint64_t start);
   void ask(replica& whom);
   void answer(std::string_view node, std::uint64_t start, std::vector<detail::wire_clock> const& knows);
   void sooner(time_point at) noexcept {
@@ -267,12 +270,12 @@ class tracker {
   }
   void decide();
 
-  tracker_options how_;
+  tracker_options opts_;
   std::string name_;
   std::uint64_t start_, mark_;
-  detail::dot clock_ = 0, told_ = 0;   // ticks so far, and up to the last heartbeat
+  detail::dot clock_ = 0, reported_ = 0;  // ticks so far, and up to the last heartbeat
   std::map<detail::dot, entry_ptr> own_;
-  std::deque<removal> removals_;       // the last ones
+  std::deque<removal> removals_;  // the last ones
   detail::dot removals_known_after_ = 0;
   std::map<std::string, detail::entries_by_key, std::less<>> topics_;
   std::vector<std::unique_ptr<replica>> others_;
@@ -299,7 +302,7 @@ inline tracker::replica* tracker::sender(std::string_view name, std::uint64_t st
     }
     return &r;
   }
-  if (others_.size() >= how_.nodes) {
+  if (others_.size() >= opts_.nodes) {
     ++counts_.refused;
     return nullptr;
   }
@@ -314,7 +317,7 @@ inline tracker::replica* tracker::sender(std::string_view name, std::uint64_t st
 
 inline bool tracker::receive(std::string_view bytes) {
   detail::wire_message m;
-  if (how_.alone || !detail::read(bytes, m)) {
+  if (opts_.alone || !detail::read(bytes, m)) {
     ++counts_.garbage;
     return false;
   }
@@ -372,14 +375,15 @@ inline void tracker::merge(detail::wire_section const& part, std::string_view fr
   std::optional<detail::dot_set> const ticks = credit(*r, part, from, start);
   if (!ticks) return;
   detail::dot_set all = r->seen.united(*ticks);
-  if (std::size_t const most = how_.gaps + std::size_t{1}; all.ranges().size() > most || r->taking.seen.ranges().size() > most) {
+  if (std::size_t const most = opts_.gaps + std::size_t{1};
+      all.ranges().size() > most || r->taking.seen.ranges().size() > most) {
     ++counts_.refused;
     r->taking = {};
     return;
   }
   std::size_t fresh = 0;
   for (detail::wire_value const& v : part.values) fresh += r->seen.contains(v.clock) ? 0u : 1u;
-  if (r->values.size() + fresh > how_.entries) {
+  if (r->values.size() + fresh > opts_.entries) {
     ++counts_.refused;
     return;
   }
@@ -416,7 +420,7 @@ bool tracker::tell_delta(detail::dot since, Send send) const {
     std::vector<detail::presence_entry const*> some;
     detail::dot last = clock_;
     for (std::size_t size = 0; at != own_.end(); ++at) {
-      if (size >= how_.message) {
+      if (size >= opts_.message) {
         last = at->first - 1;
         break;
       }
@@ -442,7 +446,7 @@ void tracker::tell_whole(std::string_view name, std::uint64_t start, detail::dot
     std::vector<detail::presence_entry const*> some;
     detail::dot last = detail::last_dot;
     for (std::size_t size = 0; at != values.end(); ++at) {
-      if (size >= how_.message) {
+      if (size >= opts_.message) {
         last = at->first - 1;
         break;
       }
@@ -459,17 +463,17 @@ inline void tracker::heartbeat(std::string const& to, bool with_news) {
   auto const begin = [&](detail::wire_kind kind) { return detail::wire_writer(kind, name_, start_); };
   detail::wire_writer out = begin(detail::wire_kind::heartbeat);
   out.clocks(clocks());
-  bool said = false;
+  bool ok = false;
   if (with_news) {
     // What is not known any more will be asked for.
-    (void)tell_delta(told_, [&](detail::written_section const& part) {
-      if (std::exchange(said, true)) out = begin(detail::wire_kind::state);
+    (void)tell_delta(reported_, [&](detail::written_section const& part) {
+      if (std::exchange(ok, true)) out = begin(detail::wire_kind::state);
       out.sections({&part, 1});
       post(to, std::move(out.bytes));
     });
-    told_ = clock_;
+    reported_ = clock_;
   }
-  if (said) return;
+  if (ok) return;
   out.sections({});
   post(to, std::move(out.bytes));
 }
@@ -521,29 +525,29 @@ inline void tracker::decide() {
 }
 
 inline time_point tracker::tick(time_point now) {
-  if (how_.alone) return (time_point::max)();
+  if (opts_.alone) return (time_point::max)();
   due_ = (time_point::max)();
   for (std::size_t i = 0; i < others_.size();) {
     replica& r = *others_[i];
     if (std::exchange(r.heard_since, false)) r.heard = now;
-    if (now - r.heard >= how_.permdown) {
+    if (now - r.heard >= opts_.permdown) {
       forget(i);
       continue;
     }
-    if (r.up && now - r.heard >= how_.down) set_down(r);
-    sooner(r.heard + (r.up ? how_.down : how_.permdown));
+    if (r.up && now - r.heard >= opts_.down) set_down(r);
+    sooner(r.heard + (r.up ? opts_.down : opts_.permdown));
     ++i;
   }
   if (now >= next_period_) {
     bool const first = next_period_ == (time_point::min)();
-    next_period_ = now + how_.period;
+    next_period_ = now + opts_.period;
     // Nodes that were started together should not speak together.
-    if (first) next_period_ -= how_.period * static_cast<int>(mark_ % 256) / 1024;
-    if (clock_ != told_ || first || ++silent_ >= how_.silent_periods) {
+    if (first) next_period_ -= opts_.period * static_cast<int>(mark_ % 256) / 1024;
+    if (clock_ != reported_ || first || ++silent_ >= opts_.silent_periods) {
       silent_ = 0;
       heartbeat({}, true);
     }
-    if (++sampled_ >= how_.sample_periods) {
+    if (++sampled_ >= opts_.sample_periods) {
       sampled_ = 0;
       decide();
     }
@@ -552,6 +556,7 @@ inline time_point tracker::tick(time_point now) {
   return due_;
 }
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

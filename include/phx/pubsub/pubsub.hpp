@@ -2,11 +2,12 @@
 #define PHX_PUBSUB_PUBSUB_HPP
 // What carries broadcasts between nodes: the concept, and how an endpoint holds whoever satisfies it.
 
-#include <phx/pubsub/detail/mailbox.hpp>
+#include <phx/loop/detail/mailbox.hpp>
 
 #include <concepts>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 class endpoint;
 
@@ -19,12 +20,16 @@ class endpoint;
 ///   direct_broadcast(node, b): to one, which may be this one: then it arrives by `deliver` as well, now or later.
 /// `ok` and `congested` mean that it was taken, not that it has arrived: there is no acknowledgement and no history.
 template <class P>
-concept PubSub = requires(P& p, P const& c, endpoint& here, broadcast const& b, std::string_view node) {
-  p.start(here);
-  { p.stop() } noexcept;
-  { c.node_name() } noexcept -> std::convertible_to<std::string_view>;
-  { p.broadcast(b) } noexcept -> std::same_as<send_status>;
-  { p.direct_broadcast(node, b) } noexcept -> std::same_as<send_status>;
+concept PubSub = requires(P& p, P const& c, endpoint& ctx, broadcast const& b, std::string_view node) {
+  p.start(ctx);
+  { p.stop() }
+  noexcept;
+  { c.node_name() }
+  noexcept->std::convertible_to<std::string_view>;
+  { p.broadcast(b) }
+  noexcept->std::same_as<send_status>;
+  { p.direct_broadcast(node, b) }
+  noexcept->std::same_as<send_status>;
 };
 
 /// Someone who hears a topic that no client joins, such as presence its peers.
@@ -56,6 +61,7 @@ struct pubsub_ref {
 };
 }  // namespace detail
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -2,15 +2,16 @@
 #define PHX_SERIALIZER_SERIALIZER_HPP
 // Bytes <-> records: the Serializer concept, what it is erased to, and the choice by `vsn` (protocol 3.1).
 
-#include <phx/core/frame.hpp>
+#include <phx/message/frame.hpp>
 #include <phx/core/limits.hpp>
-#include <phx/core/message.hpp>
+#include <phx/message/message.hpp>
 #include <phx/serializer/version.hpp>
 
 #include <concepts>
 #include <span>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// What a decoder may need besides the bytes: the bounds it must keep, and room for text that is not in the frame as it
 /// is needed (an unescaped topic, a payload translated to JSON). Room is given back when the message is done with.
@@ -44,7 +45,8 @@ class scratch {
   }
   /// For the loop, between messages: one small chunk is kept.
   void reset() noexcept {
-    while (first_ != nullptr && (first_->next != nullptr || first_->size > 4096)) release(std::exchange(first_, first_->next));
+    while (first_ != nullptr && (first_->next != nullptr || first_->size > 4096))
+      release(std::exchange(first_, first_->next));
     if (first_ != nullptr) first_->used = 0;
   }
 
@@ -62,19 +64,23 @@ class scratch {
 
 /// How a generation of Phoenix differs in what it *does*; in what it writes it differs by its encode functions.
 struct wire_rules {
-  bool duplicate_join_refused = false;    ///< 1.0, 1.1: `already joined`, the old channel stays
-  bool leave_of_unjoined_answered = true; ///< before 1.5 such a leave is an unmatched topic
+  bool duplicate_join_refused = false;     ///< 1.0, 1.1: `already joined`, the old channel stays
+  bool leave_of_unjoined_answered = true;  ///< before 1.5 such a leave is an unmatched topic
 };
 
 template <class S>
-concept has_requirement = requires { { S::requirement } -> std::convertible_to<std::string_view>; };
+concept has_requirement = requires {
+  { S::requirement } -> std::convertible_to<std::string_view>;
+};
 template <class S>
 concept decodes = requires(opcode op, std::string_view in, scratch& room, message& out) {
-  { S::decode(op, in, room, out) } noexcept -> std::same_as<errc>;
+  { S::decode(op, in, room, out) }
+  noexcept->std::same_as<errc>;
 };
 template <class S, class Record>
 concept encodes = requires(frame_builder& out, Record const& record) {
-  { S::encode(out, record) } noexcept -> std::same_as<errc>;
+  { S::encode(out, record) }
+  noexcept->std::same_as<errc>;
 };
 
 /// One wire version, stateless: four functions and the `vsn` they serve.
@@ -85,8 +91,7 @@ concept encodes = requires(frame_builder& out, Record const& record) {
 ///   that this generation stays silent. A payload's `raw()` is valid JSON, or bytes where `is_binary()`.
 /// rules, optional: a constexpr wire_rules.
 template <class S>
-concept Serializer =
-    has_requirement<S> && decodes<S> && encodes<S, reply> && encodes<S, push> && encodes<S, broadcast>;
+concept Serializer = has_requirement<S> && decodes<S> && encodes<S, reply> && encodes<S, push> && encodes<S, broadcast>;
 
 /// A serializer erased to one word. Two refs to the same type are equal, in all loops.
 class serializer_ref {
@@ -106,7 +111,9 @@ class serializer_ref {
   }
   [[nodiscard]] errc encode(frame_builder& out, reply const& r) const noexcept { return table_->encode_reply(out, r); }
   [[nodiscard]] errc encode(frame_builder& out, push const& p) const noexcept { return table_->encode_push(out, p); }
-  [[nodiscard]] errc encode(frame_builder& out, broadcast const& b) const noexcept { return table_->encode_broadcast(out, b); }
+  [[nodiscard]] errc encode(frame_builder& out, broadcast const& b) const noexcept {
+    return table_->encode_broadcast(out, b);
+  }
 
  private:
   struct table {
@@ -144,6 +151,7 @@ class serializer_ref {
   return {};
 }
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -4,7 +4,8 @@
 
 #include <phx/core/error.hpp>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 namespace detail {
 
@@ -80,6 +81,7 @@ struct version_cut {
   return minor.before != asked_minor.before || version_at_least(patch, asked_patch);
 }
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

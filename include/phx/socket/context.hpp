@@ -2,19 +2,20 @@
 #define PHX_SOCKET_CONTEXT_HPP
 // What a channel holds in its hands: its address, its answer, its context.
 
-#include <phx/pubsub/loop.hpp>
+#include <phx/loop/loop.hpp>
 
 #include <optional>
 #include <variant>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 class context;
 class joining;
 
 namespace detail {
-class socket_core;
-struct seat;
+class connection;
+struct channel_slot;
 struct refused_context;
 struct watch_access;
 }  // namespace detail
@@ -27,20 +28,20 @@ class channel_id {
   channel_id() = default;
 
   /// To its client. One that the serializer cannot carry ends the channel with phx_error.
-  send_status push(std::string_view event, payload const& what, std::string_view key = {}) const noexcept {
-    return post(detail::mail_kind::push, event, what, false, key);
+  send_status push(std::string_view event, payload const& data, std::string_view key = {}) const noexcept {
+    return post(detail::mail_kind::push, event, data, false, key);
   }
   /// To all subscribers of its topic, as if the channel had broadcast it: before what is posted after it.
-  send_status broadcast(std::string_view event, payload const& what, std::string_view key = {}) const noexcept {
-    return post(detail::mail_kind::cast, event, what, false, key);
+  send_status broadcast(std::string_view event, payload const& data, std::string_view key = {}) const noexcept {
+    return post(detail::mail_kind::cast, event, data, false, key);
   }
   /// The same, but for the channel itself.
-  send_status broadcast_from(std::string_view event, payload const& what, std::string_view key = {}) const noexcept {
-    return post(detail::mail_kind::cast, event, what, true, key);
+  send_status broadcast_from(std::string_view event, payload const& data, std::string_view key = {}) const noexcept {
+    return post(detail::mail_kind::cast, event, data, true, key);
   }
   /// To the channel: arrives as handle_info.
-  send_status send(std::string_view event, payload const& what = {}) const noexcept {
-    return post(detail::mail_kind::info, event, what, false);
+  send_status send(std::string_view event, payload const& data = {}) const noexcept {
+    return post(detail::mail_kind::info, event, data, false);
   }
   /// The verdict on a pending join: yes. A late one, or one after the join was cancelled, is ignored.
   send_status joined(payload const& response = {}) const noexcept {
@@ -51,10 +52,10 @@ class channel_id {
     return post(detail::mail_kind::verdict, {}, response, false);
   }
   /// Ends the channel: `phx_close` for a graceful reason, else `phx_error` (protocol 6.6).
-  send_status exit(exit_reason why) const noexcept {
+  send_status exit(exit_reason reason) const noexcept {
     detail::mail* const m = make(detail::mail_kind::exit, {});
     if (m == nullptr) return send_status::dropped;
-    m->reason = why;
+    m->reason = reason;
     return box_->post(m, false);
   }
 
@@ -70,7 +71,8 @@ class channel_id {
   channel_id(detail::mailbox_ref box, socket_id socket, std::uint32_t number) noexcept
       : box_(std::move(box)), socket_(socket), number_(number) {}
 
-  [[nodiscard]] detail::mail* make(detail::mail_kind kind, std::string_view event, std::string_view key = {}) const noexcept {
+  [[nodiscard]] detail::mail* make(detail::mail_kind kind, std::string_view event,
+                                   std::string_view key = {}) const noexcept {
     if (!box_) return nullptr;
     detail::mail* const m = detail::mail::make(box_->from(), kind, event, key);
     if (m == nullptr) return nullptr;
@@ -79,11 +81,11 @@ class channel_id {
     m->number = number_;
     return m;
   }
-  send_status post(detail::mail_kind kind, std::string_view event, payload const& what, bool granted,
+  send_status post(detail::mail_kind kind, std::string_view event, payload const& data, bool granted,
                    std::string_view key = {}) const noexcept {
     detail::mail* const m = make(kind, event, key);
     if (m == nullptr) return box_ ? send_status::dropped : send_status::closed;
-    if (!detail::mail::carries(m, what, box_->from())) return send_status::dropped;
+    if (!detail::mail::carries(m, data, box_->from())) return send_status::dropped;
     m->granted = granted;
     return box_->post(m, kind != detail::mail_kind::verdict);
   }
@@ -94,8 +96,8 @@ class channel_id {
 };
 
 /// An answer to be given later, from any thread, any number of times. It goes out as long as the *socket* lives, even if the
-/// channel has left, crashed or been replaced meanwhile (protocol 6.3). One that the serializer cannot carry ends the channel,
-/// if it still lives: whoever encodes it in Phoenix, which is the channel or a task linked to it, crashes (3.5).
+/// channel has left, crashed or been replaced meanwhile (protocol 6.3). One that the serializer cannot carry ends the
+/// channel, if it still lives: whoever encodes it in Phoenix, which is the channel or a task linked to it, crashes (3.5).
 class reply_to {
  public:
   reply_to() = default;
@@ -103,9 +105,8 @@ class reply_to {
     if (!box_) return send_status::closed;
     if (!text_.valid()) return send_status::dropped;  // there was no memory when it was taken
     std::string_view const all = text_.raw();
-    detail::mail* const m =
-        detail::mail::make(box_->from(), detail::mail_kind::reply, all.substr(0, topic_), all.substr(topic_, ref_),
-                           all.substr(topic_ + ref_));
+    detail::mail* const m = detail::mail::make(box_->from(), detail::mail_kind::reply, all.substr(0, topic_),
+                                               all.substr(topic_, ref_), all.substr(topic_ + ref_));
     if (m == nullptr) return send_status::dropped;
     m->slot = socket_.slot;
     m->generation = socket_.generation;
@@ -143,17 +144,17 @@ class outcome {
     return o;
   }
   /// The channel ends: `phx_close` for normal and shutdown, else `phx_error`.
-  [[nodiscard]] static outcome stop(exit_reason why = exit_reason::normal) noexcept {
+  [[nodiscard]] static outcome stop(exit_reason reason = exit_reason::normal) noexcept {
     outcome o;
     o.stops_ = true;
-    o.why_ = why;
+    o.reason_ = reason;
     return o;
   }
   /// The reply first, then the end.
-  [[nodiscard]] static outcome stop(exit_reason why, phx::status s, payload const& response = {}) noexcept {
+  [[nodiscard]] static outcome stop(exit_reason reason, phx::status s, payload const& response = {}) noexcept {
     outcome o = reply(s, response);
     o.stops_ = true;
-    o.why_ = why;
+    o.reason_ = reason;
     return o;
   }
 
@@ -168,19 +169,21 @@ class outcome {
   [[nodiscard]] phx::status reply_status() const noexcept { return status_; }
   [[nodiscard]] payload const& response() const noexcept { return response_; }
   [[nodiscard]] bool stops() const noexcept { return stops_; }
-  [[nodiscard]] exit_reason why() const noexcept { return why_; }
+  [[nodiscard]] exit_reason reason() const noexcept { return reason_; }
 
  private:
-  friend class detail::socket_core;
+  friend class detail::connection;
   void keep(payload const& p) noexcept {
     // A borrowed payload is the message's in hand: it lives until this outcome has been carried out.
     // Two statements: of `a ? lend(p) : p` the type is a const payload, which can only be copied.
-    if (detail::payload_access::borrowed(p)) response_ = detail::payload_access::lend(p);
-    else response_ = p;
+    if (detail::payload_access::borrowed(p))
+      response_ = detail::payload_access::lend(p);
+    else
+      response_ = p;
   }
   bool answers_ = false, stops_ = false;
   phx::status status_ = phx::status::ok;
-  exit_reason why_ = exit_reason::normal;
+  exit_reason reason_ = exit_reason::normal;
   payload response_{};
 };
 
@@ -190,17 +193,17 @@ class sent {
  public:
   [[nodiscard]] explicit operator bool() const noexcept { return error() == errc::none; }
   [[nodiscard]] errc error() const noexcept {
-    if (why_ != errc::none && *unhandled_ == why_) *unhandled_ = errc::none;
-    return why_;
+    if (ec_ != errc::none && *unhandled_ == ec_) *unhandled_ = errc::none;
+    return ec_;
   }
 
  private:
   friend class context;
-  sent(errc why, errc& unhandled) noexcept : why_(why), unhandled_(&unhandled) {
+  sent(errc ec, errc& unhandled) noexcept : ec_(ec), unhandled_(&unhandled) {
     // Without memory a frame is dropped and nothing else suffers; that other nodes are away is no fault of the channel.
-    if (why_ != errc::none && why_ != errc::no_memory && why_ != errc::nodes_not_reached) unhandled = why_;
+    if (ec_ != errc::none && ec_ != errc::no_memory && ec_ != errc::nodes_not_reached) unhandled = ec_;
   }
-  errc why_;
+  errc ec_;
   errc* unhandled_;
 };
 
@@ -214,20 +217,21 @@ class joining {
   [[nodiscard]] channel_id id() const noexcept;
   [[nodiscard]] socket_id socket() const noexcept;
   [[nodiscard]] time_point now() const noexcept;
-  [[nodiscard]] loop& here() const noexcept;
+  [[nodiscard]] loop& event_loop() const noexcept;
   /// A message to the channel itself: handle_info gets it once the join has been answered ok.
-  send_status send(std::string_view event, payload const& what = {}) noexcept;
-  send_status send_after(duration delay, std::string_view event, payload const& what = {}) noexcept;
+  send_status send(std::string_view event, payload const& data = {}) noexcept;
+  send_status send_after(duration delay, std::string_view event, payload const& data = {}) noexcept;
   /// As context::subscribe: what is broadcast from now on comes once the join has been answered ok.
   send_status subscribe(std::string_view topic) noexcept;
 
  private:
-  friend class detail::socket_core;
+  friend class detail::connection;
   friend struct detail::refused_context;
   friend struct detail::watch_access;
-  joining(detail::socket_core& who, detail::seat& channel) noexcept : who_(who), channel_(channel) {}
-  detail::socket_core& who_;
-  detail::seat& channel_;
+  joining(detail::connection& connection, detail::channel_slot& channel) noexcept
+      : connection_(connection), channel_(channel) {}
+  detail::connection& connection_;
+  detail::channel_slot& channel_;
 };
 
 /// For every other callback. Lives as long as the callback.
@@ -240,26 +244,27 @@ class context {
   // message waits for each topic, event and key.
 
   /// To this channel's client. In `terminate` of a connection that has ended it goes nowhere.
-  sent push(std::string_view event, payload const& what, std::string_view key = {}) noexcept;
-  /// To all subscribers of the topic in every loop of every node, this channel's client included. Encoded for all serializers of
-  /// this loop's subscribers before anybody gets it: one that cannot carry it has its subscribers skipped, and if none can, it
-  /// is an error and nobody gets it (limits::strict_encoding). errc::nodes_not_reached: this node's have it.
-  sent broadcast(std::string_view event, payload const& what, std::string_view key = {}) noexcept;
+  sent push(std::string_view event, payload const& data, std::string_view key = {}) noexcept;
+  /// To all subscribers of the topic in every loop of every node, this channel's client included. Encoded for all
+  /// serializers of this loop's subscribers before anybody gets it: one that cannot carry it has its subscribers skipped,
+  /// and if none can, it is an error and nobody gets it (limits::strict_encoding). errc::nodes_not_reached: this node's have
+  /// it.
+  sent broadcast(std::string_view event, payload const& data, std::string_view key = {}) noexcept;
   /// To all but this channel: other channels of the same connection get it.
-  sent broadcast_from(std::string_view event, payload const& what, std::string_view key = {}) noexcept;
+  sent broadcast_from(std::string_view event, payload const& data, std::string_view key = {}) noexcept;
   /// To all subscribers of another topic.
-  sent publish(std::string_view topic, std::string_view event, payload const& what, std::string_view key = {}) noexcept;
+  sent publish(std::string_view topic, std::string_view event, payload const& data, std::string_view key = {}) noexcept;
   /// To all but this channel, should it have subscribed there.
-  sent publish_from(std::string_view topic, std::string_view event, payload const& what, std::string_view key = {}) noexcept;
+  sent publish_from(std::string_view topic, std::string_view event, payload const& data, std::string_view key = {}) noexcept;
   /// Ends every socket with this id in every loop of every node: close 1001 (protocol 8.1).
   sent disconnect(std::string_view id) noexcept { return {detail::loop_access::disconnect(loop_, id), unhandled_}; }
   /// A message to the channel itself: handle_info, after this callback.
-  send_status send(std::string_view event, payload const& what = {}) noexcept;
+  send_status send(std::string_view event, payload const& data = {}) noexcept;
   /// The same after `delay`; dropped when the channel ends before. `dropped` beyond limits::timers.
-  send_status send_after(duration delay, std::string_view event, payload const& what = {}) noexcept;
-  /// To hear another topic as well, until unsubscribe or the channel's end: what anybody broadcasts there, on any node, comes as
-  /// handle_info with that `topic`, after this callback; its client gets what the channel pushes of it. Subscribed twice it
-  /// comes twice (protocol 6.4). @return dropped beyond limits::subscriptions, or without memory.
+  send_status send_after(duration delay, std::string_view event, payload const& data = {}) noexcept;
+  /// To hear another topic as well, until unsubscribe or the channel's end: what anybody broadcasts there, on any node,
+  /// comes as handle_info with that `topic`, after this callback; its client gets what the channel pushes of it. Subscribed
+  /// twice it comes twice (protocol 6.4). @return dropped beyond limits::subscriptions, or without memory.
   send_status subscribe(std::string_view topic) noexcept;
   /// Whatever the channel has subscribed to `topic` so far. Its own topic it hears all the same.
   void unsubscribe(std::string_view topic) noexcept;
@@ -272,17 +277,17 @@ class context {
   /// `joining` in `terminate` of a join that was still pending: its client was never told yes.
   [[nodiscard]] channel_state state() const noexcept;
   [[nodiscard]] time_point now() const noexcept;
-  [[nodiscard]] loop& here() const noexcept { return loop_; }
+  [[nodiscard]] loop& event_loop() const noexcept { return loop_; }
 
  private:
-  friend class detail::socket_core;
+  friend class detail::connection;
   friend struct detail::refused_context;
   friend struct detail::watch_access;
-  context(loop& here, detail::socket_core* who, detail::seat& channel, message const* in) noexcept
-      : loop_(here), who_(who), channel_(channel), in_(in) {}
+  context(loop& event_loop, detail::connection* connection, detail::channel_slot& channel, message const* in) noexcept
+      : loop_(event_loop), connection_(connection), channel_(channel), in_(in) {}
   loop& loop_;
-  detail::socket_core* who_;  // null when the socket was destroyed
-  detail::seat& channel_;
+  detail::connection* connection_;  // null when the socket was destroyed
+  detail::channel_slot& channel_;
   message const* in_;
   errc unhandled_ = errc::none;
 };
@@ -290,16 +295,17 @@ class context {
 namespace detail {
 /// A channel that was never joined has no one to push to.
 struct refused_context {
-  context here;
-  explicit refused_context(joining& j) noexcept : here(j.here(), nullptr, j.channel_, nullptr) {}
+  context ctx;
+  explicit refused_context(joining& j) noexcept : ctx(j.event_loop(), nullptr, j.channel_, nullptr) {}
 };
 template <class F>
 void as_refused(joining& j, F&& body) {
   refused_context last(j);
-  body(last.here);
+  body(last.ctx);
 }
 }  // namespace detail
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -5,7 +5,8 @@
 #include <phx/connect/connect_info.hpp>
 #include <phx/socket/context.hpp>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// id: the topic on which `disconnect` ends this socket (protocol 8.1).
 template <class S>
@@ -36,7 +37,7 @@ struct refused {
 };
 /// The join is answered `join crashed`, as if it had thrown (protocol 6.1). @param why static text, for the observer.
 struct crashed {
-  std::string_view why{};
+  std::string_view reason{};
 };
 template <class C>
 using join_outcome = std::variant<accepted<C>, pending<C>, refused, crashed>;
@@ -46,46 +47,62 @@ concept has_session = std::move_constructible<typename D::session_type>;
 template <class D>
 concept has_channel = std::is_nothrow_move_constructible_v<typename D::channel_type>;
 template <class D>
-concept connects = requires(D& d, connect_info const& who) {
-  { d.connect(who) } -> std::same_as<connect_outcome<typename D::session_type>>;
+concept connects = requires(D& d, connect_info const& info) {
+  { d.connect(info) } -> std::same_as<connect_outcome<typename D::session_type>>;
 };
 template <class D>
 concept matches_topics = requires(D& d, std::string_view topic) {
-  { d.matches(topic) } noexcept -> std::same_as<bool>;
+  { d.matches(topic) }
+  noexcept->std::same_as<bool>;
 };
 template <class D>
 concept joins = requires(D& d, typename D::session_type& me, joining& j, message const& in) {
   { d.join(me, j, in) } -> std::same_as<join_outcome<typename D::channel_type>>;
 };
 template <class D>
-concept handles_in = requires(D& d, typename D::channel_type& ch, context& here, message const& in) {
-  { d.handle_in(ch, here, in) } -> std::same_as<outcome>;
+concept handles_in = requires(D& d, typename D::channel_type& ch, context& ctx, message const& in) {
+  { d.handle_in(ch, ctx, in) } -> std::same_as<outcome>;
 };
 template <class D>
-concept terminates_channels = requires(D& d, typename D::channel_type& ch, context& here, exit_reason why) {
-  { d.terminate(ch, here, why) } noexcept;
+concept terminates_channels = requires(D& d, typename D::channel_type& ch, context& ctx, exit_reason reason) {
+  { d.terminate(ch, ctx, reason) }
+  noexcept;
 };
 
 // Optional ones: named but of another signature, they are an error, never skipped.
-template <class D> concept names_intercepts = requires { &D::intercepts; };
-template <class D> concept names_choice_when_slow = requires { &D::when_slow; };
-template <class D> concept names_handle_out = requires { &D::handle_out; };
-template <class D> concept names_handle_info = requires { &D::handle_info; };
+template <class D>
+concept names_intercepts = requires {
+  &D::intercepts;
+};
+template <class D>
+concept names_choice_when_slow = requires {
+  &D::when_slow;
+};
+template <class D>
+concept names_handle_out = requires {
+  &D::handle_out;
+};
+template <class D>
+concept names_handle_info = requires {
+  &D::handle_info;
+};
 template <class D>
 concept intercepts_events = requires(D& d, typename D::channel_type const& ch) {
-  { d.intercepts(ch) } noexcept -> std::same_as<std::span<std::string_view const>>;
+  { d.intercepts(ch) }
+  noexcept->std::same_as<std::span<std::string_view const>>;
 };
 template <class D>
 concept chooses_pressure = requires(D& d, typename D::channel_type const& ch) {
-  { d.when_slow(ch) } noexcept -> std::same_as<std::optional<pressure_policy>>;
+  { d.when_slow(ch) }
+  noexcept->std::same_as<std::optional<pressure_policy>>;
 };
 template <class D>
-concept handles_out = requires(D& d, typename D::channel_type& ch, context& here, broadcast const& b) {
-  { d.handle_out(ch, here, b) } -> std::same_as<outcome>;
+concept handles_out = requires(D& d, typename D::channel_type& ch, context& ctx, broadcast const& b) {
+  { d.handle_out(ch, ctx, b) } -> std::same_as<outcome>;
 };
 template <class D>
-concept handles_info = requires(D& d, typename D::channel_type& ch, context& here, message const& in) {
-  { d.handle_info(ch, here, in) } -> std::same_as<outcome>;
+concept handles_info = requires(D& d, typename D::channel_type& ch, context& ctx, message const& in) {
+  { d.handle_info(ch, ctx, in) } -> std::same_as<outcome>;
 };
 
 /// Who may connect, and which channel serves a topic: Phoenix's UserSocket.
@@ -106,8 +123,9 @@ concept handles_info = requires(D& d, typename D::channel_type& ch, context& her
 /// These two have nothing to answer: an outcome with a reply ends the channel with phx_error, as in Phoenix (6.2).
 template <class D>
 concept Dispatcher = has_session<D> && has_channel<D> && connects<D> && matches_topics<D> && joins<D> && handles_in<D> &&
-                     terminates_channels<D>;
+    terminates_channels<D>;
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

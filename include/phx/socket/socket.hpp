@@ -2,11 +2,12 @@
 #define PHX_SOCKET_SOCKET_HPP
 // One client: what the host feeds bytes into, and what speaks through the host's Transport.
 
-#include <phx/socket/detail/socket_core.hpp>
-#include <phx/socket/handshake.hpp>
+#include <phx/socket/detail/connection.hpp>
+#include <phx/connect/handshake.hpp>
 #include <phx/socket/transport.hpp>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// How the other end left.
 enum class lost : std::uint8_t {
@@ -25,7 +26,8 @@ struct dispatch_of {
   static_assert(matches_topics<D>, "your dispatcher needs: bool matches(std::string_view topic) noexcept");
   static_assert(joins<D>, "your dispatcher needs: join_outcome<channel_type> join(session_type&, joining&, message const&)");
   static_assert(handles_in<D>, "your dispatcher needs: outcome handle_in(channel_type&, context&, message const&)");
-  static_assert(terminates_channels<D>, "your dispatcher needs: void terminate(channel_type&, context&, exit_reason) noexcept");
+  static_assert(terminates_channels<D>,
+                "your dispatcher needs: void terminate(channel_type&, context&, exit_reason) noexcept");
   static_assert(intercepts_events<D> || !names_intercepts<D>,
                 "intercepts must be: std::span<std::string_view const> intercepts(channel_type const&) noexcept");
   static_assert(handles_out<D> || !names_handle_out<D>,
@@ -40,49 +42,57 @@ struct dispatch_of {
   static channel& ch(void* c) noexcept { return *static_cast<channel*>(c); }
 
   static dispatch_table::verdict join(void* d, void* me, void* place, joining& j, message const& in) {
-    join_outcome<channel> said = the(d).join(*static_cast<session*>(me), j, in);
+    join_outcome<channel> result = the(d).join(*static_cast<session*>(me), j, in);
     dispatch_table::verdict v;
-    if (auto* const yes = std::get_if<accepted<channel>>(&said)) {
+    if (auto* const yes = std::get_if<accepted<channel>>(&result)) {
       new (place) channel(std::move(yes->channel));
-      v.what = dispatch_table::verdict::accepted;
+      v.kind = dispatch_table::verdict::accepted;
       if (yes->response) v.response = std::move(*yes->response);
-    } else if (auto* const later = std::get_if<pending<channel>>(&said)) {
+    } else if (auto* const later = std::get_if<pending<channel>>(&result)) {
       new (place) channel(std::move(later->channel));
-      v.what = dispatch_table::verdict::pending;
+      v.kind = dispatch_table::verdict::pending;
       v.deadline = later->deadline;
-    } else if (auto* const no = std::get_if<refused>(&said)) {
-      v.what = dispatch_table::verdict::refused;
+    } else if (auto* const no = std::get_if<refused>(&result)) {
+      v.kind = dispatch_table::verdict::refused;
       v.response = std::move(no->response);
-    } else if (auto const* const fell = std::get_if<crashed>(&said)) {
-      v.why = fell->why;
+    } else if (auto const* const fell = std::get_if<crashed>(&result)) {
+      v.reason = fell->why;
     }
     return v;
   }
-  static outcome handle_out(void* d, void* c, context& here, broadcast const& b) {
-    if constexpr (handles_out<D>) return the(d).handle_out(ch(c), here, b);
-    else return (void)d, (void)c, (void)here, (void)b, outcome::noreply();
+  static outcome handle_out(void* d, void* c, context& ctx, broadcast const& b) {
+    if constexpr (handles_out<D>)
+      return the(d).handle_out(ch(c), ctx, b);
+    else
+      return (void)d, (void)c, (void)ctx, (void)b, outcome::noreply();
   }
-  static outcome handle_info(void* d, void* c, context& here, message const& in) {
-    if constexpr (handles_info<D>) return the(d).handle_info(ch(c), here, in);
-    else return (void)d, (void)c, (void)here, (void)in, outcome::noreply();
+  static outcome handle_info(void* d, void* c, context& ctx, message const& in) {
+    if constexpr (handles_info<D>)
+      return the(d).handle_info(ch(c), ctx, in);
+    else
+      return (void)d, (void)c, (void)ctx, (void)in, outcome::noreply();
   }
   static std::span<std::string_view const> intercepts(void* d, void const* c) noexcept {
-    if constexpr (intercepts_events<D>) return the(d).intercepts(*static_cast<channel const*>(c));
-    else return (void)d, (void)c, std::span<std::string_view const>{};
+    if constexpr (intercepts_events<D>)
+      return the(d).intercepts(*static_cast<channel const*>(c));
+    else
+      return (void)d, (void)c, std::span<std::string_view const>{};
   }
   static std::optional<pressure_policy> when_slow(void* d, void const* c) noexcept {
-    if constexpr (chooses_pressure<D>) return the(d).when_slow(*static_cast<channel const*>(c));
-    else return (void)d, (void)c, std::nullopt;
+    if constexpr (chooses_pressure<D>)
+      return the(d).when_slow(*static_cast<channel const*>(c));
+    else
+      return (void)d, (void)c, std::nullopt;
   }
 
   static constexpr dispatch_table table{
       sizeof(channel),
       [](void* d, std::string_view topic) noexcept { return the(d).matches(topic); },
       &join,
-      [](void* d, void* c, context& here, message const& in) { return the(d).handle_in(ch(c), here, in); },
+      [](void* d, void* c, context& ctx, message const& in) { return the(d).handle_in(ch(c), ctx, in); },
       &handle_out,
       &handle_info,
-      [](void* d, void* c, context& here, exit_reason why) noexcept { the(d).terminate(ch(c), here, why); },
+      [](void* d, void* c, context& context, exit_reason reason) noexcept { the(d).terminate(ch(c), context, reason); },
       &intercepts,
       &when_slow,
       [](void* c) noexcept { ch(c).~channel(); }};
@@ -90,10 +100,10 @@ struct dispatch_of {
 
 }  // namespace detail
 
-/// One client; neither copied nor moved. Everything but construction happens inside its loop. A connection holds its socket by
-/// value; the Transport in there points back at the connection.
+/// One client; neither copied nor moved. Everything but construction happens inside its loop. A connection holds its socket
+/// by value; the Transport in there points back at the connection.
 template <class T, class D>
-class socket final : public detail::socket_core {
+class socket final : public detail::connection {
   static_assert(FrameSink<T>, "your transport needs: phx::send_status send(phx::frame const&) noexcept");
   static_assert(closes<T>, "your transport needs: void close(phx::close_frame) noexcept");
   static_assert(counts_buffered<T>, "your transport needs: std::size_t buffered() const noexcept");
@@ -106,17 +116,18 @@ class socket final : public detail::socket_core {
   /// @pre `who.session` is filled in: by `handshake`, or by a host that called `admit`.
   /// @param dispatcher shared by all sockets; outlives them and the loop. The mount that admitted it outlives the socket.
   /// Without memory, and while the loop drains, the socket is born closing: the next receive or run closes it.
-  socket(loop& here, D& dispatcher, admission<session_type> who, T transport, time_point now) noexcept
-      : socket_core(here, &dispatcher, detail::dispatch_of<D>::table, &session_, *who.bounds, now),
+  socket(loop& event_loop, D& dispatcher, admission<session_type> admitted, T transport, time_point now) noexcept
+      : connection(event_loop, &dispatcher, detail::dispatch_of<D>::table, &session_, *admitted.bounds, now),
         transport_(std::move(transport)),
-        session_(std::move(who.session).value()) {  // checked: else GCC 12 at -O2 sees it read unset
-    open(who.serializer, who.id ? std::string_view(*who.id) : std::string_view{}, now);
+        session_(std::move(admitted.session).value()) {  // checked: else GCC 12 at -O2 sees it read unset
+    open(admitted.serializer, admitted.id ? std::string_view(*admitted.id) : std::string_view{}, now);
   }
   /// gone(lost::error), if nobody said it before.
   ~socket() { gone(lost::error); }
 
-  /// One part of a message; `last` completes it. A part may be a WebSocket frame, half of one, or empty: a host need not hold a
-  /// frame. Pings and pongs are signs of life: the host answers them, bounded, and passes them here. A close frame is `gone`.
+  /// One part of a message; `last` completes it. A part may be a WebSocket frame, half of one, or empty: a host need not
+  /// hold a frame. Pings and pongs are signs of life: the host answers them, bounded, and passes them here. A close frame is
+  /// `gone`.
   /// @param op the message's, the same with each of its parts.
   /// @param part borrowed until return. Text need not have been checked to be UTF-8.
   /// @param now must not go backwards on one loop.
@@ -124,29 +135,29 @@ class socket final : public detail::socket_core {
   /// @par Errors: none; a malformed message closes with 1011, text that is not UTF-8 with 1007, more than limits::frame
   ///   bytes with 1009 (protocol 3.6). @par Cost: echo and broadcast allocate nothing once warm.
   [[nodiscard]] bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept {
-    return socket_core::receive(op, part, last, now);
+    return connection::receive(op, part, last, now);
   }
-  /// The transport has written what waited in it, or half of that: a slow client, whose policy is to drop, gets what was held
-  /// back for it. Of one that is not slow this costs a test. A host that never says it has its slow clients looked after by
-  /// `run`, ten times a second. As with receive, not from inside the Transport.
+  /// The transport has written what waited in it, or half of that: a slow client, whose policy is to drop, gets what was
+  /// held back for it. Of one that is not slow this costs a test. A host that never says it has its slow clients looked
+  /// after by `run`, ten times a second. As with receive, not from inside the Transport.
   /// @return as receive.
-  [[nodiscard]] bool writable(time_point now) noexcept { return socket_core::writable(now); }
+  [[nodiscard]] bool writable(time_point now) noexcept { return connection::writable(now); }
   /// The other end has left: its channels end. The Transport is not called any more.
-  void gone(lost how) noexcept {
-    socket_core::gone(how == lost::normal ? exit_reason(exit_reason::closed) : exit_reason(exit_reason::closed, "lost"));
+  void gone(lost how_lost) noexcept {
+    connection::gone(how_lost == lost::normal ? exit_reason(exit_reason::closed) : exit_reason(exit_reason::closed, "lost"));
   }
   /// The host wants it closed: its channels end with {shutdown, closed}, then Transport::close is called, by the next
   /// receive or run, or before this callback's outermost call returns.
-  void disconnect(close_frame why = {close_code::going_away, "disconnect"}) noexcept {
-    doom(why, exit_reason::closed);
-    if (!detail::loop_access::busy(here())) detail::loop_access::nudge(here());
+  void disconnect(close_frame frame = {close_code::going_away, "disconnect"}) noexcept {
+    begin_close(frame, exit_reason::closed);
+    if (!detail::loop_access::busy(event_loop())) detail::loop_access::request_wake(event_loop());
   }
 
   [[nodiscard]] socket_id name() const noexcept { return this->id; }
   /// Messages that this client did not get: dropped by limits::pressure or by the transport, or replaced by later ones.
   [[nodiscard]] std::uint32_t dropped() const noexcept { return dropped_; }
   /// Whether a policy that drops holds messages back for it.
-  [[nodiscard]] bool slow() const noexcept { return backlog_ != nullptr; }
+  [[nodiscard]] bool slow() const noexcept { return outbound_queue_ != nullptr; }
   [[nodiscard]] session_type& session() noexcept { return session_; }
   [[nodiscard]] session_type const& session() const noexcept { return session_; }
   [[nodiscard]] T& transport() noexcept { return transport_; }
@@ -154,7 +165,7 @@ class socket final : public detail::socket_core {
  private:
   void deliver(frame const& f) noexcept override {
     if (this->closing) return;
-    if (backlog_ != nullptr) return hold_back(f);
+    if (outbound_queue_ != nullptr) return hold_back(f);
     send_status const answer = transport_.send(f);
     sending(f.data().size());
     if constexpr (flushes<T>) dirty_now();
@@ -163,7 +174,7 @@ class socket final : public detail::socket_core {
   }
   void flush() noexcept override {
     if (detached_) return;
-    if (backlog_ != nullptr) return feed();
+    if (outbound_queue_ != nullptr) return feed();
     if constexpr (flushes<T>) transport_.flush();
   }
   send_status hand_over(frame const& f) noexcept override { return transport_.send(f); }
@@ -171,15 +182,16 @@ class socket final : public detail::socket_core {
   void flush_transport() noexcept override {
     if constexpr (flushes<T>) transport_.flush();
   }
-  void close_transport(close_frame why) noexcept override {
+  void close_transport(close_frame frame) noexcept override {
     if constexpr (flushes<T>) transport_.flush();
-    transport_.close(why);
+    transport_.close(frame);
   }
 
   T transport_;
   session_type session_;
 };
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

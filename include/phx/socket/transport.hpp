@@ -2,35 +2,43 @@
 #define PHX_SOCKET_TRANSPORT_HPP
 // What phx asks of a host's connection.
 
-#include <phx/pubsub/loop.hpp>
+#include <phx/loop/loop.hpp>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 /// Somewhere to put whole encoded messages for one client.
-/// send: queues or copies `f`, keeps order, never blocks. A WebSocket host writes f.websocket(), or hands f.data() and f.op()
+/// send: queues or copies `f`, keeps order, never blocks. A WebSocket host writes f.websocket(), or hands f.data() and
+/// f.op()
 ///   to its own framing. A transport that keeps `f` copies the handle.
 ///   `ok`, or `congested`: taken; phx then compares buffered() with limits::outbound. `dropped`: not taken; out of memory in
 ///   your queue is this, never a throw. `closed`: the peer is gone.
-/// Neither send nor flush nor buffered calls phx or destroys the socket: a write that fails is remembered, and `gone` said once
-/// the outermost receive or run has returned.
+/// Neither send nor flush nor buffered calls phx or destroys the socket: a write that fails is remembered, and `gone` said
+/// once the outermost receive or run has returned.
 template <class T>
 concept FrameSink = requires(T& t, frame const& f) {
-  { t.send(f) } noexcept -> std::same_as<send_status>;
+  { t.send(f) }
+  noexcept->std::same_as<send_status>;
 };
 template <class T>
-concept closes = requires(T& t, close_frame why) {
-  { t.close(why) } noexcept;
+concept closes = requires(T& t, close_frame reason) {
+  { t.close(reason) }
+  noexcept;
 };
 template <class T>
 concept counts_buffered = requires(T const& t) {
-  { t.buffered() } noexcept -> std::convertible_to<std::size_t>;
+  { t.buffered() }
+  noexcept->std::convertible_to<std::size_t>;
 };
 template <class T>
 concept flushes = requires(T& t) {
-  { t.flush() } noexcept;
+  { t.flush() }
+  noexcept;
 };
 template <class T>
-concept names_flush = requires { &T::flush; };
+concept names_flush = requires {
+  &T::flush;
+};
 
 /// A small handle (a reference to the connection will do), not the connection.
 /// close: at most once, as the last act of an outermost receive, run or gone; it may destroy the socket. After it, after
@@ -41,6 +49,7 @@ concept names_flush = requires { &T::flush; };
 template <class T>
 concept Transport = std::move_constructible<T> && FrameSink<T> && closes<T> && counts_buffered<T>;
 
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

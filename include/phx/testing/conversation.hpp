@@ -16,7 +16,9 @@
 #include <phx/testing/fake_loop.hpp>
 #include <phx/testing/recorder.hpp>
 
-namespace phx::inline PHX_BUILD::testing {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace testing {
 
 /// A channel that answers `echo` with its payload, and everything else with nothing.
 struct echo_room {
@@ -35,16 +37,14 @@ class conversation {
  public:
   using session_type = typename D::session_type;
 
-  conversation()
-    requires std::default_initializable<D>
-      : owned_(std::make_unique<D>()), dispatcher_(*owned_) {
+  conversation() requires std::default_initializable<D> : owned_(std::make_unique<D>()), dispatcher_(*owned_) {
     open("2.0.0", session_type{}, {});
   }
   /// @param dispatcher outlives the conversation. @param vsn one that `on` offers. @param id the `disconnect` topic.
-  explicit conversation(D& dispatcher, std::string_view vsn = "2.0.0", mount on = {}, session_type who = {},
+  explicit conversation(D& dispatcher, std::string_view vsn = "2.0.0", mount on = {}, session_type session = {},
                         std::optional<std::string> id = {})
       : dispatcher_(dispatcher), mount_(std::move(on)), loops_(1, mount_.bounds) {
-    open(vsn, std::move(who), std::move(id));
+    open(vsn, std::move(session), std::move(id));
   }
   conversation(conversation const&) = delete;
   conversation& operator=(conversation const&) = delete;
@@ -61,8 +61,8 @@ class conversation {
     if (socket_) (void)socket_->receive(op, part, last, loops_.now());
     settle();
   }
-  void gone(lost how = lost::error) {
-    if (socket_) socket_->gone(how);
+  void gone(lost how_lost = lost::error) {
+    if (socket_) socket_->gone(how_lost);
     settle();
   }
   void advance(duration d) {
@@ -93,11 +93,11 @@ class conversation {
   }
 
  private:
-  void open(std::string_view vsn, session_type who, std::optional<std::string> id) {
+  void open(std::string_view vsn, session_type session, std::optional<std::string> id) {
     admission<session_type> in{};
     in.serializer = choose(mount_.offered(), vsn);
     assert(in.serializer && "the mount offers no serializer for this vsn");
-    in.session.emplace(std::move(who));
+    in.session.emplace(std::move(session));
     in.id = std::move(id);
     in.bounds = &mount_.bounds;
     socket_.emplace(loops_[0], dispatcher_, std::move(in), wire_.transport(), loops_.now());
@@ -111,7 +111,7 @@ class conversation {
   testing::recorder wire_{};
   std::optional<phx::socket<recorder::transport_type, D>> socket_{};
 };
-conversation() -> conversation<echo_rooms>;
+conversation()->conversation<echo_rooms>;
 template <class D>
 conversation(D&) -> conversation<D>;
 template <class D, class... More>
@@ -130,7 +130,7 @@ namespace detail {
 
 /// A message a client got, taken apart.
 struct heard {
-  enum : std::uint8_t { reply, push, broadcast } what = push;
+  enum : std::uint8_t { reply, push, broadcast } kind = push;
   std::string join_ref{}, ref{};  // JSON; empty for null
   std::string topic{}, event{};   // of a reply: its status stands in `event`
   std::string payload{};
@@ -154,9 +154,12 @@ struct heard {
     auto const quoted = [](std::string const& s) { return s.empty() ? s : '"' + s + '"'; };
     h.binary = true;
     h.payload = all.substr(at);
-    if (kind == 0) h = {heard::push, quoted(part[0]), {}, part[1], part[2], std::move(h.payload), true};
-    else if (kind == 1) h = {heard::reply, quoted(part[0]), quoted(part[1]), part[2], part[3], std::move(h.payload), true};
-    else h = {heard::broadcast, {}, {}, part[0], part[1], std::move(h.payload), true};
+    if (kind == 0)
+      h = {heard::push, quoted(part[0]), {}, part[1], part[2], std::move(h.payload), true};
+    else if (kind == 1)
+      h = {heard::reply, quoted(part[0]), quoted(part[1]), part[2], part[3], std::move(h.payload), true};
+    else
+      h = {heard::broadcast, {}, {}, part[0], part[1], std::move(h.payload), true};
     return h;
   }
   json::cursor c(all, json::deepest);
@@ -181,12 +184,12 @@ struct heard {
     std::string_view key, status, response;
     if (inside.take('{') && inside.value(key) && inside.take(':') && inside.value(status) && inside.take(',') &&
         inside.value(key) && inside.take(':') && inside.value(response)) {
-      h.what = heard::reply;
+      h.kind = heard::reply;
       h.event = text(status);
       h.payload = response;
     }
   } else {
-    h.what = h.join_ref.empty() && h.ref.empty() ? heard::broadcast : heard::push;
+    h.kind = h.join_ref.empty() && h.ref.empty() ? heard::broadcast : heard::push;
   }
   return h;
 }
@@ -271,15 +274,14 @@ class channel_client {
   }
   /// `phx_leave`. @return whether the server answered ok.
   bool leave() {
-    auto const said = call(event::leave);
-    return said && said->ok();
+    auto const answer = call(event::leave);
+    return answer && answer->ok();
   }
 
   [[nodiscard]] std::optional<answered> expect_reply(std::string_view ref) {
     std::string const wanted = quoted(ref);
-    auto const found = of_->take([&](detail::heard const& h) {
-      return h.what == detail::heard::reply && h.topic == topic_ && h.ref == wanted;
-    });
+    auto const found = of_->take(
+        [&](detail::heard const& h) { return h.kind == detail::heard::reply && h.topic == topic_ && h.ref == wanted; });
     if (!found) return std::nullopt;
     return answered{found->event, found->payload, found->binary};
   }
@@ -300,7 +302,7 @@ class channel_client {
     of_->listen();
     std::vector<std::string> all;
     for (detail::heard const& h : of_->inbox)
-      if (h.topic == topic_) all.push_back((h.what == detail::heard::reply ? "reply " : "") + h.event + ' ' + h.payload);
+      if (h.topic == topic_) all.push_back((h.kind == detail::heard::reply ? "reply " : "") + h.event + ' ' + h.payload);
     return all;
   }
   [[nodiscard]] std::string const& topic() const noexcept { return topic_; }
@@ -310,9 +312,9 @@ class channel_client {
   friend class client;
   channel_client(detail::connection& of, std::string_view topic) : of_(&of), topic_(topic), join_ref_(of.next_ref()) {}
   [[nodiscard]] static std::string quoted(std::string_view s) { return '"' + std::string(s) + '"'; }
-  [[nodiscard]] std::optional<std::string> payload_of(int what, std::string_view event, std::string const& join_ref) {
+  [[nodiscard]] std::optional<std::string> payload_of(int value, std::string_view event, std::string const& join_ref) {
     auto found = of_->take([&](detail::heard const& h) {
-      return h.what == what && h.topic == topic_ && h.event == event && h.join_ref == join_ref;
+      return h.kind == value && h.topic == topic_ && h.event == event && h.join_ref == join_ref;
     });
     if (!found) return std::nullopt;
     return std::move(found->payload);
@@ -351,9 +353,9 @@ class client {
   /// Any text, well formed or not.
   void send(std::string_view text) { of_->receive(opcode::text, text); }
   /// The client goes away.
-  void disconnect(lost how = lost::normal) {
+  void disconnect(lost how_lost = lost::normal) {
     of_->left = true;
-    of_->drop(how);
+    of_->drop(how_lost);
   }
   [[nodiscard]] testing::recorder& recorder() noexcept { return of_->wire; }
 
@@ -426,8 +428,8 @@ class server {
       if (held && !wire.closed) (void)held->receive(op, bytes, true, here.loops_.now());
       here.loops_.settle();
     }
-    void drop(lost how) override {
-      if (held) held->gone(how);
+    void drop(lost how_lost) override {
+      if (held) held->gone(how_lost);
       here.loops_.settle();
     }
     server& here;
@@ -440,6 +442,8 @@ class server {
   std::vector<std::unique_ptr<one>> clients_{};
 };
 
-}  // namespace phx::inline PHX_BUILD::testing
+}  // namespace testing
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

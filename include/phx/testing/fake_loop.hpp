@@ -2,14 +2,16 @@
 #define PHX_TESTING_FAKE_LOOP_HPP
 // Event loops without a thread or a clock: a test moves the time by hand and they run until nothing is left to do.
 
-#include <phx/pubsub/loop.hpp>
+#include <phx/loop/loop.hpp>
 
 #include <atomic>
 #include <cassert>
 #include <memory>
 #include <vector>
 
-namespace phx::inline PHX_BUILD::testing {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace testing {
 
 /// A Waker that remembers. May be woken from any thread.
 class fake_waker {
@@ -39,7 +41,7 @@ class fake_loops {
   fake_loops& operator=(fake_loops const&) = delete;
 
   [[nodiscard]] phx::endpoint& endpoint() noexcept { return everywhere_; }
-  [[nodiscard]] phx::loop& operator[](std::size_t i) noexcept { return each_[i]->here; }
+  [[nodiscard]] phx::loop& operator[](std::size_t i) noexcept { return each_[i]->event_loop; }
   [[nodiscard]] fake_waker& waker(std::size_t i) noexcept { return each_[i]->waker; }
   [[nodiscard]] std::size_t size() const noexcept { return each_.size(); }
   [[nodiscard]] time_point now() const noexcept { return now_; }
@@ -67,9 +69,9 @@ class fake_loops {
 
  private:
   struct one {
-    one(phx::endpoint& everywhere, limits const& bounds) : here(everywhere, waker, bounds) {}
+    one(phx::endpoint& everywhere, limits const& bounds) : event_loop(everywhere, waker, bounds) {}
     fake_waker waker{};
-    phx::loop here;
+    phx::loop event_loop;
     time_point due = (time_point::max)();
   };
   bool step() noexcept {
@@ -77,7 +79,7 @@ class fake_loops {
     for (auto const& l : each_) {
       bool const woken = l->waker.take();
       if (!woken && l->due > now_) continue;
-      l->due = l->here.run(now_);
+      l->due = l->event_loop.run(now_);
       ran = true;
     }
     return ran;
@@ -88,6 +90,8 @@ class fake_loops {
   time_point now_{std::chrono::hours(1)};
 };
 
-}  // namespace phx::inline PHX_BUILD::testing
+}  // namespace testing
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
-namespace phx::inline PHX_BUILD::testing {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace testing {
 
 /// The connection a test looks at. What a socket holds is `transport()`, a reference to this; it outlives the socket.
 /// Everything in here may be read and set by the test at any time.
@@ -18,7 +20,7 @@ class recorder {
     recorder* to;
 
     send_status send(frame const& f) noexcept { return to->take(f); }
-    void close(close_frame why) noexcept { to->end(why); }
+    void close(close_frame frame) noexcept { to->end(frame); }
     [[nodiscard]] std::size_t buffered() const noexcept { return to->waiting; }
     void flush() noexcept { ++to->flushes; }
   };
@@ -41,37 +43,39 @@ class recorder {
   /// The handles themselves: two recorders that got the same broadcast hold the same bytes.
   std::vector<frame> frames{};
   std::optional<close_frame> closed{};
-  std::size_t closes = 0;   ///< more than one is a defect of phx's
+  std::size_t closes = 0;  ///< more than one is a defect of phx's
   std::size_t flushes = 0;
-  std::size_t sends = 0;    ///< asked for, whatever was answered
+  std::size_t sends = 0;        ///< asked for, whatever was answered
   std::size_t after_close = 0;  ///< sends after close: a defect of phx's
 
   // ---- what it answers
-  std::size_t waiting = 0;             ///< what `buffered` says
-  bool stalled = false;                ///< true: the client does not read, `waiting` grows with each frame taken
-  bool keeps = true;                   ///< false: the frame's bytes are looked at by nobody and its handle is not kept
+  std::size_t waiting = 0;  ///< what `buffered` says
+  bool stalled = false;     ///< true: the client does not read, `waiting` grows with each frame taken
+  bool keeps = true;        ///< false: the frame's bytes are looked at by nobody and its handle is not kept
   send_status answer = send_status::ok;
-  std::size_t answer_from = 0;         ///< `answer` holds from this send on, counted from 0; ok before
+  std::size_t answer_from = 0;                 ///< `answer` holds from this send on, counted from 0; ok before
   void (*on_close)(void*) noexcept = nullptr;  ///< may destroy the socket, as a host's close may
   void* on_close_with = nullptr;
 
  private:
   send_status take(frame const& f) noexcept {
     if (closed) ++after_close;
-    send_status const said = sends++ < answer_from ? send_status::ok : answer;
-    if (said == send_status::dropped || said == send_status::closed) return said;
+    send_status const status = sends++ < answer_from ? send_status::ok : answer;
+    if (status == send_status::dropped || status == send_status::closed) return status;
     if (stalled) waiting += f.websocket().size();
-    if (!keeps) return said;
-    bool const kept = detail::guarded([&] { frames.push_back(f); }, [](char const*) {});
-    return kept ? said : send_status::dropped;
+    if (!keeps) return status;
+    bool const kept = detail::try_invoke([&] { frames.push_back(f); }, [](char const*) {});
+    return kept ? status : send_status::dropped;
   }
-  void end(close_frame why) noexcept {
-    closed = why;
+  void end(close_frame frame) noexcept {
+    closed = frame;
     ++closes;
     if (on_close != nullptr) on_close(on_close_with);
   }
 };
 
-}  // namespace phx::inline PHX_BUILD::testing
+}  // namespace testing
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -3,6 +3,6 @@
 #include <phx/phx.hpp>
 
 struct observer {
-  void on(phx::notice const&);
+  void on_event(phx::telemetry_event const&);
 };
 void watch(phx::loop& l, observer& o) { l.observe(o); }

@@ -8,14 +8,16 @@
 
 #include <phx/adapter/detail/beast_loop.hpp>
 
-namespace phx::inline PHX_BUILD::beast::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace beast::detail {
 
 /// What is the same for all dispatchers: bytes in, frames out. An idle one owns no buffer: it waits for the socket to become
 /// readable, then reads into its loop's.
 class connection : public guest {
  public:
   connection(ticket&& t, stream&& s, std::size_t most) : guest(std::move(t), std::move(s)), frames_(most) {
-    here().keep(*this);
+    event_loop().keep(*this);
   }
 
   // ---- the Transport
@@ -24,12 +26,12 @@ class connection : public guest {
     if (!queue(f)) return send_status::dropped;
     // A turn that says a lot need not wait for its end.
     if (waiting_ >= lane::room && !blocked_) write();
-    return failed_ ? send_status::closed : waiting_ > all().how.high_water ? send_status::congested : send_status::ok;
+    return failed_ ? send_status::closed : waiting_ > all().opts.high_water ? send_status::congested : send_status::ok;
   }
   void flush() noexcept {
     if (!blocked_) write();
   }
-  void close(close_frame why) noexcept { leave(static_cast<std::uint16_t>(why.code), why.reason); }
+  void close(close_frame frame) noexcept { leave(static_cast<std::uint16_t>(frame.code), frame.reason); }
   [[nodiscard]] std::size_t buffered() const noexcept { return waiting_; }
 
   // ---- a guest
@@ -52,7 +54,7 @@ class connection : public guest {
 
   void begin(std::span<char> early) noexcept {
     if (!early.empty()) {
-      auto const turn = here().loop().turn();
+      auto const turn = event_loop().loop().turn();
       feed(early, clock_now());
     }
     flush();
@@ -67,29 +69,33 @@ class connection : public guest {
   // A wait costs an epoll_ctl in Asio each time. A read begun instead would cost the same: Asio tries a recv first, which
   // finds nothing; and each connection that waits would need a buffer.
   void await_more() noexcept {
-    if (state_ == state::open && !failed_ && waiting_ > all().how.high_water) {
+    if (state_ == state::open && !failed_ && waiting_ > all().opts.high_water) {
       paused_ = true;  // on_writable goes on
       return;
     }
     wait_to_read();
   }
   void wait_to_read() noexcept {
-    bool const begun = guarded(
-        [&] { stream_.when_readable(completion<connection, &connection::on_readable>{this, &read_room_, hold(*this)}); },
+    bool const begun = try_invoke(
+        [&] {
+          stream_.when_readable(completion<connection, &connection::on_readable>{this, &read_room_, hold(*this)});
+        },
         [](char const*) noexcept {});
     if (!begun) hang_up();
   }
   void wait_to_write() noexcept {
-    bool const begun = guarded(
-        [&] { stream_.when_writable(completion<connection, &connection::on_writable>{this, &write_room_, hold(*this)}); },
+    bool const begun = try_invoke(
+        [&] {
+          stream_.when_writable(completion<connection, &connection::on_writable>{this, &write_room_, hold(*this)});
+        },
         [](char const*) noexcept {});
     if (!begun) hang_up();
   }
   void on_readable(error_code ec) noexcept {
     // One client with much to say must not keep the others of its loop waiting: so many buffers, then they have their turn.
     if (!ec) {
-      auto const turn = here().loop().turn();
-      std::span<char> const into(here().in.get(), lane::room);
+      auto const turn = event_loop().loop().turn();
+      std::span<char> const into(event_loop().in.get(), lane::room);
       for (int rounds = 4; rounds != 0 && !ec; --rounds) {
         std::size_t const n = stream_.read(into, ec);
         if (!ec && n != 0 && state_ == state::open) feed(into.first(n), clock_now());
@@ -111,7 +117,7 @@ class connection : public guest {
     using event = phx::detail::frame_event;
     for (bool heard = false;; heard = true) {
       event const e = frames_.next(bytes);
-      switch (e.what) {
+      switch (e.verdict) {
         case event::nothing:
           // Half a header is a sign of life as well: Phoenix's idle timeout counts bytes (protocol 11).
           if (!heard) (void)receive(opcode::pong, {}, true, now);
@@ -138,9 +144,9 @@ class connection : public guest {
     if (first_.empty()) {
       first_ = f;
     } else {
-      lane::place* const p = here().take_place();
+      lane::place* const p = event_loop().take_place();
       if (p == nullptr) return false;
-      p->what = f;
+      p->bytes = f;
       (rest_ == nullptr ? rest_ : last_->next) = p;
       last_ = p;
     }
@@ -152,8 +158,8 @@ class connection : public guest {
     written_ = 0;
     if (rest_ == nullptr) return;
     lane::place* const p = std::exchange(rest_, rest_->next);
-    first_ = std::move(p->what);
-    here().give_place(p);
+    first_ = std::move(p->bytes);
+    event_loop().give_place(p);
   }
   void drop_queue() noexcept {
     while (!first_.empty()) pop();
@@ -161,7 +167,7 @@ class connection : public guest {
     last_pong_ = frame();
   }
   [[nodiscard]] frame control(opcode op, std::string_view data) noexcept {
-    frame_builder out(here().pool);
+    frame_builder out(event_loop().pool);
     out.start(op, data.size());
     out.append(data);
     return out.finish();
@@ -173,8 +179,10 @@ class connection : public guest {
     if (pongs_ == most_pongs && !blocked_) write();
     frame f = control(opcode::pong, data);
     if (f.empty() || failed_) return;
-    if (pongs_ == most_pongs) last_pong_ = std::move(f);
-    else if (queue(f)) ++pongs_;
+    if (pongs_ == most_pongs)
+      last_pong_ = std::move(f);
+    else if (queue(f))
+      ++pongs_;
   }
 
   /// Hands the kernel what it takes. One send for a turn: small frames are put together, which is cheaper than to name them.
@@ -200,11 +208,11 @@ class connection : public guest {
     pongs_ = 0;
   }
   [[nodiscard]] std::string_view together(std::string_view next) noexcept {
-    char* const to = here().out.get();
+    char* const to = event_loop().out.get();
     std::memcpy(to, next.data(), next.size());
     std::size_t have = next.size();
     for (lane::place const* p = rest_; p != nullptr; p = p->next) {
-      std::string_view const more = p->what.websocket();
+      std::string_view const more = p->bytes.websocket();
       if (more.size() > lane::room - have) break;
       std::memcpy(to + have, more.data(), more.size());
       have += more.size();
@@ -228,8 +236,8 @@ class connection : public guest {
     if (ec) return;  // closed
     write();
     // What phx held back for a slow client. It may close, which is no matter here: this guest is held.
-    if (state_ == state::open && !failed_ && waiting_ <= all().how.high_water / 2) writable(clock_now());
-    if (paused_ && waiting_ <= all().how.high_water / 2) go_on();
+    if (state_ == state::open && !failed_ && waiting_ <= all().opts.high_water / 2) writable(clock_now());
+    if (paused_ && waiting_ <= all().opts.high_water / 2) go_on();
   }
   void go_on() noexcept {
     if (std::exchange(paused_, false)) wait_to_read();
@@ -251,7 +259,7 @@ class connection : public guest {
     if (n != 0) std::memcpy(body + 2, reason.data(), n);
     if (frame const f = control(static_cast<opcode>(8), {body, n + 2}); !f.empty()) (void)queue(f);
     state_ = state::leaving;
-    here().part(*this);
+    event_loop().part(*this);
     // What the client still sends is read and dropped until it hangs up: with bytes unread the kernel would reset the
     // connection, and the client might never see why it was closed.
     go_on();
@@ -280,7 +288,7 @@ struct transport {
   connection* to;
   send_status send(frame const& f) noexcept { return to->send(f); }
   void flush() noexcept { to->flush(); }
-  void close(close_frame why) noexcept { to->close(why); }
+  void close(close_frame frame) noexcept { to->close(frame); }
   [[nodiscard]] std::size_t buffered() const noexcept { return to->buffered(); }
 };
 static_assert(Transport<transport>);
@@ -290,27 +298,29 @@ class connection_to final : public connection {
  public:
   using admitted_as = admission<typename D::session_type>;
 
-  static void open(ticket&& t, stream&& s, D& app, admitted_as&& who, std::span<char> early) {
-    auto* const made = new connection_to(std::move(t), std::move(s), app, std::move(who));
+  static void open(ticket&& t, stream&& s, D& app, admitted_as&& admitted, std::span<char> early) {
+    auto* const made = new connection_to(std::move(t), std::move(s), app, std::move(admitted));
     hold const while_it_begins(*made);
     made->begin(early);
   }
 
  private:
-  connection_to(ticket&& t, stream&& s, D& app, admitted_as&& who)
-      : connection(std::move(t), std::move(s), who.bounds->frame) {
-    phoenix_.emplace(here().loop(), app, std::move(who), transport{this}, clock_now());
+  connection_to(ticket&& t, stream&& s, D& app, admitted_as&& admitted)
+      : connection(std::move(t), std::move(s), admitted.bounds->frame) {
+    phoenix_.emplace(event_loop().loop(), app, std::move(admitted), transport{this}, clock_now());
   }
   bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept override {
     return phoenix_->receive(op, part, last, now);
   }
   void writable(time_point now) noexcept override { (void)phoenix_->writable(now); }
-  void gone(lost how) noexcept override { phoenix_->gone(how); }
+  void gone(lost how_lost) noexcept override { phoenix_->gone(how_lost); }
   void forget() noexcept override { phoenix_.reset(); }
 
   std::optional<phx::socket<transport, D>> phoenix_;
 };
 
-}  // namespace phx::inline PHX_BUILD::beast::detail
+}  // namespace beast::detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -3,10 +3,10 @@
 // What the connections of the Beast host share: the server's inner part, and its loops, each of them a strand.
 
 #include <phx/adapter/detail/rfc6455.hpp>
-#include <phx/adapter/detail/seed.hpp>
+#include <phx/adapter/random_seed.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
-#include <phx/socket/throttle.hpp>
+#include <phx/connect/throttle.hpp>
 
 #include <utility>  // before Asio: Boost 1.74 uses std::exchange and forgets this
 
@@ -29,29 +29,31 @@
 #include <string>
 #include <vector>
 
-namespace phx::inline PHX_BUILD::beast {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace beast {
 
 struct options {
   std::string address = "127.0.0.1";  ///< numeric, IPv4 or IPv6
   std::uint16_t port = 4000;          ///< 0: any free one, server::port() tells
-  std::uint32_t loops = 1;            ///< strands; 2 to 4 for each thread that runs the io_context, 1 where that is one thread
-  phx::limits limits{};               ///< each loop's; what concerns a connection is its mount's
-  std::uint32_t max_connections = 1'000'000;          ///< of all loops, requests under way included; beyond: 503
-  std::uint32_t head_bytes = 16 * 1024;               ///< of a request's line and headers; beyond: 431
-  std::uint32_t body_bytes = 64 * 1024;               ///< of a request's body; beyond: 413
-  duration handshake = std::chrono::seconds(10);      ///< from accept, or the last answer, to the end of a request; beyond: 408
-  duration goodbye = std::chrono::seconds(5);         ///< after a close: to write what waits and to hear the client hang up
-  std::uint32_t max_sessions = 100'000;               ///< of long-polling, of all mounts; who wants one more is told 503
+  std::uint32_t loops = 1;  ///< strands; 2 to 4 for each thread that runs the io_context, 1 where that is one thread
+  phx::limits limits{};     ///< each loop's; what concerns a connection is its mount's
+  std::uint32_t max_connections = 1'000'000;      ///< of all loops, requests under way included; beyond: 503
+  std::uint32_t head_bytes = 16 * 1024;           ///< of a request's line and headers; beyond: 431
+  std::uint32_t body_bytes = 64 * 1024;           ///< of a request's body; beyond: 413
+  duration handshake = std::chrono::seconds(10);  ///< from accept, or the last answer, to the end of a request; beyond: 408
+  duration goodbye = std::chrono::seconds(5);     ///< after a close: to write what waits and to hear the client hang up
+  std::uint32_t max_sessions = 100'000;           ///< of long-polling, of all mounts; who wants one more is told 503
   /// Bytes waiting for one client beyond which phx is told `congested` and the client is not read from until half is gone:
   /// who does not listen cannot make us speak.
   std::size_t high_water = 256 * 1024;
-  /// Bytes the kernel is to hold for one client (it takes twice as many); 0: as it likes, which is some megabytes for one that
-  /// stops reading.
+  /// Bytes the kernel is to hold for one client (it takes twice as many); 0: as it likes, which is some megabytes for one
+  /// that stops reading.
   std::uint32_t send_buffer = 0;
   /// Who may knock how often: asked when a connection is accepted, before it is read from, and for each socket or long-poll
-  /// session that it asks a mount for after the first; the answer is 429 or 503, with Retry-After. And how long those wait for
-  /// their answer whom a mount refuses. What counts is the TCP peer's address: behind a proxy that is the proxy's, and this its
-  /// business. A `seed` of 0 is replaced by chance.
+  /// session that it asks a mount for after the first; the answer is 429 or 503, with Retry-After. And how long those wait
+  /// for their answer whom a mount refuses. What counts is the TCP peer's address: behind a proxy that is the proxy's, and
+  /// this its business. A `seed` of 0 is replaced by chance.
   throttle_options throttle{};
 };
 
@@ -81,7 +83,7 @@ using tcp_socket = net::basic_stream_socket<net::ip::tcp, strand>;
 using tcp_acceptor = net::basic_socket_acceptor<net::ip::tcp, strand>;
 using strand_timer =
     net::basic_waitable_timer<std::chrono::steady_clock, net::wait_traits<std::chrono::steady_clock>, strand>;
-using phx::detail::guarded;
+using phx::detail::try_invoke;
 
 /// Only adapters read a clock; phx gets the time as an argument.
 [[nodiscard]] inline time_point clock_now() noexcept { return std::chrono::steady_clock::now(); }
@@ -162,7 +164,8 @@ class ciphers {
 /// A client that was to speak TLS has begun with HTTP.
 [[nodiscard]] inline error_code speaks_http() noexcept { return make_error_code(boost::system::errc::wrong_protocol_type); }
 
-/// A client's bytes, by readiness: TCP, or a cipher over it. A plain one pays for the other with a test for each system call.
+/// A client's bytes, by readiness: TCP, or a cipher over it. A plain one pays for the other with a test for each system
+/// call.
 class stream {
  public:
   stream(tcp_socket&& s, std::unique_ptr<cipher> c) noexcept : socket_(std::move(s)), cipher_(std::move(c)) {}
@@ -197,9 +200,9 @@ class stream {
     if (cipher_) cipher_->finish();
     shut(net::socket_base::shutdown_send);
   }
-  void shut(net::socket_base::shutdown_type what) noexcept {
+  void shut(net::socket_base::shutdown_type direction) noexcept {
     error_code ignored;
-    socket_.shutdown(what, ignored);
+    socket_.shutdown(direction, ignored);
   }
   void close() noexcept {
     cipher_.reset();  // it knows the socket by a number that will be another's
@@ -290,7 +293,7 @@ class guest {
  protected:
   virtual ~guest();
   void hang_up() noexcept { stream_.close(); }
-  [[nodiscard]] lane& here() const noexcept { return *lane_; }
+  [[nodiscard]] lane& event_loop() const noexcept { return *lane_; }
   [[nodiscard]] core& all() const noexcept { return *all_; }
   /// For the guest that this one becomes.
   [[nodiscard]] ticket pass_on() noexcept { return std::move(ticket_); }
@@ -362,15 +365,15 @@ class alignas(128) lane {
   /// The long-polling of a mount on this loop, made when it is first asked for. @par Errors: std::bad_alloc.
   [[nodiscard]] longpoll::service& polling(mounted& at);
 
-  frame_pool pool;                 // of pongs and closes
-  std::unique_ptr<char[]> in;      // what was read last
-  std::unique_ptr<char[]> out;     // small frames, put together for one write
+  frame_pool pool;              // of pongs and closes
+  std::unique_ptr<char[]> in;   // what was read last
+  std::unique_ptr<char[]> out;  // small frames, put together for one write
   std::atomic<std::uint32_t> guests{0};
 
   // Places in the queues of frames, kept for all connections of this loop.
   struct place {
     place* next = nullptr;
-    frame what{};
+    frame bytes{};
   };
   [[nodiscard]] place* take_place() noexcept {
     if (free_places_ == nullptr) return new (std::nothrow) place;
@@ -380,7 +383,7 @@ class alignas(128) lane {
     return p;
   }
   void give_place(place* p) noexcept {
-    p->what = frame();
+    p->bytes = frame();
     if (places_ == most_places) return delete p;
     ++places_;
     p->next = std::exchange(free_places_, p);
@@ -436,7 +439,7 @@ class opening {
 };
 class mounted {
  public:
-  mounted(phx::mount m, longpoll::options const& how) : terms(std::move(m)), polls(how) {}
+  mounted(phx::mount m, longpoll::options const& opts) : terms(std::move(m)), polls(opts) {}
   mounted(mounted const&) = delete;
   mounted& operator=(mounted const&) = delete;
   virtual ~mounted() = default;
@@ -453,27 +456,27 @@ class core : public std::enable_shared_from_this<core> {
   using route = std::function<std::optional<http_answer>(http_request const&)>;
 
   core(net::io_context& io, options o)
-      : how(std::move(o)),
-        polls(how.max_sessions, {}, how.limits.memory),
+      : opts(std::move(o)),
+        polls(opts.max_sessions, {}, opts.limits.memory),
         io_(io),
         door_(net::make_strand(io)),
         acceptor_(door_),
         pause_(door_),
-        throttle_(phx::detail::seeded(how.throttle)) {}
+        throttle_(phx::detail::seeded(opts.throttle)) {}
   core(core const&) = delete;
   core& operator=(core const&) = delete;
   ~core() = default;
 
   void prepare() {
-    std::uint32_t const n = how.loops == 0 ? 1 : how.loops;
+    std::uint32_t const n = opts.loops == 0 ? 1 : opts.loops;
     for (std::uint32_t i = 0; i < n; ++i) lanes.push_back(std::make_unique<lane>(*this, io_));
   }
   /// @par Errors: what the address or the port was refused for.
   [[nodiscard]] error_code listen() {
     error_code ec;
-    auto const address = net::ip::make_address(how.address, ec);
+    auto const address = net::ip::make_address(opts.address, ec);
     if (ec) return ec;
-    net::ip::tcp::endpoint const at(address, how.port);
+    net::ip::tcp::endpoint const at(address, opts.port);
     acceptor_.open(at.protocol(), ec);
     if (!ec) acceptor_.set_option(net::socket_base::reuse_address(true), ec);
     if (!ec) acceptor_.bind(at, ec);
@@ -511,7 +514,7 @@ class core : public std::enable_shared_from_this<core> {
   /// The last guest left a server that takes no more. From any thread.
   void left() noexcept {
     if (guests.fetch_sub(1) != 1 || !draining.load()) return;
-    (void)guarded([&] { net::post(door_, [self = shared_from_this()] { self->empty(); }); }, [](char const*) noexcept {});
+    (void)try_invoke([&] { net::post(door_, [self = shared_from_this()] { self->empty(); }); }, [](char const*) noexcept {});
   }
   /// `f(lane&)` inside each loop.
   template <class F>
@@ -526,9 +529,9 @@ class core : public std::enable_shared_from_this<core> {
   }
 
   /// When a client that a mount has refused is told so: now, or later. For each that is later, release() once.
-  [[nodiscard]] time_point hold(refusal why, time_point now) noexcept {
+  [[nodiscard]] time_point hold(refusal reason, time_point now) noexcept {
     std::lock_guard const one(throttling_);
-    return throttle_.hold(why, now);
+    return throttle_.hold(reason, now);
   }
   void release() noexcept {
     std::lock_guard const one(throttling_);
@@ -540,9 +543,9 @@ class core : public std::enable_shared_from_this<core> {
     std::lock_guard const one(throttling_);
     return throttle_.knock(address, clock_now());
   }
-  [[nodiscard]] bool throttles() const noexcept { return how.throttle.each.burst != 0 || how.throttle.all.burst != 0; }
+  [[nodiscard]] bool throttles() const noexcept { return opts.throttle.each.burst != 0 || opts.throttle.all.burst != 0; }
 
-  options const how;
+  options const opts;
   phx::endpoint everywhere;
   longpoll::sessions polls;
   std::vector<std::unique_ptr<mounted>> mounts;
@@ -570,7 +573,7 @@ class core : public std::enable_shared_from_this<core> {
         self->accepted(ec, *at, std::move(s));
       });
     };
-    if (!guarded(next, [](char const*) noexcept {})) rest();
+    if (!try_invoke(next, [](char const*) noexcept {})) rest();
   }
   void accepted(error_code ec, lane& at, tcp_socket&& s) noexcept;  // beast_visitor.hpp
   /// @par Errors: std::bad_alloc.
@@ -580,7 +583,7 @@ class core : public std::enable_shared_from_this<core> {
   }
   /// Out of descriptors or memory: the backlog keeps those who come meanwhile.
   void rest() noexcept {
-    (void)guarded(
+    (void)try_invoke(
         [&] {
           pause_.expires_after(std::chrono::milliseconds(50));
           pause_.async_wait([self = shared_from_this()](error_code ec) {
@@ -590,8 +593,8 @@ class core : public std::enable_shared_from_this<core> {
         [](char const*) noexcept {});
   }
   void empty() noexcept {
-    (void)guarded([&] { in_lanes([](lane& l) { l.stop_timer(); }); }, [](char const*) noexcept {});
-    for (auto& done : std::exchange(done_, {})) (void)guarded([&] { done(); }, [](char const*) noexcept {});
+    (void)try_invoke([&] { in_lanes([](lane& l) { l.stop_timer(); }); }, [](char const*) noexcept {});
+    for (auto& done : std::exchange(done_, {})) (void)try_invoke([&] { done(); }, [](char const*) noexcept {});
   }
 
   net::io_context& io_;
@@ -599,7 +602,7 @@ class core : public std::enable_shared_from_this<core> {
   tcp_acceptor acceptor_;
   strand_timer pause_;
   std::shared_ptr<ciphers const> secure_{};  // none: no TLS
-  std::mutex throttling_;  // nothing that happens often
+  std::mutex throttling_;                    // nothing that happens often
   phx::throttle throttle_;
   std::vector<std::function<void()>> done_;  // the door's
 };
@@ -618,19 +621,19 @@ inline ticket::~ticket() {
 inline guest::~guest() { lane_->forget(*this); }
 
 inline lane::lane(core& all, net::io_context& io)
-    : pool(all.how.limits.memory, 8),
+    : pool(all.opts.limits.memory, 8),
       in(new char[room]),
       out(new char[room]),
       all_(all),
       strand_(net::make_strand(io)),
       timer_(strand_) {
-  loop_.emplace(all.everywhere, *this, phx::detail::seeded(all.how.limits));
+  loop_.emplace(all.everywhere, *this, phx::detail::seeded(all.opts.limits));
 }
 
 inline void lane::wake() noexcept {
   if (woken_.exchange(true, std::memory_order_acq_rel)) return;
-  bool const posted = guarded(
-      [&] { net::post(strand_, [self = all_.shared_from_this(), this] { run(); }); }, [](char const*) noexcept {});
+  bool const posted = try_invoke([&] { net::post(strand_, [self = all_.shared_from_this(), this] { run(); }); },
+                                 [](char const*) noexcept {});
   if (!posted) woken_.store(false, std::memory_order_release);  // the timer runs the loop within a second
 }
 
@@ -653,12 +656,13 @@ inline void lane::run() noexcept {
     time_point const at_last = now + std::chrono::seconds(1);
     if (at_last < next) next = at_last;
   }
-  if (!deserted || !all_.draining.load()) arm(next);  // what a loop still waits for must not keep the io_context from its end
+  if (!deserted || !all_.draining.load())
+    arm(next);  // what a loop still waits for must not keep the io_context from its end
 }
 
 inline void lane::arm(time_point when) noexcept {
   if (when == (time_point::max)() || (armed_ && armed_at_ <= when)) return;
-  armed_ = guarded(
+  armed_ = try_invoke(
       [&] {
         timer_.expires_at(when);
         timer_.async_wait([self = all_.shared_from_this(), this](error_code ec) {
@@ -686,12 +690,12 @@ inline void lane::move(guest& g, guest_list* to, time_point deadline) noexcept {
   to->last = &g;
 }
 inline void lane::greet(guest& g) noexcept {
-  time_point const until = after(clock_now(), all_.how.handshake);
+  time_point const until = after(clock_now(), all_.opts.handshake);
   move(g, &greeting_, until);
   arm(until);
 }
 inline void lane::part(guest& g) noexcept {
-  time_point const until = after(clock_now(), all_.how.goodbye);
+  time_point const until = after(clock_now(), all_.opts.goodbye);
   move(g, &leaving_, until);
   arm(until);
 }
@@ -714,6 +718,8 @@ inline void lane::dismiss() noexcept {
 }
 
 }  // namespace detail
-}  // namespace phx::inline PHX_BUILD::beast
+}  // namespace beast
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -13,14 +13,16 @@
 #include <algorithm>
 #include <limits>
 
-namespace phx::inline PHX_BUILD::beast::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace beast::detail {
 
 namespace http = boost::beast::http;
 
 /// The answer as bytes. A header that would break out of its line, or that speaks of the length or the connection, is left
 /// out: those two are said here.
-[[nodiscard]] inline std::string head_of(std::uint16_t said, bool stays, std::size_t size) {
-  std::uint16_t const status = said >= 200 && said <= 599 ? said : std::uint16_t{500};
+[[nodiscard]] inline std::string head_of(std::uint16_t code, bool stays, std::size_t size) {
+  std::uint16_t const status = code >= 200 && code <= 599 ? code : std::uint16_t{500};
   auto const phrase = http::obsolete_reason(http::int_to_status(status));
   std::string out = "HTTP/1.1 " + std::to_string(status) + ' ';
   out.append(phrase.data(), phrase.size());
@@ -44,9 +46,8 @@ namespace http = boost::beast::http;
 }
 [[nodiscard]] inline std::string to_bytes(longpoll::response const& answer, bool stays) {
   std::string out = head_of(answer.status(), stays, answer.body().size());
-  answer.each_header([&](std::string_view name, std::string_view value) {
-    out.append(name).append(": ").append(value).append("\r\n");
-  });
+  answer.each_header(
+      [&](std::string_view name, std::string_view value) { out.append(name).append(": ").append(value).append("\r\n"); });
   return out.append("\r\n").append(answer.body());
 }
 
@@ -83,7 +84,7 @@ class visitor;
 struct awaited {
   std::weak_ptr<core> all;
   lane* at;
-  visitor* who;
+  visitor* connection;
 };
 
 class visitor final : public guest {
@@ -92,10 +93,10 @@ class visitor final : public guest {
   static void begin(ticket&& t, stream&& s, std::optional<refused_request> const& no) {
     auto* const made = new visitor(std::move(t), std::move(s));
     hold const while_it_begins(*made);
-    made->here().greet(*made);
+    made->event_loop().greet(*made);
     if (no) {
       made->refuse(no->answer);
-    } else if (made->all().guests.load() > made->all().how.max_connections) {
+    } else if (made->all().guests.load() > made->all().opts.max_connections) {
       made->refuse(503);
     } else {
       made->next_request();
@@ -105,28 +106,28 @@ class visitor final : public guest {
   /// For http_request::later, while a route is asked. Null when it was asked before.
   [[nodiscard]] std::shared_ptr<awaited> wanted_later() {
     if (later_) return nullptr;
-    return later_ = std::make_shared<awaited>(awaited{all().weak_from_this(), &here(), this});
+    return later_ = std::make_shared<awaited>(awaited{all().weak_from_this(), &event_loop(), this});
   }
   /// The late answer.
   void answered(http_answer const& answer) noexcept {
     hold const meanwhile(*this);
     forget_later();
     if (state_ != state::waiting) return;
-    here().greet(*this);  // as long as a request may take to come, its answer may take to go
+    event_loop().greet(*this);  // as long as a request may take to come, its answer may take to go
     or_hang_up([&] { write(answer); });
   }
 
-  /// What this connection asks mounts for is to be no more than connections, which are counted: it knocked to be accepted, and
-  /// does so again for each socket or session after the first. @par Errors: std::bad_alloc.
+  /// What this connection asks mounts for is to be no more than connections, which are counted: it knocked to be accepted,
+  /// and does so again for each socket or session after the first. @par Errors: std::bad_alloc.
   [[nodiscard]] std::optional<refused_request> may_open(time_point) {
     if (std::exchange(knocked_, false)) return std::nullopt;
     return all().knock(address_);
   }
   /// What a poll or a POST is answered, during serve() or later, in the middle of what the loop does.
-  void respond(longpoll::response said) noexcept {
-    going_.emplace(std::move(said));
+  void respond(longpoll::response answer) noexcept {
+    going_.emplace(std::move(answer));
     if (state_ != state::waiting) return;
-    or_hang_up([&] { net::post(here().executor(), poll_answered{this, &write_room_, hold(*this)}); });
+    or_hang_up([&] { net::post(event_loop().executor(), poll_answered{this, &write_room_, hold(*this)}); });
   }
 
   // ---- a guest
@@ -138,7 +139,7 @@ class visitor final : public guest {
   void dismissed() noexcept override { end(); }
   void asked_to_leave() noexcept override {
     if (state_ == state::reading && !begun_) hang_up();
-    if (state_ == state::waiting) here().part(*this);
+    if (state_ == state::waiting) event_loop().part(*this);
     if (state_ == state::held_back) tell_refusal();
   }
 
@@ -147,19 +148,19 @@ class visitor final : public guest {
   using parser = http::request_parser<text_body>;
   static constexpr std::size_t room = 16 * 1024;  // of one read
 
-  visitor(ticket&& t, stream&& s) : guest(std::move(t), std::move(s)), bytes_(std::size_t{all().how.head_bytes} + 4096) {
+  visitor(ticket&& t, stream&& s) : guest(std::move(t), std::move(s)), bytes_(std::size_t{all().opts.head_bytes} + 4096) {
     auto const peer = stream_.peer();
     address_ = peer.address().to_string();
     peer_port_ = peer.port();
   }
   ~visitor() override {
-    if (later_) later_->who = nullptr;
+    if (later_) later_->connection = nullptr;
   }
 
   /// Runs `f`; without memory the connection ends.
   template <class F>
   void or_hang_up(F&& f) noexcept {
-    if (!guarded(std::forward<F>(f), [](char const*) noexcept {})) end();
+    if (!try_invoke(std::forward<F>(f), [](char const*) noexcept {})) end();
   }
   void end() noexcept {
     hold const meanwhile(*this);
@@ -170,7 +171,7 @@ class visitor final : public guest {
     if (auto lost = std::exchange(going_, std::nullopt)) lost->failed();
   }
   void forget_later() noexcept {
-    if (later_) later_->who = nullptr;
+    if (later_) later_->connection = nullptr;
     later_.reset();
     stays_here_.reset();
   }
@@ -183,7 +184,7 @@ class visitor final : public guest {
       begun_ = bytes_.size() != 0;
       headed_ = false;
       parser_.emplace();
-      parser_->header_limit(all().how.head_bytes);
+      parser_->header_limit(all().opts.head_bytes);
       parser_->body_limit((std::numeric_limits<std::uint64_t>::max)());  // until it is known whose body that is
       parse();
     });
@@ -207,7 +208,7 @@ class visitor final : public guest {
   }
   void take_bytes(error_code& ec) {
     if (state_ == state::lingering) {
-      (void)stream_.read({here().in.get(), lane::room}, ec);
+      (void)stream_.read({event_loop().in.get(), lane::room}, ec);
       return ec ? void() : read();
     }
     auto const to = bytes_.prepare((std::min)(room, bytes_.max_size() - bytes_.size()));
@@ -246,26 +247,26 @@ class visitor final : public guest {
   /// Gives the status it is refused with, or 0.
   [[nodiscard]] std::uint16_t head() {
     auto const view = [](auto text) { return std::string_view(text.data(), text.size()); };
-    auto const& said = parser_->get();
+    auto const& value = parser_->get();
     headers_.clear();
-    for (auto const& field : said) headers_.push_back({view(field.name_string()), view(field.value())});
+    for (auto const& field : value) headers_.push_back({view(field.name_string()), view(field.value())});
     if (stream_.secure()) certificate_ = stream_.certificate();
     asked_ = {};
-    static_cast<phx::request&>(asked_) = phx::request::of(
-        view(said.method_string()), view(said.target()), headers_,
-        {.address = address_,
-         .port = peer_port_,
-         .ssl_cert = certificate_.empty() ? std::nullopt : std::optional<std::string_view>(certificate_)},
-        stream_.secure() ? "https" : "http");
+    static_cast<phx::request&>(asked_) =
+        phx::request::of(view(value.method_string()), view(value.target()), headers_,
+                         {.address = address_,
+                          .port = peer_port_,
+                          .ssl_cert = certificate_.empty() ? std::nullopt : std::optional<std::string_view>(certificate_)},
+                         stream_.secure() ? "https" : "http");
     at_ = all().find(asked_.path);
     if (!whole()) return 400;
     bool const polls = at_.first != nullptr && at_.second == transport_kind::longpoll;
-    std::uint64_t const most = polls ? at_.first->polls.body : all().how.body_bytes;
+    std::uint64_t const most = polls ? at_.first->polls.body : all().opts.body_bytes;
     if (auto const length = parser_->content_length(); length && *length > most) return 413;
     parser_->body_limit(most);
     parser_->eager(true);
     bool const waits =
-        said.version() >= 11 && phx::detail::same_but_for_case(asked_.header("expect").value_or(""), "100-continue");
+        value.version() >= 11 && phx::detail::same_but_for_case(asked_.header("expect").value_or(""), "100-continue");
     if (waits && !parser_->is_done() && bytes_.size() == 0) {
       // Nothing else is on its way out, so there is room for it.
       constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -275,12 +276,14 @@ class visitor final : public guest {
     return 0;
   }
 
-  /// Beast takes a body for none whose coding it does not know, and reads it as the next request; another server may know it.
+  /// Beast takes a body for none whose coding it does not know, and reads it as the next request; another server may know
+  /// it.
   [[nodiscard]] bool whole() const noexcept {
     using phx::detail::same_but_for_case;
     std::size_t hosts = 0;
     for (header const& h : headers_) {
-      if (same_but_for_case(h.name, "transfer-encoding") && (!same_but_for_case(h.value, "chunked") || parser_->get().version() < 11))
+      if (same_but_for_case(h.name, "transfer-encoding") &&
+          (!same_but_for_case(h.value, "chunked") || parser_->get().version() < 11))
         return false;
       hosts += same_but_for_case(h.name, "host") ? 1u : 0u;
     }
@@ -291,18 +294,18 @@ class visitor final : public guest {
 
   void serve() {
     state_ = state::answering;
-    auto const& said = parser_->get();
-    asked_.body = said.body();
-    stays_ = said.keep_alive() && said.version() >= 11;
-    head_only_ = said.method() == http::verb::head;
+    auto const& value = parser_->get();
+    asked_.body = value.body();
+    stays_ = value.keep_alive() && value.version() >= 11;
+    head_only_ = value.method() == http::verb::head;
 
     if (at_.first != nullptr && at_.second == transport_kind::longpoll) return poll(*at_.first);
-    if (at_.first != nullptr) return knock(*at_.first, asked_, said.version() >= 11);
+    if (at_.first != nullptr) return knock(*at_.first, asked_, value.version() >= 11);
     std::optional<http_answer> answer;
     asked_.from_ = this;
     for (core::route const& r : all().routes) {
       // What a route throws is its host's fault, and no reason to fall over.
-      if (!guarded([&] { answer = r(asked_); }, [](char const*) noexcept {})) answer = http_answer{500, {}, {}};
+      if (!try_invoke([&] { answer = r(asked_); }, [](char const*) noexcept {})) answer = http_answer{500, {}, {}};
       if (answer || later_) break;
     }
     if (!answer && later_) return wait();
@@ -314,16 +317,16 @@ class visitor final : public guest {
     state_ = state::waiting;
     stays_here_.emplace(*this);
     let_go();
-    here().keep(*this);
-    if (all().draining.load()) here().part(*this);
+    event_loop().keep(*this);
+    if (all().draining.load()) event_loop().part(*this);
     read();
   }
   void poll(mounted& at) {
     if (!polling_) polling_.emplace(*this);
-    here().polling(at).serve(*polling_, asked_, asked_.body, clock_now());
+    event_loop().polling(at).serve(*polling_, asked_, asked_.body, clock_now());
     if (state_ == state::over) return;
     if (!going_) return wait();
-    if (auto const why = going_->refused()) return hold_back(*why);
+    if (auto const reason = going_->refused()) return hold_back(*reason);
     write_poll();
   }
   void write_poll() {
@@ -338,28 +341,30 @@ class visitor final : public guest {
       // not asked
     } else {
       auto judged = at.judge(asked);
-      if (auto* const said = std::get_if<refused_request>(&judged)) no = std::move(*said);
-      else no = upgrade_refusal(asked);  // asked last, as in Phoenix (protocol 8.1, step 6)
+      if (auto* const answer = std::get_if<refused_request>(&judged))
+        no = std::move(*answer);
+      else
+        no = upgrade_refusal(asked);  // asked last, as in Phoenix (protocol 8.1, step 6)
       if (!no && !new_enough) no = phx::refuse(refusal::upgrade, "HTTP before 1.1");
       if (!no && (!asked.body.empty() || parser_->chunked())) no = phx::refuse(refusal::upgrade, "a request with a body");
       if (!no) opening_ = std::move(*std::get_if<std::unique_ptr<opening>>(&judged));
     }
     if (no) {
-      note(here().loop(), *no);
+      note(event_loop().loop(), *no);
       head_only_ = false;
       refused_.emplace(std::move(no->answer));
-      return hold_back(no->why);
+      return hold_back(no->reason);
     }
     write(phx::detail::switching_protocols(*asked.header("sec-websocket-key"), opening_->subprotocol));
   }
   /// `refused_`, or a poll's answer, goes out; or waits as long as options::throttle has it, and while its client does.
-  void hold_back(refusal why) {
-    time_point const now = clock_now(), until = all().hold(why, now);
+  void hold_back(refusal reason) {
+    time_point const now = clock_now(), until = all().hold(reason, now);
     if (until <= now) return write_refusal();
     state_ = state::held_back;
     stays_here_.emplace(*this);
     let_go();
-    here().hold_back(*this, until);
+    event_loop().hold_back(*this, until);
     read();
   }
   void tell_refusal() noexcept {
@@ -367,7 +372,7 @@ class visitor final : public guest {
     all().release();
     state_ = state::answering;
     stays_here_.reset();
-    here().greet(*this);  // as long as a request may take to come, its answer may take to go
+    event_loop().greet(*this);  // as long as a request may take to come, its answer may take to go
     or_hang_up([&] { write_refusal(); });
   }
   void write_refusal() {
@@ -380,8 +385,10 @@ class visitor final : public guest {
     // A body too long for a poll is 400, and for any origin to see (protocol 10.2).
     bool const polls = headed_ && at_.first != nullptr && at_.second == transport_kind::longpoll;
     or_hang_up([&] {
-      if (polls) refuse(http_answer{status == 413 ? std::uint16_t{400} : status, {{"access-control-allow-origin", "*"}}, {}});
-      else refuse(http_answer{status, {}, {}});
+      if (polls)
+        refuse(http_answer{status == 413 ? std::uint16_t{400} : status, {{"access-control-allow-origin", "*"}}, {}});
+      else
+        refuse(http_answer{status, {}, {}});
     });
   }
   void refuse(http_answer const& answer) {
@@ -429,39 +436,39 @@ class visitor final : public guest {
       return;
     }
     if (stays_ && (!all().draining.load() || bytes_.size() != 0)) {
-      here().greet(*this);
+      event_loop().greet(*this);
       if (bytes_.size() == 0) return next_request();
       // Who has sent many requests has its turn for the next when the others of its loop had theirs.
-      return or_hang_up([&] { net::post(here().executor(), next{this, &write_room_, hold(*this)}); });
+      return or_hang_up([&] { net::post(event_loop().executor(), next{this, &write_room_, hold(*this)}); });
     }
     // Read what still comes, for a while: with bytes unread the kernel would reset the connection, answer and all.
     state_ = state::lingering;
     stream_.finish();
-    here().part(*this);
+    event_loop().part(*this);
     bytes_.clear();
     or_hang_up([&] { read(); });
   }
   struct poll_answered {
-    visitor* who;
+    visitor* connection;
     op_room* room;
     hold held;
     using allocator_type = op_allocator<char>;
     [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*room); }
     void operator()() {
-      if (who->state_ != state::waiting || !who->going_) return;
-      who->forget_later();
-      who->here().greet(*who);
-      who->or_hang_up([this] { who->write_poll(); });
+      if (connection->state_ != state::waiting || !connection->going_) return;
+      connection->forget_later();
+      connection->event_loop().greet(*connection);
+      connection->or_hang_up([this] { connection->write_poll(); });
     }
   };
   struct next {
-    visitor* who;
+    visitor* connection;
     op_room* room;
     hold held;
     using allocator_type = op_allocator<char>;
     [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*room); }
     void operator()() {
-      if (who->state_ == state::answering) who->next_request();
+      if (connection->state_ == state::answering) connection->next_request();
     }
   };
 
@@ -475,7 +482,7 @@ class visitor final : public guest {
   std::optional<longpoll::exchange> polling_;
   std::optional<longpoll::response> going_;  // until it is written, or cannot be
   std::optional<http_answer> refused_;       // of a mount, until it is written
-  std::optional<hold> stays_here_;  // while waiting: there may be no operation under way
+  std::optional<hold> stays_here_;           // while waiting: there may be no operation under way
   std::string out_, address_, certificate_;
   std::size_t sent_ = 0;  // of out_
   std::uint16_t peer_port_ = 0;
@@ -497,12 +504,12 @@ struct arrival {
   std::optional<refused_request> no;
 
   void operator()() {
-    (void)guarded(
+    (void)try_invoke(
         [this] {
           core const& all = *place.all();
           if (no) note(place.on().loop(), *no);
           // Who is not to come in is not worth a handshake, which costs more than all that it is kept from.
-          bool const turned_away = no || all.guests.load() > all.how.max_connections;
+          bool const turned_away = no || all.guests.load() > all.opts.max_connections;
           if (secure && turned_away) return;
           auto cipher = secure ? secure->make(socket.native_handle()) : nullptr;
           visitor::begin(std::move(place), stream(std::move(socket), std::move(cipher)), no);
@@ -519,24 +526,31 @@ inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
       return rest();
     return accept();  // that one client is gone
   }
-  bool const taken = guarded(
+  bool const taken = try_invoke(
       [&] {
         error_code ignored;
         s.set_option(net::ip::tcp::no_delay(true), ignored);  // phx says when a turn ends; Nagle would wait for more
-        if (how.send_buffer != 0)
-          s.set_option(net::socket_base::send_buffer_size(static_cast<int>((std::min)(how.send_buffer, 1U << 30))), ignored);
+        if (opts.send_buffer != 0)
+          s.set_option(net::socket_base::send_buffer_size(static_cast<int>((std::min)(opts.send_buffer, 1U << 30))),
+                       ignored);
         s.non_blocking(true, ignored);
         auto no = knock(s);
         net::post(at.executor(), arrival{ticket(shared_from_this(), at), std::move(s), secure_, std::move(no)});
       },
       [](char const*) noexcept {});
-  if (taken) accept();
-  else rest();
+  if (taken)
+    accept();
+  else
+    rest();
 }
 
-}  // namespace phx::inline PHX_BUILD::beast::detail
+}  // namespace beast::detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
-namespace phx::inline PHX_BUILD::beast {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace beast {
 
 /// The answer to one request, for later: a value, from any thread, that may outlive the request and the server, not the
 /// io_context. Who hangs up meanwhile is not answered; while the server drains it has options::goodbye.
@@ -546,7 +560,7 @@ class late_answer {
   late_answer& operator=(late_answer&&) = delete;
   /// Nothing was said: 500.
   ~late_answer() {
-    if (to_) (void)detail::guarded([&] { (*this)(http_answer{500, {}, {}}); }, [](char const*) noexcept {});
+    if (to_) (void)detail::try_invoke([&] { (*this)(http_answer{500, {}, {}}); }, [](char const*) noexcept {});
   }
   /// Once; what is said after that is not heard.
   void operator()(http_answer answer) {
@@ -554,7 +568,7 @@ class late_answer {
     if (!to) return;
     if (auto const all = to->all.lock())
       detail::net::post(to->at->executor(), [all, to, answer = std::move(answer)] {
-        if (to->who != nullptr) to->who->answered(answer);
+        if (to->connection != nullptr) to->connection->answered(answer);
       });
   }
 
@@ -565,6 +579,8 @@ class late_answer {
 };
 inline late_answer http_request::later() const { return late_answer(from_->wanted_later()); }
 
-}  // namespace phx::inline PHX_BUILD::beast
+}  // namespace beast
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

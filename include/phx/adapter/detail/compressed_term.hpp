@@ -15,7 +15,9 @@
 #include <zlib.h>
 #endif
 
-namespace phx::inline PHX_BUILD::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
 #ifdef PHX_ZLIB
 /// Makes exactly `size` bytes from all of `in`. False: broken, or of another size. Never makes more than `size` bytes.
@@ -67,6 +69,8 @@ namespace phx::inline PHX_BUILD::detail {
 #endif
 }
 
-}  // namespace phx::inline PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

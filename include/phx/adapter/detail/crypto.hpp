@@ -22,7 +22,8 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
-namespace phx::inline PHX_BUILD {
+namespace phx {
+inline namespace PHX_BUILD {
 
 enum class key_digest : std::uint8_t { sha256, sha384, sha512 };
 /// Phoenix's `key_iterations`, `key_length` and `key_digest`.
@@ -75,23 +76,23 @@ class secret {
 
 /// PBKDF2 (protocol 15.1).
 [[nodiscard]] inline result<secret> derived_key(std::string_view base, std::size_t least, std::string_view salt,
-                                                key_options const& how) {
-  if (base.size() < least || base.size() > INT_MAX || salt.size() > INT_MAX || how.iterations == 0 ||
-      how.iterations > INT_MAX || how.length == 0 || how.length > 1024)
+                                                key_options const& opts) {
+  if (base.size() < least || base.size() > INT_MAX || salt.size() > INT_MAX || opts.iterations == 0 ||
+      opts.iterations > INT_MAX || opts.length == 0 || opts.length > 1024)
     return error{errc::weak_key};
-  secret key(how.length);
+  secret key(opts.length);
   if (PKCS5_PBKDF2_HMAC(base.data(), static_cast<int>(base.size()), octets(salt), static_cast<int>(salt.size()),
-                        static_cast<int>(how.iterations), evp(how.digest), static_cast<int>(how.length), key.data()) != 1)
+                        static_cast<int>(opts.iterations), evp(opts.digest), static_cast<int>(opts.length), key.data()) != 1)
     return error{errc::no_memory};
   return key;
 }
 
 // ---- MessageVerifier: PROTECTED "." payload "." mac
 
-[[nodiscard]] inline std::optional<std::string> mac_of(std::string_view key, std::string_view text, key_digest how) {
+[[nodiscard]] inline std::optional<std::string> mac_of(std::string_view key, std::string_view text, key_digest digest) {
   std::string mac(EVP_MAX_MD_SIZE, '\0');
   unsigned size = 0;
-  if (HMAC(evp(how), key.data(), static_cast<int>(key.size()), octets(text), text.size(), octets(mac), &size) == nullptr)
+  if (HMAC(evp(digest), key.data(), static_cast<int>(key.size()), octets(text), text.size(), octets(mac), &size) == nullptr)
     return std::nullopt;
   mac.resize(size);
   return mac;
@@ -104,10 +105,10 @@ class secret {
   return from_base64(text, base64_alphabet::url, base64_padding::optional);
 }
 
-[[nodiscard]] inline result<std::string> signed_message(std::string_view key, std::string_view payload, key_digest how) {
-  std::string text(protected_header(how));
+[[nodiscard]] inline result<std::string> signed_message(std::string_view key, std::string_view payload, key_digest digest) {
+  std::string text(protected_header(digest));
   text.append(".").append(to_base64url(payload));
-  std::optional<std::string> const mac = mac_of(key, text, how);
+  std::optional<std::string> const mac = mac_of(key, text, digest);
   if (!mac) return error{errc::no_memory};
   return text.append(".").append(to_base64url(*mac));
 }
@@ -117,12 +118,12 @@ class secret {
   std::string_view const header = next_part(rest, '.');
   std::size_t const point = rest.find('.');
   if (point == std::string_view::npos || rest.find('.', point + 1) != std::string_view::npos) return std::nullopt;
-  std::optional<key_digest> how;
+  std::optional<key_digest> digest;
   for (key_digest const d : {key_digest::sha256, key_digest::sha384, key_digest::sha512})
-    if (header == protected_header(d)) how = d;
-  if (!how) return std::nullopt;
+    if (header == protected_header(d)) digest = d;
+  if (!digest) return std::nullopt;
   std::optional<std::string> const theirs = from_base64url(rest.substr(point + 1));
-  std::optional<std::string> const ours = mac_of(key, token.substr(0, header.size() + 1 + point), *how);
+  std::optional<std::string> const ours = mac_of(key, token.substr(0, header.size() + 1 + point), *digest);
   if (!theirs || !ours || !same_secret(*theirs, *ours)) return std::nullopt;
   return from_base64url(rest.substr(0, point));
 }
@@ -151,8 +152,7 @@ class secret {
   }
   secret out(32);
   for (std::size_t i = 0; i < 8; ++i)
-    for (std::size_t k = 0; k < 4; ++k)
-      out.data()[4 * i + k] = static_cast<unsigned char>(s[i < 4 ? i : 8 + i] >> (8 * k));
+    for (std::size_t k = 0; k < 4; ++k) out.data()[4 * i + k] = static_cast<unsigned char>(s[i < 4 ? i : 8 + i] >> (8 * k));
   OPENSSL_cleanse(s.data(), sizeof s);
   return out;
 }
@@ -164,14 +164,15 @@ using evp_context = std::unique_ptr<EVP_CIPHER_CTX, evp_free>;
 inline constexpr std::size_t tag_bytes = 16;
 
 /// An AEAD cipher with a nonce of 12 bytes and a tag of 16. Nothing: the tag is another, or OpenSSL has no memory.
-[[nodiscard]] inline std::optional<std::string> opened(EVP_CIPHER const* how, std::string_view key, std::string_view nonce,
-                                                       std::string_view aad, std::string_view text, std::string_view tag) {
+[[nodiscard]] inline std::optional<std::string> opened(EVP_CIPHER const* cipher, std::string_view key,
+                                                       std::string_view nonce, std::string_view aad, std::string_view text,
+                                                       std::string_view tag) {
   evp_context const c(EVP_CIPHER_CTX_new());
   std::string out(text.size() + 1, '\0');  // never without bytes to point at
   std::string expected(tag);
   int n = 0;
   if (!c || text.size() > INT_MAX - 1 || aad.size() > INT_MAX ||
-      EVP_DecryptInit_ex(c.get(), how, nullptr, octets(key), octets(nonce)) != 1 ||
+      EVP_DecryptInit_ex(c.get(), cipher, nullptr, octets(key), octets(nonce)) != 1 ||
       (!aad.empty() && EVP_DecryptUpdate(c.get(), nullptr, &n, octets(aad), static_cast<int>(aad.size())) != 1) ||
       (!text.empty() && EVP_DecryptUpdate(c.get(), octets(out), &n, octets(text), static_cast<int>(text.size())) != 1) ||
       EVP_CIPHER_CTX_ctrl(c.get(), EVP_CTRL_AEAD_SET_TAG, static_cast<int>(expected.size()), expected.data()) != 1 ||
@@ -250,6 +251,7 @@ inline constexpr std::string_view encryptor_aad = "A128GCM";  // what every vers
 }
 
 }  // namespace detail
-}  // namespace phx::inline PHX_BUILD
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

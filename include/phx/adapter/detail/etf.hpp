@@ -2,7 +2,7 @@
 #define PHX_ADAPTER_DETAIL_ETF_HPP
 // Erlang's external term format (protocol 15.3): its tags, and a writer that writes them as OTP 25 does. Any OTP reads them.
 
-#include <phx/core/json.hpp>
+#include <phx/core/text/json.hpp>
 #include <phx/core/memory.hpp>
 
 #include <algorithm>
@@ -14,7 +14,9 @@
 #include <string>
 #include <vector>
 
-namespace phx::inline PHX_BUILD::detail::etf {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail::etf {
 
 struct bounds {
   std::uint32_t depth = 64;           ///< nested lists, tuples and maps that are written, or read as JSON
@@ -23,11 +25,29 @@ struct bounds {
 };
 
 enum tag : std::uint8_t {
-  version = 131, compressed = 80,
-  small_integer = 97, integer = 98, small_big = 110, large_big = 111, new_float = 70,
-  atom_latin1 = 100, small_atom_latin1 = 115, atom_utf8 = 118, small_atom_utf8 = 119,
-  small_tuple = 104, large_tuple = 105, nil = 106, string = 107, list = 108, binary = 109, map = 116,
-  new_pid = 88, pid = 103, newer_reference = 90, new_reference = 114, bit_binary = 77,
+  version = 131,
+  compressed = 80,
+  small_integer = 97,
+  integer = 98,
+  small_big = 110,
+  large_big = 111,
+  new_float = 70,
+  atom_latin1 = 100,
+  small_atom_latin1 = 115,
+  atom_utf8 = 118,
+  small_atom_utf8 = 119,
+  small_tuple = 104,
+  large_tuple = 105,
+  nil = 106,
+  string = 107,
+  list = 108,
+  binary = 109,
+  map = 116,
+  new_pid = 88,
+  pid = 103,
+  newer_reference = 90,
+  new_reference = 114,
+  bit_binary = 77,
 };
 
 // ---- writing
@@ -41,8 +61,10 @@ class writer {
   void u32(std::size_t n) { big_endian(n, 4); }
   void start() { byte(version); }
   void tuple(std::size_t arity) {
-    if (arity <= 255) byte(small_tuple), byte(static_cast<std::uint8_t>(arity));
-    else byte(large_tuple), u32(arity);
+    if (arity <= 255)
+      byte(small_tuple), byte(static_cast<std::uint8_t>(arity));
+    else
+      byte(large_tuple), u32(arity);
   }
   void map(std::size_t pairs) { byte(etf::map), u32(pairs); }
   /// @param text UTF-8, at most 255 characters. As OTP up to 25 writes it, which all of them read.
@@ -53,7 +75,8 @@ class writer {
   void binary(std::string_view bytes) { byte(etf::binary), u32(bytes.size()), to_ += bytes; }
   void whole(std::int64_t n) {
     if (n >= 0 && n <= 255) return byte(small_integer), byte(static_cast<std::uint8_t>(n));
-    if (n >= INT32_MIN && n <= INT32_MAX) return byte(integer), u32(static_cast<std::uint32_t>(static_cast<std::int32_t>(n)));
+    if (n >= INT32_MIN && n <= INT32_MAX)
+      return byte(integer), u32(static_cast<std::uint32_t>(static_cast<std::int32_t>(n)));
     std::uint64_t magnitude = n < 0 ? ~static_cast<std::uint64_t>(n) + 1 : static_cast<std::uint64_t>(n);
     char bytes[8];
     std::uint8_t size = 0;
@@ -229,7 +252,8 @@ class writer {
     }
     std::string bytes;
     for (std::uint32_t const l : limbs)
-      for (unsigned shift = 0; shift != 32; shift += 8) bytes.push_back(static_cast<char>(static_cast<unsigned char>(l >> shift)));
+      for (unsigned shift = 0; shift != 32; shift += 8)
+        bytes.push_back(static_cast<char>(static_cast<unsigned char>(l >> shift)));
     while (!bytes.empty() && bytes.back() == '\0') bytes.pop_back();
     if (bytes.size() > most.integer_bytes) return false;
     if (bytes.size() < 256) {
@@ -247,6 +271,8 @@ class writer {
   char const* end_ = nullptr;
 };
 
-}  // namespace phx::inline PHX_BUILD::detail::etf
+}  // namespace detail::etf
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -18,7 +18,9 @@
 
 #include <cstdlib>
 
-namespace phx::inline PHX_BUILD::detail::etf {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail::etf {
 
 /// `value` as Erlang's float_to_binary(Value, [short]) spells it: the shortest digits that read back the same, with an
 /// exponent where that is shorter, and from 2^53 on.
@@ -201,7 +203,8 @@ class json_encoder {
       if (!in.end_of_list()) return false;
     } else {
       std::string_view term, module;
-      if (!struct_term(in, term, module) || module == "Elixir.Decimal" || known_struct(term, module, ' ', text) != verdict::written)
+      if (!struct_term(in, term, module) || module == "Elixir.Decimal" ||
+          known_struct(term, module, ' ', text) != verdict::written)
         return false;
     }
     phx::json::append_quoted(out, text);
@@ -284,7 +287,8 @@ class json_encoder {
   enum class verdict : std::uint8_t { written, malformed, unknown };
 
   /// @param separator between date and time: 'T', or ' ' for a key, where a DateTime also names its zone.
-  [[nodiscard]] verdict known_struct(std::string_view term, std::string_view module, char separator, std::string& text) const {
+  [[nodiscard]] verdict known_struct(std::string_view term, std::string_view module, char separator,
+                                     std::string& text) const {
     auto const when = [](bool written) { return written ? verdict::written : verdict::malformed; };
     if (module == "Elixir.Decimal") return when(decimal(term, text));
     bool const naive = module == "Elixir.NaiveDateTime", zoned = module == "Elixir.DateTime";
@@ -325,9 +329,10 @@ class json_encoder {
     std::int64_t hour, minute, second, microsecond, precision;
     std::uint32_t arity = 0;
     reader at(term);
-    if (!number(term, "hour", 0, 23, hour) || !number(term, "minute", 0, 59, minute) || !number(term, "second", 0, 60, second) ||
-        !field(term, "microsecond", at) || !at.tuple(arity) || arity != 2 || !at.integer(microsecond) ||
-        !at.integer(precision) || microsecond < 0 || microsecond > 999'999 || precision < 0 || precision > 6)
+    if (!number(term, "hour", 0, 23, hour) || !number(term, "minute", 0, 59, minute) ||
+        !number(term, "second", 0, 60, second) || !field(term, "microsecond", at) || !at.tuple(arity) || arity != 2 ||
+        !at.integer(microsecond) || !at.integer(precision) || microsecond < 0 || microsecond > 999'999 || precision < 0 ||
+        precision > 6)
       return false;
     append_padded(text, hour, 2);
     text.push_back(':');
@@ -373,10 +378,14 @@ class json_encoder {
     if (at.at_atom()) {
       std::string_view name;
       if (!at.atom(name)) return false;
-      if (name == "inf") text += "Infinity";
-      else if (name == "NaN" || name == "qNaN") text += "NaN";
-      else if (name == "sNaN") text += "sNaN";
-      else return false;
+      if (name == "inf")
+        text += "Infinity";
+      else if (name == "NaN" || name == "qNaN")
+        text += "NaN";
+      else if (name == "sNaN")
+        text += "sNaN";
+      else
+        return false;
       return true;
     }
     bool negative = false;
@@ -404,6 +413,8 @@ class json_encoder {
   std::string refused_struct_{};
 };
 
-}  // namespace phx::inline PHX_BUILD::detail::etf
+}  // namespace detail::etf
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -9,7 +9,9 @@
 #include <cmath>
 #include <cstring>
 
-namespace phx::inline PHX_BUILD::detail::etf {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail::etf {
 
 /// Which terms reader::skip accepts.
 enum class terms : std::uint8_t {
@@ -210,6 +212,8 @@ inline void append_atom(std::string& out, std::string_view text, bool latin1) {
   }
 }
 
-}  // namespace phx::inline PHX_BUILD::detail::etf
+}  // namespace detail::etf
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -4,7 +4,9 @@
 
 #include <phx/websocket/handshake.hpp>
 
-namespace phx { inline namespace PHX_BUILD { namespace detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
 [[nodiscard]] inline std::string switching_protocols(std::string_view key, std::string_view subprotocol = {}) {
   http::header const line{"sec-websocket-key", key};
@@ -13,6 +15,8 @@ namespace phx { inline namespace PHX_BUILD { namespace detail {
   return websocket::switching_protocols(request, subprotocol);
 }
 
-}}}  // namespace phx::PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

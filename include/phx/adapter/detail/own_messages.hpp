@@ -9,7 +9,9 @@
 #include <utility>
 #include <vector>
 
-namespace phx::inline PHX_BUILD::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
 /// Which of the messages that carry this node's name this node published: Redis sends them back to it. Any other one is from
 /// a second node of the same name. It compares hashes, and errs on the side of silence. One thread.
@@ -56,6 +58,8 @@ class own_messages {
   bool overflow_ = false;  // more is on its way than is kept: until the next connection nothing can be told
 };
 
-}  // namespace phx::inline PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

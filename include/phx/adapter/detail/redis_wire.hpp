@@ -5,20 +5,22 @@
 
 #include <phx/adapter/detail/compressed_term.hpp>
 #include <phx/adapter/detail/etf_json.hpp>
-#include <phx/core/message.hpp>
+#include <phx/message/message.hpp>
 
 #include <optional>
 
-namespace phx::inline PHX_BUILD::detail::redis_wire {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail::redis_wire {
 
 /// A message that was read: views of its bytes, or of a term_storage.
 struct bus_message {
-  bool only = false;          ///< for `node` alone; else from it, for all others
+  bool only = false;  ///< for `node` alone; else from it, for all others
   std::string_view node{};
   bool node_is_atom = false;
   std::string_view topic{}, event{};
-  std::string_view key{};     ///< broadcast::key; Phoenix's form has no room for it
-  std::string_view payload{}; ///< JSON text, or bytes
+  std::string_view key{};      ///< broadcast::key; Phoenix's form has no room for it
+  std::string_view payload{};  ///< JSON text, or bytes
   bool bytes = false;
 };
 
@@ -80,8 +82,10 @@ inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 2 + 4;
   out.tuple(6);
   out.whole(3);
   out.atom(only ? "only" : "except");
-  if (is_atom(node)) out.atom(node);
-  else out.binary(node);
+  if (is_atom(node))
+    out.atom(node);
+  else
+    out.binary(node);
   out.binary(b.topic);
   out.map(4);
   out.atom("__struct__"), out.atom("Elixir.Phoenix.Socket.Broadcast");
@@ -154,10 +158,14 @@ struct term_storage {
     if (name == "payload") payload = from;
     errc fault = errc::none;
     bool known = true;
-    if (name == "__struct__") known = from.atom(struct_name);
-    else if (name == "event") known = has_event = from.binary(h.event);
-    else if (name == "topic") known = from.binary(topic);
-    else fault = from.skip(payload_depth, etf::terms::any);
+    if (name == "__struct__")
+      known = from.atom(struct_name);
+    else if (name == "event")
+      known = has_event = from.binary(h.event);
+    else if (name == "topic")
+      known = from.binary(topic);
+    else
+      fault = from.skip(payload_depth, etf::terms::any);
     if (fault == errc::too_deep) result.outcome = outcome::unreadable;
     if (fault != errc::none || !known) return result;
   }
@@ -190,6 +198,8 @@ struct term_storage {
   return result;
 }
 
-}  // namespace phx::inline PHX_BUILD::detail::redis_wire
+}  // namespace detail::redis_wire
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

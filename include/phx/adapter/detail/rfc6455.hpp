@@ -4,11 +4,13 @@
 
 #include <phx/websocket/frame_reader.hpp>
 
-namespace phx { inline namespace PHX_BUILD { namespace detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
 struct frame_event {
   enum kind : std::uint8_t { nothing, data, ping, pong, close, broken };
-  kind what = nothing;
+  kind verdict = nothing;
   opcode op = opcode::text;
   bool last = true;
   std::uint16_t code = 0;
@@ -26,6 +28,8 @@ class frame_reader {
   websocket::frame_reader reader_;
 };
 
-}}}  // namespace phx::PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -8,7 +8,9 @@
 #include <optional>
 #include <string_view>
 
-namespace phx::inline PHX_BUILD::longpoll::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace longpoll::detail {
 
 /// The lines of a batch, one after the other: a body of millions of newlines costs nothing (CVE-2026-32689). As Elixir
 /// splits it: at `\n` and at `\r\n`, and what stands behind the last of them is a line too, though it be empty.
@@ -32,6 +34,8 @@ class lines {
   bool over_ = false;
 };
 
-}  // namespace phx::inline PHX_BUILD::longpoll::detail
+}  // namespace longpoll::detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

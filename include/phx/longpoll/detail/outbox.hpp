@@ -2,8 +2,8 @@
 #define PHX_LONGPOLL_DETAIL_OUTBOX_HPP
 // What a session has to tell its client: frames that wait for a poll, and frames in a response that may yet fail.
 
-#include <phx/core/frame.hpp>
-#include <phx/core/json.hpp>
+#include <phx/message/frame.hpp>
+#include <phx/core/text/json.hpp>
 #include <phx/core/memory.hpp>
 
 #include <cstddef>
@@ -11,7 +11,9 @@
 #include <string_view>
 #include <utility>
 
-namespace phx::inline PHX_BUILD::longpoll::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace longpoll::detail {
 
 /// The frames of one session in the order they were sent. Those of a response are apart from those that wait: a client that
 /// leaves a large one unread makes no other request slow. Its memory is its service's, handed in; clear() before it goes.
@@ -47,7 +49,7 @@ class outbox {
     for (kept** link = &first_; *link != nullptr;) {
       kept* const k = *link;
       if (k->unfit) {
-        dropped(k->what.data().size());
+        dropped(k->bytes.data().size());
         *link = k->next;
         drop(from, k);
       } else {
@@ -64,16 +66,16 @@ class outbox {
   [[nodiscard]] frame compose(memory const& from, frame_pool& pool, std::string_view token, bool objects) noexcept {
     if (!under_way_.reserve(from, std::size_t{under_way_.size()} + 1)) return {};
     std::size_t room = 128;
-    for (kept const* k = first_; k != nullptr; k = k->next) room += k->what.data().size() * 5 / 4 + 8;
+    for (kept const* k = first_; k != nullptr; k = k->next) room += k->bytes.data().size() * 5 / 4 + 8;
     frame_builder out(pool);
     out.start(opcode::text, room);
     out.append(R"({"messages":[)");
     for (kept const* k = first_; k != nullptr; k = k->next) {
       if (k != first_) out.append(',');
-      if (objects && k->what.data().starts_with('{'))
-        out.append(k->what.data());
+      if (objects && k->bytes.data().starts_with('{'))
+        out.append(k->bytes.data());
       else
-        out.quoted(k->what.data());
+        out.quoted(k->bytes.data());
     }
     out.append(R"(],"status":200,"token":")");
     out.append(token);
@@ -115,7 +117,7 @@ class outbox {
 
  private:
   struct kept {
-    frame what;
+    frame bytes;
     kept* next = nullptr;
     std::uint64_t number = 0;  // rises in the order in which they were sent
     bool unfit = false;        // no text: it only ever waits
@@ -126,7 +128,7 @@ class outbox {
   };
 
   void drop(memory const& from, kept* k) noexcept {
-    bytes_ -= k->what.data().size();
+    bytes_ -= k->bytes.data().size();
     phx::detail::destroy(from, k);
   }
   void drop_all(memory const& from, kept* first) noexcept {
@@ -142,6 +144,8 @@ class outbox {
   std::uint32_t responses_ = 0;
 };
 
-}  // namespace phx::inline PHX_BUILD::longpoll::detail
+}  // namespace longpoll::detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

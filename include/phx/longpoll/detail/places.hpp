@@ -6,9 +6,12 @@
 
 #include <cstdint>
 
-namespace phx::inline PHX_BUILD::longpoll::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace longpoll::detail {
 
-/// Guests and their places; a place is given away again, its generations are not. Its memory is handed in; free() at the end.
+/// Guests and their places; a place is given away again, its generations are not. Its memory is handed in; free() at the
+/// end.
 template <class T>
 class places {
  public:
@@ -18,14 +21,14 @@ class places {
     return at < table_.size() && table_[at].generation == generation ? table_[at].who : nullptr;
   }
   /// @return its place, or none: no memory.
-  [[nodiscard]] std::uint32_t sit(memory const& from, T* who) noexcept {
+  [[nodiscard]] std::uint32_t sit(memory const& from, T* target) noexcept {
     if (vacant_ == none) {
       if (!table_.push(from, {nullptr, 1, none})) return none;
       vacant_ = table_.size() - 1;
     }
     std::uint32_t const at = vacant_;
     vacant_ = table_[at].next_vacant;
-    table_[at].who = who;
+    table_[at].who = target;
     return at;
   }
   [[nodiscard]] std::uint32_t generation(std::uint32_t at) const noexcept { return table_[at].generation; }
@@ -52,6 +55,8 @@ class places {
   std::uint32_t vacant_ = none;
 };
 
-}  // namespace phx::inline PHX_BUILD::longpoll::detail
+}  // namespace longpoll::detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

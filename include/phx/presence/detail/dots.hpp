@@ -1,7 +1,7 @@
 #ifndef PHX_PRESENCE_DETAIL_DOTS_HPP
 #define PHX_PRESENCE_DETAIL_DOTS_HPP
-// What a replica has seen of another one's clock: a set of numbers that is nearly always one range from 1 on (Phoenix's context)
-// and now and then has islands behind a gap (its clouds; protocol 14.4).
+// What a replica has seen of another one's clock: a set of numbers that is nearly always one range from 1 on (Phoenix's
+// context) and now and then has islands behind a gap (its clouds; protocol 14.4).
 
 #include <phx/core/error.hpp>
 
@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace phx::inline PHX_BUILD::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
 /// From 1 on; below 2^48, because a phx_ref has six bytes for it.
 using dot = std::uint64_t;
@@ -31,8 +33,10 @@ class dot_set {
     std::size_t at = 0, end = ranges_.size();  // the first that begins after d lies between them
     while (at != end) {
       std::size_t const middle = at + (end - at) / 2;
-      if (ranges_[middle].first <= d) at = middle + 1;
-      else end = middle;
+      if (ranges_[middle].first <= d)
+        at = middle + 1;
+      else
+        end = middle;
     }
     return at != 0 && d <= ranges_[at - 1].last;
   }
@@ -67,14 +71,18 @@ class dot_set {
   void close_up() noexcept {
     std::size_t kept = 0;
     for (std::size_t i = 1; i < ranges_.size(); ++i) {
-      if (ranges_[i].first > ranges_[kept].last + 1) ranges_[++kept] = ranges_[i];
-      else if (ranges_[i].last > ranges_[kept].last) ranges_[kept].last = ranges_[i].last;
+      if (ranges_[i].first > ranges_[kept].last + 1)
+        ranges_[++kept] = ranges_[i];
+      else if (ranges_[i].last > ranges_[kept].last)
+        ranges_[kept].last = ranges_[i].last;
     }
     if (!ranges_.empty()) ranges_.resize(kept + 1);
   }
   std::vector<dot_range> ranges_;
 };
 
-}  // namespace phx::inline PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

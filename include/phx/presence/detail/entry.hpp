@@ -2,7 +2,7 @@
 #define PHX_PRESENCE_DETAIL_ENTRY_HPP
 // One tracked channel under one key, as its node said it, and how the JSON of a list of them is written (protocol 14.1).
 
-#include <phx/core/json.hpp>
+#include <phx/core/text/json.hpp>
 #include <phx/presence/detail/dots.hpp>
 
 #include <map>
@@ -10,10 +10,12 @@
 #include <optional>
 #include <string>
 
-namespace phx::inline PHX_BUILD::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
-/// Six bytes for a node's start and six for its clock, as base64url: what phx_ref is on the wire. Its nodes agree on it without
-/// sending it.
+/// Six bytes for a node's start and six for its clock, as base64url: what phx_ref is on the wire. Its nodes agree on it
+/// without sending it.
 inline void append_ref(std::string& out, std::uint64_t mark, dot clock) {
   constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   for (std::uint64_t const half : {mark, clock})
@@ -23,9 +25,9 @@ inline void append_ref(std::string& out, std::uint64_t mark, dot clock) {
 /// Never changed once made: diffs and lists share it.
 struct presence_entry {
   std::string topic{}, key{};
-  std::string json{};        ///< the meta, its phx_ref first
-  std::size_t meta_at = 0;   ///< where in `json` the members of the user's meta begin
-  dot clock = 0, prev = 0;   ///< of this entry; of the one that it replaced, 0 for none
+  std::string json{};       ///< the meta, its phx_ref first
+  std::size_t meta_at = 0;  ///< where in `json` the members of the user's meta begin
+  dot clock = 0, prev = 0;  ///< of this entry; of the one that it replaced, 0 for none
 
   [[nodiscard]] std::string_view ref() const noexcept { return std::string_view(json).substr(12, 16); }
   /// The members of the user's meta without its braces.
@@ -36,8 +38,8 @@ struct presence_entry {
 };
 using entry_ptr = std::shared_ptr<presence_entry const>;
 
-[[nodiscard]] inline entry_ptr make_entry(std::uint64_t mark, dot clock, dot prev, std::string_view topic, std::string_view key,
-                                          std::string_view members) {
+[[nodiscard]] inline entry_ptr make_entry(std::uint64_t mark, dot clock, dot prev, std::string_view topic,
+                                          std::string_view key, std::string_view members) {
   auto made = std::make_shared<presence_entry>();
   made->topic = topic;
   made->key = key;
@@ -59,8 +61,8 @@ using entry_ptr = std::shared_ptr<presence_entry const>;
   return made;
 }
 
-/// The members of a meta without spaces around them, and without those that phx writes itself (Phoenix puts its own over them).
-/// Nothing if `text` is no JSON object.
+/// The members of a meta without spaces around them, and without those that phx writes itself (Phoenix puts its own over
+/// them). Nothing if `text` is no JSON object.
 [[nodiscard]] inline std::optional<std::string> meta_members(std::string_view text, std::uint32_t depth = 1024) {
   std::string out;
   json::cursor c(text, depth);
@@ -111,6 +113,8 @@ inline void append_metas(std::string& out, std::vector<entry_ptr> const& metas) 
   return out += '}';
 }
 
-}  // namespace phx::inline PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -15,7 +15,9 @@
 
 #include <span>
 
-namespace phx::inline PHX_BUILD::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
 enum class wire_kind : std::uint8_t {
   heartbeat = 1,  // what the sender has seen of everybody, and what is new of itself
@@ -146,9 +148,7 @@ class wire_reader {
     return 0;
   }
   /// How many of something that takes at least `bytes_each`: never more than there can be.
-  std::size_t count(std::size_t bytes_each) noexcept {
-    return static_cast<std::size_t>(number(left_.size() / bytes_each));
-  }
+  std::size_t count(std::size_t bytes_each) noexcept { return static_cast<std::size_t>(number(left_.size() / bytes_each)); }
   std::string_view text(std::size_t most) noexcept {
     auto const size = static_cast<std::size_t>(number(most));
     if (!good_ || size > left_.size()) {
@@ -159,9 +159,11 @@ class wire_reader {
     left_.remove_prefix(size);
     return t;
   }
-  bool expect(std::string_view what) noexcept {
-    if (good_ && left_.starts_with(what)) left_.remove_prefix(what.size());
-    else good_ = false;
+  bool expect(std::string_view subject) noexcept {
+    if (good_ && left_.starts_with(subject))
+      left_.remove_prefix(subject.size());
+    else
+      good_ = false;
     return good_;
   }
   void refuse() noexcept { good_ = false; }
@@ -238,6 +240,8 @@ inline void read_section(wire_reader& in, wire_section& s) {
   return in.done();
 }
 
-}  // namespace phx::inline PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -4,7 +4,9 @@
 
 #include <phx/serializer/serializer.hpp>
 
-namespace phx::inline PHX_BUILD::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
 /// Why `in`, which does not even begin as a message does, could not be read: JSON of another shape is told from what is no
 /// JSON.
@@ -14,7 +16,7 @@ namespace phx::inline PHX_BUILD::detail {
   return c.value(raw) && c.done() ? errc::wrong_shape : c.refusal();
 }
 
-[[nodiscard]] inline errc read_escaped(std::string_view raw, scratch& room, name& out) noexcept {
+[[nodiscard]] inline errc read_escaped(std::string_view raw, scratch& room, json_text& out) noexcept {
   // An escape is six bytes for one at most, so what is longer than this cannot fit and needs no room.
   if (out.text.size() / 6 > room.name) return errc::name_too_long;
   char* const at = room.room(out.text.size());
@@ -24,7 +26,7 @@ namespace phx::inline PHX_BUILD::detail {
 }
 /// A topic or event from its token. What is no string keeps its JSON and has no text (protocol 2: echoed, never matched).
 /// @param plain no escape in it: the text is then a view of the frame.
-[[nodiscard]] inline errc read_name(std::string_view raw, bool plain, scratch& room, name& out) noexcept {
+[[nodiscard]] inline errc read_name(std::string_view raw, bool plain, scratch& room, json_text& out) noexcept {
   out.json = raw;
   bool const string = raw.front() == '"';
   out.text = string ? std::string_view(raw.data() + 1, raw.size() - 2) : std::string_view();
@@ -42,19 +44,21 @@ namespace phx::inline PHX_BUILD::detail {
   return p.event.text == event::close || p.event.text == event::error;
 }
 
-[[nodiscard]] inline std::string_view text_of(token t) noexcept { return t.absent() ? std::string_view("null") : t.json; }
-inline void write_name(frame_builder& out, name const& n) noexcept {
+[[nodiscard]] inline std::string_view text_of(json_ref t) noexcept { return t.absent() ? std::string_view("null") : t.json; }
+inline void write_name(frame_builder& out, json_text const& n) noexcept {
   if (n.json.empty())
     out.quoted(n.text);
   else
     out.append(n.json);
 }
 /// Bytes that text_of and write_name need, when nothing has to be escaped.
-[[nodiscard]] inline std::size_t room_for(token t) noexcept { return t.absent() ? 4 : t.json.size(); }
-[[nodiscard]] inline std::size_t room_for(name const& n) noexcept {
+[[nodiscard]] inline std::size_t room_for(json_ref t) noexcept { return t.absent() ? 4 : t.json.size(); }
+[[nodiscard]] inline std::size_t room_for(json_text const& n) noexcept {
   return n.json.empty() ? n.text.size() + 2 : n.json.size();
 }
 
-}  // namespace phx::inline PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -1,14 +1,17 @@
 #ifndef PHX_SERIALIZER_DETAIL_REF_TEXT_HPP
 #define PHX_SERIALIZER_DETAIL_REF_TEXT_HPP
-// A ref as it stands in a binary frame: what Elixir's `to_string` makes of the JSON value that the client sent (protocol 3.4).
+// A ref as it stands in a binary frame: what Elixir's `to_string` makes of the JSON value that the client sent
+// (protocol 3.4).
 
-#include <phx/core/message.hpp>
+#include <phx/message/message.hpp>
 
 #include <charconv>
 #include <cstdlib>
 #include <optional>
 
-namespace phx::inline PHX_BUILD::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
 /// Room for what `ref_text` writes: no float is longer.
 inline constexpr std::size_t ref_text_room = 32;
@@ -37,12 +40,14 @@ inline constexpr std::size_t ref_text_room = 32;
   return value;
 }
 
-/// As Erlang's `float_to_binary(value, [short])`: the shortest digits that read back as `value`, plain where that is not longer
-/// than with an exponent, and always with one from 2^53 on. @param at ref_text_room bytes.
+/// As Erlang's `float_to_binary(value, [short])`: the shortest digits that read back as `value`, plain where that is not
+/// longer than with an exponent, and always with one from 2^53 on. @param at ref_text_room bytes.
 [[nodiscard]] inline std::string_view short_float(double value, char* const at) noexcept {
   char scientific[ref_text_room];  // -d.ddde-308
-  std::string_view rest(scientific, static_cast<std::size_t>(
-      std::to_chars(scientific, scientific + sizeof scientific, value, std::chars_format::scientific).ptr - scientific));
+  std::string_view rest(
+      scientific,
+      static_cast<std::size_t>(
+          std::to_chars(scientific, scientific + sizeof scientific, value, std::chars_format::scientific).ptr - scientific));
   char* to = at;
   if (rest.front() == '-') {
     *to++ = '-';
@@ -65,7 +70,9 @@ inline constexpr std::size_t ref_text_room = 32;
     for (; n > 0; --n) *to++ = '0';
   };
   // What each spelling takes beside the digits.
-  int const exponent_size = (exponent < 0 ? 1 : 0) + (exponent <= -100 || exponent >= 100 ? 3 : exponent <= -10 || exponent >= 10 ? 2 : 1);
+  int const exponent_size = (exponent < 0 ? 1 : 0) + (exponent <= -100 || exponent >= 100 ? 3
+                                                      : exponent <= -10 || exponent >= 10 ? 2
+                                                                                          : 1);
   int const with_exponent = 1 + exponent_size + (count == 1 ? 2 : 1);
   int const before_point = exponent + 1;
   int const plain = before_point <= 0 ? 2 - before_point : before_point >= count ? before_point - count + 2 : 1;
@@ -73,8 +80,10 @@ inline constexpr std::size_t ref_text_room = 32;
   if (large || plain > with_exponent) {
     *to++ = digits[0];
     *to++ = '.';
-    if (count == 1) *to++ = '0';
-    else put(digits + 1, count - 1);
+    if (count == 1)
+      *to++ = '0';
+    else
+      put(digits + 1, count - 1);
     *to++ = 'e';
     to = std::to_chars(to, at + ref_text_room, exponent).ptr;
   } else if (before_point <= 0) {
@@ -94,7 +103,8 @@ inline constexpr std::size_t ref_text_room = 32;
 }
 
 /// A ref that is no string: an integer of any size in decimal, a float, `true` or `false`. Null is handled before.
-/// @param at ref_text_room bytes. @return nothing for an array or an object, which Phoenix's serializer raises on (of arrays it
+/// @param at ref_text_room bytes. @return nothing for an array or an object, which Phoenix's serializer raises on (of arrays
+/// it
 ///   takes charlists: `[53]` is "5" there; no client sends one).
 [[nodiscard]] inline std::optional<std::string_view> ref_text(std::string_view json, char* at) noexcept {
   if (json.front() == '[' || json.front() == '{') return std::nullopt;
@@ -103,6 +113,8 @@ inline constexpr std::size_t ref_text_room = 32;
   return short_float(nearest_double(json), at);
 }
 
-}  // namespace phx::inline PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -20,7 +20,9 @@
 #include <string>
 #include <thread>
 
-namespace phx::inline PHX_BUILD::detail {
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
 
 /// Only adapters read a clock; phx gets the time as an argument.
 [[nodiscard]] inline time_point clock_now() noexcept { return std::chrono::steady_clock::now(); }
@@ -108,8 +110,10 @@ class told_no {
   void add(int fd, std::string_view answer) noexcept {
     (void)::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)::shutdown(fd, SHUT_WR);
-    if (count_ == most) (void)::close(fd);
-    else all_[count_++] = {fd, saturating_add(clock_now(), patience_)};
+    if (count_ == most)
+      (void)::close(fd);
+    else
+      all_[count_++] = {fd, saturating_add(clock_now(), patience_)};
   }
   /// Closes those whose time has come. @return when to look again: before that nobody is in a hurry.
   [[nodiscard]] time_point look() noexcept {
@@ -119,8 +123,10 @@ class told_no {
       char bytes[4096];
       ssize_t const n = ::recv(all_[i].fd, bytes, sizeof bytes, MSG_DONTWAIT);
       bool const there = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
-      if (there && now < all_[i].until) all_[stay++] = all_[i];
-      else (void)::close(all_[i].fd);
+      if (there && now < all_[i].until)
+        all_[stay++] = all_[i];
+      else
+        (void)::close(all_[i].fd);
     }
     count_ = stay;
     return count_ == 0 ? (time_point::max)() : all_[0].until;
@@ -215,6 +221,8 @@ struct accepted_socket {
   return s;
 }
 
-}  // namespace phx::inline PHX_BUILD::detail
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
 
 #endif

@@ -1,0 +1,294 @@
+#ifndef PHX_CONNECT_CHECK_ORIGIN_HPP
+#define PHX_CONNECT_CHECK_ORIGIN_HPP
+// Which web pages may connect (protocol 9). A browser sends cookies along with a WebSocket whatever page opened it; the
+// Origin header is all a server has against that.
+
+#include <phx/connect/connect_info.hpp>
+
+#include <atomic>
+#include <cassert>
+#include <concepts>
+#include <initializer_list>
+#include <type_traits>
+
+namespace phx {
+inline namespace PHX_BUILD {
+
+/// An Origin header, or an entry of a list, taken apart as Elixir's URI.parse does (protocol 9.2). Views of its text.
+struct origin {
+  std::optional<std::string_view> scheme{};  ///< in lower case where a callback sees it
+  std::optional<std::string_view> host{};    ///< as sent, without userinfo and IPv6 brackets; `file://` has the host ""
+  std::optional<std::uint32_t> port{};       ///< else the scheme's default, if it is known; no range is checked
+
+  [[nodiscard]] static constexpr origin parse(std::string_view text) noexcept {
+    origin o;
+    if (std::size_t const colon = text.find(':'); colon != std::string_view::npos && is_scheme(text.substr(0, colon))) {
+      o.scheme = text.substr(0, colon);
+      text.remove_prefix(colon + 1);
+    }
+    if (text.starts_with("//")) {
+      text.remove_prefix(2);
+      std::string_view authority = text.substr(0, text.find_first_of("/?#"));
+      if (authority.empty()) o.host = "";
+      if (std::size_t const at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
+      std::size_t const bracket = closing_bracket(authority);
+      std::size_t const end = bracket != 0 ? bracket + 1 : authority.find(':');
+      if (std::string_view host = authority.substr(0, end); !host.empty()) {
+        while (host.starts_with('[')) host.remove_prefix(1);
+        while (host.ends_with(']')) host.remove_suffix(1);
+        o.host = host;
+      }
+      if (end < authority.size() && authority[end] == ':')
+        for (char const c : authority.substr(end + 1)) {
+          if (c < '0' || c > '9') break;
+          std::uint64_t const port = std::uint64_t{o.port.value_or(0)} * 10 + static_cast<std::uint64_t>(c - '0');
+          o.port = port > 0xFFFFFFFFu ? 0xFFFFFFFFu : static_cast<std::uint32_t>(port);
+        }
+    }
+    if (!o.port && o.scheme) o.port = default_port(*o.scheme);
+    return o;
+  }
+
+ private:
+  [[nodiscard]] static constexpr bool is_scheme(std::string_view s) noexcept {
+    auto const letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+    if (s.empty() || !letter(s[0])) return false;
+    for (char const c : s)
+      if (!letter(c) && !(c >= '0' && c <= '9') && c != '+' && c != '-' && c != '.') return false;
+    return true;
+  }
+  /// Where `[...]` ends, of letters, digits, colons and dots only; 0 when this is no such host.
+  [[nodiscard]] static constexpr std::size_t closing_bracket(std::string_view authority) noexcept {
+    if (!authority.starts_with('[')) return 0;
+    for (std::size_t i = 1; i < authority.size(); ++i) {
+      char const c = detail::lower_letter(authority[i]);
+      if (c == ']') return i;
+      if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != ':' && c != '.') return 0;
+    }
+    return 0;
+  }
+  [[nodiscard]] static constexpr std::optional<std::uint32_t> default_port(std::string_view scheme) noexcept {
+    struct known {
+      std::string_view scheme;
+      std::uint32_t port;
+    };
+    constexpr known all[] = {{"http", 80}, {"https", 443}, {"ws", 80},   {"wss", 443},
+                             {"ftp", 21},  {"sftp", 22},   {"tftp", 69}, {"ldap", 389}};
+    for (known const& k : all)
+      if (detail::same_but_for_case(k.scheme, scheme)) return k.port;
+    return std::nullopt;
+  }
+};
+
+/// One allowed origin, from a literal: `//example.com` (any scheme and port), `https://*.example.com` (that domain and all
+/// below it), `//example.com:888`. One without a host does not compile.
+class origin_pattern {
+ public:
+  template <std::size_t N>
+  consteval origin_pattern(char const (&text)[N]) : text_(text, N - 1) {
+    if (!origin::parse(text_).host) an_allowed_origin_needs_a_host();
+  }
+  [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
+
+ private:
+  static void an_allowed_origin_needs_a_host() {}
+  std::string_view text_;
+};
+
+namespace detail {
+/// A part of an entry that is null allows any (protocol 9.1); in the seed's lists so does a null part of the origin (9.3).
+[[nodiscard]] constexpr bool origin_matches(origin const& asked, origin const& allowed, bool as_in_the_seed) noexcept {
+  auto const either_null = [&](bool a, bool b) { return !b || (as_in_the_seed && !a); };
+  bool const scheme = either_null(asked.scheme.has_value(), allowed.scheme.has_value()) ||
+                      (asked.scheme && same_but_for_case(*asked.scheme, *allowed.scheme));
+  bool const port = either_null(asked.port.has_value(), allowed.port.has_value()) || asked.port == allowed.port;
+  if (!scheme || !port || !allowed.host) return false;  // an entry always has a host: see origin_pattern and parse
+  if (!asked.host) return as_in_the_seed;
+  if (as_in_the_seed || !allowed.host->starts_with("*.")) return asked.host == allowed.host;
+  // the dot belongs to the boundary: without it evilexample.com passed for *.example.com (CVE-2022-42975)
+  return asked.host == allowed.host->substr(2) || asked.host->ends_with(allowed.host->substr(1));
+}
+
+/// A callback of the user's and its count.
+struct origin_callback {
+  std::atomic<std::uint32_t> count{1};
+  bool (*call)(origin_callback&, origin const&);
+  void (*destroy)(origin_callback*) noexcept;
+};
+}  // namespace detail
+
+/// What came of a check.
+struct origin_decision {
+  bool allowed = true;
+  std::string_view header{};  ///< the Origin header as it came; a view of the request
+  std::string detail{};       ///< why not, with the origin and the list, for a log; or what a callback threw
+  bool threw = false;
+
+  [[nodiscard]] explicit operator bool() const noexcept { return allowed; }
+};
+
+/// A mount's policy: one of Phoenix's forms of `check_origin` (protocol 9.1).
+///
+///     .origins = {}                                             // unset: as true; mounts before v0_15 allow all (9.3)
+///     .origins = true                                           // the host must be the mount's url_host
+///     .origins = false                                          // all are allowed
+///     .origins = {"//localhost", "https://*.example.com"}       // one of these; checked by the compiler
+///     .origins = phx::check_origin::parse(from_a_file).value()  // the same, checked now
+///     .origins = phx::check_origin::conn()                      // scheme, host and port of the request itself
+///     .origins = phx::check_origin::callback([](phx::origin const& o) { return o.host == "example.com"; })
+class check_origin {
+ public:
+  check_origin() noexcept = default;
+  template <std::same_as<bool> B>
+  check_origin(B on) noexcept : rule_(on ? rule::same_host : rule::any) {}
+  check_origin(std::initializer_list<origin_pattern> list) : rule_(rule::list) {
+    for (origin_pattern const& p : list) {
+      // Clang 14 runs a consteval constructor at run time where braces initialise a variable or member (it checks the
+      // arguments of a call, such as list's); an entry that got through so matches nothing
+      assert(origin::parse(p.text()).host && "an allowed origin needs a host");
+      list_.emplace_back(p.text());
+    }
+  }
+  check_origin(check_origin const& o) : rule_(o.rule_), list_(o.list_), callback_(o.callback_) {
+    if (callback_ != nullptr) callback_->count.fetch_add(1, std::memory_order_relaxed);
+  }
+  check_origin(check_origin&& o) noexcept
+      : rule_(o.rule_), list_(std::move(o.list_)), callback_(std::exchange(o.callback_, nullptr)) {
+    // what is moved from allows nobody: a policy lost by mistake must not open the door
+    o.rule_ = rule::list;
+    o.list_.clear();
+  }
+  check_origin& operator=(check_origin o) noexcept {
+    std::swap(rule_, o.rule_);
+    std::swap(list_, o.list_);
+    std::swap(callback_, o.callback_);
+    return *this;
+  }
+  ~check_origin() {
+    if (callback_ != nullptr && callback_->count.fetch_sub(1, std::memory_order_acq_rel) == 1) callback_->destroy(callback_);
+  }
+
+  /// The same as braces, as a call: what even Clang 14 checks.
+  [[nodiscard]] static check_origin list(std::initializer_list<origin_pattern> list) { return check_origin(list); }
+  /// A list that is known at run time. @return errc::origin_without_host and the entry, if one has none (`other.com`).
+  template <class List = std::initializer_list<std::string_view>>
+  [[nodiscard]] static result<check_origin> parse(List const& entries) {
+    check_origin c;
+    c.rule_ = rule::list;
+    for (std::string_view const entry : entries) {
+      if (!origin::parse(entry).host) return error{errc::origin_without_host, std::string(entry)};
+      c.list_.emplace_back(entry);
+    }
+    return c;
+  }
+  /// The `origins` of Phoenix 0.11 to 0.15 (protocol 9.3): a part that is null on *either* side matches, so `Origin: null`
+  /// is allowed by every list; no wildcards. For a mount that must answer as those did.
+  [[nodiscard]] static check_origin seed(std::initializer_list<origin_pattern> list) {
+    check_origin c(list);
+    c.rule_ = rule::seed_list;
+    return c;
+  }
+  /// Only pages served by this very scheme, host and port. Behind a TLS proxy the host has to set request::scheme.
+  [[nodiscard]] static check_origin conn() noexcept {
+    check_origin c;
+    c.rule_ = rule::conn;
+    return c;
+  }
+  /// @param asked any callable `bool(origin const&)`, copied or moved in; called from whichever thread does the handshake,
+  ///   for every origin, one without host too. If it throws, the request is refused (500).
+  template <class F>
+  requires std::is_invocable_r_v<bool, F&, origin const&>
+  [[nodiscard]] static check_origin callback(F asked) {
+    struct holder : detail::origin_callback {
+      explicit holder(F&& g) : f(std::move(g)) {}
+      F f;
+    };
+    holder* const h = new holder(std::move(asked));
+    h->call = [](detail::origin_callback& self, origin const& o) -> bool { return static_cast<holder&>(self).f(o); };
+    h->destroy = [](detail::origin_callback* self) noexcept { delete static_cast<holder*>(self); };
+    check_origin c;
+    c.rule_ = rule::callback;
+    c.callback_ = h;
+    return c;
+  }
+
+  /// @param url_host of the mount; unset: `true` allows every origin that has a host (protocol 9.1).
+  /// @param unset_allows_all the mount speaks for a Phoenix before 0.15.
+  [[nodiscard]] origin_decision decide(request const& asked, std::optional<std::string_view> url_host,
+                                       bool unset_allows_all = false) const {
+    origin_decision d;
+    std::optional<std::string_view> const header = asked.header("origin");
+    if (!header) return d;
+    d.header = *header;
+    rule const selected = rule_ != rule::unset ? rule_ : unset_allows_all ? rule::any : rule::same_host;
+    if (selected == rule::any) return d;
+    origin o = origin::parse(*header);
+    switch (selected) {
+      case rule::callback: {
+        std::string scheme(o.scheme.value_or(""));
+        for (char& c : scheme) c = detail::lower_letter(c);
+        if (o.scheme) o.scheme = scheme;
+        d.threw = !detail::try_invoke([&] { d.allowed = callback_->call(*callback_, o); },
+                                      [&](char const* error_text) { d.detail = error_text; });
+        if (d.threw) d.allowed = false;
+        break;
+      }
+      case rule::conn:
+        // a request without a Host header has no origin of its own that a page could share
+        d.allowed = o.host == asked.host && !asked.host.empty() && o.scheme &&
+                    detail::same_but_for_case(*o.scheme, asked.scheme) && o.port == asked.port;
+        break;
+      case rule::seed_list: d.allowed = any_of_list(o, true); break;
+      case rule::list: d.allowed = o.host && any_of_list(o, false); break;
+      case rule::same_host: d.allowed = o.host && (!url_host || o.host == url_host); break;
+      case rule::any:
+      case rule::unset: break;
+    }
+    if (!d.allowed)
+      d.detail = "origin " + detail::for_a_log(*header) + " refused by " + text(selected, asked, url_host) +
+                 (d.threw ? ", which threw: " + d.detail : std::string());
+    return d;
+  }
+
+  /// All are allowed, whatever the mount says.
+  [[nodiscard]] bool allows_all() const noexcept { return rule_ == rule::any; }
+  [[nodiscard]] bool unset() const noexcept { return rule_ == rule::unset; }
+  /// The entries of a list, as they were written.
+  [[nodiscard]] std::span<std::string const> entries() const noexcept { return list_; }
+
+ private:
+  enum class rule : std::uint8_t { unset, any, same_host, list, seed_list, conn, callback };
+
+  [[nodiscard]] bool any_of_list(origin const& o, bool as_in_the_seed) const noexcept {
+    for (std::string const& entry : list_)
+      if (detail::origin_matches(o, origin::parse(entry), as_in_the_seed)) return true;
+    return false;
+  }
+  [[nodiscard]] std::string text(rule selected, request const& asked, std::optional<std::string_view> url_host) const {
+    std::string out;
+    switch (selected) {
+      case rule::callback: return "a callback";
+      case rule::conn:
+        return out.append("conn, ").append(asked.scheme).append("://").append(detail::for_a_log(asked.host)).append(":") +
+               std::to_string(asked.port);
+      case rule::list:
+      case rule::seed_list:
+        out = "the list [";
+        for (std::string const& entry : list_) out.append(out.back() == '[' ? "\"" : ", \"").append(entry).append("\"");
+        return out + "]";
+      case rule::same_host:
+      case rule::any:
+      case rule::unset: break;
+    }
+    return url_host ? out.append("true, the host ").append(*url_host) : out + "true: it has no host";
+  }
+
+  rule rule_ = rule::unset;
+  std::vector<std::string> list_;
+  detail::origin_callback* callback_ = nullptr;
+};
+
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#endif

@@ -1,0 +1,270 @@
+#ifndef PHX_CONNECT_THROTTLE_HPP
+#define PHX_CONNECT_THROTTLE_HPP
+// How often may one address knock, how often all of them, and how long does a refusal keep its client waiting. For hosts
+// that stand on the open internet: without I/O and with the time as an argument, as everything here.
+
+#include <phx/connect/handshake.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <memory>
+
+namespace phx {
+inline namespace PHX_BUILD {
+
+/// A token bucket: `burst` at once, then one `every`.
+struct rate {
+  std::uint32_t burst = 0;  ///< 0: any number
+  duration every = std::chrono::seconds(1);
+};
+
+/// What a host may be knocked at.
+struct throttle_options {
+  rate each{};  ///< for one IPv4 address, or one IPv6 network of 64 bits; beyond: 429
+  rate all{};   ///< for all of them; beyond: 503
+  /// Addresses remembered, at 16 bytes each, rounded up to a power of two. With more than that at once, those that would
+  /// have to wait least are forgotten: a flood from so many is for `all` to stop.
+  std::uint32_t addresses = 16'384;
+  /// Any random number: without it somebody might choose addresses that push each other's out.
+  std::uint64_t seed = 0;
+  /// What a client whose connect was refused waits for its answer, so that guessing takes time; see hold.
+  duration refuse_after{};
+  std::uint32_t waiting = 256;  ///< clients that wait so at once; more are answered at once
+};
+
+namespace detail {
+/// SipHash-2-4: nobody who does not know the key can choose what collides.
+[[nodiscard]] constexpr std::uint64_t siphash(std::uint64_t k0, std::uint64_t k1, std::string_view text) noexcept {
+  std::uint64_t a = k0 ^ 0x736f6d6570736575u, b = k1 ^ 0x646f72616e646f6du, c = k0 ^ 0x6c7967656e657261u,
+                d = k1 ^ 0x7465646279746573u;
+  auto const rounds = [&](int n) {
+    while (n-- != 0) {
+      a += b, c += d;
+      b = std::rotl(b, 13) ^ a, d = std::rotl(d, 16) ^ c;
+      a = std::rotl(a, 32);
+      c += b, a += d;
+      b = std::rotl(b, 17) ^ c, d = std::rotl(d, 21) ^ a;
+      c = std::rotl(c, 32);
+    }
+  };
+  std::uint64_t const length = text.size();
+  for (bool last = false; !last;) {
+    last = text.size() < 8;
+    std::uint64_t word = last ? length << 56 : 0;
+    for (std::size_t i = 0; i < 8 && i < text.size(); ++i)
+      word |= std::uint64_t{static_cast<unsigned char>(text[i])} << (8 * i);
+    d ^= word;
+    rounds(2);
+    a ^= word;
+    if (!last) text.remove_prefix(8);
+  }
+  c ^= 0xFF;
+  rounds(4);
+  return a ^ b ^ c ^ d;
+}
+
+/// What of an address makes its owner: all of IPv4, 64 bits of IPv6. Of other text (a name, a Unix socket), all.
+class address_owner {
+ public:
+  constexpr explicit address_owner(std::string_view text) noexcept : text_(text) {
+    if (four(text, 0)) {
+      text_ = {};
+      size_ = 4;
+    } else if (six(text.substr(0, text.find('%')))) {
+      text_ = {};
+    }
+  }
+  [[nodiscard]] constexpr std::string_view bytes() const noexcept {
+    return size_ != 0 ? std::string_view(bytes_.data(), size_) : text_;
+  }
+
+ private:
+  constexpr bool four(std::string_view text, std::size_t at) noexcept {
+    for (std::size_t part = 0; part < 4; ++part) {
+      std::string_view const number = next_part(text, '.');
+      if (number.empty() || number.size() > 3 || (part == 3) != text.empty()) return false;
+      unsigned value = 0;
+      for (char const c : number) {
+        if (c < '0' || c > '9') return false;
+        value = value * 10 + static_cast<unsigned>(c - '0');
+      }
+      if (value > 255) return false;
+      bytes_[at + part] = static_cast<char>(value);
+    }
+    return true;
+  }
+  constexpr bool six(std::string_view text) noexcept {
+    bytes_ = {};
+    std::size_t at = 0, gap = 17;  // in bytes; no gap yet
+    if (text.starts_with("::")) {
+      gap = 0;
+      text.remove_prefix(2);
+    }
+    while (!text.empty()) {
+      if (at == 16) return false;
+      if (text.find(':') == std::string_view::npos && text.find('.') != std::string_view::npos) {
+        if (at > 12 || !four(text, at)) return false;
+        at += 4;
+        break;
+      }
+      std::string_view const group = text.substr(0, text.find(':'));
+      if (group.empty() || group.size() > 4) return false;
+      unsigned value = 0;
+      for (char const c : group) {
+        char const l = lower_letter(c);
+        if (!(l >= '0' && l <= '9') && !(l >= 'a' && l <= 'f')) return false;
+        value = value * 16 + static_cast<unsigned>(l <= '9' ? l - '0' : l - 'a' + 10);
+      }
+      bytes_[at] = static_cast<char>(value >> 8);
+      bytes_[at + 1] = static_cast<char>(value & 0xFFu);
+      at += 2;
+      text.remove_prefix(group.size());
+      if (text.starts_with("::")) {
+        if (gap != 17) return false;
+        gap = at;
+        text.remove_prefix(2);
+      } else if (!text.empty()) {
+        text.remove_prefix(1);
+        if (text.empty()) return false;
+      }
+    }
+    if (gap == 17 ? at != 16 : at > 14) return false;
+    if (gap != 17) {
+      std::size_t const behind = at - gap;
+      for (std::size_t i = 0; i < behind; ++i) {
+        char const c = bytes_[at - 1 - i];
+        bytes_[at - 1 - i] = 0;
+        bytes_[15 - i] = c;
+      }
+    }
+    bool mapped = static_cast<unsigned char>(bytes_[10]) == 0xFF && static_cast<unsigned char>(bytes_[11]) == 0xFF;
+    for (std::size_t i = 0; i < 10; ++i) mapped = mapped && bytes_[i] == 0;
+    if (mapped)  // ::ffff:1.2.3.4 is 1.2.3.4 on a socket for both
+      for (std::size_t i = 0; i < 4; ++i) bytes_[i] = bytes_[12 + i];
+    size_ = mapped ? 4 : 8;
+    return true;
+  }
+
+  std::string_view text_;
+  std::array<char, 16> bytes_{};
+  std::size_t size_ = 0;
+};
+}  // namespace detail
+
+/// Who may come in now. One caller at a time: where several threads accept, a mutex around it, or one for each of them.
+///
+///     // a connection was accepted; `peer` is its address, as text
+///     if (auto no = door.knock(peer, now)) { note(loop, *no); write(no->answer); close(); }
+///     // its request was refused
+///     time_point const when = door.hold(no.why, now);
+///     if (when > now) later(when, [&] { door.release(); write(no.answer); }); else write(no.answer);
+class throttle {
+ public:
+  /// Its table is all it will ever hold. @par Errors: std::bad_alloc.
+  explicit throttle(throttle_options const& opts = {})
+      : opts_(opts), each_(opts.each), all_(opts.all), sets_(opts.each.burst == 0 ? 0 : sets_for(opts.addresses)) {
+    if (sets_ != 0) table_ = std::make_unique<entry[]>(sets_ * ways);
+  }
+
+  /// Somebody knocks. @param address the peer's, as text. @return nothing: come in; else the answer, with `Retry-After`.
+  /// Who is refused pays nothing for it. @par Errors: std::bad_alloc where it refuses. @par Cost: a hash, and eight
+  /// compares.
+  [[nodiscard]] std::optional<refused_request> knock(std::string_view address, time_point now) {
+    entry* theirs = nullptr;
+    if (sets_ != 0) {
+      std::uint64_t const hash = detail::siphash(opts_.seed, ~opts_.seed, detail::address_owner(address).bytes());
+      theirs = &find(hash, now);
+      if (duration const wait = each_.wait(theirs->full_at, now); wait > duration::zero())
+        return busy(refusal::too_often, wait, address);
+    }
+    if (all_.limited())
+      if (duration const wait = all_.wait(all_full_at_, now); wait > duration::zero())
+        return busy(refusal::too_many, wait, address);
+    if (theirs != nullptr) theirs->full_at = each_.taken(theirs->full_at, now);
+    if (all_.limited()) all_full_at_ = all_.taken(all_full_at_, now);
+    return std::nullopt;
+  }
+
+  /// When to write a refusal: `now`, or later. For each that is later call release once: when it is written, or its client
+  /// has left. What is the server's own doing (it drains, it is too busy) waits for nothing.
+  [[nodiscard]] time_point hold(refusal reason, time_point now) noexcept {
+    bool const ours = reason == refusal::draining || reason == refusal::too_often || reason == refusal::too_many;
+    if (ours || opts_.refuse_after <= duration::zero() || held_ >= opts_.waiting) return now;
+    ++held_;
+    return saturating_add(now, opts_.refuse_after);
+  }
+  void release() noexcept {
+    if (held_ != 0) --held_;
+  }
+  [[nodiscard]] std::uint32_t held() const noexcept { return held_; }
+
+  /// Addresses it can remember.
+  [[nodiscard]] std::size_t capacity() const noexcept { return sets_ * ways; }
+
+ private:
+  static constexpr std::size_t ways = 8;
+  struct entry {
+    std::uint64_t hash = 0;  // 0: nobody's
+    time_point full_at{};    // when the bucket is full again: this says all about it
+  };
+  static_assert(sizeof(entry) == 16);
+
+  class bucket {
+   public:
+    constexpr explicit bucket(rate const& r) noexcept : limited_(r.burst != 0) {
+      // An empty bucket is full again within 30 years at most: sums of these fit, and the burst is exact.
+      constexpr std::int64_t longest = 1'000'000'000'000'000'000;
+      std::int64_t const burst = limited_ ? std::int64_t{r.burst} : 1;
+      std::int64_t const each =
+          std::clamp<std::int64_t>(saturating_cast<std::chrono::nanoseconds>(r.every).count(), 0, longest / burst);
+      every_ = std::chrono::nanoseconds(each);
+      slack_ = std::chrono::nanoseconds(each * (burst - 1));
+    }
+    [[nodiscard]] constexpr bool limited() const noexcept { return limited_; }
+    [[nodiscard]] constexpr duration wait(time_point full_at, time_point now) const noexcept {
+      return saturating_sub(saturating_sub(full_at, slack_), now);
+    }
+    [[nodiscard]] constexpr time_point taken(time_point full_at, time_point now) const noexcept {
+      return saturating_add((std::max)(full_at, now), every_);
+    }
+
+   private:
+    duration every_{}, slack_{};
+    bool limited_;
+  };
+
+  [[nodiscard]] static constexpr std::size_t sets_for(std::uint32_t addresses) noexcept {
+    return std::bit_ceil((std::max<std::size_t>)(addresses, ways)) / ways;
+  }
+  /// Theirs, or one that may be: a bucket that is full again says no more than none.
+  [[nodiscard]] entry& find(std::uint64_t hash, time_point now) noexcept {
+    hash |= 1;
+    entry* const set = &table_[(hash >> 32 & (sets_ - 1)) * ways];
+    entry* free = set;
+    for (entry* e = set; e != set + ways; ++e) {
+      if (e->hash == hash) return *e;
+      if (free->hash != 0 && (e->hash == 0 || e->full_at < free->full_at)) free = e;
+    }
+    *free = {hash, now};
+    return *free;
+  }
+  [[nodiscard]] static refused_request busy(refusal reason, duration wait, std::string_view address) {
+    refused_request no = refuse(reason, detail::for_a_log(address));
+    auto const seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
+    no.answer.headers.emplace_back("retry-after", std::to_string(seconds));
+    return no;
+  }
+
+  throttle_options opts_;
+  bucket each_, all_;
+  std::size_t sets_;
+  std::unique_ptr<entry[]> table_;
+  time_point all_full_at_{};
+  std::uint32_t held_ = 0;
+};
+
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#endif

@@ -1,0 +1,52 @@
+#ifndef PHX_CORE_DETAIL_EXCEPTIONS_HPP
+#define PHX_CORE_DETAIL_EXCEPTIONS_HPP
+// Calls into the host's code, with exceptions and without them.
+
+#include <phx/core/detail/build.hpp>
+
+#include <cstdlib>
+#include <utility>
+
+#ifdef __cpp_exceptions
+#include <exception>
+#include <stdexcept>
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
+
+/// Runs `body`; what it throws is caught and `failed(what)` runs inside the catch, where std::current_exception() is it.
+template <class F, class G>
+bool try_invoke(F&& body, G&& failed) noexcept {
+  try {
+    std::forward<F>(body)();
+    return true;
+  } catch (std::exception const& thrown) {
+    failed(thrown.what());
+  } catch (...) {
+    failed("not a std::exception");
+  }
+  return false;
+}
+[[noreturn]] inline void no_value(char const* reason) { throw std::runtime_error(reason); }
+
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
+#else
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
+
+template <class F, class G>
+bool try_invoke(F&& body, G&&) noexcept {
+  std::forward<F>(body)();
+  return true;
+}
+[[noreturn]] inline void no_value(char const*) noexcept { std::abort(); }
+
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
+#endif
+
+#endif

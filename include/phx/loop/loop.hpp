@@ -1,0 +1,738 @@
+#ifndef PHX_LOOP_LOOP_HPP
+#define PHX_LOOP_LOOP_HPP
+// One event loop of the host: its topics, its sockets, its timers, and the mailbox through which everybody else speaks to
+// it.
+//
+// A loop is mutual exclusion with happens-before, not a thread: one caller at a time, each seeing what the last one wrote.
+// Callbacks start from receive, run or gone and never inside one another; the run queue goes in rounds before the outermost
+// of these returns, and what a round adds waits for the next.
+
+#include <phx/message/event.hpp>
+#include <phx/loop/detail/component.hpp>
+#include <phx/loop/endpoint.hpp>
+#include <phx/loop/detail/topic_table.hpp>
+
+namespace phx {
+inline namespace PHX_BUILD {
+
+/// All that is asked of an event loop: from any thread, have loop::run called soon, inside the loop. Must not throw.
+template <class W>
+concept Waker = requires(W& w) {
+  { w.wake() }
+  noexcept;
+};
+
+class loop;
+/// What went through a loop since it was made: messages, and their bytes without WebSocket framing.
+struct traffic {
+  std::uint64_t messages_in = 0, bytes_in = 0;
+  std::uint64_t messages_out = 0, bytes_out = 0;  ///< given to transports, whatever became of them
+};
+namespace detail {
+struct loop_access;
+class encoded_frames;
+class loop_entry;
+}  // namespace detail
+
+/// Flushes wait for its end: hold one over many `receive`s, and each connection is written to once.
+class turn_guard {
+ public:
+  explicit turn_guard(loop& l) noexcept;
+  turn_guard(turn_guard const&) = delete;
+  turn_guard& operator=(turn_guard const&) = delete;
+  ~turn_guard();
+
+ private:
+  loop& loop_;
+};
+
+class loop {
+ public:
+  /// A loop of `everywhere`: what any loop publishes reaches the sockets of all. @param waker and @param everywhere outlive
+  /// it.
+  template <Waker W>
+  loop(endpoint& everywhere, W& waker, limits const& bounds = {}) : loop(&everywhere, waker_of(waker), bounds) {}
+  /// A loop on its own.
+  template <Waker W>
+  explicit loop(W& waker, limits const& bounds = {}) : loop(nullptr, waker_of(waker), bounds) {}
+  loop(loop const&) = delete;
+  loop& operator=(loop const&) = delete;
+  /// @pre its sockets are gone.
+  ~loop();
+
+  /// The only pump (mailbox, timers, doomed sockets, flush): call it when woken, when the time it returned has come, or
+  /// every tick. If a later call brings that time nearer, phx calls wake(). time_point::max(): nothing is waiting.
+  time_point run(time_point now) noexcept;
+
+  /// Held over many receives, each connection is flushed once, at its end.
+  [[nodiscard]] turn_guard turn() noexcept { return turn_guard(*this); }
+
+  /// To all subscribers of `b.topic`: this loop's own at once, the other loops by one mail each, the other nodes by the
+  /// PubSub. Inside the loop: from a callback, or from the host while nobody else is inside.
+  /// @return errc::nodes_not_reached: this node's have it, the other nodes do not (see endpoint::broadcast). Other errors:
+  /// no
+  ///   serializer of this loop's subscribers can carry it (3.5), or with limits::strict_encoding one of them cannot; nobody
+  ///   got anything. A subscriber who alone cannot be given it is skipped, and the observer is told.
+  errc publish(broadcast const& b) noexcept {
+    errc const judged = publish(b, nullptr, bounds_.strict_encoding);
+    said_outside();
+    return judged;
+  }
+  /// The same for this loop's subscribers only.
+  errc publish_local(broadcast const& b) noexcept {
+    errc const judged = serve(b, nullptr, bounds_.strict_encoding);
+    said_outside();
+    return judged;
+  }
+
+  /// Every socket, with channels or not, closes with 1012, in batches (protocol 12). New ones are closed at once.
+  /// Ends when sockets() is 0. Inside the loop; endpoint::drain from any thread.
+  void drain(drain_options const& opts, time_point now) noexcept;
+  [[nodiscard]] bool draining() const noexcept { return drain_.on; }
+
+  /// `o` outlives the loop, or another call; null takes it off.
+  template <Observer O>
+  void observe(O& o) noexcept {
+    observer_ = detail::observer_ref::of(o);
+  }
+
+  [[nodiscard]] std::uint32_t sockets() const noexcept { return live_; }
+  [[nodiscard]] std::uint32_t topics() const noexcept { return hub_.topics(); }
+  /// Joined channels and pending joins.
+  [[nodiscard]] std::uint32_t channels() const noexcept { return channels_; }
+  [[nodiscard]] phx::traffic const& traffic() const noexcept { return traffic_; }
+  /// Calls `each(socket_id)` for every socket. Inside the loop; `each` must not open or close one.
+  template <class F>
+  void for_each_socket(F&& each) const {
+    for (slot const& s : slots_)
+      if (s.owner != nullptr) each(s.owner->id);
+  }
+  /// Calls `each(std::string_view topic, channel_state)` for every channel of that socket.
+  template <class F>
+  void for_each_channel(socket_id of, F&& each) const {
+    detail::client const* const c = find(of);
+    if (c == nullptr) return;
+    auto call = [&each](std::string_view topic, channel_state state) { each(topic, state); };
+    c->list(&call, [](void* with, std::string_view topic, channel_state state) {
+      (*static_cast<decltype(call)*>(with))(topic, state);
+    });
+  }
+  /// Mails that limits::mailbox refused so far.
+  [[nodiscard]] std::uint64_t dropped() const noexcept { return box_->dropped(); }
+  /// The time that came with the call being served. Inside a callback only.
+  [[nodiscard]] time_point now() const noexcept { return now_; }
+
+ private:
+  friend struct detail::loop_access;
+  friend class detail::loop_entry;
+  friend class turn_guard;
+
+  struct slot {
+    detail::client* owner;
+    std::uint32_t generation, next_free;
+  };
+  struct timer {
+    time_point at;
+    std::uint64_t order;
+    detail::mail* work;  // null: ask the socket whether it has been quiet too long
+    std::uint32_t slot, generation;
+    [[nodiscard]] friend bool operator<(timer const& a, timer const& b) noexcept {
+      return a.at != b.at ? a.at < b.at : a.order < b.order;
+    }
+  };
+
+  template <class W>
+  [[nodiscard]] static detail::mailbox::waker_ref waker_of(W& w) noexcept {
+    return {&w, [](void* host) noexcept { static_cast<W*>(host)->wake(); }};
+  }
+  loop(endpoint* everywhere, detail::mailbox::waker_ref waker, limits const& bounds);
+
+  [[nodiscard]] detail::client* find(socket_id of) const noexcept {
+    return of.slot < slots_.size() && slots_[of.slot].generation == of.generation ? slots_[of.slot].owner : nullptr;
+  }
+  [[nodiscard]] bool add(detail::client& c) noexcept;
+  void remove(detail::client& c) noexcept;
+
+  /// @param strict limits::strict_encoding
+  /// @param bounded false for a `disconnect`, which always gets into the other mailboxes.
+  errc publish(broadcast const& b, detail::subscriber const* except, bool strict, bool bounded = true) noexcept;
+  errc serve(broadcast const& b, detail::subscriber const* except, bool strict) noexcept;
+  errc word(broadcast const& b, detail::subscriber const* except, bool strict, detail::topic const& t,
+            detail::encoded_frames& in) noexcept;
+  void serve_others(broadcast const& b, detail::subscriber const* except, detail::topic const& t,
+                    detail::encoded_frames& in) noexcept;
+  void queue(broadcast const& b, payload const& kept, detail::subscriber const& at) noexcept;
+
+  [[nodiscard]] bool set_timer(time_point at, detail::mail* work, socket_id of) noexcept;
+  void run_timers() noexcept;
+  void sweep_timers() noexcept;
+  void sift_up(std::uint32_t i) noexcept;
+  void sift_down(std::uint32_t i) noexcept;
+  void pop_timer() noexcept;
+
+  /// After what a host published: outside of a callback nothing else ends here that would flush, or close whom it dooms.
+  void said_outside() noexcept {
+    if (depth_ != 0) return;
+    if (turns_ == 0) flush_all();
+    request_wake();
+  }
+  void enter(time_point now) noexcept;
+  void leave() noexcept;
+  void request_wake() noexcept;
+  void run_queue() noexcept;
+  void close_doomed() noexcept;
+  void flush_all() noexcept;
+  void handle(detail::mail* m) noexcept;
+  void begin_close(detail::client& c) noexcept {
+    if (std::exchange(c.dirty, false)) detail::unlink(c);  // before it is closed it is flushed
+    detail::link(closing_list_, c);
+  }
+  /// @pre it is not closing.
+  void mark_dirty(detail::client& c) noexcept {
+    if (c.dirty) return;
+    c.dirty = true;
+    detail::link(dirty_, c);
+  }
+  void look_after(detail::slow_client& s) noexcept {
+    if (slow_ == nullptr) next_look_ = saturating_add(now_, looks);
+    detail::link(slow_, s);
+  }
+  void look_at_slow() noexcept;
+  void drain_batch() noexcept;
+  [[nodiscard]] time_point next_time() const noexcept;
+
+  limits bounds_;
+  detail::topic_table hub_;
+  frame_pool pool_;
+  phx::scratch scratch_;
+  detail::mailbox_ref box_;
+  endpoint* everywhere_;
+  detail::peer_list peers_{};
+  detail::observer_ref observer_{};
+
+  detail::mail_queue queue_;     // waits for the next round
+  detail::mail_queue inbox_;     // taken from the mailbox
+  detail::array<timer> timers_;  // a binary heap
+  std::uint64_t timer_order_ = 0;
+  std::uint32_t timed_mails_ = 0;  // of them: the others ask a socket whether it has been quiet for too long
+  std::size_t stale_timers_ = 0;   // of them: for sockets, channels and joins that are no more; this or less
+  detail::array<slot> slots_;
+  std::uint32_t free_slot_ = none, live_ = 0, channels_ = 0;
+  phx::traffic traffic_{};
+  static constexpr std::uint32_t none = UINT32_MAX;
+
+  detail::client* closing_list_ = nullptr;  // closing; their channels are to be ended
+  detail::client* ended_ = nullptr;         // then their transports are to be closed
+  detail::client* dirty_ = nullptr;
+  detail::loop_component* components_ = nullptr;
+  std::uint32_t last_component_ = 0;
+  detail::slow_client* slow_ = nullptr;
+  /// A host that says `writable` is not waited for. One that does not has its slow clients looked after so often.
+  static constexpr duration looks = std::chrono::milliseconds(100);
+  time_point next_look_{};
+  detail::delivery const* answer_ = nullptr;  // what is being sent, unless it may not be dropped
+  detail::subscriber* orphans_ = nullptr;     // channels of sockets that a callback destroyed: `terminate` takes its turn
+  std::uint32_t depth_ = 0;                   // of receive, run and gone
+  std::uint32_t turns_ = 0;
+  bool in_round_ = false;  // the run queue or the doomed list is being served
+  bool in_run_ = false;
+  time_point now_{};
+  time_point promised_ = (time_point::max)();  // what run returned last; a host that has not called it yet waits to be woken
+  struct {
+    bool on = false;
+    drain_options opts{};
+    std::uint32_t next = 0, total = 0;
+    time_point next_batch{}, hard{};
+  } drain_{};
+};
+
+namespace detail {
+
+/// What the socket room may do with a loop, and nobody else.
+struct loop_access {
+  static topic_table& topics(loop& l) noexcept { return l.hub_; }
+  static frame_pool& pool(loop& l) noexcept { return l.pool_; }
+  static phx::scratch& scratch(loop& l) noexcept { return l.scratch_; }
+  static memory const& from(loop& l) noexcept { return l.bounds_.memory; }
+  static mailbox_ref const& box(loop& l) noexcept { return l.box_; }
+  static observer_ref const& observer(loop& l) noexcept { return l.observer_; }
+  static bool add(loop& l, client& c) noexcept { return l.add(c); }
+  static void remove(loop& l, client& c) noexcept { l.remove(c); }
+  static errc publish(loop& l, broadcast const& b, subscriber const* except, bool strict) noexcept {
+    return l.publish(b, except, strict);
+  }
+  /// Between nodes, for a part of phx: no channel's.
+  static bool taken(loop const& l, std::string_view topic) noexcept {
+    return l.everywhere_ != nullptr && l.everywhere_->listens(topic);
+  }
+  static errc disconnect(loop& l, std::string_view id) noexcept {
+    return l.publish({id, event::disconnect, empty_object, {}}, nullptr, false, false);
+  }
+  static void later(loop& l, mail* m) noexcept { l.queue_.push(m); }
+  static bool timer(loop& l, time_point at, mail* m, socket_id of) noexcept { return l.set_timer(at, m, of); }
+  /// So many timers, or fewer, that were set are for nobody any more.
+  static void stale_timers(loop& l, std::uint32_t timers) noexcept { l.stale_timers_ += timers; }
+  static void begin_close(loop& l, client& c) noexcept { l.begin_close(c); }
+  static void mark_dirty(loop& l, client& c) noexcept { l.mark_dirty(c); }
+  static void look_after(loop& l, slow_client& s) noexcept { l.look_after(s); }
+  /// Not a parameter of `deliver`: a fan-out spends some 25 instructions for each recipient.
+  static delivery const*& said_now(loop& l) noexcept { return l.answer_; }
+  static void request_wake(loop& l) noexcept { l.request_wake(); }
+  static void tick(loop& l, time_point now) noexcept {
+    if (l.depth_ == 0 && now > l.now_) l.now_ = now;
+  }
+  static void orphan(loop& l, subscriber& m) noexcept { m.next = std::exchange(l.orphans_, &m); }
+  static std::uint32_t& channels(loop& l) noexcept { return l.channels_; }
+  static phx::traffic& traffic(loop& l) noexcept { return l.traffic_; }
+  static bool busy(loop& l) noexcept { return l.depth_ != 0; }
+  /// From now on `who` gets its mail and is rung for when it is due, until it is evicted.
+  static void attach_component(loop& l, loop_component& component) noexcept {
+    component.number = ++l.last_component_;
+    component.next = std::exchange(l.components_, &component);
+  }
+  static void detach_component(loop& l, loop_component& component) noexcept {
+    loop_component** link = &l.components_;
+    while (*link != &component) link = &(*link)->next;
+    *link = component.next;
+  }
+};
+
+/// The span of one receive, run or gone.
+class loop_entry {
+ public:
+  loop_entry(loop& l, time_point now) noexcept : loop_(l) { loop_.enter(now); }
+  loop_entry(loop_entry const&) = delete;
+  loop_entry& operator=(loop_entry const&) = delete;
+  ~loop_entry() { loop_.leave(); }
+
+ private:
+  loop& loop_;
+};
+
+}  // namespace detail
+
+inline turn_guard::turn_guard(loop& l) noexcept : loop_(l) { ++loop_.turns_; }
+inline turn_guard::~turn_guard() {
+  if (--loop_.turns_ == 0) loop_.said_outside();
+}
+
+inline loop::loop(endpoint* everywhere, detail::mailbox::waker_ref waker, limits const& bounds)
+    : bounds_(bounds),
+      hub_(bounds.memory, bounds.seed),
+      pool_(bounds.memory, bounds.frames_kept),
+      scratch_(bounds.memory),
+      box_(detail::mailbox_ref::adopt(
+          detail::make<detail::mailbox>(bounds.memory, bounds.memory, bounds.mailbox, bounds.mailbox_bytes, waker))),
+      everywhere_(everywhere) {
+  if (!box_) detail::no_value("phx::loop: no memory");
+  if (everywhere_ != nullptr) everywhere_->add(box_);
+}
+
+inline loop::~loop() {
+  run_queue();  // the last orphans are told
+  if (everywhere_ != nullptr) everywhere_->remove(box_);
+  box_->close();
+  queue_.clear();
+  for (timer const& t : timers_)
+    if (t.work != nullptr) detail::mail::free(t.work);
+  peers_.clear(bounds_.memory);
+  timers_.free(bounds_.memory);
+  slots_.free(bounds_.memory);
+}
+
+inline time_point loop::run(time_point now) noexcept {
+  in_run_ = true;
+  enter(now);
+  // First: what it publishes is in the mailbox already.
+  if (everywhere_ != nullptr && everywhere_->due() <= now_) everywhere_->beat(now_);
+  box_->take(inbox_);
+  while (detail::mail* const m = inbox_.pop()) handle(m);
+  run_timers();
+  for (detail::loop_component* l = components_; l != nullptr; l = l->next)
+    if (l->due() <= now_) l->ring(now_);
+  if (drain_.on && now_ >= drain_.next_batch) drain_batch();
+  if (slow_ != nullptr && now_ >= next_look_) look_at_slow();
+  leave();
+  in_run_ = false;
+  promised_ = next_time();
+  return promised_;
+}
+
+inline time_point loop::next_time() const noexcept {
+  if (!queue_.empty() || closing_list_ != nullptr || orphans_ != nullptr || (dirty_ != nullptr && turns_ == 0)) return now_;
+  time_point next = timers_.empty() ? (time_point::max)() : timers_[0].at;
+  if (drain_.on && live_ != 0 && drain_.next_batch < next) next = drain_.next_batch;
+  for (detail::loop_component const* l = components_; l != nullptr; l = l->next)
+    if (time_point const due = l->due(); due < next) next = due;
+  if (slow_ != nullptr && next_look_ < next) next = next_look_;
+  if (everywhere_ != nullptr)
+    if (time_point const due = everywhere_->due(); due < next) next = due < now_ ? now_ : due;
+  return next;
+}
+
+inline void loop::enter(time_point now) noexcept {
+  if (depth_++ != 0) return;
+  if (now > now_) now_ = now;
+  // Every entry first runs what the last one left.
+  run_queue();
+}
+
+inline void loop::leave() noexcept {
+  if (depth_ == 1) {
+    run_queue();
+    close_doomed();
+    if (turns_ == 0 && dirty_ != nullptr) flush_all();
+    if (!in_run_) request_wake();
+  }
+  --depth_;
+}
+
+inline void loop::request_wake() noexcept {
+  if (next_time() >= promised_) return;
+  promised_ = next_time();
+  box_->wake();
+}
+
+inline void loop::run_queue() noexcept {
+  if (in_round_) return;
+  in_round_ = true;
+  for (detail::subscriber* m = std::exchange(orphans_, nullptr); m != nullptr;) {
+    detail::subscriber* const next = m->next;
+    m->end(*this, *m);
+    m = next;
+  }
+  detail::mail_queue round;
+  round.swap(queue_);
+  while (detail::mail* const m = round.pop()) handle(m);
+  in_round_ = false;
+}
+
+inline void loop::close_doomed() noexcept {
+  // Ending channels runs `terminate`, which may doom others: they are served here too, each socket once.
+  while (closing_list_ != nullptr) {
+    detail::client& c = *closing_list_;
+    detail::unlink(c);
+    detail::link(ended_, c);
+    c.end_channels();
+  }
+  while (ended_ != nullptr) {
+    detail::client& c = *ended_;
+    detail::unlink(c);
+    c.close();  // may destroy c
+  }
+}
+
+inline void loop::flush_all() noexcept {
+  while (dirty_ != nullptr) {
+    detail::client& c = *dirty_;
+    detail::unlink(c);
+    c.dirty = false;
+    c.flush();
+  }
+}
+
+inline void loop::look_at_slow() noexcept {
+  next_look_ = saturating_add(now_, looks);
+  for (detail::slow_client const* s = slow_; s != nullptr; s = s->next)
+    if (!s->owner->closing) mark_dirty(*s->owner);
+}
+
+inline bool loop::add(detail::client& c) noexcept {
+  std::uint32_t at = free_slot_;
+  if (at == none) {
+    at = slots_.size();
+    if (!slots_.push(bounds_.memory, {nullptr, 1, none})) return false;
+  } else {
+    free_slot_ = slots_[at].next_free;
+  }
+  slots_[at].owner = &c;
+  c.id = {at, slots_[at].generation};
+  ++live_;
+  box_->live.store(live_, std::memory_order_relaxed);
+  return true;
+}
+
+inline void loop::remove(detail::client& c) noexcept {
+  detail::unlink(c);
+  c.dirty = false;
+  if (c.id == socket_id{}) return;  // there was no memory for a place
+  slot& s = slots_[c.id.slot];
+  s.owner = nullptr;
+  ++s.generation;
+  s.next_free = free_slot_;
+  free_slot_ = c.id.slot;
+  ++stale_timers_;  // whether it was quiet
+  --live_;
+  box_->live.store(live_, std::memory_order_relaxed);
+}
+
+inline errc loop::publish(broadcast const& b, detail::subscriber const* except, bool strict, bool bounded) noexcept {
+  if (!b.payload.valid()) return errc::invalid_payload;
+  errc const judged = serve(b, except, strict);
+  if (judged != errc::none || everywhere_ == nullptr) return judged;
+  everywhere_->refresh(peers_, bounds_.memory);
+  for (detail::mailbox* const other : peers_.boxes)
+    if (other != box_.get()) (void)endpoint::post(*other, b, bounded);
+  if (everywhere_->others_ && !everywhere_->reached_others(b)) {
+    observer_({.kind = event_code::nodes_not_reached, .topic = b.topic, .event = b.event, .error = errc::nodes_not_reached});
+    return errc::nodes_not_reached;
+  }
+  return errc::none;
+}
+
+namespace detail {
+
+/// One broadcast in the words of the serializers in use, encoded once for each.
+class encoded_frames {
+ public:
+  struct one {
+    serializer_ref wire;
+    frame bytes;
+    errc ec;
+  };
+  encoded_frames(frame_pool& pool, broadcast const& b) noexcept : out_(pool), answer_(b) {}
+  /// Null: there are more serializers than anybody has.
+  [[nodiscard]] one const* in(serializer_ref wire) noexcept {
+    for (std::size_t i = 0; i < count_; ++i)
+      if (all_[i].wire == wire) return &all_[i];
+    if (count_ == most) return nullptr;
+    out_.discard();
+    errc ec = wire.encode(out_, answer_);
+    if (ec == errc::none && out_.failed()) ec = errc::no_memory;
+    all_[count_] = {wire, ec == errc::none ? out_.finish() : frame{}, ec};
+    return &all_[count_++];
+  }
+
+ private:
+  static constexpr std::size_t most = 8;
+  frame_builder out_;
+  broadcast const& answer_;
+  one all_[most];
+  std::size_t count_ = 0;
+};
+
+}  // namespace detail
+
+/// Encodes `b` for every serializer that is needed, before any subscriber is served, so that a broadcast fails in its caller
+/// and whole (protocol 7: "validate once before the loop"). What is no object only version 2 refuses (3.5).
+///
+/// Not strict: a serializer that refuses has its subscribers skipped, or one client could make the channels of all others
+/// fail by the serializer it chooses. If none carries it, the broadcast itself is wrong and its caller is told; but bytes
+/// are not wrong because all who listen right now are clients of version 1.
+inline errc loop::word(broadcast const& b, detail::subscriber const* except, bool strict, detail::topic const& t,
+                       detail::encoded_frames& in) noexcept {
+  errc refused = errc::none;
+  bool carried = false;
+  auto const fits = [&](serializer_ref wire, std::uint32_t clients) {
+    detail::encoded_frames::one const* const one = in.in(wire);
+    if (one == nullptr) return errc::limit_reached;
+    if (one->ec == errc::none) {
+      carried = true;
+      return errc::none;
+    }
+    if (strict) return one->ec;
+    observer_(
+        {.kind = event_code::broadcast_skipped, .topic = b.topic, .event = b.event, .error = one->ec, .count = clients});
+    if (one->ec != errc::bytes_not_carried) refused = one->ec;
+    return errc::none;
+  };
+  for (detail::topic::used_wire const& w : t.wires)
+    if (errc const ec = fits(w.wire, w.count); ec != errc::none) return ec;
+  for (detail::subscription const& s : t.others)
+    if (s.entry != except && s.entry->reads(b.event))
+      if (errc const fault = fits(s.to->wire, 1); fault != errc::none) return fault;
+  return carried ? errc::none : refused;
+}
+
+inline errc loop::serve(broadcast const& b, detail::subscriber const* except, bool strict) noexcept {
+  detail::topic* const t = hub_.find(b.topic);
+  if (t == nullptr) return errc::none;
+  broadcast const as_written{b.topic, b.event, detail::payload_access::lend(b.payload), t->json(), b.key};
+  detail::encoded_frames in(pool_, as_written);
+  if (errc const ec = word(b, except, strict, *t, in); ec != errc::none) return ec;
+  detail::delivery const droppable{t, b.event, b.key};
+  answer_ = &droppable;
+  if (t->wires.size() == 1) {
+    frame const& only = in.in(t->wires[0].wire)->bytes;
+    if (!only.empty())
+      for (detail::subscription const& s : t->plain)
+        if (s.entry != except) s.to->deliver(only);
+  } else {
+    for (detail::subscription const& s : t->plain) {
+      if (s.entry == except) continue;
+      frame const& bytes = in.in(s.to->wire)->bytes;
+      if (!bytes.empty()) s.to->deliver(bytes);
+    }
+  }
+  serve_others(b, except, *t, in);
+  answer_ = nullptr;
+  return errc::none;
+}
+
+inline void loop::serve_others(broadcast const& b, detail::subscriber const* except, detail::topic const& t,
+                               detail::encoded_frames& in) noexcept {
+  payload kept;  // one for all whose turn comes later
+  bool has_kept = false;
+  for (std::uint32_t i = 0; i < t.others.size(); ++i) {
+    detail::subscription const s = t.others[i];
+    if (s.entry == except) continue;
+    if (s.entry->number == 0) {
+      // The id topic (protocol 8.1): `disconnect` ends the connection, other events are ignored.
+      if (b.event == event::disconnect) s.to->begin_close({close_code::going_away, "disconnect"}, exit_reason::closed);
+    } else if (s.entry->reads(b.event)) {
+      if (frame const& bytes = in.in(s.to->wire)->bytes; !bytes.empty()) s.to->deliver(bytes);
+    } else {
+      if (s.entry->listening && static_cast<detail::topic_listener const*>(s.entry)->channel == except) continue;
+      if (!std::exchange(has_kept, true)) kept = detail::payload_access::owned(b.payload, bounds_.memory);
+      queue(b, kept, *s.entry);
+    }
+  }
+}
+
+/// For a channel's handle_out; or, at an ear, its handle_info. What an ear hears on the channel's own topic is handle_out's.
+inline void loop::queue(broadcast const& b, payload const& kept, detail::subscriber const& at) noexcept {
+  detail::subscriber const& subscriber = at.listening ? *static_cast<detail::topic_listener const&>(at).channel : at;
+  if (subscriber.owner == nullptr) return;  // its socket was destroyed
+  bool const heard = subscriber.on != at.on;
+  detail::mail* const m = !kept.valid() ? nullptr
+                          : heard       ? detail::mail::make(bounds_.memory, detail::mail_kind::info, b.event, b.topic)
+                                  : detail::mail::make(bounds_.memory, detail::mail_kind::out, b.topic, b.event, b.key);
+  if (m == nullptr) {
+    observer_({.kind = event_code::no_memory, .topic = b.topic, .event = b.event});
+    return;
+  }
+  m->payload = kept;
+  m->granted = heard;
+  m->slot = subscriber.owner->id.slot;
+  m->generation = subscriber.owner->id.generation;
+  m->number = subscriber.number;
+  queue_.push(m);
+}
+
+inline void loop::handle(detail::mail* m) noexcept {
+  switch (m->kind) {
+    case detail::mail_kind::broadcast:
+      // Judged in its own loop: here a subscriber whose serializer cannot carry it is skipped, and the observer is told.
+      (void)serve({m->text(0), m->text(1), detail::payload_access::lend(m->payload), {}, m->text(3)}, nullptr, false);
+      break;
+    case detail::mail_kind::drain:
+      drain({static_cast<std::uint32_t>(m->numbers[0]), duration(m->numbers[1]), duration(m->numbers[2])}, now_);
+      break;
+    case detail::mail_kind::component:
+      for (detail::loop_component* l = components_; l != nullptr; l = l->next)
+        if (l->number == m->slot) return l->take(m);
+      break;
+    default:
+      if (detail::client* const c = find({m->slot, m->generation})) {
+        c->take(m);
+        return;
+      }
+      break;  // its socket is gone, and with it everything that was for it (protocol 6.3)
+  }
+  detail::mail::free(m);
+}
+
+// ---- timers: a binary heap, first by time, then in the order they were set
+
+inline bool loop::set_timer(time_point at, detail::mail* work, socket_id of) noexcept {
+  // Those for nobody any more go when there are many: else a client that joins and leaves, or comes and goes, for ever would
+  // take the timers of all others. Half of them, so that what this costs was paid when they were set.
+  bool const full = work != nullptr && timed_mails_ >= bounds_.timers;
+  if (stale_timers_ > (full ? bounds_.timers / 8 : timers_.size() < 128 ? 64 : timers_.size() / 2)) sweep_timers();
+  if ((work != nullptr && timed_mails_ >= bounds_.timers) ||
+      !timers_.push(bounds_.memory, {at, timer_order_, work, of.slot, of.generation}))
+    return false;
+  if (work != nullptr) ++timed_mails_;
+  ++timer_order_;
+  sift_up(timers_.size() - 1);
+  return true;
+}
+inline void loop::sweep_timers() noexcept {
+  stale_timers_ = 0;
+  std::uint32_t kept = 0;
+  for (timer const& t : timers_) {
+    detail::client const* const c = find({t.slot, t.generation});
+    if (c != nullptr && (t.work == nullptr || c->awaits(*t.work))) {
+      timers_[kept++] = t;
+    } else if (t.work != nullptr) {
+      --timed_mails_;
+      detail::mail::free(t.work);
+    }
+  }
+  while (timers_.size() != kept) timers_.pop();
+  for (std::uint32_t i = kept / 2; i-- != 0;) sift_down(i);
+}
+inline void loop::sift_up(std::uint32_t i) noexcept {
+  while (i != 0) {
+    std::uint32_t const parent = (i - 1) / 2;
+    if (!(timers_[i] < timers_[parent])) return;
+    std::swap(timers_[i], timers_[parent]);
+    i = parent;
+  }
+}
+inline void loop::sift_down(std::uint32_t i) noexcept {
+  for (;;) {
+    std::uint32_t least = i;
+    for (std::uint32_t const child : {2 * i + 1, 2 * i + 2})
+      if (child < timers_.size() && timers_[child] < timers_[least]) least = child;
+    if (least == i) return;
+    std::swap(timers_[i], timers_[least]);
+    i = least;
+  }
+}
+inline void loop::pop_timer() noexcept {
+  if (timers_[0].work != nullptr) --timed_mails_;
+  timers_[0] = timers_.back();
+  timers_.pop();
+  sift_down(0);
+}
+inline void loop::run_timers() noexcept {
+  while (!timers_.empty() && timers_[0].at <= now_) {
+    timer const due = timers_[0];
+    if (due.work != nullptr) {
+      pop_timer();
+      handle(due.work);
+      continue;
+    }
+    detail::client* const c = find({due.slot, due.generation});
+    time_point const again = c == nullptr ? (time_point::max)() : c->on_idle_timer(now_);
+    pop_timer();
+    // The place that was just freed takes it: this cannot fail.
+    if (again != (time_point::max)()) (void)set_timer(again, nullptr, {due.slot, due.generation});
+  }
+}
+
+// ---- drain (protocol 12)
+
+inline void loop::drain(drain_options const& opts, time_point now) noexcept {
+  if (drain_.on) return;
+  if (now > now_) now_ = now;
+  drain_.on = true;
+  drain_.opts = opts;
+  drain_.next = 0;
+  drain_.total = live_;
+  drain_.next_batch = now_;
+  drain_.hard = saturating_add(now_, opts.limit);
+  if (depth_ == 0)
+    box_->wake();
+  else
+    drain_batch();
+}
+inline void loop::drain_batch() noexcept {
+  std::uint32_t closed = 0;
+  bool const all = now_ >= drain_.hard;
+  while (drain_.next < slots_.size() && (all || closed < drain_.opts.batch)) {
+    detail::client* const c = slots_[drain_.next++].owner;
+    if (c == nullptr || c->closing) continue;
+    c->begin_close({close_code::restart, "draining"}, exit_reason::draining);
+    ++closed;
+  }
+  if (closed != 0) observer_({.kind = event_code::draining, .count = closed, .total = drain_.total});
+  drain_.next_batch = drain_.next == slots_.size() ? (time_point::max)() : saturating_add(now_, drain_.opts.interval);
+  if (drain_.hard < drain_.next_batch && drain_.next != slots_.size()) drain_.next_batch = drain_.hard;
+}
+
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#endif

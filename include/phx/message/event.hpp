@@ -1,0 +1,211 @@
+#ifndef PHX_MESSAGE_EVENT_HPP
+#define PHX_MESSAGE_EVENT_HPP
+// What an observer is told (protocol 17): every event worth a log line or a counter, each with one reason code.
+
+#include <phx/core/text/ascii.hpp>
+#include <phx/core/exit_reason.hpp>
+#include <phx/message/message.hpp>
+
+#include <concepts>
+
+namespace phx {
+inline namespace PHX_BUILD {
+
+/// One code for each thing that happens. Those from `stale_message` on are things that were *not* done.
+enum class event_code : std::uint8_t {
+  socket_connected,  ///< text: the id, if any
+  socket_closed,     ///< text: why; code: the close code, 0 when the other end left
+  channel_joined,    ///< payload: the join's
+  channel_refused,   ///< the join was answered `error`; payload: the join's
+  channel_ended,     ///< exit: why
+  handled_in,        ///< payload: the message's (not told of a handler that threw, nor of phx_leave)
+  duplicate_join,    ///< the old channel was replaced
+  draining,          ///< count: sockets in this batch, total: at the beginning
+  slow,              ///< a policy that drops holds messages back for this socket from now on; count: bytes waiting
+  caught_up,         ///< it holds none back any more; count: messages dropped meanwhile, total: since it connected
+  // faults of user code
+  join_crashed,     ///< text: what it threw
+  handler_crashed,  ///< text: what it threw, or why its record could not be encoded; inside the catch
+  join_timed_out,
+  // refusals and drops
+  connect_refused,  ///< event: the refusal's name; text: why, with the origin and the list; code: the HTTP status
+  unmatched_topic,
+  too_many_channels,
+  stale_message,      ///< join_ref of another life (protocol 5, rows 7 and 9)
+  held_too_much,      ///< a pending join ended: more than limits::held_pushes or held_bytes waited
+  frame_dropped,      ///< limits::outbound, or the transport could not take it; count: bytes, total: of this socket so far
+  broadcast_skipped,  ///< count: subscribers whose serializer cannot carry it (limits::strict_encoding); error: why
+  nodes_not_reached,  ///< a broadcast that only this node's subscribers got: the PubSub would not take it
+  not_encoded,        ///< error: a push, reply or broadcast its serializer cannot carry
+  malformed,          ///< error: the peer's bytes; the connection closes
+  too_large,          ///< the peer's message; the connection closes
+  idle,               ///< the connection closes
+  pressure,           ///< limits::outbound with pressure_policy::close; count: bytes waiting
+  no_memory,
+};
+
+[[nodiscard]] constexpr std::string_view to_string(event_code kind) noexcept {
+  constexpr std::string_view names[] = {"socket_connected",
+                                        "socket_closed",
+                                        "channel_joined",
+                                        "channel_refused",
+                                        "channel_ended",
+                                        "handled_in",
+                                        "duplicate_join",
+                                        "draining",
+                                        "slow",
+                                        "caught_up",
+                                        "join_crashed",
+                                        "handler_crashed",
+                                        "join_timed_out",
+                                        "connect_refused",
+                                        "unmatched_topic",
+                                        "too_many_channels",
+                                        "stale_message",
+                                        "held_too_much",
+                                        "frame_dropped",
+                                        "broadcast_skipped",
+                                        "nodes_not_reached",
+                                        "not_encoded",
+                                        "malformed",
+                                        "too_large",
+                                        "idle",
+                                        "pressure",
+                                        "no_memory"};
+  static_assert(sizeof(names) / sizeof(names[0]) == std::size_t(event_code::no_memory) + 1);
+  return names[static_cast<std::size_t>(kind)];
+}
+
+/// `text` is JSON: the values of keys that contain a filter word (`password`, `token`: protocol 17) become "[FILTERED]".
+[[nodiscard]] inline std::string filtered_json(std::string_view text);
+
+/// One notice. Every view dies when the observer returns.
+struct telemetry_event {
+  event_code kind;
+  std::uint32_t slot = 0, generation = 0;  ///< which socket; 0, 0 for none
+  std::string_view topic{}, event{};
+  json_ref ref{};
+  std::string_view text{};
+  errc error = errc::none;
+  exit_reason exit = exit_reason::normal;
+  std::uint16_t code = 0;
+  std::uint64_t count = 0, total = 0;
+  phx::payload const* payload = nullptr;
+
+  /// The payload for a log: secrets filtered, bytes as their size. Made when asked for.
+  [[nodiscard]] std::string params() const {
+    if (payload == nullptr) return {};
+    if (payload->is_binary()) return std::to_string(payload->raw().size()) + " bytes";
+    return filtered_json(payload->raw());
+  }
+};
+
+/// Someone who wants to know. Called inside the loop; must not call back into phx. Costs one test of a pointer when absent.
+template <class O>
+concept Observer = requires(O& o, telemetry_event const& n) {
+  { o.on_event(n) }
+  noexcept;
+};
+
+namespace detail {
+struct observer_ref {
+  void* host = nullptr;
+  void (*on)(void*, telemetry_event const&) noexcept = nullptr;
+
+  template <Observer O>
+  [[nodiscard]] static observer_ref of(O& o) noexcept {
+    return {&o, [](void* to, telemetry_event const& n) noexcept { static_cast<O*>(to)->on_event(n); }};
+  }
+  [[nodiscard]] explicit operator bool() const noexcept { return on != nullptr; }
+  void operator()(telemetry_event const& n) const noexcept {
+    if (on != nullptr) on(host, n);
+  }
+};
+}  // namespace detail
+
+namespace detail {
+/// A key as it stands in JSON, without its quotes, contains a filter word, however it is spelt: `"\u0070assword"` is the
+/// same key as `"password"`. The words are ASCII, so of escapes above that only a placeholder is kept.
+[[nodiscard]] inline bool is_secret_key(std::string_view key) {
+  std::string spelt_out;
+  if (key.find('\\') != std::string_view::npos) {
+    spelt_out.reserve(key.size());
+    for (std::size_t i = 0; i < key.size(); ++i) {
+      if (key[i] != '\\' || ++i == key.size()) {
+        if (i < key.size()) spelt_out += key[i];
+        continue;
+      }
+      if (key[i] != 'u') {  // of the short escapes only `\/`, `\\` and `\"` are themselves, and none is a letter
+        spelt_out += key[i] == '/' || key[i] == '\\' || key[i] == '"' ? key[i] : ' ';
+        continue;
+      }
+      unsigned code = 0;
+      for (std::size_t const end = i + 4; i < end && i + 1 < key.size();) {
+        char const c = lower_letter(key[++i]);
+        code = code * 16 + static_cast<unsigned>(c >= 'a' ? c - 'a' + 10 : c - '0');
+      }
+      spelt_out += code < 0x80 ? static_cast<char>(code) : '?';
+    }
+    key = spelt_out;
+  }
+  for (std::string_view const word : filter_words)
+    if (contains_but_for_case(key, word)) return true;
+  return false;
+}
+}  // namespace detail
+
+inline std::string filtered_json(std::string_view text) {
+  // `text` is valid JSON: a walk over its strings is enough. A string is a key when a colon follows it.
+  auto const string_end = [&](std::size_t from) {
+    std::size_t i = from + 1;
+    while (i < text.size() && text[i] != '"') i += text[i] == '\\' ? 2u : 1u;
+    return i + 1;
+  };
+  auto const value_end = [&](std::size_t from) {
+    std::size_t i = from, depth = 0;
+    while (i < text.size()) {
+      char const c = text[i];
+      if (c == '"') {
+        i = string_end(i);
+        if (depth == 0) return i;
+        continue;
+      }
+      if (c == '{' || c == '[')
+        ++depth;
+      else if (c == '}' || c == ']') {
+        if (depth == 0) return i;
+        if (--depth == 0) return i + 1;
+      } else if (c == ',' && depth == 0) {
+        return i;
+      }
+      ++i;
+    }
+    return i;
+  };
+  std::string out;
+  std::size_t done = 0, i = 0;
+  while (i < text.size()) {
+    if (text[i] != '"') {
+      ++i;
+      continue;
+    }
+    std::size_t const end = string_end(i);
+    std::string_view const key = text.substr(i + 1, end - i > 2 ? end - i - 2 : 0);
+    std::size_t after = text.find_first_not_of(" \t\r\n", end);
+    if (after != std::string_view::npos && text[after] == ':' && detail::is_secret_key(key)) {
+      after = text.find_first_not_of(" \t\r\n", after + 1);
+      if (after == std::string_view::npos) break;
+      out.append(text.substr(done, after - done)).append("\"[FILTERED]\"");
+      done = i = value_end(after);
+      continue;
+    }
+    i = end;
+  }
+  if (done < text.size()) out.append(text.substr(done));
+  return out;
+}
+
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#endif

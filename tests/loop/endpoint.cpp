@@ -1,0 +1,166 @@
+#include <phx/loop/endpoint.hpp>
+
+#include <support/room.hpp>
+
+#include <thread>
+
+using namespace support;
+
+TEST_CASE("endpoint: without loops nobody hears, and that is no error") {
+  phx::endpoint e;
+  CHECK(e.broadcast("a", "b", {}) == phx::errc::none);
+  CHECK(e.disconnect("user:ann") == phx::errc::none);
+  e.drain();
+  CHECK(e.sockets() == 0);
+}
+
+TEST_CASE("endpoint: a payload that is no JSON is refused before anything is posted") {
+  phx::testing::fake_loops loops(2);
+  CHECK(loops.endpoint().broadcast("a", "b", phx::payload::json("{")) == phx::errc::invalid_payload);
+  CHECK(loops.waker(0).count() == 0);
+  CHECK(loops.waker(1).count() == 0);
+}
+
+TEST_CASE("endpoint: loops come and go while others publish") {
+  phx::endpoint e;
+  phx::testing::fake_waker w[3];
+  phx::loop first(e, w[0]);
+  {
+    phx::loop second(e, w[1]);
+    CHECK(first.publish({"a", "b", phx::payload{}, {}}) == phx::errc::none);
+    CHECK(w[1].count() == 1);
+    CHECK(w[0].count() == 0);
+  }
+  CHECK(first.publish({"a", "b", phx::payload{}, {}}) == phx::errc::none);
+  CHECK(w[1].count() == 1);
+  phx::loop third(e, w[2]);
+  CHECK(first.publish({"a", "b", phx::payload{}, {}}) == phx::errc::none);
+  CHECK(w[2].count() == 1);
+}
+
+TEST_CASE("endpoint: a loop without memory for the list of the others tells those it knew, and all once there is some") {
+  metered::reset();
+  {
+    phx::limits counted;
+    counted.memory = metered::hook();
+    phx::endpoint e;
+    phx::testing::fake_waker w[3];
+    phx::loop first(e, w[0], counted);
+    auto second = std::make_unique<phx::loop>(e, w[1]);
+    auto const say = [&] { return first.publish({"a", "b", phx::payload{}, {}}); };
+    CHECK(say() == phx::errc::none);
+    CHECK(w[1].count() == 1);
+    phx::loop third(e, w[2]);
+    metered::fail_at = metered::allocations.load();
+    metered::fail_on = true;
+    CHECK(say() == phx::errc::none);
+    CHECK(w[2].count() == 0);
+    second.reset();  // what is posted to it is closed
+    CHECK(say() == phx::errc::none);
+    metered::fail_at = SIZE_MAX;
+    metered::fail_on = false;
+    CHECK(say() == phx::errc::none);
+    CHECK(w[2].count() == 1);
+  }
+  CHECK(metered::bytes == 0);
+  metered::reset();
+}
+
+TEST_CASE("endpoint: it counts the sockets of all its loops") {
+  journal log;
+  struct named : rooms {
+    journal* log = nullptr;
+    phx::connect_outcome<who> connect(phx::connect_info const&) { return phx::connected<who>{{log, "x"}}; }
+  } dispatcher;
+  dispatcher.log = &log;
+  phx::testing::server<named> s(dispatcher, {}, 2);
+  auto a = s.connect({}, 0);
+  (void)s.connect({}, 1);
+  CHECK(s.endpoint().sockets() == 2);
+  a.disconnect();
+  CHECK(s.endpoint().sockets() == 1);
+}
+
+TEST_CASE("endpoint: a full mailbox is an error value, the other loops hear it") {
+  phx::endpoint e;
+  phx::testing::fake_waker w[2];
+  phx::limits narrow;
+  narrow.mailbox = 1;
+  phx::loop full(e, w[0], narrow), other(e, w[1]);
+  CHECK(e.broadcast("a", "b", {}) == phx::errc::none);
+  CHECK(e.broadcast("a", "b", {}) == phx::errc::limit_reached);
+  CHECK(full.dropped() == 1);
+  CHECK(other.dropped() == 0);
+  CHECK(e.disconnect("user:ann") == phx::errc::none);
+}
+
+namespace {
+/// Wants to be called at `at`, and notes when it was.
+struct ticker {
+  phx::time_point at = phx::time_point::max();
+  std::vector<phx::time_point> beats{};
+  bool over = false;
+  [[nodiscard]] phx::ticker pulse() {
+    return {this,
+            [](void* self, phx::time_point now) noexcept {
+              auto& t = *static_cast<ticker*>(self);
+              t.beats.push_back(now);
+              return t.at > now ? t.at : phx::time_point::max();
+            },
+            [](void* self) noexcept { static_cast<ticker*>(self)->over = true; }};
+  }
+};
+}  // namespace
+
+TEST_CASE("endpoint: a pulse is called when it is added, when it is due, and when somebody is in a hurry") {
+  using namespace std::chrono_literals;
+  ticker t;
+  {
+    phx::testing::fake_loops loops(2);
+    phx::time_point const began = loops.now();
+    t.at = began + 10s;
+    loops.endpoint().add(t.pulse());
+    loops.settle();
+    REQUIRE(t.beats.size() == 1);
+    loops.advance(9s);
+    CHECK(t.beats.size() == 1);
+    loops.advance(2s);
+    REQUIRE(t.beats.size() == 2);  // by one of the two loops
+    CHECK(t.beats[1] == began + 10s);
+    loops.advance(1h);
+    CHECK(t.beats.size() == 2);
+    std::thread([&] { loops.endpoint().hurry(phx::time_point::min()); }).join();
+    loops.settle();
+    CHECK(t.beats.size() == 3);
+    loops.endpoint().hurry(loops.now() + 5s);
+    loops.advance(4s);
+    CHECK(t.beats.size() == 3);
+    loops.advance(1s);
+    CHECK(t.beats.size() == 4);
+    loops.endpoint().remove(&t);
+    loops.endpoint().hurry(phx::time_point::min());
+    loops.settle();
+    CHECK(t.beats.size() == 4);
+    CHECK_FALSE(t.over);
+    loops.endpoint().add(t.pulse());
+  }
+  CHECK(t.over);
+}
+
+TEST_CASE("endpoint: a pulse outlives the loop that would have run for it") {
+  using namespace std::chrono_literals;
+  ticker t;
+  phx::endpoint e;
+  phx::testing::fake_waker w[2];
+  auto first = std::make_unique<phx::loop>(e, w[0]);
+  phx::loop second(e, w[1]);
+  phx::time_point const now{1h};
+  t.at = now + 1s;
+  e.add(t.pulse());
+  CHECK(first->run(now) == now + 1s);
+  (void)w[1].take();
+  first.reset();
+  CHECK(w[1].take());
+  CHECK(second.run(now) == now + 1s);
+  e.remove(&t);
+}

@@ -1,0 +1,73 @@
+#include <phx/message/message.hpp>
+
+#include <support/room.hpp>
+
+using phx::token;
+
+TEST_CASE("token: equal after unescaping, of the same type, null and absent alike") {
+  CHECK(token{"\"1\""} == token{R"("\u0031")"});
+  CHECK(token{"\"é\""} == token{R"("\u00e9")"});
+  CHECK(token{R"("\/")"} == token{"\"/\""});
+  CHECK(token{"null"} == token{});
+  CHECK(token{"7"} == token{"7"});
+  CHECK_FALSE(token{"\"1\""} == token{"1"});
+  CHECK_FALSE(token{"1"} == token{"1.0"});
+  CHECK_FALSE(token{"\"\""} == token{"null"});
+  CHECK_FALSE(token{"\"\""} == token{});
+  CHECK_FALSE(token{"\"null\""} == token{"null"});
+  CHECK_FALSE(token{"\"a\""} == token{"\"b\""});
+  CHECK(token{}.absent());
+  CHECK(token{}.null());
+  CHECK_FALSE(token{"null"}.absent());
+  CHECK(token{"null"}.null());
+}
+
+TEST_CASE("name: what was no string has JSON and no text") {
+  CHECK(phx::json_text{"a", "\"a\""}.is_string());
+  CHECK(phx::json_text{"a", {}}.is_string());
+  CHECK_FALSE(phx::json_text{{}, "7"}.is_string());
+}
+
+TEST_CASE("status: any word, compared by its text") {
+  CHECK(phx::status::ok.text() == "ok");
+  CHECK(phx::status::error.text() == "error");
+  CHECK(phx::status("busy") == phx::status("busy"));
+  CHECK_FALSE(phx::status("busy") == phx::status::ok);
+  static_assert(phx::status("ok") == phx::status::ok);
+}
+
+TEST_CASE("message: a copy owns everything it was made of") {
+  std::string text = R"("1""2"room:aeventroom:a"event"{"n":1})";
+  phx::message m;
+  auto const part = [&](std::size_t at, std::size_t n) { return std::string_view(text).substr(at, n); };
+  m.join_ref = {part(0, 3)};
+  m.ref = {part(3, 3)};
+  m.topic = part(6, 6);
+  m.event = part(12, 5);
+  m.topic_name = {m.topic, part(17, 6)};
+  m.event_name = {m.event, part(23, 7)};
+  m.payload = phx::detail::payload_access::borrow(part(30, 7), false);
+  phx::owned_message const owned = m.copy();
+  phx::owned_message const again(owned);
+  text.assign(text.size(), '?');
+  phx::message const v = again.view();
+  CHECK(v.join_ref.json == "\"1\"");
+  CHECK(v.ref.json == "\"2\"");
+  CHECK(v.topic == "room:a");
+  CHECK(v.event == "event");
+  CHECK(v.topic_name.json == "room:a");
+  CHECK(v.event_name.json == "\"event\"");
+  CHECK(v.payload.raw() == R"({"n":1})");
+  CHECK(again.payload().raw() == R"({"n":1})");
+}
+
+TEST_CASE("close_message and error_message carry the tokens of their join") {
+  phx::push const c = phx::close_message("room:a", {"\"1\""}, {"\"2\""});
+  CHECK(c.event.text == phx::event::close);
+  CHECK(c.join_ref.json == "\"1\"");
+  CHECK(c.ref.json == "\"2\"");
+  CHECK(c.payload.raw() == "{}");
+  phx::push const e = phx::error_message("room:a");
+  CHECK(e.event.text == phx::event::error);
+  CHECK(e.payload.raw() == R"({"reason":"channel_crash"})");
+}
