@@ -1,4 +1,5 @@
-# Lines of `SERIES X Y` as an SVG, both axes logarithmic. -v title= -v xname= -v yname=; an underscore in a series is a space.
+# Lines of `SERIES X MEDIAN LEAST MOST` as an SVG, both axes logarithmic: a line through the medians, and a band and whiskers from
+# the least to the most of the rounds. -v title= -v xname= -v yname= -v note=; an underscore in a series is a space.
 
 function log10(v) { return log(v) / log(10) }
 function floor(v) { return int(v) > v ? int(v) - 1 : int(v) }
@@ -7,16 +8,18 @@ function py(v) { return bottom - (log10(v) - y0) / (y1 - y0) * (bottom - top) }
 function short(v) { return v >= 1000000 ? v / 1000000 "M" : v >= 1000 ? v / 1000 "k" : v "" }
 function text(x, y, anchor, what) { printf "<text x=\"%.0f\" y=\"%.0f\" text-anchor=\"%s\">%s</text>\n", x, y, anchor, what }
 
-NF == 3 && $2 > 0 && $3 > 0 {
+NF == 5 && $2 > 0 && $4 > 0 {
   if (!($1 in count)) names[++series] = $1
   n = ++count[$1]
   xs[$1, n] = $2
   ys[$1, n] = $3
-  if (!seen++) { xl = xh = $2; yl = yh = $3 }
+  low[$1, n] = $4
+  high[$1, n] = $5
+  if (!seen++) { xl = xh = $2; yl = $4; yh = $5 }
   if ($2 < xl) xl = $2
   if ($2 > xh) xh = $2
-  if ($3 < yl) yl = $3
-  if ($3 > yh) yh = $3
+  if ($4 < yl) yl = $4
+  if ($5 > yh) yh = $5
 }
 END {
   if (!seen) { print "draw: no points" > "/dev/stderr"; exit 1 }
@@ -41,11 +44,16 @@ END {
       printf "<path d=\"M%.1f %dV%d\" stroke=\"#ccc\"/>\n", px(10 ^ d), top, bottom
       text(px(10 ^ d), bottom + 16, "middle", short(10 ^ d))
     }
-  text((left + right) / 2, bottom + 36, "middle", xname)
+  text((left + right) / 2, bottom + 36, "middle", xname (note == "" ? "" : "; " note))
   text(left - 6, top - 8, "start", yname)
   for (i = 1; i <= series; ++i) {
     s = names[i]
-    line = ""
+    line = band = ""
+    for (n = 1; n <= count[s]; ++n) band = band sprintf("%s%.1f %.1f", n == 1 ? "M" : "L", px(xs[s, n]), py(high[s, n]))
+    for (n = count[s]; n >= 1; --n) band = band sprintf("L%.1f %.1f", px(xs[s, n]), py(low[s, n]))
+    printf "<path d=\"%sZ\" fill=\"%s\" fill-opacity=\"0.15\"/>\n", band, colour[i]
+    for (n = 1; n <= count[s]; ++n)
+      printf "<path d=\"M%.1f %.1fV%.1f\" stroke=\"%s\"/>\n", px(xs[s, n]), py(low[s, n]), py(high[s, n]), colour[i]
     for (n = 1; n <= count[s]; ++n) line = line sprintf("%s%.1f %.1f", n == 1 ? "M" : "L", px(xs[s, n]), py(ys[s, n]))
     printf "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"2\"/>\n", line, colour[i]
     for (n = 1; n <= count[s]; ++n) printf "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n", px(xs[s, n]), py(ys[s, n]), colour[i]

@@ -1,21 +1,11 @@
 # Reads the rows asked for (row|NAME|WHAT|FIGURE|GOAL), then what was measured (table NAME ROUND WHO name=value...), and prints
-# the table. A ratio is taken within a round, to the mean of the limit before and after.
+# the table. A ratio is taken within a round, to the mean of the limit before and after. -f median.awk -f table.awk
+# -v markdown=FILE: the same for README. A row whose limit differs from itself by more than a tenth is called noisy: do not publish.
 
 function figure(which,   i, pair) {
   for (i = 5; i <= NF; ++i)
     if (split($i, pair, "=") == 2 && pair[1] == which) return pair[2] + 0
   return 0
-}
-function sorted(list, n,   i, j, x) {
-  for (i = 2; i <= n; ++i) {
-    x = list[i]
-    for (j = i - 1; j > 0 && list[j] > x; --j) list[j + 1] = list[j]
-    list[j + 1] = x
-  }
-}
-function median(list, n) {
-  sorted(list, n)
-  return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
 }
 function absolute(x) { return x < 0 ? -x : x }
 # The median over the rounds of one server's figure.
@@ -40,6 +30,7 @@ $1 == "table" && $2 in which {
   if ($4 == "socket_io") beside = 1
 }
 END {
+  if (markdown) print "| median of " rounds " rounds, least to most | bare | phx on Beast | ratio | goal |\n| --- | ---: | ---: | ---: | ---: |" > markdown
   printf "%-46s %8s %8s %18s %9s %8s %8s %9s%s\n", "server CPU per message, us; medians of " rounds " rounds", "bare", "phx", "x bare (from to)",
     "+- bare", "goal", "", "on epoll", (beside ? "  Socket.IO" : "") (against ? "   this / the other (+-)" : "")
   for (i = 1; i <= rows; ++i) {
@@ -61,6 +52,13 @@ END {
     spread = median(apart, rounds)
     held = absolute_goal ? middle(name, "phx") : times
     met = held - spread <= goal[name] + 0
+    noise = spread / (absolute_goal ? median(both, rounds) : 1)
+    if (noise > 0.1) noisy[++noises] = what[name] sprintf(": bare differs from itself by %.0f %%", 100 * noise)
+    if (markdown) {
+      unit = absolute_goal ? "KiB" : "µs"
+      printf "| %s | %.2f %s | %.2f %s | %s | %s |\n", what[name], median(both, rounds), unit, middle(name, "phx"), unit,
+        (absolute_goal ? "" : sprintf("%.2f (%.2f to %.2f)", times, ratio[1], ratio[rounds])), goal[name] > markdown
+    }
     if (!met) missed[++misses] = what[name] ": " sprintf("%.2f", held) ", goal " goal[name]
     printf "%-46s %8.2f %8.2f %6.2f (%4.2f %4.2f) %9.2f %8s %8s %9.2f", what[name], median(both, rounds), middle(name, "phx"),
       times, ratio[1], ratio[rounds], spread, goal[name], met ? "met" : "NOT MET", median(epoll, rounds)
@@ -72,6 +70,7 @@ END {
     }
     print ""
   }
+  for (i = 1; i <= noises; ++i) print "too noisy to publish: " noisy[i]
   for (i = 1; i <= misses; ++i) print "not met: " missed[i]
   if (!misses) print "all goals are met"
 }
