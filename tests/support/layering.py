@@ -24,6 +24,8 @@ SLOW_TO_INCLUDE = {"functional", "iostream", "regex"}
 # Where it is the compiler's own and asked for: SSE2 to scan strings with, words elsewhere.
 COMPILERS_OWN = {"core/json.hpp": {"emmintrin.h"}}
 
+MACROS = {"core/detail/build.hpp": "PHX_BUILD", "version.hpp": r"PHX_VERSION\w*"}
+
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 
@@ -117,7 +119,7 @@ class Tree:
                     self.breach(path, text, m.start(), "phx.hpp includes the others, not they it")
                 elif parts[0] == "phx.hpp" and RANK[room] < RANK["adapter"]:
                     self.breach(path, text, m.start(), f"{what}: {room} includes what it needs, not everything")
-                elif parts[0] not in ("phx.hpp", "fwd.hpp"):
+                elif parts[0] not in ("phx.hpp", "fwd.hpp", "version.hpp"):
                     self.breach(path, text, m.start(), f"{what}: no such header")
                 return
             there = parts[0]
@@ -146,7 +148,7 @@ class Tree:
         if not re.search(rf"^#ifndef {guard}\n#define {guard}$", code, re.M):
             self.breach(path, code, 0, f"the include guard must be {guard}")
         for m in re.finditer(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", code, re.M):
-            if m[1] != guard and not (m[1] == "PHX_BUILD" and str(inside) == "core/detail/build.hpp"):
+            if m[1] != guard and not re.fullmatch(MACROS.get(str(inside), ""), m[1]):
                 self.breach(path, code, m.start(), f"macro {m[1]}: none but the include guard")
 
     def program(self, path):
@@ -212,6 +214,7 @@ BAD = {
     "static at namespace scope": ("include/phx/core/a.hpp", "namespace phx {\nstruct frame { int x{}; };\nstatic int x;\n}"),
     "__COUNTER__": ("include/phx/core/a.hpp", "inline int x = __COUNTER__;"),
     "a macro": ("include/phx/core/a.hpp", "#define PHX_ASSERT(x)"),
+    "a version told elsewhere": ("include/phx/core/a.hpp", "#define PHX_VERSION_MAJOR 2"),
     "PHX_BUILD made elsewhere": ("include/phx/core/a.hpp", "#define PHX_BUILD mine"),
     "a program with detail": ("examples/02.cpp", "#include <phx/core/detail/build.hpp>"),
     "a program with detail::": ("examples/02.cpp", "auto x = phx::detail::f();"),

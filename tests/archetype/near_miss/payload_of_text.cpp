@@ -1,4 +1,4 @@
-// error: to 'const phx::with_exceptions::payload&'
+// error: cannot convert 'std::string'
 // clang: no viable conversion from 'std::string'
 #include <phx/adapter/nlohmann.hpp>
 #include <phx/phx.hpp>
