@@ -1,47 +1,13 @@
-// What phx allocates, counted twice: through its memory hook, and through operator new, which this unit replaces for the
-// whole test program to see what goes past the hook.
+// What phx allocates, counted twice: through its memory hook, and through operator new, which
+// tests/support/heap.cpp replaces for the whole test program to see what goes past the hook.
 
 #include <phx/phx.hpp>
 
+#include <support/heap.hpp>
 #include <support/nowhere.hpp>
 #include <support/room.hpp>
 
-#include <new>
-
 using namespace support;
-
-namespace {
-std::atomic<std::size_t> news{0};
-
-void* counted(std::size_t n) {
-  ++news;
-  if (void* const at = std::malloc(n == 0 ? 1 : n)) return at;
-#ifdef __cpp_exceptions
-  throw std::bad_alloc();
-#else
-  std::abort();
-#endif
-}
-}  // namespace
-
-// Not inlined: GCC would then see malloc behind one and free behind the other, and take that for a mismatch.
-[[gnu::noinline]] void* operator new(std::size_t n) { return counted(n); }
-[[gnu::noinline]] void* operator new[](std::size_t n) { return counted(n); }
-// The address sanitizer's own nothrow forms do not call these, as the standard's default ones do.
-[[gnu::noinline]] void* operator new(std::size_t n, std::nothrow_t const&) noexcept {
-  ++news;
-  return std::malloc(n == 0 ? 1 : n);
-}
-[[gnu::noinline]] void* operator new[](std::size_t n, std::nothrow_t const&) noexcept {
-  ++news;
-  return std::malloc(n == 0 ? 1 : n);
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::nothrow_t const&) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::nothrow_t const&) noexcept { std::free(p); }
 
 namespace {
 
@@ -120,11 +86,11 @@ TEST_CASE("allocations: joining and leaving allocate through the hook only") {
   m.connect();
   m.join(0, "room:a");
   std::string const join = R"(["1","1","room:b","phx_join",{}])", leave = R"(["1","2","room:b","phx_leave",{}])";
-  std::size_t const before = news;
+  std::size_t const before = heap::allocations;
   m.say(0, join);
   m.say(0, leave);
   m.say(0, R"(["1","3","room:a","phx_join",{}])");
-  CHECK(news == before);
+  CHECK(heap::allocations == before);
   metered::reset();
 }
 
@@ -147,11 +113,11 @@ TEST_CASE("allocations: the steady state of echo, push and broadcast allocates n
     (void)m.loops[0].run(m.loops.now());
   };
   round();
-  std::size_t const hooked = metered::allocations, past = news, frames = m.frames;
+  std::size_t const hooked = metered::allocations, past = heap::allocations, frames = m.frames;
   for (int i = 0; i < 5; ++i) round();
   CHECK(m.frames == frames + 5 * 100 * (4 + 100));
   CHECK(metered::allocations == hooked);
-  CHECK(news == past);
+  CHECK(heap::allocations == past);
   metered::reset();
 }
 
@@ -164,14 +130,14 @@ TEST_CASE("allocations: a broadcast to another loop costs one mail there, howeve
   std::string const text = R"(["1","4","room:a","shout",{"a":1}])";
   m.say(0, text);
   m.loops.settle();
-  std::size_t const hooked = metered::allocations, past = news, frames = m.frames;
+  std::size_t const hooked = metered::allocations, past = heap::allocations, frames = m.frames;
   for (int i = 0; i < 10; ++i) {
     m.say(0, text);
     m.loops.settle();
   }
   CHECK(m.frames == frames + 1000);
   CHECK(metered::allocations == hooked + 10);
-  CHECK(news == past);
+  CHECK(heap::allocations == past);
   metered::reset();
 }
 
