@@ -34,6 +34,8 @@ struct presence_entry {
   [[nodiscard]] std::string_view members() const noexcept {
     return std::string_view(json).substr(meta_at, json.size() - 1 - meta_at);
   }
+  /// Bytes it takes in a message, about.
+  [[nodiscard]] std::size_t size() const noexcept { return topic.size() + key.size() + json.size(); }
   [[nodiscard]] std::string meta() const { return std::string("{").append(members()).append("}"); }
 };
 using entry_ptr = std::shared_ptr<presence_entry const>;
@@ -88,29 +90,6 @@ using entry_ptr = std::shared_ptr<presence_entry const>;
         "toLocaleString", "valueOf", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__"})
     if (key == name) return true;
   return false;
-}
-
-/// By key; several metas each, in the order they came.
-using entries_by_key = std::map<std::string, std::vector<entry_ptr>, std::less<>>;
-
-inline void append_metas(std::string& out, std::vector<entry_ptr> const& metas) {
-  out += R"({"metas":[)";
-  for (std::size_t i = 0; i < metas.size(); ++i) {
-    if (i != 0) out += ',';
-    out += metas[i]->json;
-  }
-  out += "]}";
-}
-/// `{"key":{"metas":[...]},...}`
-[[nodiscard]] inline std::string written(entries_by_key const& all) {
-  std::string out = "{";
-  for (auto const& [key, metas] : all) {
-    if (out.size() > 1) out += ',';
-    json::append_quoted(out, key);
-    out += ':';
-    append_metas(out, metas);
-  }
-  return out += '}';
 }
 
 }  // namespace detail
