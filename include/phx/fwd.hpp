@@ -80,6 +80,7 @@ enum class event_kind : std::uint8_t;
 class accept_key;
 class control_frame;
 struct frame_event;
+class frame_header;
 class frame_reader;
 }  // namespace websocket
 

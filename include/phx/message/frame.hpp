@@ -104,6 +104,29 @@ class frame_pool {
   detail::block* blocks_[most] = {};
 };
 
+namespace detail {
+/// Writes the header of a frame that a server sends (RFC 6455, section 5.2) so that it ends at `end`.
+/// @param first the first byte: FIN bit and opcode @param size bytes of the payload @return bytes of the header: 2, 4 or 10
+inline std::uint8_t write_frame_header(char* end, unsigned first, std::size_t size) noexcept {
+  if (size < 126) {
+    end[-2] = static_cast<char>(first);
+    end[-1] = static_cast<char>(size);
+    return 2;
+  }
+  if (size < 65536) {
+    end[-4] = static_cast<char>(first);
+    end[-3] = 126;
+    end[-2] = static_cast<char>(size >> 8);
+    end[-1] = static_cast<char>(size);
+    return 4;
+  }
+  end[-10] = static_cast<char>(first);
+  end[-9] = 127;
+  for (int i = 0; i < 8; ++i) end[i - 8] = static_cast<char>(std::uint64_t{size} >> (56 - 8 * i));
+  return 10;
+}
+}  // namespace detail
+
 /// Where a serializer writes. Never throws; without memory it swallows the rest and `finish` gives no frame.
 class frame_builder {
  public:
@@ -178,24 +201,7 @@ class frame_builder {
     frame::head& head = done.info();
     head.size = static_cast<std::uint32_t>(size_);
     head.op = op_;
-    char* const end = at_;
-    auto const first = static_cast<char>(0x80 | static_cast<unsigned>(op_));
-    if (size_ < 126) {
-      end[-2] = first;
-      end[-1] = static_cast<char>(size_);
-      head.header = 2;
-    } else if (size_ < 65536) {
-      end[-4] = first;
-      end[-3] = 126;
-      end[-2] = static_cast<char>(size_ >> 8);
-      end[-1] = static_cast<char>(size_);
-      head.header = 4;
-    } else {
-      end[-10] = first;
-      end[-9] = 127;
-      for (int i = 0; i < 8; ++i) end[i - 8] = static_cast<char>(std::uint64_t{size_} >> (56 - 8 * i));
-      head.header = 10;
-    }
+    head.header = detail::write_frame_header(at_, 0x80u | static_cast<unsigned>(op_), size_);
     size_ = room_ = 0;
     return done;
   }
