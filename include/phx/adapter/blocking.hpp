@@ -1,7 +1,8 @@
 #ifndef PHX_ADAPTER_BLOCKING_HPP
 #define PHX_ADAPTER_BLOCKING_HPP
 // A host on POSIX blocking sockets and threads, short enough to be the tutorial on putting phx behind sockets of your own.
-// From top to bottom: a Transport, where a long-poll is answered, a Waker, and who calls the loop when.
+// From top to bottom: where a long-poll is answered, a Waker, and who calls the loop when; the Transport is in
+// blocking/write_queue.hpp.
 //
 // phx starts no thread; this host does: one for each connection, and a second that writes once it is a WebSocket, beside the
 // thread that calls run(). All of them share one loop, which here is a mutex: whoever calls into phx holds it. That is
@@ -11,6 +12,7 @@
 // client a connection, with a thread of its own, and a knock at options::throttle.
 
 #include <phx/adapter/blocking/detail/http_stream.hpp>
+#include <phx/adapter/blocking/write_queue.hpp>
 #include <phx/adapter/random_seed.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
@@ -20,8 +22,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cerrno>
-#include <condition_variable>
 #include <list>
 #include <mutex>
 #include <thread>
@@ -46,138 +46,6 @@ struct options {
   duration goodbye = std::chrono::seconds(5);  ///< after a close: to write what waits, and again to be answered
   drain_options drain{};                       ///< what stop() does
 };
-
-// ---- A Transport: where phx puts frames for one client
-
-/// What waits to be written to one client. Two threads that write one blocking socket would mix their frames, and a reader
-/// that writes stops reading while the client does not; so one thread alone writes, and everybody else appends here.
-class outbox {
- public:
-  static constexpr std::size_t high_water = 256 * 1024;
-
-  /// @param most bytes that may wait; limits::outbound. The frame that goes beyond is taken still, no more after it.
-  outbox(int fd, std::size_t most, duration goodbye) noexcept : fd_(fd), most_(most), goodbye_(goodbye) {}
-
-  // phx's side of it: quick, never blocks. `congested` makes phx ask its pressure policy: the default closes only when there
-  // is more than limits::outbound; one that drops holds back from now on, until write_all has written half.
-  send_status send(frame const& f) noexcept {
-    std::lock_guard const hold(mutex_);
-    if (finished_) return send_status::closed;
-    if (waiting() > most_ || !append(f.websocket())) return send_status::dropped;
-    if (waiting() <= high_water && waiting() <= most_ / 2) return send_status::ok;
-    congested_ = true;
-    return send_status::congested;
-  }
-  [[nodiscard]] std::size_t buffered() const noexcept {
-    std::lock_guard const hold(mutex_);
-    return waiting();
-  }
-  /// At the end of each turn: all that one turn said goes out in one write.
-  void flush() noexcept { changed_.notify_all(); }
-
-  /// A pong or a close. A close is the last frame: the writer has `goodbye` to write it and what is before it, then hangs
-  /// up.
-  void control(websocket::control_frame const& f) noexcept {
-    std::lock_guard const hold(mutex_);
-    bool const closes = f.op() == opcode::close;
-    if (finished_ || (!closes && waiting() > most_)) return;
-    (void)append(f.bytes());
-    if (closes) finish_by(goodbye_);
-    changed_.notify_all();
-  }
-
-  // The reader's.
-  [[nodiscard]] bool finished() const noexcept {
-    std::lock_guard const hold(mutex_);
-    return finished_;
-  }
-  /// The client sends no more.
-  void ended() noexcept {
-    std::lock_guard const hold(mutex_);
-    if (!finished_) finish_by(goodbye_);
-    ended_ = true;
-    changed_.notify_all();
-  }
-
-  /// The writer thread. It also sees to it that the reader gets to an end: recv() returns once the socket is shut down.
-  /// @param writable called, with no lock held, when what made it congested has been written
-  template <class F>
-  void write_all(F writable) noexcept {
-    std::string writing;
-    std::unique_lock hold(mutex_);
-    bool written = true;
-    while (written) {
-      changed_.wait(hold, [&] { return !bytes_.empty() || finished_; });
-      if (bytes_.empty()) break;
-      writing.swap(bytes_);
-      unwritten_ = writing.size();
-      hold.unlock();
-      written = write(writing);
-      writing.clear();
-      if (writing.capacity() > 64 * 1024) writing = std::string();  // one burst is no reason to keep megabytes
-      hold.lock();
-      if (std::exchange(congested_, false) && !finished_) {
-        hold.unlock();
-        writable();
-        hold.lock();
-      }
-    }
-    if (written) {
-      (void)::shutdown(fd_, SHUT_WR);
-      changed_.wait_until(hold, saturating_add(detail::clock_now(), goodbye_),
-                          [&] { return ended_; });  // the client answers the close, then hangs up
-    }
-    (void)::shutdown(fd_, SHUT_RDWR);
-    finished_ = true;
-  }
-
- private:
-  [[nodiscard]] std::size_t waiting() const noexcept { return bytes_.size() + unwritten_; }
-  void finish_by(duration from_now) noexcept {
-    finished_ = true;
-    deadline_ = saturating_add(detail::clock_now(), from_now);
-  }
-  /// Out of memory is false, not a throw.
-  [[nodiscard]] bool append(std::string_view more) noexcept {
-    return detail::try_invoke([&] { bytes_.append(more); }, [](char const*) noexcept {});
-  }
-  [[nodiscard]] bool write(std::string_view bytes) noexcept {
-    for (;;) {
-      {
-        std::lock_guard const hold(mutex_);
-        unwritten_ = bytes.size();
-        if (bytes.empty()) return true;
-        if (finished_ && detail::clock_now() >= deadline_) break;
-      }
-      ssize_t const n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (n > 0) bytes.remove_prefix(static_cast<std::size_t>(n));
-      // EAGAIN: the client took nothing for SO_SNDTIMEO. Before a close that is its own affair: the queue is bounded.
-      else if (n < 0 && errno != EAGAIN && errno != EINTR)
-        break;
-    }
-    return false;
-  }
-
-  mutable std::mutex mutex_;  // taken inside the loop's, never the other way round
-  std::condition_variable changed_;
-  std::string bytes_;
-  std::size_t unwritten_ = 0;  // of what the writer has taken out of bytes_
-  bool finished_ = false, ended_ = false, congested_ = false;
-  time_point deadline_{};
-  int const fd_;
-  std::size_t const most_;
-  duration const goodbye_;
-};
-
-/// The Transport itself: a handle to the outbox, as small as a reference.
-struct transport {
-  outbox* to;
-  send_status send(frame const& f) noexcept { return to->send(f); }
-  void close(close_frame frame) noexcept { to->control(websocket::control_frame::close(frame)); }
-  [[nodiscard]] std::size_t buffered() const noexcept { return to->buffered(); }
-  void flush() noexcept { to->flush(); }
-};
-static_assert(Transport<transport>);
 
 // ---- Where phx puts what a long-poll is answered
 
@@ -297,7 +165,7 @@ class server {
     detail::http_stream stream(c.from.fd, in);
     std::optional<admission<session_type>> admitted;
     if (detail::try_invoke([&] { admitted = answer_requests(c, stream); }, [](char const*) noexcept {}) && admitted) {
-      outbox out(c.from.fd, how_.mount.bounds.outbound, how_.goodbye);
+      write_queue out(c.from.fd, how_.mount.bounds.outbound, how_.goodbye);
       std::optional<client> phoenix;  // try_invoke by mutex_
       auto const write = [&] {
         out.write_all([&] {
@@ -322,7 +190,7 @@ class server {
   }
 
   /// The part of a host that is about phx. @param early frames that came with the request.
-  void talk(connection& c, std::optional<client>& phoenix, admission<session_type> admitted, outbox& out,
+  void talk(connection& c, std::optional<client>& phoenix, admission<session_type> admitted, write_queue& out,
             std::span<char> early, bytes_in& in) noexcept {
     websocket::frame_reader frames(how_.mount.bounds.frame);
     {
@@ -341,7 +209,8 @@ class server {
   }
 
   /// False once either side has closed.
-  [[nodiscard]] bool feed(client& phoenix, websocket::frame_reader& frames, outbox& out, std::span<char> bytes) noexcept {
+  [[nodiscard]] bool feed(client& phoenix, websocket::frame_reader& frames, write_queue& out,
+                          std::span<char> bytes) noexcept {
     std::lock_guard const inside(mutex_);
     if (out.finished()) return false;  // phx closed it from another thread: a timer, a broadcast
     auto const turn = loop_.turn();    // many messages, one flush
