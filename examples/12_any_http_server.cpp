@@ -1,7 +1,7 @@
-// Long-polling behind somebody else's HTTP server, with its own sockets, threads and handlers: here cpp-httplib. All it asks
-// of one is that a handler may take its time. (httplib keeps its sockets to itself, so that a WebSocket is 404 and
-// phoenix.js falls back, with `longPollFallbackMs`. A server that hands a socket over does what README says under "A socket
-// type".)
+// Long-polling behind another HTTP server, with its own sockets, threads and handlers: here cpp-httplib. All that phx needs
+// of one is that a handler may take its time. (httplib does not hand over its sockets, so a WebSocket is answered 404 and
+// phoenix.js falls back, with `longPollFallbackMs`. For a server that does, include websocket/handshake.hpp and
+// socket/receive_frames.hpp.)
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
 
@@ -23,19 +23,19 @@ struct room {
   }
 };
 
-struct bell {
-  std::counting_semaphore<> rung{0};
-  void wake() noexcept { rung.release(); }
+struct waker {
+  std::counting_semaphore<> woken{0};
+  void wake() noexcept { woken.release(); }
 };
 
 // One request, in its handler's thread.
-struct asking {
+struct pending_request {
   phx::longpoll::exchange exchange{*this};
-  std::shared_ptr<phx::longpoll::response> answer{};
-  std::condition_variable answered{};
+  std::shared_ptr<phx::longpoll::response> response{};
+  std::condition_variable responded{};
   void respond(phx::longpoll::response r) noexcept {
-    answer = std::make_shared<phx::longpoll::response>(std::move(r));
-    answered.notify_one();
+    response = std::make_shared<phx::longpoll::response>(std::move(r));
+    responded.notify_one();
   }
 };
 
@@ -47,43 +47,45 @@ int main(int argc, char** argv) {
   app.channel<room>("room:*");
   phx::mount const mount{.path = "/socket", .longpoll = true};
 
-  std::mutex inside;  // the loop: a mutex, held by whoever calls phx
-  bell bell;
-  phx::endpoint everywhere;
+  std::mutex mutex;  // the loop: a mutex, held by whoever calls phx
+  waker waker;
+  phx::endpoint endpoint;
   phx::longpoll::sessions sessions;
-  phx::loop loop(everywhere, bell);
+  phx::loop loop(endpoint, waker);
   phx::longpoll::service_for<decltype(app)> polling(sessions, loop, mount, app);
 
-  auto const serve = [&](httplib::Request const& asked, httplib::Response& to) {
-    std::vector<phx::header> headers;
-    for (auto const& [name, value] : asked.headers) headers.push_back({name, value});
-    phx::peer_data const peer{asked.remote_addr, static_cast<std::uint16_t>(asked.remote_port), {}};
+  auto const serve = [&](httplib::Request const& request, httplib::Response& to) {
+    std::vector<phx::http::header> headers;
+    for (auto const& [name, value] : request.headers) headers.push_back({name, value});
+    phx::http::peer_data const peer{request.remote_addr, static_cast<std::uint16_t>(request.remote_port), {}};
 
-    std::unique_lock hold(inside);
-    asking mine;
-    polling.serve(mine.exchange, phx::request::of(asked.method, asked.target, headers, peer), asked.body, clock::now());
-    // There is an answer when the poll's window ends, at the latest; no handler waits for ever, whatever keeps the loop from
-    // it.
-    bool const answered = mine.answered.wait_for(hold, std::chrono::minutes(1), [&] { return mine.answer != nullptr; });
-    to.status = answered ? mine.answer->status() : 503;
-    if (!answered) return;
+    std::unique_lock lock(mutex);
+    pending_request pending;
+    polling.serve(pending.exchange, phx::http::request::of(request.method, request.target, headers, peer), request.body,
+                  clock::now());
+    // There is a response when the poll's window ends, at the latest; the minute is for a loop that something keeps from
+    // running.
+    bool const responded =
+        pending.responded.wait_for(lock, std::chrono::minutes(1), [&] { return pending.response != nullptr; });
+    to.status = responded ? pending.response->status() : 503;
+    if (!responded) return;
 
     std::string type;
-    mine.answer->each_header([&](std::string_view name, std::string_view value) {
+    pending.response->each_header([&](std::string_view name, std::string_view value) {
       name == "content-type" ? void(type = value) : to.set_header(std::string(name), std::string(value));
     });
-    if (mine.answer->body().empty()) return;
+    if (pending.response->body().empty()) return;
     // Written by a function, because then httplib tells whether it could be: what the client has not got comes with its next
     // poll.
     to.set_content_provider(
-        mine.answer->body().size(), type,
-        [it = mine.answer](std::size_t at, std::size_t size, httplib::DataSink& sink) {
-          return sink.is_writable() && sink.write(it->body().data() + at, size);
+        pending.response->body().size(), type,
+        [response = pending.response](std::size_t at, std::size_t size, httplib::DataSink& sink) {
+          return sink.is_writable() && sink.write(response->body().data() + at, size);
         },
-        [&inside, it = mine.answer](bool written) {
-          std::lock_guard const hold_again(inside);
-          if (!written) it->failed();
-          phx::longpoll::response const done(std::move(*it));  // it ends inside the loop, as it began
+        [&mutex, response = pending.response](bool written) {
+          std::lock_guard const lock_again(mutex);
+          if (!written) response->failed();
+          phx::longpoll::response const done(std::move(*response));  // it ends inside the loop, as it began
         });
   };
 
@@ -92,12 +94,12 @@ int main(int argc, char** argv) {
   server.set_payload_max_length(polling.most_body());
   server.Get("/socket/longpoll", serve).Post("/socket/longpoll", serve).Options("/socket/longpoll", serve);
 
-  std::thread time([&] {
+  std::thread loop_thread([&] {
     for (;;) {
-      std::unique_lock hold(inside);
+      std::unique_lock lock(mutex);
       phx::time_point const next = loop.run(clock::now());
-      hold.unlock();
-      (void)bell.rung.try_acquire_until(std::min(next, clock::now() + std::chrono::hours(1)));
+      lock.unlock();
+      (void)waker.woken.try_acquire_until(std::min(next, clock::now() + std::chrono::hours(1)));
     }
   });
   int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
