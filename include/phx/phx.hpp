@@ -11,6 +11,7 @@
 #include <phx/connect/check_origin.hpp>
 #include <phx/connect/handshake.hpp>
 #include <phx/connect/mount.hpp>
+#include <phx/socket/note.hpp>
 #include <phx/socket/socket.hpp>
 
 #endif

@@ -2,7 +2,7 @@
 #define PHX_CONNECT_HANDSHAKE_HPP
 // From an HTTP request to a socket that may be opened, or to the answer that says why not (protocol 8.1).
 
-#include <phx/socket/dispatcher.hpp>
+#include <phx/connect/connected.hpp>
 #include <phx/connect/mount.hpp>
 #include <phx/websocket/handshake.hpp>
 
@@ -223,12 +223,6 @@ admitted<typename D::session_type> handshake(mount const&&, D&, request const&,
   if (!no) return std::nullopt;
   std::string text = no->body;
   return refused_request{*std::move(no), refusal::upgrade, std::move(text)};
-}
-
-/// Tells the loop's observer of a refusal: `event` is the reason code's name, `text` the detail. Inside the loop; for hosts.
-inline void note(loop& event_loop, refused_request const& no) noexcept {
-  detail::loop_access::observer(event_loop)(
-      {.kind = event_code::connect_refused, .event = to_string(no.reason), .text = no.detail, .code = no.answer.status});
 }
 
 }  // namespace PHX_BUILD

@@ -112,9 +112,9 @@ class address_owner {
       if (group.empty() || group.size() > 4) return false;
       unsigned value = 0;
       for (char const c : group) {
-        char const l = lower_letter(c);
-        if (!(l >= '0' && l <= '9') && !(l >= 'a' && l <= 'f')) return false;
-        value = value * 16 + static_cast<unsigned>(l <= '9' ? l - '0' : l - 'a' + 10);
+        int const digit = hex_value(c);
+        if (digit < 0) return false;
+        value = value * 16 + static_cast<unsigned>(digit);
       }
       bytes_[at] = static_cast<char>(value >> 8);
       bytes_[at + 1] = static_cast<char>(value & 0xFFu);

@@ -3,7 +3,7 @@
 // One HTTP request of a long-poll client and its response, which may take a while.
 
 #include <phx/longpoll/sessions.hpp>
-#include <phx/connect/handshake.hpp>
+#include <phx/socket/note.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {

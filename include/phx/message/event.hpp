@@ -141,8 +141,8 @@ namespace detail {
       }
       unsigned code = 0;
       for (std::size_t const end = i + 4; i < end && i + 1 < key.size();) {
-        char const c = lower_letter(key[++i]);
-        code = code * 16 + static_cast<unsigned>(c >= 'a' ? c - 'a' + 10 : c - '0');
+        int const digit = hex_value(key[++i]);
+        code = code * 16 + static_cast<unsigned>(digit < 0 ? 0 : digit);
       }
       spelt_out += code < 0x80 ? static_cast<char>(code) : '?';
     }

@@ -2,21 +2,11 @@
 #define PHX_SOCKET_DISPATCHER_HPP
 // Who answers: the Dispatcher. `router` is ours; a channel may as well be a thread, an actor or a row in a game's tables.
 
-#include <phx/connect/connect_info.hpp>
+#include <phx/connect/connected.hpp>
 #include <phx/socket/context.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
-
-/// id: the topic on which `disconnect` ends this socket (protocol 8.1).
-template <class S>
-struct connected {
-  S session;
-  std::optional<std::string> id{};
-};
-/// http_answer{}: 403 with an empty body.
-template <class S>
-using connect_outcome = std::variant<connected<S>, http_answer>;
 
 /// The join is answered `ok` with `response`, `{}` without one.
 template <class C>
@@ -43,13 +33,7 @@ template <class C>
 using join_outcome = std::variant<accepted<C>, pending<C>, refused, crashed>;
 
 template <class D>
-concept has_session = std::move_constructible<typename D::session_type>;
-template <class D>
 concept has_channel = std::is_nothrow_move_constructible_v<typename D::channel_type>;
-template <class D>
-concept connects = requires(D& d, connect_info const& info) {
-  { d.connect(info) } -> std::same_as<connect_outcome<typename D::session_type>>;
-};
 template <class D>
 concept matches_topics = requires(D& d, std::string_view topic) {
   { d.matches(topic) }
