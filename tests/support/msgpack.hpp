@@ -149,8 +149,9 @@ class unpacker {
       case 0xc6: {
         if (bytes == nullptr || !number(1 << (first - 0xc4), n) || in_.size() - at_ < n) return false;
         *bytes = true;
-        json.append(in_.substr(at_, n));
-        at_ += n;
+        std::size_t const size = static_cast<std::size_t>(n);
+        json.append(in_.substr(at_, size));
+        at_ += size;
         return true;
       }
       case 0xcb: {
@@ -188,10 +189,11 @@ class unpacker {
   }
   [[nodiscard]] bool string(std::string& json, std::uint64_t n) {
     if (in_.size() - at_ < n) return false;
-    std::string_view const s = in_.substr(at_, n);
+    std::size_t const size = static_cast<std::size_t>(n);
+    std::string_view const s = in_.substr(at_, size);
     if (!phx::json::utf8(s)) return false;
     phx::json::append_quoted(json, s);
-    at_ += n;
+    at_ += size;
     return true;
   }
   [[nodiscard]] bool elements(std::string& json, std::uint64_t n, unsigned depth) {

@@ -240,7 +240,7 @@ class throttle {
   /// Theirs, or one that may be: a bucket that is full again says no more than none.
   [[nodiscard]] entry& find(std::uint64_t hash, time_point now) noexcept {
     hash |= 1;
-    entry* const set = &table_[(hash >> 32 & (sets_ - 1)) * ways];
+    entry* const set = &table_[(static_cast<std::size_t>(hash >> 32) & (sets_ - 1)) * ways];
     entry* free = set;
     for (entry* e = set; e != set + ways; ++e) {
       if (e->hash == hash) return *e;

@@ -102,7 +102,7 @@ class writer {
   }
 
  private:
-  void big_endian(std::size_t n, int bytes) {
+  void big_endian(std::uint64_t n, int bytes) {
     for (int i = bytes; i-- != 0;) byte(static_cast<std::uint8_t>(n >> (8 * i)));
   }
   void patch(std::size_t position, std::size_t n) {

@@ -159,7 +159,7 @@ class topic_table {
   [[nodiscard]] topic* find(std::string_view text) const noexcept {
     if (buckets_.empty()) return nullptr;
     std::uint64_t const h = hash(text);
-    for (topic* t = buckets_[h & (buckets_.size() - 1)]; t != nullptr; t = t->next)
+    for (topic* t = buckets_[static_cast<std::uint32_t>(h) & (buckets_.size() - 1)]; t != nullptr; t = t->next)
       if (t->hash == h && t->text() == text) return t;
     return nullptr;
   }
@@ -178,7 +178,7 @@ class topic_table {
       t->hash = hash(text);
       t->text_size = static_cast<std::uint32_t>(text.size());
       t->json_size = static_cast<std::uint32_t>(json.size());
-      topic*& bucket = buckets_[t->hash & (buckets_.size() - 1)];
+      topic*& bucket = buckets_[static_cast<std::uint32_t>(t->hash) & (buckets_.size() - 1)];
       t->next = bucket;
       bucket = t;
       ++count_;
@@ -188,7 +188,7 @@ class topic_table {
   }
   void unuse(topic* t) noexcept {
     if (--t->users != 0) return;
-    topic** link = &buckets_[t->hash & (buckets_.size() - 1)];
+    topic** link = &buckets_[static_cast<std::uint32_t>(t->hash) & (buckets_.size() - 1)];
     while (*link != t) link = &(*link)->next;
     *link = t->next;
     --count_;
@@ -282,7 +282,7 @@ class topic_table {
     for (topic* chain : buckets_)
       while (chain != nullptr) {
         topic* const t = std::exchange(chain, chain->next);
-        topic*& bucket = wider[t->hash & (size - 1)];
+        topic*& bucket = wider[static_cast<std::uint32_t>(t->hash) & (size - 1)];
         t->next = bucket;
         bucket = t;
       }

@@ -97,7 +97,7 @@ class outbound_queue {
   /// The one that a message of this name replaces.
   [[nodiscard]] item* find(name const& key) const noexcept {
     if (buckets_.empty()) return nullptr;
-    for (item* i = buckets_[key.hash & (buckets_.size() - 1)]; i != nullptr; i = i->next_same)
+    for (item* i = buckets_[static_cast<std::uint32_t>(key.hash) & (buckets_.size() - 1)]; i != nullptr; i = i->next_same)
       if (i->hash == key.hash && i->number == key.number && i->event() == key.event && i->key() == key.key) return i;
     return nullptr;
   }
@@ -119,7 +119,7 @@ class outbound_queue {
       loose_bytes_ -= i.cost();
     }
     if (i.indexed) {
-      item** at = &buckets_[i.hash & (buckets_.size() - 1)];
+      item** at = &buckets_[static_cast<std::uint32_t>(i.hash) & (buckets_.size() - 1)];
       while (*at != &i) at = &(*at)->next_same;
       *at = i.next_same;
       --indexed_;
@@ -144,7 +144,7 @@ class outbound_queue {
         for (item* chain : buckets_)
           while (chain != nullptr) {
             item* const one = std::exchange(chain, chain->next_same);
-            one->next_same = std::exchange(wider[one->hash & (size - 1)], one);
+            one->next_same = std::exchange(wider[static_cast<std::uint32_t>(one->hash) & (size - 1)], one);
           }
         buckets_.swap(wider);
         wider.free(from_);
@@ -152,7 +152,7 @@ class outbound_queue {
         return;
       }
     }
-    i.next_same = std::exchange(buckets_[i.hash & (buckets_.size() - 1)], &i);
+    i.next_same = std::exchange(buckets_[static_cast<std::uint32_t>(i.hash) & (buckets_.size() - 1)], &i);
     i.indexed = true;
     ++indexed_;
   }
