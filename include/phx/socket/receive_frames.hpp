@@ -22,7 +22,7 @@ enum class frames_result : std::uint8_t {
 ///     auto const turn = loop.turn();        // one flush, however many messages came
 ///     switch (phx::receive_frames(socket, reader, bytes, now, [&](auto const& frame) { out.append(frame.bytes()); })) ...
 ///
-/// @param client an open socket @param reader this connection's @param bytes what was received; unmasked in place
+/// @param client an open socket @param reader this connection's @param bytes what was received, not empty; unmasked in place
 /// @param write called with each websocket::control_frame to send, behind what the transport already holds. Must not throw,
 /// nor
 ///   call phx. Bound what it queues: a client may send pings and read nothing.
