@@ -26,6 +26,7 @@ struct order {
   std::string event{};                                 ///< out, info
   phx::payload payload{};                              ///< out, info
   phx::reply_to answer{};                              ///< in
+  phx::ended_channel last{};                           ///< end
   phx::exit_reason reason = phx::exit_reason::normal;  ///< end
   std::unique_ptr<actor> newcomer{};                   ///< join
   /// join; nothing in it: it crashed. Held here, because who waits for it may be gone before set_value has returned.
@@ -114,10 +115,23 @@ class elsewhere {
   [[nodiscard]] phx::channel_id const& id() const noexcept { return id_; }
   [[nodiscard]] phx::reply_to reply() const noexcept { return answer_; }
 
-  // One that cannot be encoded is found out in the loop, and ends the channel there.
-  void push(std::string_view event, phx::payload const& data) { (void)id_.push(event, data); }
-  void broadcast(std::string_view event, phx::payload const& data) { (void)id_.broadcast(event, data); }
-  void broadcast_from(std::string_view event, phx::payload const& data) { (void)id_.broadcast_from(event, data); }
+  // One that cannot be encoded is found out in the loop, and ends the channel there. Once the loop has ended the channel,
+  // its last words need no channel.
+  void push(std::string_view event, phx::payload const& data) {
+    (void)(last_ ? last_->push(event, data) : id_.push(event, data));
+  }
+  void broadcast(std::string_view event, phx::payload const& data) {
+    if (last_)
+      publish(topic_, event, data);
+    else
+      (void)id_.broadcast(event, data);
+  }
+  void broadcast_from(std::string_view event, phx::payload const& data) {
+    if (last_)
+      publish(topic_, event, data);
+    else
+      (void)id_.broadcast_from(event, data);
+  }
   void publish(std::string_view topic, std::string_view event, phx::payload const& data) {
     (void)all_.everywhere->broadcast(topic, event, data);
   }
@@ -140,7 +154,8 @@ class elsewhere {
   std::uint64_t number_;
   phx::channel_id id_;
   std::string topic_;
-  phx::reply_to answer_{};  // to the message in hand
+  phx::reply_to answer_{};                    // to the message in hand
+  std::optional<phx::ended_channel> last_{};  // the loop has ended the channel
 };
 
 /// One channel on its worker's thread.
@@ -154,7 +169,7 @@ class actor {
   [[nodiscard]] std::optional<phx::join_result> join(phx::message const& in) {
     std::optional<phx::join_result> result;
     if (!attempt([&] { result.emplace(do_join(dispatcher_, in)); })) return std::nullopt;
-    if (result->what() == phx::join_result::kind::error) terminate(phx::exit_reason::shutdown);
+    if (result->what() == phx::join_result::kind::error) do_terminate(dispatcher_, phx::exit_reason::shutdown);
     return result;
   }
   void handle_in(phx::message const& in, phx::reply_to answer) {
@@ -168,7 +183,11 @@ class actor {
   void handle_info(phx::message const& in) {
     carry_out([&] { return do_handle_info(dispatcher_, in); });
   }
-  void terminate(phx::exit_reason reason) noexcept { do_terminate(dispatcher_, reason); }
+  /// The loop has ended it.
+  void terminate(phx::exit_reason reason, phx::ended_channel last) noexcept {
+    dispatcher_.last_ = std::move(last);
+    if (!terminated_) do_terminate(dispatcher_, reason);
+  }
 
  private:
   virtual phx::join_result do_join(elsewhere&, phx::message const&) = 0;
@@ -203,11 +222,14 @@ class actor {
   }
   void stop(phx::exit_reason reason) {
     stopped_ = true;
+    // What terminate says of an abnormal end comes before phx_error, of a graceful one after phx_close (protocol 6.6).
+    terminated_ = !reason.graceful();
+    if (terminated_) do_terminate(dispatcher_, reason);
     (void)dispatcher_.id().exit(reason);
   }
 
   elsewhere dispatcher_;
-  bool stopped_ = false;
+  bool stopped_ = false, terminated_ = false;
 };
 
 inline void worker::handle(order& next) {
@@ -230,7 +252,7 @@ inline void worker::handle(order& next) {
       it.handle_info(m);
       break;
     }
-    case order::end: it.terminate(next.reason); [[fallthrough]];
+    case order::end: it.terminate(next.reason, std::move(next.last)); [[fallthrough]];
     case order::kill: channels_.erase(at); break;
     case order::join: break;
   }
@@ -310,9 +332,12 @@ class actors {
     return phx::outcome::noreply();
   }
   [[nodiscard]] std::span<std::string_view const> intercepts(channel_type const& c) noexcept { return c.intercepts; }
-  void terminate(channel_type& c, phx::context&, phx::exit_reason reason) noexcept {
+  void terminate(channel_type& c, phx::context& ctx, phx::exit_reason reason) noexcept {
     // A channel that was replaced is not told in Phoenix (6.6).
-    c.on->post({.what = reason == phx::exit_reason::replaced ? order::kill : order::end, .number = c.number, .why = reason});
+    c.on->post({.what = reason == phx::exit_reason::replaced ? order::kill : order::end,
+                .number = c.number,
+                .last = ctx.after_end(),
+                .why = reason});
   }
 
  private:

@@ -118,6 +118,7 @@ template <class S>
 struct connected;
 class context;
 struct crashed;
+class ended_channel;
 class joining;
 struct mount;
 struct origin;
@@ -128,6 +129,8 @@ template <class C>
 struct pending;
 struct rate;
 struct refused;
+template <class C>
+struct refused_channel;
 struct refused_request;
 class reply_to;
 class sent;

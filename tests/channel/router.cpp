@@ -205,7 +205,11 @@ TEST_CASE("router: a join that says crash is answered as one that throws, and it
 TEST_CASE("router: a refused join is told shutdown, with nobody to push to; a replaced one is not told") {
   struct teller {
     std::vector<std::string>* log;
-    phx::join_result join(phx::joining&, phx::message const& in) {
+    phx::channel_id id{};
+    phx::socket_id socket{};
+    phx::join_result join(phx::joining& j, phx::message const& in) {
+      id = j.id();
+      socket = j.socket();
       if (in.payload.raw() == "{}") return phx::join_result::ok();
       if (in.payload.raw() == "2") return phx::join_result::error();
       return phx::join_result::error(phx::payload::json("\"no\""));
@@ -213,12 +217,16 @@ TEST_CASE("router: a refused join is told shutdown, with nobody to push to; a re
     void terminate(phx::context& ctx, phx::exit_reason reason) noexcept {
       ctx.push("nowhere", {});
       CHECK(ctx.send("nowhere") == phx::send_status::ok);
+      CHECK(ctx.after_end().push("nowhere", {}) == phx::send_status::closed);
+      CHECK(ctx.id() == id);
+      CHECK(ctx.socket() == socket);
+      CHECK_FALSE(ctx.socket() == phx::socket_id{});
       log->push_back(std::string(support::name_of(reason)));
     }
   };
   std::vector<std::string> log;
   phx::router<> r;
-  r.channel("x", [&log](phx::anonymous const&) { return teller{&log}; });
+  r.channel("x", [&log](phx::anonymous const&) { return teller{&log, {}, {}}; });
   phx::testing::server s(r);
   auto client = s.connect();
   CHECK(client.join("x", "1").joined() == phx::testing::answered{"error", "\"no\""});

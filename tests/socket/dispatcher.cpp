@@ -17,6 +17,7 @@ struct order {
   std::string topic, event;
   phx::payload data{};
   phx::reply_to answer{};
+  phx::ended_channel last{};
 };
 struct elsewhere {
   struct session_type {
@@ -30,15 +31,15 @@ struct elsewhere {
   }
   bool matches(std::string_view topic) noexcept { return topic.starts_with("match:"); }
   phx::join_outcome<channel_type> join(session_type&, phx::joining& j, phx::message const& in) {
-    there.push_back({order::join, j.id(), std::string(in.topic), {}, in.payload, {}});
+    there.push_back({order::join, j.id(), std::string(in.topic), {}, in.payload, {}, {}});
     return phx::pending<channel_type>{j.id(), j.now() + 5s};
   }
   phx::outcome handle_in(channel_type& ch, phx::context& ctx, phx::message const& in) {
-    there.push_back({order::in, ch, std::string(ctx.topic()), std::string(in.event), in.payload, ctx.reply()});
+    there.push_back({order::in, ch, std::string(ctx.topic()), std::string(in.event), in.payload, ctx.reply(), {}});
     return phx::outcome::noreply();
   }
   void terminate(channel_type& ch, phx::context& ctx, phx::exit_reason reason) noexcept {
-    there.push_back({order::end, ch, std::string(ctx.topic()), std::string(name_of(reason)), {}, {}});
+    there.push_back({order::end, ch, std::string(ctx.topic()), std::string(name_of(reason)), {}, {}, ctx.after_end()});
   }
 };
 static_assert(phx::Dispatcher<elsewhere>);
@@ -98,6 +99,99 @@ TEST_CASE("dispatcher: channels that live elsewhere: forwarded, answered from th
   server.settle();
   CHECK(again.expect_error());
   CHECK(work(there) == texts{"end match:1 error"});
+}
+
+TEST_CASE("dispatcher: a channel that lives elsewhere pushes its last words by the address that terminate was given") {
+  std::deque<order> there;
+  elsewhere d{there};
+  watcher seen;
+  phx::testing::conversation<elsewhere> c(d, "2.0.0", {}, {"ann"}, {});
+  c.loop().observe(seen);
+  auto const join = [&](std::string const& ref) {
+    c.in("[" + ref + "," + ref + R"(,"match:1","phx_join",{}])");
+    (void)work(there);
+    c.settle();
+    (void)c.out();
+  };
+  auto const last = [&] {
+    REQUIRE(there.size() == 1);
+    phx::ended_channel const of = there.front().last;
+    there.clear();
+    return of;
+  };
+  phx::payload const bye = phx::payload::json(R"({"message":"bye!"})");
+  join("\"1\"");
+  c.in(R"(["1","2","match:1","phx_leave",{}])");
+  CHECK(c.out() == texts{reply("\"1\"", "\"2\"", "ok", "{}", "match:1"), ended("\"1\"", false, "match:1")});
+  phx::ended_channel const left = last();
+  CHECK(left.push("you_left", bye) == phx::send_status::ok);
+  CHECK(left.push("data", phx::payload::binary("x")) == phx::send_status::ok);
+  c.settle();
+  CHECK(c.out() == texts{pushed("you_left", R"({"message":"bye!"})", "\"1\"", "match:1"),
+                         std::string("\x00\x01\x07\x04", 4) + "1match:1datax"});
+  // What the serializer cannot carry has no channel to crash.
+  seen.take();
+  (void)left.push("array", phx::payload::json("[1]"));
+  c.settle();
+  CHECK(c.out().empty());
+  CHECK(seen.count("not_encoded match:1 array") == 1);
+  // Once the client has joined again it hears of the old life no more.
+  join("2");
+  CHECK(left.push("you_left", bye) == phx::send_status::ok);
+  c.settle();
+  CHECK(c.out().empty());
+  // Refs come back as they came; a crash is told first, then what the channel says of it.
+  c.in(R"([2,3,"match:1","boom",{}])");
+  (void)work(there);
+  c.settle();
+  CHECK(c.out() == texts{reply("2", "3", "ok", "{}", "match:1"), ended("2", true, "match:1")});
+  phx::ended_channel const crashed = last();
+  (void)crashed.push("you_left", bye);
+  c.settle();
+  CHECK(c.out() == texts{pushed("you_left", R"({"message":"bye!"})", "2", "match:1")});
+  // A join that was never answered ok has no client, and neither has a connection that has ended.
+  c.in(R"(["4","4","match:1","phx_join",{}])");
+  there.front().channel.refused();
+  there.clear();
+  c.settle();
+  (void)c.out();
+  CHECK(last().push("you_left", bye) == phx::send_status::closed);
+  join("\"5\"");
+  c.gone();
+  CHECK(last().push("you_left", bye) == phx::send_status::closed);
+  CHECK(crashed.push("you_left", bye) == phx::send_status::ok);
+  c.settle();
+  CHECK(c.out().empty());
+  CHECK(phx::ended_channel{}.push("x", {}) == phx::send_status::closed);
+}
+
+TEST_CASE("dispatcher: a join that is refused for a channel that was made: terminate gets it, after the answer") {
+  struct refusing {
+    struct session_type {};
+    using channel_type = std::string;
+    texts log{};
+    phx::connect_outcome<session_type> connect(phx::connect_info const&) { return phx::connected<session_type>{}; }
+    bool matches(std::string_view) noexcept { return true; }
+    phx::join_outcome<channel_type> join(session_type&, phx::joining& j, phx::message const& in) {
+      if (in.topic == "watching") return phx::accepted<channel_type>{"watching"};
+      return phx::refused_channel<channel_type>{std::string(j.topic()), phx::payload::json(R"({"reason":"full"})")};
+    }
+    phx::outcome handle_in(channel_type&, phx::context&, phx::message const&) { return phx::outcome::noreply(); }
+    void terminate(channel_type& ch, phx::context& ctx, phx::exit_reason reason) noexcept {
+      log.push_back(ch + " " + std::string(name_of(reason)));
+      ctx.push("nowhere", {});
+      ctx.publish("watching", "refused", {});
+    }
+  } d;
+  phx::testing::conversation<refusing> c(d, "2.0.0", {}, {}, {});
+  c.in(R"(["0","0","watching","phx_join",{}])");
+  (void)c.out();
+  c.in(R"(["1","1","x","phx_join",{}])");
+  CHECK(c.out() ==
+        texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"full"})", "x"), shouted("refused", "{}", "watching")});
+  CHECK(d.log == texts{"x shutdown"});
+  CHECK(c.loop().topics() == 1);
+  CHECK(c.loop().channels() == 1);
 }
 
 TEST_CASE("dispatcher: terminate is told of pending and of replaced channels too, once each") {

@@ -513,17 +513,92 @@ TEST_CASE("socket: lost::error says so in the reason's detail") {
   CHECK(detail.empty());
 }
 
-TEST_CASE("socket: what terminate pushes goes out before the notice; what it pushes for a dead connection goes nowhere") {
+TEST_CASE("socket: a graceful end is told before terminate says its last, any other end after that (protocol 6.6)") {
   talk t;
-  (void)t.join();
   t.log.on_end = [](void*, phx::context& ctx, phx::exit_reason) noexcept {
-    ctx.push("goodbye", {});
-    ctx.broadcast("goodbye", {});
+    ctx.push("bye", {});
+    ctx.broadcast("bye", {});
+    ctx.broadcast_from("not to itself", {});
+    ctx.broadcast("masked", {});  // intercepted: nobody is left to push it
+    ctx.publish("other:b", "bye", {});
   };
-  CHECK(t.tell("stop") == texts{pushed("goodbye", "{}"), ended("\"1\"")});
-  (void)t.join();
+  struct listener {
+    phx::join_result join(phx::joining&, phx::message const&) { return phx::join_result::ok(); }
+  };
+  t.dispatcher.channel<listener>("other:*");
+  (void)t.say(R"(["7","7","other:b","phx_join",{}])");
+  std::string const push = pushed("bye", "{}"), own = shouted("bye", "{}"), other = shouted("bye", "{}", "other:b");
+  auto const again = [&] { CHECK(t.join() == texts{reply("\"1\"", "\"1\"")}); };
+  again();
+  CHECK(t.tell("stop") == texts{ended("\"1\""), push, own, other});
+  again();
+  CHECK(t.tell("stop_shutdown") == texts{ended("\"1\""), push, own, other});
+  again();
+  CHECK(t.tell("stop_reply") == texts{reply("\"1\"", "\"9\""), ended("\"1\""), push, own, other});
+  again();
+  CHECK(t.tell("phx_leave") == texts{reply("\"1\"", "\"9\""), ended("\"1\""), push, own, other});
+  again();
+  t.log.ids["room:a"].exit(phx::exit_reason::shutdown);
+  t.c.settle();
+  CHECK(t.c.out() == texts{ended("\"1\""), push, own, other});
+  again();
+  CHECK(t.tell("boom") == texts{push, own, other, ended("\"1\"", true)});
+  again();
+  CHECK(t.tell("boom_reply") == texts{reply("\"1\"", "\"9\"", "error"), push, own, other, ended("\"1\"", true)});
+  again();
+  CHECK(t.tell("bad_json") == texts{push, own, other, ended("\"1\"", true)});
+  again();
+  t.log.ids["room:a"].exit(phx::exit_reason::killed);
+  t.c.settle();
+  CHECK(t.c.out() == texts{push, own, other, ended("\"1\"", true)});
+#ifdef __cpp_exceptions
+  again();
+  CHECK(t.tell("throw") == texts{push, own, other, ended("\"1\"", true)});
+#endif
+  CHECK(t.c.loop().topics() == 1);
+
+  // A join that was not answered ok has no client to push to.
+  CHECK(t.join("room:a", "1", R"({"deny":1})") == texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"no"})"), other});
+  CHECK(t.join("room:a", "1", R"({"nonsense":1})") ==
+        texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"join crashed"})"), other});
+  (void)t.join("room:a", "1", R"({"later":1})");
+  t.log.ids["room:a"].refused();
+  t.c.settle();
+  CHECK(t.c.out() == texts{reply("\"1\"", "\"1\"", "error"), other});
+  (void)t.join("room:a", "1", R"({"later":1})");
+  CHECK(t.tell("phx_leave") == texts{reply("\"1\"", "\"9\""), other});
+  CHECK(t.c.loop().topics() == 1);
+
+  // A connection that ends says no more.
+  again();
   t.c.gone();
   CHECK(t.c.out().empty());
+}
+
+TEST_CASE("socket: refs that are no strings, and bytes: they stand in binary frames as Elixir's to_string writes them") {
+  using namespace std::literals;
+  talk t;
+  CHECK(t.say(R"([5,5,"room:a","phx_join",{}])") == texts{reply("5", "5")});
+  t.log.on_event = [](void* with, phx::context& ctx, phx::message const&) {
+    ctx.push("data", phx::payload::binary("x"));
+    static_cast<journal*>(with)->replies.push_back(ctx.reply());
+  };
+  t.log.with = &t.log;
+  CHECK(t.say(R"([5,6,"room:a","call",{}])") == texts{"\x00\x01\x06\x04"
+                                                      "5room:adatax"s});
+  t.log.replies.at(0)(phx::payload::binary("\0\1\2"sv));
+  t.c.settle();
+  CHECK(t.c.out() == texts{"\x01\x01\x01\x06\x02"
+                           "56room:aok\0\1\2"s});
+  CHECK(t.topics() == texts{"room:a"});
+  CHECK(t.say(R"([5,"7","room:a","call",{}])").size() == 1);
+  t.log.replies.at(1)(phx::payload::binary("y"));
+  t.c.settle();
+  CHECK(t.c.out() == texts{"\x01\x01\x01\x06\x02"
+                           "57room:aoky"s});
+  // An array or an object there is none for: the channel ends, as in Phoenix.
+  CHECK(t.say(R"([{},8,"room:c","phx_join",{}])") == texts{reply("{}", "8", "ok", "{}", "room:c")});
+  CHECK(t.say(R"([{},9,"room:c","call",{}])") == texts{ended("{}", true, "room:c")});
 }
 
 TEST_CASE("socket: V1: close and error carry the join's join_ref if it was sent, else null") {

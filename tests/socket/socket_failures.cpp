@@ -169,6 +169,132 @@ TEST_CASE("failures: what the last call left runs first, and may destroy the ver
   CHECK(h.loops[0].sockets() == 1);
 }
 
+TEST_CASE(
+    "failures: what the last call left may destroy the very socket that goes, is written to, or is destroyed already") {
+  struct sender {
+    phx::outcome handle_in(phx::context& ctx, phx::message const&) {
+      ctx.send("first");
+      return phx::outcome::noreply();
+    }
+    phx::outcome handle_info(phx::context& ctx, phx::message const& in) {
+      if (in.event == "first")
+        ctx.send("second");
+      else
+        all->flats[1]->socket.reset();
+      return phx::outcome::noreply();
+    }
+    house* all;
+  };
+  enum { gone, destroyed, written_to, disconnected, ways };
+  for (int way = 0; way != ways; ++way) {
+    CAPTURE(way);
+    phx::limits bounds;
+    bounds.pressure = phx::pressure_policy::drop_newest;
+    house h(2, bounds);
+    h.d.channel("deep:*", [&h](who const&) { return sender{&h}; });
+    h.join(0, "deep:a");
+    h.join(1);
+    h.join(1, "room:b");
+    if (way == written_to) {
+      h.flats[1]->wire.answer = phx::send_status::congested;
+      h.flats[1]->wire.waiting = bounds.outbound;
+      CHECK(h.in(1, R"(["1","2","room:a","push",{}])"));
+      CHECK(h.flats[1]->socket->slow());
+    }
+    CHECK(h.in(0, R"(["1","2","deep:a","x",{}])"));
+    REQUIRE(h.flats[1]->socket.has_value());
+    auto& socket = *h.flats[1]->socket;
+    if (way == gone) socket.gone(phx::lost::normal);
+    if (way == destroyed) h.flats[1]->socket.reset();
+    if (way == written_to) CHECK_FALSE(socket.writable(h.loops.now()));
+    if (way == disconnected) {
+      socket.disconnect();
+      h.loops.settle();
+    }
+    h.loops.settle();
+    CHECK_FALSE(h.flats[1]->socket.has_value());
+    texts lines = h.log.take();
+    std::sort(lines.begin(), lines.end());
+    CHECK(lines == texts{"room:a: closed", "room:a: gone", "room:b: closed", "room:b: gone"});
+    CHECK(h.loops[0].sockets() == 1);
+    CHECK(h.loops[0].channels() == 1);
+    CHECK(h.loops[0].topics() == 2);
+    CHECK(h.flats[1]->wire.closes == 0);
+    CHECK(h.seen.count("channel_ended room:a closed") == 1);
+    CHECK(h.seen.count("channel_ended room:b closed") == 1);
+  }
+}
+
+TEST_CASE("failures: a terminate that a departure brings about may destroy any connection, and knows whose channel it was") {
+  house h(3);
+  for (std::size_t i = 0; i < 3; ++i) h.join(i);
+  struct seen {
+    house* all;
+    phx::socket_id socket;
+    phx::channel_id id;
+    int ends = 0;
+  } s{&h, h.flats[1]->socket->name(), h.log.ids["room:a"]};
+  h.join(1, "room:b");
+  s.id = h.log.ids["room:b"];
+  h.log.with = &s;
+  h.log.on_end = [](void* with, phx::context& ctx, phx::exit_reason) noexcept {
+    auto& of = *static_cast<seen*>(with);
+    ++of.ends;
+    if (ctx.topic() == "room:b") {
+      CHECK(ctx.socket() == of.socket);
+      CHECK(ctx.id() == of.id);
+      CHECK(ctx.id().socket() == of.socket);
+      CHECK(ctx.after_end().push("too late", {}) == phx::send_status::closed);
+      CHECK(ctx.subscribe("x") == phx::send_status::closed);
+    }
+    ctx.broadcast("bye", {});
+    for (auto const& f : of.all->flats) f->socket.reset();
+  };
+  h.flats[1]->socket->gone(phx::lost::error);
+  h.loops.settle();
+  CHECK(s.ends == 4);
+  CHECK(h.loops[0].sockets() == 0);
+  CHECK(h.loops[0].topics() == 0);
+}
+
+TEST_CASE("failures: last words from another thread are bounded by limits::mailbox, and dropped without memory") {
+  metered::reset();
+  phx::limits bounds;
+  bounds.memory = metered::hook();
+  bounds.mailbox = 4;
+  {
+    house h(1, bounds);
+    struct taken {
+      phx::ended_channel last{};
+      bool without_memory = false;
+    } t;
+    h.log.with = &t;
+    h.log.on_end = [](void* with, phx::context& ctx, phx::exit_reason) noexcept {
+      auto& to = *static_cast<taken*>(with);
+      if (to.without_memory) metered::fail_at = metered::allocations.load();
+      to.last = ctx.after_end();
+    };
+    auto const leave = [&] {
+      h.join(0);
+      (void)h.in(0, R"(["1","2","room:a","phx_leave",{}])");
+      (void)h.out(0);
+    };
+    leave();
+    for (int i = 0; i < 4; ++i) CHECK(t.last.push("more", {}) == phx::send_status::ok);
+    CHECK(t.last.push("more", {}) == phx::send_status::dropped);
+    h.loops.settle();
+    CHECK(h.out(0) == texts(4, pushed("more", "{}")));
+    metered::fail_at = metered::allocations.load();
+    CHECK(t.last.push("more", {}) == phx::send_status::dropped);
+    t.without_memory = true;
+    leave();
+    CHECK(t.last.push("more", {}) == phx::send_status::dropped);
+    t.last = {};
+  }
+  CHECK(metered::bytes == 0);
+  metered::reset();
+}
+
 TEST_CASE("failures: a handler ends other channels and publishes to them in any order") {
   house h(3);
   for (std::size_t i = 0; i < 3; ++i) h.join(i);

@@ -125,9 +125,7 @@ class router {
       case join_result::kind::crash: return crashed{result.reason_};
       case join_result::kind::error: break;
     }
-    // A refused join is told `shutdown`, not joined: what it would push goes nowhere (6.6).
-    detail::as_refused(j, [&](context& ctx) { made.ops_->terminate(made.held_, ctx, exit_reason::shutdown); });
-    return refused{std::move(result.response_)};
+    return refused_channel<channel_type>{std::move(made), std::move(result.response_)};
   }
   [[nodiscard]] outcome handle_in(channel_type& c, context& ctx, message const& in) {
     return c.ops_->handle_in(c.held_, ctx, in);

@@ -16,7 +16,6 @@ class joining;
 namespace detail {
 class connection;
 struct channel_slot;
-struct refused_context;
 struct watch_access;
 }  // namespace detail
 
@@ -130,6 +129,38 @@ class reply_to {
   std::size_t topic_ = 0, ref_ = 0;
 };
 
+/// The address of a channel life that is over: what `terminate` pushes by its context, a channel that lives on another
+/// thread pushes by this, when it learns of its end. Taken in `terminate` (context::after_end); a value, for any thread,
+/// that may outlive socket and loop. The frames carry the join_ref of that life and follow its phx_close or phx_error. They
+/// go out until the client joins the topic again or its connection ends; limits::mailbox bounds them as all mail, the socket
+/// keeps nothing for them. To broadcast use endpoint::broadcast: that needs no channel.
+class ended_channel {
+ public:
+  ended_channel() = default;
+  /// To its client. One that the serializer cannot carry is dropped, and the observer is told.
+  /// @return as channel_id's; `closed` too where no client hears it: the connection has ended, or the join was never
+  /// answered ok.
+  send_status push(std::string_view event, payload const& data) const noexcept {
+    if (!box_) return send_status::closed;
+    if (!text_.valid()) return send_status::dropped;  // there was no memory when it was taken
+    std::string_view const all = text_.raw();
+    detail::mail* const m =
+        detail::mail::make(box_->from(), detail::mail_kind::last_push, all.substr(0, topic_), event, all.substr(topic_));
+    if (m == nullptr) return send_status::dropped;
+    m->slot = socket_.slot;
+    m->generation = socket_.generation;
+    if (!detail::mail::carries(m, data, box_->from())) return send_status::dropped;
+    return box_->post(m, true);
+  }
+
+ private:
+  friend class context;
+  detail::mailbox_ref box_;
+  socket_id socket_;
+  payload text_;  // topic and join_ref in one counted piece
+  std::size_t topic_ = 0;
+};
+
 /// What a handler answers (protocol 6.2).
 class outcome {
  public:
@@ -226,7 +257,6 @@ class joining {
 
  private:
   friend class detail::connection;
-  friend struct detail::refused_context;
   friend struct detail::watch_access;
   joining(detail::connection& connection, detail::channel_slot& channel) noexcept
       : connection_(connection), channel_(channel) {}
@@ -243,7 +273,8 @@ class context {
   // `key` says what a message is about, where a slow client is to get the latest only (pressure_policy::keep_latest): one
   // message waits for each topic, event and key.
 
-  /// To this channel's client. In `terminate` of a connection that has ended it goes nowhere.
+  /// To this channel's client. In `terminate` of a connection that has ended, or of a join that was never answered ok, it
+  /// goes nowhere.
   sent push(std::string_view event, payload const& data, std::string_view key = {}) noexcept;
   /// To all subscribers of the topic in every loop of every node, this channel's client included. Encoded for all
   /// serializers of this loop's subscribers before anybody gets it: one that cannot carry it has its subscribers skipped,
@@ -270,6 +301,8 @@ class context {
   void unsubscribe(std::string_view topic) noexcept;
   /// The answer to the message in hand, for later. In handle_in only.
   [[nodiscard]] reply_to reply() const noexcept;
+  /// For a channel that lives elsewhere: what it pushes after its end. In terminate only.
+  [[nodiscard]] ended_channel after_end() const noexcept;
 
   [[nodiscard]] std::string_view topic() const noexcept;
   [[nodiscard]] channel_id id() const noexcept;
@@ -281,29 +314,16 @@ class context {
 
  private:
   friend class detail::connection;
-  friend struct detail::refused_context;
   friend struct detail::watch_access;
   context(loop& event_loop, detail::connection* connection, detail::channel_slot& channel, message const* in) noexcept
       : loop_(event_loop), connection_(connection), channel_(channel), in_(in) {}
   loop& loop_;
-  detail::connection* connection_;  // null when the socket was destroyed
+  detail::connection*
+      connection_;  // null when the socket was destroyed, or may not be pushed to because the join was not answered ok
   detail::channel_slot& channel_;
   message const* in_;
   errc unhandled_ = errc::none;
 };
-
-namespace detail {
-/// A channel that was never joined has no one to push to.
-struct refused_context {
-  context ctx;
-  explicit refused_context(joining& j) noexcept : ctx(j.event_loop(), nullptr, j.channel_, nullptr) {}
-};
-template <class F>
-void as_refused(joining& j, F&& body) {
-  refused_context last(j);
-  body(last.ctx);
-}
-}  // namespace detail
 
 }  // namespace PHX_BUILD
 }  // namespace phx

@@ -25,12 +25,18 @@ struct pending {
 struct refused {
   payload response{};
 };
+/// The same for a channel that was made and has to be told: after the answer terminate gets it, with `shutdown`.
+template <class C>
+struct refused_channel {
+  C channel;
+  payload response{};
+};
 /// The join is answered `join crashed`, as if it had thrown (protocol 6.1). @param why static text, for the observer.
 struct crashed {
   std::string_view reason{};
 };
 template <class C>
-using join_outcome = std::variant<accepted<C>, pending<C>, refused, crashed>;
+using join_outcome = std::variant<accepted<C>, pending<C>, refused, crashed, refused_channel<C>>;
 
 template <class D>
 concept has_channel = std::is_nothrow_move_constructible_v<typename D::channel_type>;
@@ -94,8 +100,16 @@ concept handles_info = requires(D& d, typename D::channel_type& ch, context& ctx
 /// matches: asked before the cap on channels (protocol 5, rows 2, 3).
 /// join: nothing can be pushed yet. It may throw: the join is answered `join crashed` (6.1).
 /// handle_in: may throw: the channel then ends with phx_error, the connection lives.
-/// terminate: exactly once for every channel that join handed over, pending and replaced ones too: it is the only notice.
-///   What it pushes goes out before the close or error notice.
+/// terminate: exactly once for every channel that join handed over, pending and replaced ones too: it is the only notice. A
+///   channel that is on another thread pushes its last words by context::after_end. When it runs, and what the client gets
+///   (6.6), its own broadcasts on the channel's topic included:
+///
+///   | end | order |
+///   | --- | --- |
+///   | leave; a stop or an exit that is graceful | the reply, phx_close, then what terminate pushes, broadcasts or publishes
+///   | | a crash; a stop or an exit that is not | what terminate says, then phx_error | | refused_channel, a pending join
+///   that ends | the answer to the join; then terminate, which can publish but not push | | replaced by a second join |
+///   terminate, the answer to that join, phx_close | | the connection ends | terminate; its client gets nothing |
 /// Optional:
 ///   intercepts(channel const&) noexcept -> std::span<std::string_view const>, asked once, when the join is accepted; the
 ///     names outlive the channel;

@@ -46,15 +46,22 @@ struct dispatch_of {
     dispatch_table::verdict v;
     if (auto* const yes = std::get_if<accepted<channel>>(&result)) {
       new (place) channel(std::move(yes->channel));
+      v.constructed = true;
       v.kind = dispatch_table::verdict::accepted;
       if (yes->response) v.response = std::move(*yes->response);
     } else if (auto* const later = std::get_if<pending<channel>>(&result)) {
       new (place) channel(std::move(later->channel));
+      v.constructed = true;
       v.kind = dispatch_table::verdict::pending;
       v.deadline = later->deadline;
     } else if (auto* const no = std::get_if<refused>(&result)) {
       v.kind = dispatch_table::verdict::refused;
       v.response = std::move(no->response);
+    } else if (auto* const reported = std::get_if<refused_channel<channel>>(&result)) {
+      new (place) channel(std::move(reported->channel));
+      v.constructed = true;
+      v.kind = dispatch_table::verdict::refused;
+      v.response = std::move(reported->response);
     } else if (auto const* const fell = std::get_if<crashed>(&result)) {
       v.reason = fell->why;
     }

@@ -27,6 +27,7 @@ enum class mail_kind : std::uint8_t {
   cast,       // event, key, payload: a broadcast by a channel that lives elsewhere; granted: to all but itself
   info,       // event, payload: for handle_info; granted: a broadcast on another topic, which is the second text
   reply,      // topic, ref, join_ref, status, payload
+  last_push,  // topic, event, join_ref, payload: by a channel whose life is over
   verdict,    // payload; granted
   exit,       // reason
   deadline,   // of a pending join

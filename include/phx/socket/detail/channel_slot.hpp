@@ -15,6 +15,7 @@ struct dispatch_table {
     payload response{};
     time_point deadline{};
     std::string_view reason{};
+    bool constructed = false;  // the channel was put into its place
   };
   std::size_t channel_size;
   bool (*matches)(void* d, std::string_view) noexcept;
@@ -32,6 +33,7 @@ struct dispatch_table {
 struct alignas(std::max_align_t) channel_slot : subscriber {
   dispatch_table const* ops = nullptr;
   void* dispatcher = nullptr;
+  socket_id socket{};          // its owner's: `terminate` may run when the owner is destroyed already
   json_ref join_ref{}, ref{};  // of the join, as they were sent
   channel_state state = channel_state::joining;
   bool constructed = false;

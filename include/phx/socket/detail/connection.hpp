@@ -89,24 +89,24 @@ class connection : public outbound {
     tell({.kind = event_code::socket_closed, .text = "the other end left", .exit = reason});
     bool const was_doomed = std::exchange(closing, true);
     if (!was_doomed) exit_ = reason;
-    if (loop_access::busy(*loop_)) {
-      // A callback destroys another connection: its channels are told when it is their turn.
-      while (!slots_.empty()) {
-        channel_slot* const s = remove_slot(slots_.size() - 1);
-        s->reason = exit_;
-        s->owner = nullptr;
-        loop_access::orphan(*loop_, *s);
-      }
-      detach();
-    } else {
-      loop_entry entry(*loop_, loop_->now());
-      end_channels();
-      detach();
+    while (!slots_.empty()) {
+      channel_slot* const s = remove_slot(slots_.size() - 1);
+      s->reason = exit_;
+      s->owner = nullptr;
+      loop_access::orphan(*loop_, *s);
     }
+    loop& event_loop = *loop_;
+    detach();
+    // Its channels are told at once, or after the callback that destroys this connection. Callbacks of others may run too,
+    // and destroy it: from here on nothing of *this is touched.
+    if (!loop_access::busy(event_loop)) loop_entry now(event_loop, event_loop.now());
   }
 
   /// For long-polls of 0.10: was a message for no channel, or a join refused, since the last time this was asked?
   [[nodiscard]] bool turned_away() noexcept { return std::exchange(turned_away_, false); }
+
+  /// Its life goes on.
+  [[nodiscard]] bool has(channel_slot const& s) const noexcept { return find(s) != none; }
 
   // ---- for channels: other topics (6.4)
 
@@ -166,7 +166,7 @@ class connection : public outbound {
     exit_ = reason;
     loop_access::begin_close(*loop_, *this);
   }
-  void end_channels() noexcept override {
+  void end_channels() noexcept override {  // they may destroy other sockets, not this one
     while (!slots_.empty()) end_now(remove_slot(slots_.size() - 1), exit_);
   }
   void close() noexcept override {
@@ -319,16 +319,17 @@ class connection : public outbound {
       destroy_slot(s);
       return static_answer(m.join_ref, m, R"({"reason":"join crashed"})", answer::refused_join);
     }
+    s->constructed = verdict.constructed;
     if (verdict.kind == dispatch_table::verdict::refused) {
-      destroy_slot(s);
       turned_away_ = true;
       tell({.kind = event_code::channel_refused, .topic = m.topic, .ref = m.ref, .payload = &m.payload});
       if (errc const fault = answer_with(m.join_ref, m, status::error, verdict.response, answer::refused_join);
           fault != errc::none)
         static_answer(m.join_ref, m, R"({"reason":"join crashed"})", answer::refused_join);
+      terminate(*loop_, nullptr, *s, exit_reason::shutdown);
+      destroy_slot(s);
       return;
     }
-    s->constructed = true;
     if (!slots_.push(loop_access::from(*loop_), {s->on, s})) return overloaded(s);
     ++loop_access::channels(*loop_);
     if (verdict.kind == dispatch_table::verdict::accepted) {
@@ -360,7 +361,6 @@ class connection : public outbound {
     s.pressure = ops_->when_slow(dispatcher_, s.channel()).value_or(bounds_->pressure);
     if (s.pressure != pressure_policy::close && s.pressure != pressure_policy::ignore) ahead_ = bounds_->outbound / 2;
     if (!loop_access::topics(*loop_).subscribe(s)) return overloaded(remove_slot(find(s)));
-    s.state = channel_state::joined;
     errc const fault = join_answer(s, status::ok, response, answer::join);
     if (fault != errc::none) {
       // A response that this serializer cannot carry: to the client this is a join that crashed.
@@ -369,16 +369,16 @@ class connection : public outbound {
       end_now(remove_slot(find(s)), exit_reason::error);
       return;
     }
+    s.state = channel_state::joined;
     tell({.kind = event_code::channel_joined, .topic = s.on->text(), .ref = s.ref, .payload = asked});
   }
 
   void leave(message const& m, std::uint32_t at) noexcept {
-    channel_slot* const s = remove_slot(at);
+    channel_slot* const s = unlist(at);
     // Reply first, close second; user code is not asked (6.5). A pending join is cancelled: there is nothing to close.
     answer_with(s->state == channel_state::joined ? s->stamp() : m.join_ref, m, status::ok, {}, answer::leave);
-    told(*s, exit_reason::left);
     if (s->state == channel_state::joined) notify(*s, true);
-    destroy_slot(s);
+    end_now(s, exit_reason::left);
   }
 
   /// Of all pending joins: a client may have as many of them as it has channels.
@@ -450,6 +450,15 @@ class connection : public outbound {
         crash(*slots_[at].slot, {}, fault);
       else
         tell({.kind = event_code::not_encoded, .topic = m.text(0), .error = fault});
+      return;
+    }
+    if (m.kind == mail_kind::last_push) {
+      topic const* const t = loop_access::topics(*loop_).find(m.text(0));
+      if (t != nullptr && find(*t) != nullptr) return;  // the client has joined it again
+      frame_builder out(loop_access::pool(*loop_));
+      push const last{{m.text(2)}, {}, {m.text(0), {}}, {m.text(1), {}}, m.payload};
+      if (errc const fault = send(out, wire.encode(out, last)); fault != errc::none && fault != errc::no_memory)
+        tell({.kind = event_code::not_encoded, .topic = m.text(0), .event = m.text(1), .error = fault});
       return;
     }
     std::uint32_t const at = find(m.number);
@@ -585,11 +594,14 @@ class connection : public outbound {
       finish(s, result.reason_);
     }
   }
-  /// Ends a joined channel and tells its client (6.6).
+  /// Ends a joined channel and tells its client (6.6): of a graceful end before `terminate` says its last, as Phoenix does
+  /// when it handles the result; of any other after that, as Phoenix does when it learns that the channel's process has
+  /// died. While `terminate` runs the client still gets what is broadcast on the topic.
   void finish(channel_slot& s, exit_reason reason) noexcept {
-    channel_slot* const over = remove_slot(find(s));
+    channel_slot* const over = unlist(find(s));
+    if (reason.graceful()) notify(*over, true);
     told(*over, reason);
-    notify(*over, reason.graceful());
+    if (!reason.graceful()) notify(*over, false);
     destroy_slot(over);
   }
   void notify(channel_slot const& s, bool graceful) noexcept {
@@ -603,22 +615,29 @@ class connection : public outbound {
     s.reason = reason;
     s.waiting.clear();
     tell({.kind = event_code::channel_ended, .topic = s.on->text(), .exit = reason});
+    terminate(*loop_, s.state == channel_state::joined ? this : nullptr, s, reason);
+  }
+  /// @param who null: there is no client to push to.
+  static void terminate(loop& l, connection* connection, channel_slot& s, exit_reason reason) noexcept {
     if (!s.constructed) return;
-    context ctx(*loop_, this, s, nullptr);
-    ops_->terminate(dispatcher_, s.channel(), ctx, reason);
+    context ctx(l, connection, s, nullptr);
+    s.ops->terminate(s.dispatcher, s.channel(), ctx, reason);
   }
   void end_now(channel_slot* s, exit_reason reason) noexcept {
     told(*s, reason);
     destroy_slot(s);
   }
-  /// A channel whose socket was destroyed by a callback (client.hpp: member::end).
+  /// A channel whose socket is gone, or was destroyed by a callback (member::end).
   static void end_orphan(loop& l, subscriber& m) noexcept {
     channel_slot& s = static_cast<channel_slot&>(m);
     s.waiting.clear();
-    if (s.constructed) {
-      context ctx(l, nullptr, s, nullptr);
-      s.ops->terminate(s.dispatcher, s.channel(), ctx, s.reason);
-    }
+    if (observer_ref const& to = loop_access::observer(l))
+      to({.kind = event_code::channel_ended,
+          .slot = s.socket.slot,
+          .generation = s.socket.generation,
+          .topic = s.on->text(),
+          .exit = s.reason});
+    terminate(l, nullptr, s, s.reason);
     destroy_slot(l, &s);
   }
 
@@ -642,6 +661,7 @@ class connection : public outbound {
     s->end = &end_orphan;
     s->ops = ops_;
     s->dispatcher = dispatcher_;
+    s->socket = id;
     s->size = size;
     char* const text = static_cast<char*>(s->channel()) + ops_->channel_size;
     if (!m.join_ref.json.empty()) std::memcpy(text, m.join_ref.json.data(), m.join_ref.json.size());
@@ -664,8 +684,13 @@ class connection : public outbound {
     return {at, done.data().size()};
   }
   [[nodiscard]] channel_slot* remove_slot(std::uint32_t at) noexcept {
-    channel_slot* const s = slots_[at].slot;
+    channel_slot* const s = unlist(at);
     loop_access::topics(*loop_).unsubscribe(*s);
+    return s;
+  }
+  /// The same for one that still hears its topic, until it is given back.
+  [[nodiscard]] channel_slot* unlist(std::uint32_t at) noexcept {
+    channel_slot* const s = slots_[at].slot;
     slots_[at] = slots_.back();
     slots_.pop();
     --loop_access::channels(*loop_);
@@ -673,6 +698,7 @@ class connection : public outbound {
   }
   void destroy_slot(channel_slot* s) noexcept { destroy_slot(*loop_, s); }
   static void destroy_slot(loop& l, channel_slot* s) noexcept {
+    loop_access::topics(l).unsubscribe(*s);
     while (end_watch* const w = s->watches) {
       s->watches = w->next;
       w->ended(w, s->reason);
@@ -812,7 +838,7 @@ inline send_status joining::send_after(duration delay, std::string_view event, p
 inline send_status joining::subscribe(std::string_view topic) noexcept { return connection_.hear(channel_, topic); }
 
 inline std::string_view context::topic() const noexcept { return channel_.on->text(); }
-inline socket_id context::socket() const noexcept { return connection_ == nullptr ? socket_id{} : connection_->id; }
+inline socket_id context::socket() const noexcept { return channel_.socket; }
 inline time_point context::now() const noexcept { return loop_.now(); }
 inline channel_state context::state() const noexcept { return channel_.state; }
 inline channel_id context::id() const noexcept { return {detail::loop_access::box(loop_), socket(), channel_.number}; }
@@ -850,6 +876,15 @@ inline send_status context::subscribe(std::string_view topic) noexcept {
   return connection_ == nullptr ? send_status::closed : connection_->hear(channel_, topic);
 }
 inline void context::unsubscribe(std::string_view topic) noexcept { detail::connection::unhear(channel_, topic); }
+inline ended_channel context::after_end() const noexcept {
+  ended_channel e;
+  if (connection_ == nullptr || connection_->closing || connection_->has(channel_)) return e;
+  e.box_ = detail::loop_access::box(loop_);
+  e.socket_ = channel_.socket;
+  e.text_ = detail::payload_access::assembled(detail::loop_access::from(loop_), topic(), channel_.stamp().json);
+  e.topic_ = topic().size();
+  return e;
+}
 inline reply_to context::reply() const noexcept {
   reply_to r;
   if (in_ == nullptr || connection_ == nullptr) return r;
