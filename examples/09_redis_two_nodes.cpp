@@ -37,17 +37,21 @@ int main(int argc, char** argv) {
   int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
   std::string const name = from_environment("NODE", "one");
 
-  phx::redis::options opts;
-  opts.port = static_cast<std::uint16_t>(std::atoi(from_environment("REDIS_PORT", "6379").c_str()));
-  opts.node = name;
-  opts.on_change = [](phx::redis::change const& c) {
+  phx::redis::options options;
+  options.port = static_cast<std::uint16_t>(std::atoi(from_environment("REDIS_PORT", "6379").c_str()));
+  options.node = name;
+  options.on_change = [](phx::redis::change const& c) {
     if (c.connected)
       std::printf("Redis is there, after %.1f s\n", std::chrono::duration<double>(c.deaf).count());
     else
       std::printf("Redis is away: %.*s\n", static_cast<int>(c.reason.size()), c.reason.data());
     std::fflush(stdout);
   };
-  phx::redis::pubsub between(opts);  // outlives the server
+  options.on_warning = [](phx::redis::warning const& w) {
+    if (w.kind == phx::redis::warning_kind::same_name) std::printf("another node has this one's name\n");
+    std::fflush(stdout);
+  };
+  phx::redis::pubsub between(options);  // outlives the server
 
   phx::router app;
   app.channel("room:*", [&name](auto const&) { return room{name}; });

@@ -224,8 +224,8 @@ int main(int argc, char** argv) try {
     how.port = what->redis_port;
     how.node = what->node;
     how.on_change = [name = what->node](phx::redis::change const& c) {
-      std::printf("%s: Redis is %s%.*s\n", name.c_str(), c.connected ? "there" : "away: ", static_cast<int>(c.why.size()),
-                  c.why.data());
+      std::printf("%s: Redis is %s%.*s\n", name.c_str(), c.connected ? "there" : "away: ", static_cast<int>(c.reason.size()),
+                  c.reason.data());
       std::fflush(stdout);
     };
     between.emplace(std::move(how));

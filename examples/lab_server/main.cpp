@@ -85,7 +85,7 @@ class nodes {
         std::printf("redis: there, deaf for %lld ms, %llu unsent\n", static_cast<long long>(deaf),
                     static_cast<unsigned long long>(c.unsent));
       } else {
-        std::printf("redis: away, %.*s\n", static_cast<int>(c.why.size()), c.why.data());
+        std::printf("redis: away, %.*s\n", static_cast<int>(c.reason.size()), c.reason.data());
       }
       std::fflush(stdout);
     };

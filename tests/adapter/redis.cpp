@@ -3,9 +3,12 @@
 #include <phx/loop/loop.hpp>
 
 #include <support/eventually.hpp>
+#include <support/redis_node.hpp>
 #include <support/redis_server.hpp>
 
 #include <doctest/doctest.h>
+
+#include <stdlib.h>
 
 #include <algorithm>
 
@@ -15,63 +18,14 @@ using support::redis_server;
 
 namespace {
 
-phx::redis::options at(redis_server const& s, std::string node) {
-  phx::redis::options opts;
-  opts.port = s.port;
-  opts.node = std::move(node);
-  opts.backoff = 10ms;
-  opts.backoff_most = 50ms;
-  opts.ping = 50ms;
-  opts.silence = 60s;
-  return opts;
+using node = support::redis_node;
+
+phx::redis::options at(redis_server const& s, std::string name) {
+  phx::redis::options o = support::fast_redis();
+  o.port = s.port;
+  o.node = std::move(name);
+  return o;
 }
-
-/// An endpoint on Redis, and what it hears on the topic "t".
-struct node {
-  explicit node(phx::redis::options opts) : between(with(std::move(opts), *this)) {
-    local.attach(between);
-    local.listen("t", {this, [](void* self, phx::broadcast const& b) noexcept {
-                         auto& me = *static_cast<node*>(self);
-                         std::lock_guard const hold(me.mutex);
-                         me.heard.push_back(std::string(b.event) + ' ' + std::string(b.payload.raw()));
-                         me.bytes = b.payload.is_binary();
-                       }});
-  }
-  static phx::redis::options with(phx::redis::options opts, node& me) {
-    opts.on_warning = [&me](phx::redis::warning const& w) {
-      std::lock_guard const hold(me.mutex);
-      me.warnings.push_back({w.kind, std::string(w.topic) + ' ' + std::string(w.event) + ' ' + std::string(w.module)});
-    };
-    opts.on_change = [&me](phx::redis::change const& c) {
-      std::lock_guard const hold(me.mutex);
-      me.changes.push_back(c);
-      me.changes.back().reason = {};
-    };
-    return opts;
-  }
-  bool up() { return between.wait_connected(60s); }
-  bool listening(std::string_view text) {
-    return eventually([&] {
-      std::lock_guard const hold(mutex);
-      return std::find(heard.begin(), heard.end(), text) != heard.end();
-    });
-  }
-  std::size_t count() {
-    std::lock_guard const hold(mutex);
-    return heard.size();
-  }
-  phx::errc say(std::string_view event, std::string_view json = "{}") {
-    return local.broadcast("t", event, phx::payload::json(json));
-  }
-
-  std::mutex mutex{};
-  std::vector<std::string> heard{};
-  std::vector<phx::redis::change> changes{};
-  std::vector<std::pair<phx::redis::warning_kind, std::string>> warnings{};
-  bool bytes = false;
-  phx::redis::pubsub between;  // outlives the endpoint
-  phx::endpoint local{};
-};
 
 /// Raw commands, to be a stranger with.
 void publish(redis_server const& s, std::string_view channel, std::string_view text) {
@@ -241,6 +195,69 @@ TEST_CASE("redis: a password is asked for and given") {
     return !stranger.changes.empty();
   }));
   CHECK_FALSE(stranger.between.connected());
+}
+
+TEST_CASE("redis: a user of its own, a database and a unix socket, by URL") {
+  char folder[] = "/tmp/phx-redis-XXXXXX";
+  REQUIRE(mkdtemp(folder) != nullptr);
+  std::string const path = std::string(folder) + "/redis.sock";
+  redis_server s({"--unixsocket", path, "--user", "app", "on", ">p@ss:w/rd", "&phx:*", "+@pubsub", "+ping", "+select",
+                  "--user", "default", "off", "nopass"});
+  REQUIRE(s.runs());
+  auto const by = [&](std::string url, std::string name) {
+    auto o = support::fast_redis();
+    o.url = std::move(url);
+    o.node = std::move(name);
+    return o;
+  };
+  {
+    node a(by("redis://app:p%40ss%3Aw%2Frd@localhost:" + std::to_string(s.port) + "/3", "a"));
+    node b(by("unix://app:p%40ss%3Aw%2Frd@" + path + "?db=15", "b"));
+    REQUIRE((a.up() && b.up()));
+    CHECK(a.say("x") == phx::errc::none);
+    CHECK(b.say("y") == phx::errc::none);
+    CHECK(b.listening("x {}"));
+    CHECK(a.listening("y {}"));
+    node no_password(by("redis://localhost:" + std::to_string(s.port), "c"));
+    node wrong_password(by("redis://app:wrong@localhost:" + std::to_string(s.port), "d"));
+    node wrong_database(by("redis://app:p%40ss%3Aw%2Frd@localhost:" + std::to_string(s.port) + "/16", "e"));
+    CHECK(eventually([&] { return no_password.reason().starts_with("NOAUTH"); }));
+    CHECK(eventually([&] { return wrong_password.reason().starts_with("WRONGPASS"); }));
+    CHECK(eventually([&] { return wrong_database.reason().find("DB index") != std::string::npos; }));
+    auto other = by("redis://app:p%40ss%3Aw%2Frd@localhost:" + std::to_string(s.port), "f");
+    other.beside_elixir = "";
+    other.name = "x";
+    node allowed(other);
+    CHECK(allowed.up());
+  }
+  node nowhere(by("unix://" + std::string(folder) + "/none", "a"));
+  CHECK(eventually([&] { return !nowhere.reason().empty(); }));
+  node too_long(by("unix:///" + std::string(200, 'x'), "a"));
+  CHECK(eventually([&] { return too_long.reason() == "the path of the unix socket is too long"; }));
+  node nobody(by("redis://does-not-exist.invalid", "a"));
+  CHECK(eventually([&] { return nobody.reason().starts_with("does-not-exist.invalid: "); }));
+#ifdef __cpp_exceptions
+  phx::redis::pubsub misspelt(by("reddis://localhost", "a")), insecure(by("rediss://localhost", "a"));
+  phx::endpoint local;
+  CHECK_THROWS_AS(local.attach(misspelt), std::runtime_error);
+  CHECK_THROWS_AS(local.attach(insecure), std::runtime_error);
+#endif
+  (void)unlink(path.c_str());
+  (void)rmdir(folder);
+}
+
+TEST_CASE("redis: limits of time may be never") {
+  redis_server s;
+  REQUIRE(s.runs());
+  auto never = at(s, "a");
+  for (phx::duration* const d :
+       {&never.connect, &never.ping, &never.silence, &never.backoff, &never.backoff_most, &never.linger})
+    *d = (phx::duration::max)();
+  node a(never), b(at(s, "b"));
+  CHECK(a.between.wait_connected((phx::duration::max)()));
+  REQUIRE(b.up());
+  CHECK(a.say("x") == phx::errc::none);
+  CHECK(b.listening("x {}"));
 }
 
 TEST_CASE("redis: what was queued goes out before it stops") {

@@ -1,0 +1,113 @@
+#ifndef PHX_ADAPTER_DETAIL_REDIS_URL_HPP
+#define PHX_ADAPTER_DETAIL_REDIS_URL_HPP
+// Options of phx::redis::pubsub that are read and checked: redis://, rediss:// and unix:// URLs, as redis-cli -u and the
+// clients of other languages read them, and names.
+
+#include <phx/adapter/redis_options.hpp>
+
+#include <charconv>
+#include <random>
+
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
+
+/// @return false: a % without two hex digits.
+[[nodiscard]] inline bool percent_decoded(std::string_view text, std::string& out) {
+  out.clear();
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out.push_back(text[i]);
+      continue;
+    }
+    unsigned value = 0;
+    if (text.size() - i < 3) return false;
+    auto const [stopped, fault] = std::from_chars(text.data() + i + 1, text.data() + i + 3, value, 16);
+    if (fault != std::errc{} || stopped != text.data() + i + 3) return false;
+    out.push_back(static_cast<char>(static_cast<unsigned char>(value)));
+    i += 2;
+  }
+  return true;
+}
+template <class Number>
+[[nodiscard]] bool whole_number(std::string_view text, Number& value) noexcept {
+  auto const [stopped, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return fault == std::errc{} && stopped == text.data() + text.size() && !text.empty();
+}
+
+/// Puts what `url` names into `into`. @param needs_tls it is a rediss:// one. @return false: it is no such URL.
+[[nodiscard]] inline bool read_redis_url(std::string_view url, redis::options& into, bool& needs_tls) {
+  auto const cut = [](std::string_view& from,
+                      std::string_view separator) {  // what stands before it; all, if it is not there
+    std::size_t const at = from.find(separator);
+    std::string_view const part = from.substr(0, at);
+    from = at == from.npos ? std::string_view() : from.substr(at + separator.size());
+    return part;
+  };
+  if (url.find("://") == url.npos) return false;
+  std::string_view const scheme = cut(url, "://");
+  bool const is_socket = scheme == "unix" || scheme == "redis+unix";
+  needs_tls = scheme == "rediss";
+  if (!needs_tls && !is_socket && scheme != "redis") return false;
+
+  std::string_view rest = cut(url, "#");
+  std::string_view const address = cut(rest, "?");
+  while (!rest.empty()) {
+    std::string_view const parameter = cut(rest, "&");
+    if (parameter.starts_with("db=") && !whole_number(parameter.substr(3), into.database)) return false;
+  }
+  std::size_t const slash = address.find('/');
+  std::string_view authority = address.substr(0, slash);
+  std::string_view const path = slash == address.npos ? std::string_view() : address.substr(slash);
+  if (std::size_t const at = authority.rfind('@'); at != authority.npos) {
+    std::string_view user = authority.substr(0, at);
+    authority.remove_prefix(at + 1);
+    std::string_view name;
+    if (user.find(':') != user.npos) name = cut(user, ":");  // alone it is the password, as for redis-cli
+    if (!percent_decoded(name, into.username) || !percent_decoded(user, into.password)) return false;
+  }
+  if (is_socket) return authority.empty() && path.size() > 1 && percent_decoded(path, into.unix_socket);
+
+  std::string_view port;
+  if (authority.starts_with('[')) {  // IPv6
+    authority.remove_prefix(1);
+    if (authority.find(']') == authority.npos) return false;
+    into.host = cut(authority, "]");
+    if (!authority.empty() && !authority.starts_with(':')) return false;
+    if (!authority.empty()) port = authority.substr(1);
+    if (!authority.empty() && port.empty()) return false;
+  } else {
+    bool const has_port = authority.find(':') != authority.npos;
+    into.host = cut(authority, ":");
+    port = authority;
+    if (has_port && port.empty()) return false;
+  }
+  if (into.host.empty()) return false;
+  into.unix_socket.clear();
+  if (!port.empty() && (!whole_number(port, into.port) || into.port == 0)) return false;
+  return path.size() <= 1 || whole_number(path.substr(1), into.database);
+}
+
+/// Puts everything into its place that can be said in several ways. @return what cannot be right, or null.
+[[nodiscard]] inline char const* settle(redis::options& o) {
+  if (o.node.empty()) {
+    std::random_device random;
+    o.node = "phx-";
+    for (int i = 0; i < 16; ++i) o.node.push_back("0123456789abcdef"[random() & 15]);
+  }
+  if (o.node.size() > 255) return "phx::redis: a node's name has at most 255 bytes";
+  constexpr std::string_view prefix = "Elixir.";  // as the atom is called that names the module
+  if (o.beside_elixir.starts_with(prefix)) o.beside_elixir.erase(0, prefix.size());
+  if (o.url.empty()) return nullptr;
+  bool needs_tls = false;
+  if (!read_redis_url(o.url, o, needs_tls)) return "phx::redis: options::url is no URL of a Redis";
+  if (needs_tls && !o.secure) return "phx::redis: a rediss:// URL needs options::secure, see redis_tls.hpp";
+  if (!needs_tls) o.secure = nullptr;
+  return nullptr;
+}
+
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#endif
