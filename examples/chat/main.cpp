@@ -211,34 +211,34 @@ std::optional<asked_for> read(std::vector<std::string_view> const& words) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  auto const item = read({argv + 1, argv + argc});
-  if (!item) {
+  auto const flags = read({argv + 1, argv + argc});
+  if (!flags) {
     std::fprintf(stderr, "usage: chat [--port P] [--redis HOST:PORT] [--node NAME] [--silence MS]\n");
     return 2;
   }
 #ifdef WITH_REDIS
   std::optional<phx::redis::pubsub> between;  // outlives the server
-  if (!what->redis_host.empty()) {
-    phx::redis::options how;
-    how.host = what->redis_host;
-    how.port = what->redis_port;
-    how.node = what->node;
-    how.on_change = [name = what->node](phx::redis::change const& c) {
+  if (!flags->redis_host.empty()) {
+    phx::redis::options redis;
+    redis.host = flags->redis_host;
+    redis.port = flags->redis_port;
+    redis.node = flags->node;
+    redis.on_change = [name = flags->node](phx::redis::change const& c) {
       std::printf("%s: Redis is %s%.*s\n", name.c_str(), c.connected ? "there" : "away: ", static_cast<int>(c.reason.size()),
                   c.reason.data());
       std::fflush(stdout);
     };
-    between.emplace(std::move(how));
+    between.emplace(std::move(redis));
   }
 #else
-  if (!item->redis_host.empty()) {
+  if (!flags->redis_host.empty()) {
     std::fprintf(stderr, "--redis: this chat was built without Redis; install libhiredis-dev and build it again\n");
     return 2;
   }
 #endif
 
   phx::presence_options opts;
-  opts.nodes.down = std::chrono::milliseconds(item->silence);
+  opts.nodes.down = std::chrono::milliseconds(flags->silence);
   opts.nodes.period = opts.nodes.down / (2 * opts.nodes.silent_periods);  // as Phoenix relates them
   phx::presence presence(opts);
   hall all;
@@ -250,9 +250,9 @@ int main(int argc, char** argv) try {
     boost::asio::io_context& io;
     hall& all;
   } remembers{io, all};
-  phx::beast::server server(io, {.port = item->port, .loops = 1});
+  phx::beast::server server(io, {.port = flags->port, .loops = 1});
   phx::endpoint& everywhere = server.endpoint();
-  phx::payload const node = item->node.empty() ? phx::payload{} : json{{"node", item->node}};
+  phx::payload const node = flags->node.empty() ? phx::payload{} : json{{"node", flags->node}};
   app.channel("room:*", [&](phx::anonymous const&) { return member(all, presence, everywhere, node); });
   app.channel("stats", [&](phx::anonymous const&) { return meter(all, node); });
 
@@ -282,8 +282,8 @@ int main(int argc, char** argv) try {
     return file->second;
   });
   server.start();
-  std::printf("open http://127.0.0.1:%d/%s%s\n", int{server.port()}, item->node.empty() ? "" : "   node ",
-              item->node.c_str());
+  std::printf("open http://127.0.0.1:%d/%s%s\n", int{server.port()}, flags->node.empty() ? "" : "   node ",
+              flags->node.c_str());
   std::fflush(stdout);
 
   boost::asio::signal_set stop(io, SIGINT, SIGTERM);

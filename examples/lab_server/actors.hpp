@@ -20,7 +20,7 @@ class actor;
 
 /// What a worker is asked to do for one of its channels.
 struct order {
-  enum kind : std::uint8_t { join, in, out, info, end, kill } kind_2;
+  enum kind : std::uint8_t { join, in, out, info, end, kill } action;
   std::uint64_t number;                                ///< of the channel, in all the process
   std::optional<phx::owned_message> message{};         ///< join, in
   std::string event{};                                 ///< out, info
@@ -137,12 +137,12 @@ class elsewhere {
   }
   void disconnect(std::string_view user) { (void)all_.everywhere->disconnect(user); }
   phx::send_status send(std::string_view event, phx::payload const& data = {}) {
-    on_.post({.kind_2 = order::info, .number = number_, .event = std::string(event), .payload = data});
+    on_.post({.action = order::info, .number = number_, .event = std::string(event), .payload = data});
     return phx::send_status::ok;
   }
   phx::send_status send_after(std::chrono::milliseconds delay, std::string_view event, phx::payload const& data) {
     all_.later.after(delay, [&on = on_, number = number_, event = std::string(event), data] {
-      on.post({.kind_2 = order::info, .number = number, .event = event, .payload = data});
+      on.post({.action = order::info, .number = number, .event = event, .payload = data});
     });
     return phx::send_status::ok;
   }
@@ -234,7 +234,7 @@ class actor {
 
 inline void worker::handle(order& next) {
   auto const at = channels_.find(next.number);
-  if (next.kind_2 == order::join) {
+  if (next.action == order::join) {
     std::optional<phx::join_result> result = next.newcomer->join(next.message->view());
     if (result && result->what() != phx::join_result::kind::error) channels_.emplace(next.number, std::move(next.newcomer));
     next.verdict->set_value(std::move(result));
@@ -242,7 +242,7 @@ inline void worker::handle(order& next) {
   }
   if (at == channels_.end()) return;
   actor& it = *at->second;
-  switch (next.kind_2) {
+  switch (next.action) {
     case order::in: it.handle_in(next.message->view(), std::move(next.answer)); break;
     case order::out: it.handle_out({{}, next.event, next.payload, {}}); break;
     case order::info: {
@@ -309,7 +309,7 @@ class actors {
     worker& on = all_.workers[number % all_.workers.size()];
     std::promise<std::optional<phx::join_result>> promise;
     std::future<std::optional<phx::join_result>> verdict = promise.get_future();
-    on.post({.what = order::join,
+    on.post({.action = order::join,
              .number = number,
              .message = in.copy(),
              .newcomer = r.make(elsewhere(all_, on, number, j.id(), in.topic), me),
@@ -320,24 +320,24 @@ class actors {
     return phx::accepted<channel_type>{{&on, number, r.intercepts}, result->response()};
   }
   phx::outcome handle_in(channel_type& c, phx::context& ctx, phx::message const& in) {
-    c.on->post({.what = order::in, .number = c.number, .message = in.copy(), .answer = ctx.reply()});
+    c.on->post({.action = order::in, .number = c.number, .message = in.copy(), .answer = ctx.reply()});
     return phx::outcome::noreply();
   }
   phx::outcome handle_out(channel_type& c, phx::context&, phx::broadcast const& b) {
-    c.on->post({.what = order::out, .number = c.number, .event = std::string(b.event), .payload = b.payload});
+    c.on->post({.action = order::out, .number = c.number, .event = std::string(b.event), .payload = b.payload});
     return phx::outcome::noreply();
   }
   phx::outcome handle_info(channel_type& c, phx::context&, phx::message const& in) {
-    c.on->post({.what = order::info, .number = c.number, .event = std::string(in.event), .payload = in.payload});
+    c.on->post({.action = order::info, .number = c.number, .event = std::string(in.event), .payload = in.payload});
     return phx::outcome::noreply();
   }
   [[nodiscard]] std::span<std::string_view const> intercepts(channel_type const& c) noexcept { return c.intercepts; }
   void terminate(channel_type& c, phx::context& ctx, phx::exit_reason reason) noexcept {
     // A channel that was replaced is not told in Phoenix (6.6).
-    c.on->post({.what = reason == phx::exit_reason::replaced ? order::kill : order::end,
+    c.on->post({.action = reason == phx::exit_reason::replaced ? order::kill : order::end,
                 .number = c.number,
                 .last = ctx.after_end(),
-                .why = reason});
+                .reason = reason});
   }
 
  private:
@@ -368,31 +368,31 @@ class actors {
 
    private:
     phx::join_result do_join(elsewhere& dispatcher, phx::message const& in) override {
-      if constexpr (requires { it_.join(here, in); })
+      if constexpr (requires { it_.join(dispatcher, in); })
         return it_.join(dispatcher, in);
       else
         return phx::join_result::ok();
     }
     phx::outcome do_handle_in(elsewhere& dispatcher, phx::message const& in) override {
-      if constexpr (requires { it_.handle_in(here, in); })
+      if constexpr (requires { it_.handle_in(dispatcher, in); })
         return it_.handle_in(dispatcher, in);
       else
         return phx::outcome::stop(phx::exit_reason::error);
     }
     phx::outcome do_handle_out(elsewhere& dispatcher, phx::broadcast const& b) override {
-      if constexpr (requires { it_.handle_out(here, b); })
+      if constexpr (requires { it_.handle_out(dispatcher, b); })
         return it_.handle_out(dispatcher, b);
       else
         return phx::outcome::noreply();
     }
     phx::outcome do_handle_info(elsewhere& dispatcher, phx::message const& in) override {
-      if constexpr (requires { it_.handle_info(here, in); })
+      if constexpr (requires { it_.handle_info(dispatcher, in); })
         return it_.handle_info(dispatcher, in);
       else
         return phx::outcome::noreply();
     }
     void do_terminate(elsewhere& dispatcher, phx::exit_reason reason) noexcept override {
-      if constexpr (requires { it_.terminate(here, why); }) it_.terminate(dispatcher, reason);
+      if constexpr (requires { it_.terminate(dispatcher, reason); }) it_.terminate(dispatcher, reason);
     }
     C it_;
   };

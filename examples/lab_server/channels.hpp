@@ -147,9 +147,9 @@ class room {
         return outcome::noreply();
       }
     }
-    if (auto const reason = reason(with)) {
-      if (event == "stop") return outcome::stop(*reason);
-      if (event == "stop_reply") return outcome::stop(*reason, phx::status::ok, payload);
+    if (auto const exit = reason(with)) {
+      if (event == "stop") return outcome::stop(*exit);
+      if (event == "stop_reply") return outcome::stop(*exit, phx::status::ok, payload);
     }
     if (auto const user_id = with.text("user_id"))
       if (event == "disconnect") return ctx.disconnect("user:" + *user_id), outcome::reply();

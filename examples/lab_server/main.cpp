@@ -73,13 +73,13 @@ std::optional<asked_for> read(int argc, char** argv) {
 /// The other nodes, if there are any.
 class nodes {
  public:
-  explicit nodes(asked_for const& what) {
-    if (what.redis_host.empty()) return;
-    phx::redis::options how;
-    how.host = what.redis_host;
-    how.port = what.redis_port;
-    how.node = what.node;
-    how.on_change = [](phx::redis::change const& c) {
+  explicit nodes(asked_for const& flags) {
+    if (flags.redis_host.empty()) return;
+    phx::redis::options redis;
+    redis.host = flags.redis_host;
+    redis.port = flags.redis_port;
+    redis.node = flags.node;
+    redis.on_change = [](phx::redis::change const& c) {
       if (c.connected) {
         auto const deaf = std::chrono::duration_cast<std::chrono::milliseconds>(c.deaf).count();
         std::printf("redis: there, deaf for %lld ms, %llu unsent\n", static_cast<long long>(deaf),
@@ -89,7 +89,7 @@ class nodes {
       }
       std::fflush(stdout);
     };
-    between_.emplace(std::move(how));
+    between_.emplace(std::move(redis));
   }
   void join(phx::endpoint& here) {
     if (between_) here.attach(*between_);

@@ -11,7 +11,7 @@
 #include <phx/connect/check_origin.hpp>
 #include <phx/connect/handshake.hpp>
 #include <phx/connect/mount.hpp>
-#include <phx/socket/note.hpp>
+#include <phx/loop/report_refusal.hpp>
 #include <phx/socket/socket.hpp>
 
 #endif

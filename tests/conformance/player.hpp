@@ -417,15 +417,15 @@ class player {
     }
     return got;
   }
-  [[nodiscard]] std::string long_poll(client& c, value const& step, std::string_view text, value const& spec) {
+  [[nodiscard]] std::string long_poll(client& c, value const& step, std::string_view step_kind, value const& spec) {
     static value const plain = value::object();
     value const* wanted = step.find("result");
     value const* mode = &spec;
     std::unique_ptr<http_visit> v;
-    if (text == "lp_open") {
+    if (step_kind == "lp_open") {
       c.token.reset();
       v = visit_of(c, spec, "GET");
-    } else if (text == "lp_post") {
+    } else if (step_kind == "lp_post") {
       v = visit_of(c, spec, "POST");
       value const* const frames = spec.find("frames");
       if (frames != nullptr) {
@@ -444,14 +444,14 @@ class player {
       v->headers.push_back({"content-type", type != nullptr     ? std::string_view(type->text)
                                             : frames != nullptr ? "application/x-ndjson"
                                                                 : "application/json"});
-    } else if (text == "lp_poll_end") {
+    } else if (step_kind == "lp_poll_end") {
       v = std::move(c.visit);
       mode = &plain;
     } else {
       v = visit_of(c, spec, "GET");
     }
-    if (text != "lp_poll_end" && !serve(*v)) return "nobody serves " + v->target;
-    if (text == "lp_poll_start") {
+    if (step_kind != "lp_poll_end" && !serve(*v)) return "nobody serves " + v->target;
+    if (step_kind == "lp_poll_start") {
       c.visit = std::move(v);
       return "";
     }
@@ -459,7 +459,7 @@ class player {
     value got = result_of(c, *v, *mode);
     std::string wrong = wanted == nullptr ? "" : mismatch(*wanted, got, known_);
     // What a server has it may hand out in several polls; they count as one.
-    if (text == "lp_poll" && wanted != nullptr)
+    if (step_kind == "lp_poll" && wanted != nullptr)
       while (!wrong.empty() && messages(got) != nullptr && messages(*wanted) != nullptr &&
              messages(got)->items.size() < messages(*wanted)->items.size()) {
         v = visit_of(c, spec, "GET");
@@ -471,7 +471,7 @@ class player {
         got = std::move(more);
         wrong = mismatch(*wanted, got, known_);
       }
-    return wrong.empty() ? "" : std::string(text) + ": " + wrong;
+    return wrong.empty() ? "" : std::string(step_kind) + ": " + wrong;
   }
   [[nodiscard]] static value const* messages(value const& result) {
     value const* const body = result.find("body");

@@ -26,15 +26,15 @@ struct http_visit {
     value got = value::object().with("status", value::of(static_cast<long long>(answer->status)));
     if (answer->status >= 500) return got;
     std::optional<value> parsed = answer->body.empty() ? std::nullopt : reader(answer->body, which).whole();
-    value value = parsed ? *std::move(parsed) : value::of(answer->body);
-    for (auto& [key, member] : value.members)
+    conformance::value parsed_body = parsed ? *std::move(parsed) : value::of(answer->body);
+    for (auto& [key, member] : parsed_body.members)
       if (key == "messages")
         for (value& message : member.items) {
           std::optional<value> frame =
               message.is == value::kind::string ? reader(message.text, which).whole() : std::nullopt;
           message = frame ? *std::move(frame) : value::object().with("$not_a_string", value(message));
         }
-    return std::move(got).with("body", std::move(value));
+    return std::move(got).with("body", std::move(parsed_body));
   }
 };
 

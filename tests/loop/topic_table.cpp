@@ -6,11 +6,11 @@
 
 namespace {
 
-using phx::detail::hub;
-using phx::detail::member;
+using phx::detail::subscriber;
 using phx::detail::topic;
+using phx::detail::topic_table;
 
-/// A client that hears nothing; the hub only stores its address and its serializer.
+/// A client that hears nothing; the topic_table only stores its address and its serializer.
 struct listener final : phx::detail::client {
   listener() { wire = phx::serializer_ref::of<phx::v2_json>(); }
   void deliver(phx::frame const&) noexcept override {}
@@ -25,15 +25,15 @@ struct listener final : phx::detail::client {
 };
 
 struct crowd {
-  hub h{phx::memory{}};
+  topic_table h{phx::memory{}};
   listener one{}, other{};
   crowd() { other.wire = phx::serializer_ref::of<phx::v1_json>(); }
 };
 
 }  // namespace
 
-TEST_CASE("hub: a topic lives while somebody uses it") {
-  hub h{phx::memory{}};
+TEST_CASE("topic_table: a topic lives while somebody uses it") {
+  topic_table h{phx::memory{}};
   CHECK(h.find("a") == nullptr);
   topic* const a = h.use("a", "\"a\"");
   REQUIRE(a != nullptr);
@@ -48,8 +48,8 @@ TEST_CASE("hub: a topic lives while somebody uses it") {
   CHECK(h.topics() == 0);
 }
 
-TEST_CASE("hub: names of every length are told apart") {
-  hub h{phx::memory{}};
+TEST_CASE("topic_table: names of every length are told apart") {
+  topic_table h{phx::memory{}};
   std::vector<topic*> all;
   std::string name;
   for (int i = 0; i < 200; ++i) {
@@ -66,8 +66,8 @@ TEST_CASE("hub: names of every length are told apart") {
   CHECK(h.topics() == 0);
 }
 
-TEST_CASE("hub: ten thousand topics are found again after the table has grown, and each can go") {
-  hub h{phx::memory{}};
+TEST_CASE("topic_table: ten thousand topics are found again after the table has grown, and each can go") {
+  topic_table h{phx::memory{}};
   std::vector<topic*> all;
   for (int i = 0; i < 10'000; ++i) all.push_back(h.use("topic:" + std::to_string(i), {}));
   for (int i = 0; i < 10'000; ++i) CHECK(h.find("topic:" + std::to_string(i)) == all[static_cast<std::size_t>(i)]);
@@ -77,18 +77,18 @@ TEST_CASE("hub: ten thousand topics are found again after the table has grown, a
   for (int i = 1; i < 10'000; i += 2) h.unuse(all[static_cast<std::size_t>(i)]);
 }
 
-TEST_CASE("hub: two hubs hash the same name differently, so that nobody can choose names that collide") {
-  hub a{phx::memory{}}, b{phx::memory{}};
+TEST_CASE("topic_table: two hubs hash the same name differently, so that nobody can choose names that collide") {
+  topic_table a{phx::memory{}}, b{phx::memory{}};
   CHECK(a.hash("room:lobby") != b.hash("room:lobby"));
   CHECK(a.hash("room:lobby") == a.hash("room:lobby"));
   CHECK(a.hash("room:lobby") != a.hash("room:lobbx"));
 }
 
-TEST_CASE("hub: a member unsubscribes from anywhere in its list, the last one takes its place") {
+TEST_CASE("topic_table: a subscriber unsubscribes from anywhere in its list, the last one takes its place") {
   crowd c;
   topic* const t = c.h.use("a", {});
-  std::vector<member> all(5);
-  for (member& m : all) {
+  std::vector<subscriber> all(5);
+  for (subscriber& m : all) {
     m.owner = &c.one;
     m.on = t;
     CHECK(c.h.subscribe(m));
@@ -104,10 +104,10 @@ TEST_CASE("hub: a member unsubscribes from anywhere in its list, the last one ta
   c.h.unuse(t);
 }
 
-TEST_CASE("hub: it counts the serializers of those who get encoded frames; those who intercept stand apart") {
+TEST_CASE("topic_table: it counts the serializers of those who get encoded frames; those who intercept stand apart") {
   crowd c;
   topic* const t = c.h.use("a", {});
-  member m[4];
+  subscriber m[4];
   for (std::size_t i = 0; i < 4; ++i) {
     m[i].owner = i < 2 ? &c.one : &c.other;
     m[i].on = t;
@@ -120,19 +120,19 @@ TEST_CASE("hub: it counts the serializers of those who get encoded frames; those
   c.h.unsubscribe(m[2]);
   CHECK(t->wires.size() == 1);
   CHECK(t->wires[0].count == 2);
-  for (member& one : m) c.h.unsubscribe(one);
+  for (subscriber& one : m) c.h.unsubscribe(one);
   CHECK(t->others.empty());
   c.h.unuse(t);
 }
 
-TEST_CASE("hub: whichever allocation fails, nothing is half done") {
+TEST_CASE("topic_table: whichever allocation fails, nothing is half done") {
   using support::metered;
   for (std::size_t n = 0;; ++n) {
     metered::reset();
     metered::fail_at = n;
     bool all_well = true;
     {
-      hub h(metered::hook());
+      topic_table h(metered::hook());
       listener one;
       std::vector<topic*> topics;
       for (int i = 0; i < 40; ++i) {
@@ -141,7 +141,7 @@ TEST_CASE("hub: whichever allocation fails, nothing is half done") {
         if (t != nullptr) topics.push_back(t);
       }
       CHECK(h.topics() == topics.size());
-      member m;
+      subscriber m;
       m.owner = &one;
       m.on = topics.at(0);
       bool const in = h.subscribe(m);
@@ -162,20 +162,20 @@ TEST_CASE("hub: whichever allocation fails, nothing is half done") {
   metered::reset();
 }
 
-TEST_CASE("hub: topics that fall into one place do so by its seed, not by where it lies") {
+TEST_CASE("topic_table: topics that fall into one place do so by its seed, not by where it lies") {
   constexpr std::uint64_t places = 4096;
-  alignas(hub) unsigned char local[sizeof(hub)];
+  alignas(topic_table) unsigned char local[sizeof(topic_table)];
   std::vector<std::string> crowd;
   {
-    hub const* const h = new (local) hub(phx::memory{}, 1);
+    topic_table const* const h = new (local) topic_table(phx::memory{}, 1);
     for (int i = 0; crowd.size() < 100; ++i)
       if (std::string name = "room:" + std::to_string(i); h->hash(name) % places == 0) crowd.push_back(std::move(name));
     h->~topic_table();
   }
-  hub const* const same = new (local) hub(phx::memory{}, 1);
+  topic_table const* const same = new (local) topic_table(phx::memory{}, 1);
   for (std::string const& name : crowd) CHECK(same->hash(name) % places == 0);
   same->~topic_table();
-  hub const* const other = new (local) hub(phx::memory{}, 2);
+  topic_table const* const other = new (local) topic_table(phx::memory{}, 2);
   std::size_t together = 0;
   for (std::string const& name : crowd) together += other->hash(name) % places == other->hash(crowd[0]) % places ? 1u : 0u;
   CHECK(together < 5);

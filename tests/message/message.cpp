@@ -2,24 +2,24 @@
 
 #include <support/room.hpp>
 
-using phx::token;
+using phx::json_ref;
 
-TEST_CASE("token: equal after unescaping, of the same type, null and absent alike") {
-  CHECK(token{"\"1\""} == token{R"("\u0031")"});
-  CHECK(token{"\"é\""} == token{R"("\u00e9")"});
-  CHECK(token{R"("\/")"} == token{"\"/\""});
-  CHECK(token{"null"} == token{});
-  CHECK(token{"7"} == token{"7"});
-  CHECK_FALSE(token{"\"1\""} == token{"1"});
-  CHECK_FALSE(token{"1"} == token{"1.0"});
-  CHECK_FALSE(token{"\"\""} == token{"null"});
-  CHECK_FALSE(token{"\"\""} == token{});
-  CHECK_FALSE(token{"\"null\""} == token{"null"});
-  CHECK_FALSE(token{"\"a\""} == token{"\"b\""});
-  CHECK(token{}.absent());
-  CHECK(token{}.null());
-  CHECK_FALSE(token{"null"}.absent());
-  CHECK(token{"null"}.null());
+TEST_CASE("json_ref: equal after unescaping, of the same type, null and absent alike") {
+  CHECK(json_ref{"\"1\""} == json_ref{R"("\u0031")"});
+  CHECK(json_ref{"\"é\""} == json_ref{R"("\u00e9")"});
+  CHECK(json_ref{R"("\/")"} == json_ref{"\"/\""});
+  CHECK(json_ref{"null"} == json_ref{});
+  CHECK(json_ref{"7"} == json_ref{"7"});
+  CHECK_FALSE(json_ref{"\"1\""} == json_ref{"1"});
+  CHECK_FALSE(json_ref{"1"} == json_ref{"1.0"});
+  CHECK_FALSE(json_ref{"\"\""} == json_ref{"null"});
+  CHECK_FALSE(json_ref{"\"\""} == json_ref{});
+  CHECK_FALSE(json_ref{"\"null\""} == json_ref{"null"});
+  CHECK_FALSE(json_ref{"\"a\""} == json_ref{"\"b\""});
+  CHECK(json_ref{}.absent());
+  CHECK(json_ref{}.null());
+  CHECK_FALSE(json_ref{"null"}.absent());
+  CHECK(json_ref{"null"}.null());
 }
 
 TEST_CASE("name: what was no string has JSON and no text") {

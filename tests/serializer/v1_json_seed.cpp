@@ -32,9 +32,9 @@ void takes_what_0_11_sends() {
   CHECK(c.decode(R"({"topic":"t","event":"join","payload":{}})") == errc::wrong_shape);
   REQUIRE(c.decode(R"({"topic":"t","event":"join","payload":{},"ref":"1"})") == errc::none);
   CHECK(c.in.event == "join");
-  CHECK(c.how.requirement() == "~> 1.0");
-  CHECK_FALSE(c.how.rules().leave_of_unjoined_answered);
-  CHECK(c.how.rules().duplicate_join_refused == (G == generation::v1_0));
+  CHECK(c.mode.requirement() == "~> 1.0");
+  CHECK_FALSE(c.mode.rules().leave_of_unjoined_answered);
+  CHECK(c.mode.rules().duplicate_join_refused == (G == generation::v1_0));
   CHECK(c.push() == R"({"topic":"t","event":"e","ref":null,"payload":{}})");
   CHECK(c.encode(phx::broadcast{"t", "e", reason}) == R"({"topic":"t","event":"e","ref":null,"payload":{"reason":"no"}})");
   CHECK(c.push(payload::binary("x")) == refusal(errc::bytes_not_carried));

@@ -11,7 +11,7 @@ import tempfile
 
 # A header includes only its own room and those to its left; rooms of one rank do not see each other.
 RANK = {"core": 0, "message": 1, "serializer": 2, "http": 3, "websocket": 4, "pubsub": 5, "connect": 6, "loop": 7, "socket": 8, "channel": 9,
-        "presence": 10, "longpoll": 10, "adapter": 11, "testing": 11}
+        "presence": 10, "longpoll": 10, "erlang": 11, "adapter": 12, "testing": 12}
 STANDARD = set(
     "algorithm any array atomic barrier bit bitset cassert cctype cerrno charconv chrono cinttypes climits cmath compare "
     "concepts condition_variable coroutine cstddef cstdint cstdio cstdlib cstring ctime deque exception execution filesystem "
@@ -22,7 +22,7 @@ STANDARD = set(
     "utility valarray variant vector version".split())
 SLOW_TO_INCLUDE = {"functional", "iostream", "regex"}
 # Where it is the compiler's own and asked for: SSE2 to scan strings with, words elsewhere.
-COMPILERS_OWN = {"core/json.hpp": {"emmintrin.h"}}
+COMPILERS_OWN = {"core/text/json.hpp": {"emmintrin.h"}}
 
 MACROS = {"core/detail/build.hpp": "PHX_BUILD", "version.hpp": r"PHX_VERSION\w*"}
 

@@ -264,7 +264,7 @@ class server {
           no = upgrade_refusal(from);
         if (!no) admitted = std::move(*std::get_if<admission<session_type>>(&judged));
       }
-      if (no) note(loop_, *no);
+      if (no) report_refusal(loop_, *no);
     }
     if (no) {
       stream.forget();
@@ -346,7 +346,7 @@ class server {
         [&] {
           std::lock_guard const inside(mutex_);
           if (auto const refused = door_.knock(from.host, detail::clock_now())) {
-            note(loop_, *refused);
+            report_refusal(loop_, *refused);
             no = http::to_bytes(refused->answer);
           } else if (connections_.size() == how_.max_connections) {
             no = http::to_bytes({503, {}, {}});

@@ -155,7 +155,7 @@ class address_owner {
 /// Who may come in now. One caller at a time: where several threads accept, a mutex around it, or one for each of them.
 ///
 ///     // a connection was accepted; `peer` is its address, as text
-///     if (auto no = door.knock(peer, now)) { note(loop, *no); write(no->answer); close(); }
+///     if (auto no = door.knock(peer, now)) { report_refusal(loop, *no); write(no->answer); close(); }
 ///     // its request was refused
 ///     time_point const when = door.hold(no.why, now);
 ///     if (when > now) later(when, [&] { door.release(); write(no.answer); }); else write(no.answer);

@@ -3,7 +3,8 @@
 // One HTTP request of a long-poll client and its response, which may take a while.
 
 #include <phx/longpoll/sessions.hpp>
-#include <phx/socket/note.hpp>
+#include <phx/connect/handshake.hpp>
+#include <phx/loop/report_refusal.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {

@@ -463,7 +463,7 @@ inline void service::serve(exchange& x, phx::request const& from, std::string_vi
 
 /// @param without_body bytes behind the head of an answer to HEAD would be taken for the next answer.
 inline void service::refuse(exchange& x, refused_request&& no, bool without_body) noexcept {
-  note(loop_, no);
+  report_refusal(loop_, no);
   response r = plain(no.answer.status);
   switch (no.reason) {
     case refusal::origin:

@@ -3,6 +3,7 @@
 // All loops of a process: what is said here, from any thread, reaches the sockets of all of them, and with a PubSub attached
 // those of the other nodes.
 
+#include <phx/loop/detail/mailbox.hpp>
 #include <phx/pubsub/pubsub.hpp>
 
 #include <condition_variable>

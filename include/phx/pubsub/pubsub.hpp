@@ -2,7 +2,8 @@
 #define PHX_PUBSUB_PUBSUB_HPP
 // What carries broadcasts between nodes: the concept, and how an endpoint holds whoever satisfies it.
 
-#include <phx/loop/detail/mailbox.hpp>
+#include <phx/core/send_status.hpp>
+#include <phx/message/message.hpp>
 
 #include <concepts>
 

@@ -63,7 +63,7 @@ struct dispatch_of {
       v.kind = dispatch_table::verdict::refused;
       v.response = std::move(reported->response);
     } else if (auto const* const fell = std::get_if<crashed>(&result)) {
-      v.reason = fell->why;
+      v.reason = fell->reason;
     }
     return v;
   }
@@ -99,7 +99,7 @@ struct dispatch_of {
       [](void* d, void* c, context& ctx, message const& in) { return the(d).handle_in(ch(c), ctx, in); },
       &handle_out,
       &handle_info,
-      [](void* d, void* c, context& context, exit_reason reason) noexcept { the(d).terminate(ch(c), context, reason); },
+      [](void* d, void* c, context& ctx, exit_reason reason) noexcept { the(d).terminate(ch(c), ctx, reason); },
       &intercepts,
       &when_slow,
       [](void* c) noexcept { ch(c).~channel(); }};

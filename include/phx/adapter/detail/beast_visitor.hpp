@@ -350,7 +350,7 @@ class visitor final : public guest {
       if (!no) opening_ = std::move(*std::get_if<std::unique_ptr<opening>>(&judged));
     }
     if (no) {
-      note(event_loop().loop(), *no);
+      report_refusal(event_loop().loop(), *no);
       head_only_ = false;
       refused_.emplace(std::move(no->answer));
       return hold_back(no->reason);
@@ -507,7 +507,7 @@ struct arrival {
     (void)try_invoke(
         [this] {
           core const& all = *place.all();
-          if (no) note(place.on().loop(), *no);
+          if (no) report_refusal(place.on().loop(), *no);
           // Who is not to come in is not worth a handshake, which costs more than all that it is kept from.
           bool const turned_away = no || all.guests.load() > all.opts.max_connections;
           if (secure && turned_away) return;

@@ -5,18 +5,11 @@
 
 #include <phx/core/exit_reason.hpp>
 #include <phx/core/limits.hpp>
+#include <phx/core/send_status.hpp>
 #include <phx/message/message.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
-
-/// What became of something that was to be sent.
-enum class send_status : std::uint8_t {
-  ok,
-  congested,  ///< taken, but slow down
-  dropped,    ///< not taken: a bound was reached, or there was no memory
-  closed,     ///< nobody is there any more
-};
 
 namespace detail {
 

@@ -494,7 +494,7 @@ class connection : public outbound {
         broadcast const b{m.text(0), m.text(1), payload_access::lend(m.payload), {}, m.text(2)};
         outcome answer;
         if (call(s, b.event, nullptr,
-                 [&](context& context) { answer = ops_->handle_out(dispatcher_, s.channel(), context, b); }))
+                 [&](context& ctx) { answer = ops_->handle_out(dispatcher_, s.channel(), ctx, b); }))
           nothing_asked(s, b.event, answer);
         break;
       }
