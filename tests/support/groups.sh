@@ -9,7 +9,29 @@ bin() { echo "$(build_of "$1")/bin/$2"; }
 built() { [ -x "$(bin "$1" "$2")" ] || { echo "FAIL $2 was not built"; return 1; }; }
 
 layering() {
-  tests/support/layering.py --self-test && tests/support/layering.py && tests/support/readme.py && ! grep -q '"resolved"' tests/*/package-lock.json
+  tests/support/layering.py --self-test && tests/support/layering.py && tests/support/readme.py && tests/support/pages.py && ! grep -q '"resolved"' tests/*/package-lock.json
+}
+
+# clang-format 14 changes nothing. Not before the whole tree was formatted in one commit: then the next line goes.
+formatted() {
+  echo "note: skipped: format: the tree is to be formatted in one commit, when no other work is under way"; return $nothing
+  git ls-files 'include/*.hpp' | xargs clang-format-14 --dry-run -Werror
+}
+
+# clang-tidy over four units that include nearly all headers: a channel and a router, a host's transport, presence over the
+# blocking host, long-polling. .clang-tidy says what is looked for.
+tidy() {
+  printf '%s\n' tests/archetype/channel.cpp tests/archetype/transport.cpp examples/10_presence.cpp examples/12_any_http_server.cpp |
+    xargs -P "$jobs" -I{} clang-tidy-14 --quiet {} -- -std=c++20 -Iinclude -Itests
+}
+
+# The reference builds; what has no comment yet is counted.
+docs() {
+  cmake --build "$(build_of "$1")" --target docs || return
+  local without
+  without=$(grep -c 'is not documented' "$(build_of "$1")/docs-warnings.txt")
+  echo "note: $without public names without a comment"
+  ! grep -vE 'is not documented' "$(build_of "$1")/docs-warnings.txt" | grep 'warning:'
 }
 
 # build PRESET [TARGET...] [-- CONFIGURE ARGUMENTS]
