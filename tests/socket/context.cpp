@@ -101,8 +101,7 @@ TEST_CASE("context: a failure that was looked at is handled, one that was not en
           CHECK_FALSE(result);
         }) == texts{pushed("y", "{}")});
   CHECK(t.topics() == texts{"room:a"});
-  CHECK(during(t, [&](phx::context& ctx, phx::message const&) { ctx.broadcast("x", bad); }) ==
-        texts{ended("\"1\"", true)});
+  CHECK(during(t, [&](phx::context& ctx, phx::message const&) { ctx.broadcast("x", bad); }) == texts{ended("\"1\"", true)});
 }
 
 TEST_CASE("context: publishing to a topic nobody is on, and what is no JSON") {

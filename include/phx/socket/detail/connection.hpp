@@ -493,8 +493,7 @@ class connection : public outbound {
       case mail_kind::out: {
         broadcast const b{m.text(0), m.text(1), payload_access::lend(m.payload), {}, m.text(2)};
         outcome answer;
-        if (call(s, b.event, nullptr,
-                 [&](context& ctx) { answer = ops_->handle_out(dispatcher_, s.channel(), ctx, b); }))
+        if (call(s, b.event, nullptr, [&](context& ctx) { answer = ops_->handle_out(dispatcher_, s.channel(), ctx, b); }))
           nothing_asked(s, b.event, answer);
         break;
       }
