@@ -15,8 +15,8 @@ using phx::errc;
 
 /// Tracks itself under the key of its join, and does what it is told.
 struct room {
-  explicit room(phx::presence& w) : tracker(&w) {}
-  phx::presence* tracker;
+  explicit room(phx::presence& w) : presence(&w) {}
+  phx::presence* presence;
   std::string key{};
 
   phx::join_result join(phx::joining& ctx, phx::message const& in) {
@@ -27,24 +27,24 @@ struct room {
     return phx::join_result::ok();
   }
   phx::outcome handle_info(phx::context& ctx, phx::message const&) {
-    if (!key.empty()) (void)tracker->track(ctx, key);
-    ctx.push("presence_state", tracker->list(ctx.topic()));
+    if (!key.empty()) (void)presence->track(ctx, key);
+    ctx.push("presence_state", presence->list(ctx.topic()));
     return phx::outcome::noreply();
   }
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
-    if (in.event == "track") return answered_status(tracker->track(ctx, key, in.payload));
-    if (in.event == "also") return answered_status(tracker->track(ctx, "also", in.payload));
-    if (in.event == "proto") return answered_status(tracker->track(ctx, "__proto__", in.payload));
-    if (in.event == "update") return answered_status(tracker->update(ctx, key, in.payload));
-    if (in.event == "untrack") return tracker->untrack(ctx, key), phx::outcome::reply();
-    if (in.event == "untrack_all") return tracker->untrack(ctx), phx::outcome::reply();
-    if (in.event == "list") return phx::outcome::reply(tracker->list(ctx.topic()));
-    if (in.event == "get") return phx::outcome::reply(tracker->get_by_key(ctx.topic(), key));
+    if (in.event == "track") return answer(presence->track(ctx, key, in.payload));
+    if (in.event == "also") return answer(presence->track(ctx, "also", in.payload));
+    if (in.event == "proto") return answer(presence->track(ctx, "__proto__", in.payload));
+    if (in.event == "update") return answer(presence->update(ctx, key, in.payload));
+    if (in.event == "untrack") return presence->untrack(ctx, key), phx::outcome::reply();
+    if (in.event == "untrack_all") return presence->untrack(ctx), phx::outcome::reply();
+    if (in.event == "list") return phx::outcome::reply(presence->list(ctx.topic()));
+    if (in.event == "get") return phx::outcome::reply(presence->get_by_key(ctx.topic(), key));
     if (in.event == "stop") return phx::outcome::stop();
     if (in.event == "shut") return phx::outcome::stop(phx::exit_reason::shutdown);
     return phx::outcome::stop(phx::exit_reason::error);
   }
-  static phx::outcome answered_status(phx::result<std::string> const& r) {
+  static phx::outcome answer(phx::result<std::string> const& r) {
     if (r) return phx::outcome::reply(phx::payload::json("{\"ref\":\"" + *r + "\"}"));
     return phx::outcome::reply(phx::status::error, phx::presence::reason(r.error().code));
   }
@@ -71,24 +71,24 @@ class refs {
 };
 
 phx::presence_options as_phoenix() {
-  phx::presence_options opts;
-  opts.linger = opts.batch = phx::duration::zero();
-  opts.start = 1;
-  return opts;
+  phx::presence_options options;
+  options.linger = options.batch = phx::duration::zero();
+  options.start = 1;
+  return options;
 }
 
 /// One node.
 struct house {
-  explicit house(phx::presence_options opts = as_phoenix(), std::size_t loops = 1) : tracker(std::move(opts)) {
-    app.channel("room:*", [this](phx::router<>::session_type const&) { return room(tracker); });
+  explicit house(phx::presence_options options = as_phoenix(), std::size_t loops = 1) : presence(std::move(options)) {
+    app.channel("room:*", [this](phx::router<>::session_type const&) { return room(presence); });
     server.emplace(app, patient(), loops);
-    tracker.start(server->endpoint());
+    presence.start(server->endpoint());
   }
-  house(support::bus::node& others, phx::presence_options opts) : tracker(std::move(opts)) {
-    app.channel("room:*", [this](phx::router<>::session_type const&) { return room(tracker); });
+  house(support::bus::node& others, phx::presence_options options) : presence(std::move(options)) {
+    app.channel("room:*", [this](phx::router<>::session_type const&) { return room(presence); });
     server.emplace(app, patient());
     server->endpoint().attach(others);
-    tracker.start(server->endpoint());
+    presence.start(server->endpoint());
   }
   phx::testing::channel_client join(std::string const& key, std::size_t loop = 0) {
     return server->connect({}, loop).join("room:a", "{\"key\":\"" + key + "\"}");
@@ -105,9 +105,9 @@ struct house {
     m.bounds.idle = phx::duration::zero();
     return m;
   }
-  std::string list() { return std::string(tracker.list("room:a").raw()); }
+  std::string list() { return std::string(presence.list("room:a").raw()); }
 
-  phx::presence tracker;
+  phx::presence presence;
   phx::router<> app{};
   std::optional<phx::testing::server<phx::router<>>> server{};
 };
@@ -236,27 +236,27 @@ TEST_CASE("presence: keys that break JavaScript objects are refused, and nothing
     CHECK(ann.rest().empty());
     CHECK(h.list() == "{}");
   }
-  auto opts = as_phoenix();
-  opts.any_key = true;
-  house h(opts);
+  auto options = as_phoenix();
+  options.any_key = true;
+  house h(options);
   refs as;
   auto ann = h.join("__proto__");
   CHECK(state(ann, as) == R"({"__proto__":{"metas":[{"phx_ref":"R1"}]}})");
 }
 
 TEST_CASE("presence: what track refuses, the channel survives") {
-  auto opts = as_phoenix();
-  opts.meta = 20;
-  opts.key = 8;
-  opts.tracks = 2;
-  house h(opts);
+  auto options = as_phoenix();
+  options.meta = 20;
+  options.key = 8;
+  options.tracks = 2;
+  house h(options);
   auto ann = h.join("ann");
   (void)ann.rest();
   CHECK(ann.call("track")->response == R"({"reason":"the channel is tracked under this key already"})");
   CHECK(ann.call("also", R"({"text":"0123456789"})")->response ==
         R"({"reason":"a meta larger than presence_options::meta"})");
   CHECK(ann.call("also", "[]")->response == R"({"reason":"a meta that is no JSON object"})");
-  CHECK(h.tracker.track(phx::channel_id{}, "room:a", "bytes", phx::payload::binary("{}")).error().code ==
+  CHECK(h.presence.track(phx::channel_id{}, "room:a", "bytes", phx::payload::binary("{}")).error().code ==
         errc::not_an_object);
   CHECK(ann.call("also", R"({"t":"012345678901"})")->ok());  // twenty bytes
   CHECK(ann.call("proto")->status == "error");
@@ -267,9 +267,9 @@ TEST_CASE("presence: what track refuses, the channel survives") {
 }
 
 TEST_CASE("presence: a connection has so many entries and no more, all its channels together") {
-  auto opts = as_phoenix();
-  opts.tracks = 2;
-  house h(opts);
+  auto options = as_phoenix();
+  options.tracks = 2;
+  house h(options);
   auto socket = h.server->connect();
   auto a = socket.join("room:a", R"({"key":"ann"})"), b = socket.join("room:b", R"({"key":"ann"})");
   CHECK(a.call("also")->response == R"({"reason":"a limit was reached"})");
@@ -280,9 +280,9 @@ TEST_CASE("presence: a connection has so many entries and no more, all its chann
 }
 
 TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays for a while") {
-  auto opts = as_phoenix();
-  opts.linger = 3s;
-  house h(opts);
+  auto options = as_phoenix();
+  options.linger = 3s;
+  house h(options);
   refs as;
   auto watcher = h.watch();
   auto socket = h.server->connect();
@@ -311,8 +311,8 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
   SUBCASE("lost and back with another meta: an update") {
     socket.disconnect();
     auto again = h.join("");
-    CHECK(h.tracker.track(phx::channel_id{}, "room:a", "ann",
-                          phx::payload::json(R"({"n":2})")));  // no such channel: lost at once
+    CHECK(h.presence.track(phx::channel_id{}, "room:a", "ann",
+                           phx::payload::json(R"({"n":2})")));  // no such channel: lost at once
     h.server->settle();
     CHECK(
         diff(watcher, as) ==
@@ -331,7 +331,8 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
     CHECK(all(h.list()).find(R"({"phx_ref":"R1"},{"phx_ref":"R2","phx_ref_prev":"R3","n":2})") != std::string::npos);
     for (auto* const s : {&socket, &second, &third}) s->disconnect();
     auto again = h.join("");
-    CHECK(h.tracker.track(phx::channel_id{}, "room:a", "ann", phx::payload::json(R"({"n":2})")));  // lost at once, once more
+    CHECK(
+        h.presence.track(phx::channel_id{}, "room:a", "ann", phx::payload::json(R"({"n":2})")));  // lost at once, once more
     CHECK(watcher.rest().empty());
     h.server->advance(2900ms);
     CHECK(watcher.rest().empty());
@@ -363,16 +364,16 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
 }
 
 TEST_CASE("presence: what happens within a window is one diff") {
-  auto opts = as_phoenix();
-  opts.batch = 100ms;
-  house h(opts);
+  auto options = as_phoenix();
+  options.batch = 100ms;
+  house h(options);
   refs as;
   auto watcher = h.watch();
   auto ann = h.join("ann");
   h.server->advance(50ms);
   auto bob = h.join("bob");
   auto brief = h.join("");
-  CHECK(h.tracker.track(phx::channel_id{}, "room:a", "brief"));  // there is no such channel: it came and went
+  CHECK(h.presence.track(phx::channel_id{}, "room:a", "brief"));  // there is no such channel: it came and went
   h.server->advance(49ms);
   CHECK(watcher.rest().empty());
   h.server->advance(1ms);
@@ -380,15 +381,15 @@ TEST_CASE("presence: what happens within a window is one diff") {
         R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]},"bob":{"metas":[{"phx_ref":"R2"}]}},"leaves":{}})");
   h.server->advance(10s);
   CHECK(watcher.rest().empty());
-  CHECK(h.tracker.track(phx::channel_id{}, "room:a", "brief"));  // alone in its window: there is nothing to tell
+  CHECK(h.presence.track(phx::channel_id{}, "room:a", "brief"));  // alone in its window: there is nothing to tell
   h.server->advance(10s);
   CHECK(watcher.rest().empty());
 }
 
 TEST_CASE("presence: who was given the state within a window is told of the leave too") {
-  auto opts = as_phoenix();
-  opts.batch = 100ms;
-  house h(opts);
+  auto options = as_phoenix();
+  options.batch = 100ms;
+  house h(options);
   refs as;
   auto watcher = h.watch();
   auto ann = h.join("ann");
@@ -406,13 +407,13 @@ TEST_CASE("presence: a diff reaches the clients of every loop") {
   auto ann = h.join("ann", 1);
   for (auto* const one : {&a, &b, &c})
     CHECK(diff(*one, as) == R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]}},"leaves":{}})");
-  CHECK(h.tracker.counts().diffs == 1);
+  CHECK(h.presence.counts().diffs == 1);
 }
 
 TEST_CASE("presence: fetch adds to entries, once for each diff") {
   int calls = 0;  // before the house, whose end is a diff too
   house h;
-  h.tracker.fetch([&](std::string_view topic, phx::payload const& entries) {
+  h.presence.fetch([&](std::string_view topic, phx::payload const& entries) {
     ++calls;
     CHECK(topic == "room:a");
     std::string text(entries.raw());
@@ -432,55 +433,55 @@ TEST_CASE("presence: fetch adds to entries, once for each diff") {
 
 TEST_CASE("presence: a fetch that fails changes nothing") {
   house h;
-  h.tracker.fetch([&](std::string_view, phx::payload const&) { return phx::payload::json("[1]"); });
+  h.presence.fetch([&](std::string_view, phx::payload const&) { return phx::payload::json("[1]"); });
   refs as;
   auto ann = h.join("ann");
   CHECK(state(ann, as) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
-  CHECK(h.tracker.counts().fetch_failed == 2);
+  CHECK(h.presence.counts().fetch_failed == 2);
 #ifdef __cpp_exceptions
   house thrower;
-  thrower.tracker.fetch([&](std::string_view, phx::payload const&) -> phx::payload { throw std::runtime_error("no"); });
+  thrower.presence.fetch([&](std::string_view, phx::payload const&) -> phx::payload { throw std::runtime_error("no"); });
   auto bob = thrower.join("bob");
   CHECK(state(bob, as) == R"({"bob":{"metas":[{"phx_ref":"R1"}]}})");
 #endif
 }
 
 TEST_CASE("presence: handle_metas hears of each diff after it is out, and may track") {
-  std::vector<std::string> heard;
+  std::vector<std::string> changes;
   refs as;
   house h;
-  h.tracker.handle_metas([&](phx::presence_change const& c) {
-    heard.push_back(as(std::string(c.topic) + ' ' + std::string(c.joins.raw()) + ' ' + std::string(c.leaves.raw()) + ' ' +
-                       std::string(c.present.raw())));
-    if (heard.size() == 1) CHECK(h.tracker.track(phx::channel_id{}, "room:b", "echo"));
+  h.presence.handle_metas([&](phx::presence_change const& c) {
+    changes.push_back(as(std::string(c.topic) + ' ' + std::string(c.joins.raw()) + ' ' + std::string(c.leaves.raw()) + ' ' +
+                         std::string(c.present.raw())));
+    if (changes.size() == 1) CHECK(h.presence.track(phx::channel_id{}, "room:b", "echo"));
   });
   auto bob = h.join("bob");
-  CHECK(heard.at(0) == R"(room:a {"bob":{"metas":[{"phx_ref":"R1"}]}} {} {"bob":{"metas":[{"phx_ref":"R1"}]}})");
+  CHECK(changes.at(0) == R"(room:a {"bob":{"metas":[{"phx_ref":"R1"}]}} {} {"bob":{"metas":[{"phx_ref":"R1"}]}})");
   CHECK(bob.leave());
-  CHECK(heard.back() == R"(room:a {} {"bob":{"metas":[{"phx_ref":"R1"}]}} {})");
+  CHECK(changes.back() == R"(room:a {} {"bob":{"metas":[{"phx_ref":"R1"}]}} {})");
 }
 
 TEST_CASE("presence: update with a function of what was there") {
   house h;
   refs as;
   struct counter {
-    phx::presence* tracker;
+    phx::presence* presence;
     phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
-      if (in.event == "track") return room::answered_status(tracker->track(ctx, "k", in.payload));
-      return room::answered_status(tracker->update(
+      if (in.event == "track") return room::answer(presence->track(ctx, "k", in.payload));
+      return room::answer(presence->update(
           ctx, "k", [](phx::payload const& old) { return phx::payload::json("{\"was\":" + std::string(old.raw()) + "}"); }));
     }
   };
   phx::router<> app;
-  app.channel("count:*", [&](phx::router<>::session_type const&) { return counter{&h.tracker}; });
+  app.channel("count:*", [&](phx::router<>::session_type const&) { return counter{&h.presence}; });
   phx::testing::server server(app);
   phx::presence presence(server.endpoint(), as_phoenix());
-  h.tracker.handle_metas([](phx::presence_change const&) {});
+  h.presence.handle_metas([](phx::presence_change const&) {});
   auto ann = server.connect().join("count:a");
   CHECK(ann.call("more")->response == R"({"reason":"nopresence"})");
   CHECK(ann.call("track", R"({"n":1})")->ok());
   CHECK(ann.call("more")->ok());
-  CHECK(as(std::string(h.tracker.list("count:a").raw())) ==
+  CHECK(as(std::string(h.presence.list("count:a").raw())) ==
         R"({"k":{"metas":[{"phx_ref":"R1","phx_ref_prev":"R2","was":{"n":1}}]}})");
 }
 
@@ -490,7 +491,7 @@ TEST_CASE("presence: whether it or the endpoint goes first is all one") {
     auto ann = h.join("ann");
     h.server.reset();  // the sockets, the loops, the endpoint
     CHECK(h.list() == R"({})");
-    CHECK(h.tracker.track(phx::channel_id{}, "room:a", "k").error().code == errc::already_closed);
+    CHECK(h.presence.track(phx::channel_id{}, "room:a", "k").error().code == errc::already_closed);
   }
   phx::router<> app;
   std::optional<phx::presence> presence;
@@ -505,6 +506,35 @@ TEST_CASE("presence: whether it or the endpoint goes first is all one") {
   presence.reset();
   socket.disconnect();
   server.advance(1h);
+}
+
+#ifdef __cpp_exceptions
+TEST_CASE("presence: times with which nodes would take each other for dead are refused at construction") {
+  phx::presence_options options;
+  options.nodes.down = 10s;
+  CHECK_THROWS_WITH_AS(phx::presence{options}, "tracker_options::down must be at least silent_periods + 1 periods",
+                       std::runtime_error);
+}
+#endif
+
+TEST_CASE("presence: a batch and a linger of for ever are legal") {
+  auto options = as_phoenix();
+  options.linger = (phx::duration::max)();
+  house h(options);
+  refs as;
+  auto watcher = h.watch();
+  auto socket = h.server->connect();
+  (void)socket.join("room:a", R"({"key":"ann"})");
+  (void)diff(watcher, as);
+  socket.disconnect();
+  h.server->advance(24h);
+  CHECK(as(h.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
+  options.batch = (phx::duration::max)();
+  house silent(options);
+  auto other = silent.watch();
+  auto ann = silent.join("ann");
+  silent.server->advance(24h);
+  CHECK(other.rest().empty());
 }
 
 // ---- several nodes
@@ -522,8 +552,8 @@ struct relay {
 TEST_CASE("presence: no client speaks for a node, though every topic is served") {
   support::bus wire;
   support::bus::node north(wire, "north"), south(wire, "south");
-  auto opts = as_phoenix();
-  house a(north, opts), b(south, opts);
+  auto options = as_phoenix();
+  house a(north, options), b(south, options);
   a.app.channel<relay>("*");
   auto const entry = phx::detail::make_entry(1, 1, 0, "room:a", "admin", {});
   phx::detail::wire_writer forged(phx::detail::wire_kind::heartbeat, "nobody", 1);
@@ -539,15 +569,15 @@ TEST_CASE("presence: no client speaks for a node, though every topic is served")
     b.server->advance(100ms);
   }
   CHECK(b.list() == "{}");
-  CHECK(b.tracker.nodes() == 2);
+  CHECK(b.presence.nodes() == 2);
   CHECK(a.server->connect().join("phx_presence:other").ok());  // nobody's
 }
 
 TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   support::bus wire;
   support::bus::node north(wire, "north"), south(wire, "south");
-  auto opts = as_phoenix();
-  house a(north, opts), b(south, opts);
+  auto options = as_phoenix();
+  house a(north, options), b(south, options);
   auto const pass = [&](phx::duration d) {
     for (phx::duration t{}; t < d; t += 100ms) {
       a.server->advance(100ms);
@@ -558,8 +588,8 @@ TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   auto ann = a.join("ann");
   auto bob = b.join("bob");
   pass(4s);
-  CHECK(a.tracker.nodes() == 2);
-  CHECK(b.tracker.nodes() == 2);
+  CHECK(a.presence.nodes() == 2);
+  CHECK(b.presence.nodes() == 2);
   CHECK(as(a.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]},"bob":{"metas":[{"phx_ref":"R2"}]}})");
   CHECK(as(b.list()) == as(a.list()));
   CHECK(state(ann, as) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
@@ -576,12 +606,12 @@ TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   // It falls silent: its entries leave; it is heard again: they are back.
   south.answer = phx::send_status::dropped;
   pass(31s);
-  CHECK(a.tracker.nodes() == 1);
+  CHECK(a.presence.nodes() == 1);
   CHECK(as(a.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
   CHECK(diff(ann, as) == R"({"joins":{},"leaves":{"bob":{"metas":[{"phx_ref":"R3","phx_ref_prev":"R2","n":1}]}}})");
   CHECK(bob.call("update", R"({"n":2})")->ok());
   pass(2s);
-  CHECK(b.tracker.counts().unsent > 0);
+  CHECK(b.presence.counts().unsent > 0);
   south.answer = phx::send_status::ok;
   pass(20s);
   CHECK(as(a.list()) == as(b.list()));
@@ -592,14 +622,14 @@ TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   phx::broadcast const bytes{"phx_presence:presence", "tracker", phx::payload::binary("PT1\1\1x"), {}};
   CHECK(south.broadcast(text) == phx::send_status::ok);
   CHECK(south.broadcast(bytes) == phx::send_status::ok);
-  CHECK(a.tracker.counts().nodes.garbage == 2);
+  CHECK(a.presence.counts().nodes.garbage == 2);
   CHECK(as(a.list()) == as(b.list()));
 
   // An orderly end is noticed at once.
   b.server.reset();
   pass(0s);
   a.server->settle();
-  CHECK(a.tracker.nodes() == 1);
+  CHECK(a.presence.nodes() == 1);
   CHECK(as(a.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
 }
 
@@ -608,10 +638,10 @@ TEST_CASE("presence: several threads track, list and end at once, and nobody is 
     void wake() noexcept { woken.store(true, std::memory_order_release); }
     std::atomic<bool> woken{true};
   };
-  auto opts = as_phoenix();
-  opts.tracks = 1'000;
-  phx::endpoint everywhere;
-  phx::presence presence(everywhere, opts);
+  auto options = as_phoenix();
+  options.tracks = 1'000;
+  phx::endpoint endpoint;
+  phx::presence presence(endpoint, options);
   phx::router<> app;
   app.channel("room:*", [&](phx::router<>::session_type const&) { return room(presence); });
   phx::mount const at{};
@@ -619,7 +649,7 @@ TEST_CASE("presence: several threads track, list and end at once, and nobody is 
   std::atomic<std::uint64_t> state_bytes{0};
   auto const work = [&](int number) {
     waker w;
-    phx::loop event_loop(everywhere, w);
+    phx::loop loop(endpoint, w);
     phx::testing::recorder wire;
     {
       phx::admission<phx::router<>::session_type> in{};
@@ -627,26 +657,25 @@ TEST_CASE("presence: several threads track, list and end at once, and nobody is 
       in.session.emplace();
       in.bounds = &at.bounds;
       phx::time_point now{1h};
-      phx::socket<phx::testing::recorder::transport_type, phx::router<>> s(event_loop, app, std::move(in), wire.transport(),
-                                                                           now);
+      phx::socket<phx::testing::recorder::transport_type, phx::router<>> s(loop, app, std::move(in), wire.transport(), now);
       for (int i = 0; i < 50; ++i) {
         now += 1ms;
         std::string const n = std::to_string(number), ref = std::to_string(i);
         std::string const head = "[\"" + ref + "\",\"" + ref + "\",\"room:a\",";
         (void)s.receive(phx::opcode::text, head + R"("phx_join",{"key":"k)" + n + "\"}]", true, now);
-        (void)event_loop.run(now);
+        (void)loop.run(now);
         (void)s.receive(phx::opcode::text, head + R"("update",{"n":1}])", true, now);
         (void)s.receive(phx::opcode::text, head + (i % 2 != 0 ? R"("phx_leave",{}])" : R"("list",{}])"), true, now);
         state_bytes += presence.list("room:a").raw().size();
-        (void)event_loop.run(now);
+        (void)loop.run(now);
       }
       s.gone(phx::lost::normal);
-      (void)event_loop.run(now);
+      (void)loop.run(now);
     }
     ++done;
     // Until all are through somebody's diff may still come here.
     while (done.load() != 3) {
-      (void)event_loop.run(phx::time_point{2h});
+      (void)loop.run(phx::time_point{2h});
       std::this_thread::yield();
     }
   };

@@ -130,7 +130,7 @@ void each_allocation(std::size_t count, Prepare prepare, Operate operate) {
   }
 }
 /// The messages that a tracker has to send, to be received while memory fails.
-std::vector<std::string> answered_status(phx::tracker& t) {
+std::vector<std::string> messages_of(phx::tracker& t) {
   std::vector<std::string> all;
   for (phx::tracker::parcel& p : t.take_parcels()) all.push_back(std::move(p.bytes));
   return all;
@@ -203,7 +203,7 @@ TEST_CASE("presence without memory: a message of another node is taken or is as 
         [&](net& n) {
           (void)n[0].join("t", "a key that is long enough", "");
           (void)n[0].tick(n.now);
-          messages = answered_status(n[0]);
+          messages = messages_of(n[0]);
           REQUIRE(messages.size() == 1);
         },
         receive);
@@ -216,7 +216,7 @@ TEST_CASE("presence without memory: a message of another node is taken or is as 
           (void)n[0].leave(2);
           (void)n[0].update(3, R"("n":3)");
           (void)n[0].tick(n.now += 2s);
-          messages = answered_status(n[0]);
+          messages = messages_of(n[0]);
           messages.resize(1);
         },
         receive);
@@ -229,7 +229,7 @@ TEST_CASE("presence without memory: a message of another node is taken or is as 
           n.pass(35s, true);
           (void)n[0].join("t", "a key that is long enough", "");
           (void)n[0].tick(n.now += 2s);
-          messages = answered_status(n[0]);
+          messages = messages_of(n[0]);
         },
         receive);
   }
@@ -241,7 +241,7 @@ TEST_CASE("presence without memory: a message of another node is taken or is as 
           n.start(0, 11);
           (void)n[0].join("t", "a key that is long enough", "");
           (void)n[0].tick(n.now += 2s);
-          messages = answered_status(n[0]);
+          messages = messages_of(n[0]);
         },
         receive);
   }
@@ -257,7 +257,7 @@ TEST_CASE("presence without memory: a message of another node is taken or is as 
           phx::detail::wire_writer request(phx::detail::wire_kind::request, "b", 10);
           request.clocks({});
           (void)n[0].receive(request.bytes);
-          messages = answered_status(n[0]);
+          messages = messages_of(n[0]);
           REQUIRE(messages.size() > 2);
           messages = {messages[1]};
         },
@@ -285,8 +285,8 @@ TEST_CASE("presence without memory: a message of another node is taken or is as 
           (void)n[1].join("t", "a key that is long enough", "");
           (void)n[1].join("t", "and another one", "");
           (void)n[1].tick(n.now);
-          for (std::string const& m : answered_status(n[1])) (void)n[0].receive(m);
-          messages = answered_status(n[0]);
+          for (std::string const& m : messages_of(n[1])) (void)n[0].receive(m);
+          messages = messages_of(n[0]);
           REQUIRE(messages.size() == 1);
         },
         receive);

@@ -34,12 +34,12 @@ class dice {
 class run {
  public:
   explicit run(std::uint64_t seed, std::size_t steps = 120) : dice_(seed) {
-    opts_.period = ms(100);
-    opts_.silent_periods = 1 + static_cast<std::uint32_t>(dice_.below(4));
-    opts_.down = ms(1000);
-    opts_.permdown = ms(dice_.chance(50) ? 2'000 : 60'000);
-    opts_.kept = static_cast<std::uint32_t>(dice_.chance(50) ? 4 : 1'000);
-    opts_.message = dice_.chance(50) ? 60 : 100'000;
+    options_.period = ms(100);
+    options_.silent_periods = 1 + static_cast<std::uint32_t>(dice_.below(4));
+    options_.down = ms(1000);
+    options_.permdown = ms(dice_.chance(50) ? 2'000 : 60'000);
+    options_.kept = static_cast<std::uint32_t>(dice_.chance(50) ? 4 : 1'000);
+    options_.message = dice_.chance(50) ? 60 : 100'000;
     (void)dice_.roll();  // so that seeds stay what they were when one more option was drawn
     loss_ = dice_.below(4) * 12;
     doubled_ = dice_.below(3) * 15;
@@ -56,7 +56,7 @@ class run {
     cut_.clear();
     for (auto& n : nodes_) n->silent = false;
     // What is still under way arrives, who is gone is noticed, who is behind has asked twice.
-    pass(ms(3'000) + opts_.down * 2 + opts_.period * static_cast<int>(opts_.silent_periods * 4 + 8));
+    pass(ms(3'000) + options_.down * 2 + options_.period * static_cast<int>(options_.silent_periods * 4 + 8));
     std::set<std::string> truth;
     for (auto const& n : nodes_)
       if (n->is) truth.insert(n->own.begin(), n->own.end());
@@ -94,7 +94,7 @@ class run {
   void start(std::size_t at) {
     if (at == nodes_.size()) nodes_.push_back(std::make_unique<node>(node{.name = "n" + std::to_string(at)}));
     node& n = *nodes_[at];
-    n.is = std::make_unique<phx::tracker>(n.name, ++n.starts, opts_);
+    n.is = std::make_unique<phx::tracker>(n.name, ++n.starts, options_);
     n.own.clear();
     n.clocks.clear();
     n.text.clear();
@@ -103,21 +103,21 @@ class run {
   void step() {
     std::size_t const at = dice_.below(nodes_.size());
     node& n = *nodes_[at];
-    std::uint64_t const item = dice_.below(100);
-    if (item < 55) {
+    std::uint64_t const choice = dice_.below(100);
+    if (choice < 55) {
       for (std::uint64_t many = 1 + (dice_.chance(10) ? dice_.below(20) : 0); many != 0; --many) act(n);
-    } else if (item < 60) {
+    } else if (choice < 60) {
       if (n.is && dice_.chance(30)) n.is->goodbye();
       collect(at);
       n.is.reset();
       n.own.clear();
-    } else if (item < 68) {
+    } else if (choice < 68) {
       start(at);
-    } else if (item < 76) {
+    } else if (choice < 76) {
       cut_.insert({at, dice_.below(nodes_.size())});
-    } else if (item < 82) {
+    } else if (choice < 82) {
       cut_.clear();
-    } else if (item < 86) {
+    } else if (choice < 86) {
       n.silent = !n.silent;
     } else {
       pass(ms(dice_.below(20) == 0 ? 2'500 : dice_.below(300)));
@@ -127,8 +127,8 @@ class run {
   }
   void act(node& n) {
     if (!n.is) return;
-    std::uint64_t const item = dice_.below(10);
-    if (item < 5 || n.clocks.empty()) {
+    std::uint64_t const choice = dice_.below(10);
+    if (choice < 5 || n.clocks.empty()) {
       entry_ptr const e = n.is->join("t" + std::to_string(dice_.below(3)), "k" + std::to_string(dice_.below(4)), "");
       n.own.insert(line(*e));
       n.clocks[line(*e)] = e->clock;
@@ -139,7 +139,7 @@ class run {
     phx::detail::dot const clock = which->second;
     n.own.erase(which->first);
     n.clocks.erase(which);
-    if (item < 8) {
+    if (choice < 8) {
       (void)n.is->leave(clock);
     } else {
       entry_ptr const e = n.is->update(clock, "\"n\":" + std::to_string(dice_.below(9)));
@@ -201,7 +201,7 @@ class run {
   }
 
   dice dice_;
-  phx::tracker_options opts_{};
+  phx::tracker_options options_{};
   std::uint64_t loss_ = 0, doubled_ = 0, late_ = 20;
   phx::time_point now_{std::chrono::hours(1)};
   std::vector<std::unique_ptr<node>> nodes_{};

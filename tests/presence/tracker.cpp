@@ -15,8 +15,8 @@ using phx::time_point;
 
 /// Some trackers that hear each other at once, but for those that are cut off.
 struct nodes {
-  explicit nodes(std::initializer_list<char const*> names, phx::tracker_options opts = {}) : options(opts) {
-    for (char const* const n : names) all.push_back(std::make_unique<phx::tracker>(n, 1, options));
+  explicit nodes(std::initializer_list<char const*> names, phx::tracker_options with = {}) : options(with) {
+    for (char const* const name : names) all.push_back(std::make_unique<phx::tracker>(name, 1, options));
   }
   phx::tracker& operator[](std::size_t i) { return *all[i]; }
   void pass(phx::duration d) {
@@ -66,7 +66,7 @@ std::string delta_of_b(std::vector<phx::detail::dot_range> ticks, std::vector<ph
   out.sections({&part, 1});
   return out.bytes;
 }
-std::vector<std::string> answered_status(phx::tracker& t) {
+std::vector<std::string> messages(phx::tracker& t) {
   std::vector<std::string> all;
   for (phx::tracker::parcel& p : t.take_parcels()) all.push_back(std::move(p.bytes));
   return all;
@@ -102,9 +102,9 @@ TEST_CASE("tracker: ticks that lie apart are remembered up to a bound; what exte
 }
 
 TEST_CASE("tracker: a state with as many ranges as there may be comes in pieces, in any order, and is taken") {
-  phx::tracker_options opts;
-  opts.message = 1;  // a piece for each entry
-  phx::tracker a("a", 1), c("c", 1, opts);
+  phx::tracker_options options;
+  options.message = 1;  // a piece for each entry
+  phx::tracker a("a", 1), c("c", 1, options);
   std::vector<phx::detail::dot_range> apart{{1, 4}};
   while (apart.size() < phx::detail::max_ranges) apart.push_back({apart.back().last + 2, apart.back().last + 2});
   std::vector<phx::tracker::entry_ptr> entries;
@@ -113,12 +113,12 @@ TEST_CASE("tracker: a state with as many ranges as there may be comes in pieces,
   CHECK(c.receive(delta_of_b(apart, entries)));
   CHECK(a.receive(delta_of_b({})));
   (void)a.tick(time_point{1h});
-  for (auto const& m : answered_status(a)) (void)c.receive(m);
+  for (auto const& m : messages(a)) (void)c.receive(m);
   (void)c.take_parcels();
   phx::detail::wire_writer request(phx::detail::wire_kind::request, "a", 1);
   request.clocks({{"b", 1, 0}});
   CHECK(c.receive(request.bytes));
-  auto pieces = answered_status(c);
+  auto pieces = messages(c);
   REQUIRE(pieces.size() == 3);
   for (std::vector<std::size_t> const& order :
        {std::vector<std::size_t>{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}) {
@@ -131,7 +131,7 @@ TEST_CASE("tracker: a state with as many ranges as there may be comes in pieces,
     // Nothing is missing but what c has not seen either.
     CHECK(fresh.receive(delta_of_b({{5, 5}})));
     (void)fresh.tick(time_point{1h});
-    std::string const heartbeat = answered_status(fresh).at(0);
+    std::string const heartbeat = messages(fresh).at(0);
     phx::detail::wire_message m;
     REQUIRE(phx::detail::read(heartbeat, m));
     CHECK(m.clocks.at(1).seen == 6);
@@ -231,34 +231,34 @@ TEST_CASE("tracker: two nodes of one name do not outbid each other") {
 }
 
 TEST_CASE("tracker: times with which nodes would take each other for dead are refused") {
-  phx::tracker_options opts;
-  CHECK(opts.fault().empty());
-  opts.down = 16s;
-  CHECK(opts.fault() == "tracker_options::down must be at least silent_periods + 1 periods");
+  phx::tracker_options options;
+  CHECK(options.fault().empty());
+  options.down = 16s;
+  CHECK(options.fault() == "tracker_options::down must be at least silent_periods + 1 periods");
 #ifdef __cpp_exceptions
-  CHECK_THROWS_AS(phx::tracker("a", 1, opts), std::runtime_error);
+  CHECK_THROWS_AS(phx::tracker("a", 1, options), std::runtime_error);
 #endif
-  opts.down = 16500ms;
-  CHECK(opts.fault().empty());
-  opts.permdown = 16s;
-  CHECK(opts.fault() == "tracker_options::permdown must be at least tracker_options::down");
-  opts.period = phx::duration::zero();
-  CHECK(opts.fault() == "tracker_options::period must be positive");
-  opts.period = opts.down = opts.permdown = (phx::duration::max)();
-  CHECK(opts.fault().empty());
+  options.down = 16500ms;
+  CHECK(options.fault().empty());
+  options.permdown = 16s;
+  CHECK(options.fault() == "tracker_options::permdown must be at least tracker_options::down");
+  options.period = phx::duration::zero();
+  CHECK(options.fault() == "tracker_options::period must be positive");
+  options.period = options.down = options.permdown = (phx::duration::max)();
+  CHECK(options.fault().empty());
 }
 
 TEST_CASE("tracker: times may be as long as they like") {
-  phx::tracker_options opts;
-  opts.down = opts.permdown = (phx::duration::max)();
-  nodes n({"a", "b"}, opts);
+  phx::tracker_options options;
+  options.down = options.permdown = (phx::duration::max)();
+  nodes n({"a", "b"}, options);
   (void)n[0].join("t", "x", "");
   n.pass(3s);
   n.cut = "a";
   n.pass(120s);
   CHECK(n.list(1) == "x ");
-  opts.period = (phx::duration::max)();
-  phx::tracker t("a", 1, opts);
+  options.period = (phx::duration::max)();
+  phx::tracker t("a", 1, options);
   CHECK(t.tick(time_point{1h}) > time_point{1h} + 24h);
 }
 
@@ -350,9 +350,9 @@ TEST_CASE("tracker: a message of a node's old life, late, is no sign of its new 
 }
 
 TEST_CASE("tracker: a node silent for longer is forgotten, and starts from nothing when it comes back") {
-  phx::tracker_options opts;
-  opts.permdown = 60s;
-  nodes n({"a", "b"}, opts);
+  phx::tracker_options options;
+  options.permdown = 60s;
+  nodes n({"a", "b"}, options);
   (void)n[0].join("t", "x", "");
   n.pass(3s);
   n.cut = "a";
@@ -414,9 +414,9 @@ TEST_CASE("tracker: refs are sixteen characters, the same on every node, and nev
 }
 
 TEST_CASE("tracker: a name that is another's too, an old life, and too many nodes are not listened to") {
-  phx::tracker_options opts;
-  opts.nodes = 2;
-  phx::tracker t("a", 1, opts);
+  phx::tracker_options options;
+  options.nodes = 2;
+  phx::tracker t("a", 1, options);
   auto const hear = [&](char const* name, std::uint64_t start) {
     phx::tracker other(name, start);
     (void)other.join("t", name, "");
@@ -439,9 +439,9 @@ TEST_CASE("tracker: a name that is another's too, an old life, and too many node
 }
 
 TEST_CASE("tracker: more entries of one node than it may have are not taken") {
-  phx::tracker_options opts;
-  opts.entries = 3;
-  phx::tracker t("a", 1, opts), b("b", 1);
+  phx::tracker_options options;
+  options.entries = 3;
+  phx::tracker t("a", 1, options), b("b", 1);
   for (int i = 0; i < 4; ++i) (void)b.join("t", "k", "");
   (void)b.tick(time_point{1h});
   for (auto const& p : b.take_parcels()) CHECK(t.receive(p.bytes));
@@ -487,11 +487,11 @@ TEST_CASE("tracker: garbage is counted, and changes nothing") {
 }
 
 TEST_CASE("tracker: a state too large for one message is cut, and its pieces may come in any order") {
-  phx::tracker_options opts;
-  opts.kept = 2;
-  opts.message = 40;
+  phx::tracker_options options;
+  options.kept = 2;
+  options.message = 40;
   std::vector<std::unique_ptr<phx::tracker>> none;
-  phx::tracker a("a", 1, opts), b("b", 1);
+  phx::tracker a("a", 1, options), b("b", 1);
   time_point now{1h};
   (void)a.tick(now);
   (void)b.tick(now);

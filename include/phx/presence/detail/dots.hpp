@@ -1,7 +1,7 @@
 #ifndef PHX_PRESENCE_DETAIL_DOTS_HPP
 #define PHX_PRESENCE_DETAIL_DOTS_HPP
-// What a replica has seen of another one's clock: a set of numbers that is nearly always one range from 1 on (Phoenix's
-// context) and now and then has islands behind a gap (its clouds; protocol 14.4).
+// Which ticks of another replica were seen: a set of numbers that is nearly always one range from 1 on (Phoenix's context);
+// a lost message leaves a gap with more ranges behind it (Phoenix's clouds; protocol 14.4).
 
 #include <phx/core/error.hpp>
 
@@ -13,20 +13,22 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// From 1 on; below 2^48, because a phx_ref has six bytes for it.
+/// One tick of a replica's counter, and so the name of the entry which it made: the word of Almeida, Shoker and Baquero
+/// ("Delta state replicated data types", 2016). From 1 on; below 2^48, because a phx_ref has six bytes for it.
 using dot = std::uint64_t;
 inline constexpr dot last_dot = (dot{1} << 48) - 1;
 
 struct dot_range {
-  dot first = 0, last = 0;  // both in it
+  dot first = 0, last = 0;  // both belong to it
   [[nodiscard]] friend bool operator==(dot_range, dot_range) = default;
 };
 
-/// Ranges in order, with a gap between any two.
+/// Ranges in order, with a gap between any two. contains is O(log n) of them; united and within are linear and may throw
+/// std::bad_alloc; the rest takes constant time.
 class dot_set {
  public:
   dot_set() = default;
-  /// @param ranges by their first; they may overlap.
+  /// @param ranges ordered by `first`; they may overlap.
   explicit dot_set(std::vector<dot_range> ranges) : ranges_(std::move(ranges)) { close_up(); }
 
   [[nodiscard]] bool contains(dot d) const noexcept {
@@ -40,25 +42,25 @@ class dot_set {
     }
     return at != 0 && d <= ranges_[at - 1].last;
   }
-  /// Everything from 1 to this is in it.
+  /// The last dot of the range that begins at 1; 0 without one.
   [[nodiscard]] dot contiguous() const noexcept {
     return ranges_.empty() || ranges_.front().first != 1 ? 0 : ranges_.front().last;
   }
   [[nodiscard]] std::vector<dot_range> const& ranges() const noexcept { return ranges_; }
 
   [[nodiscard]] dot_set united(dot_set const& other) const {
-    dot_set both;
-    both.ranges_.reserve(ranges_.size() + other.ranges_.size());
-    std::size_t mine = 0, its = 0;
-    while (mine != ranges_.size() || its != other.ranges_.size()) {
-      bool const next_is_mine =
-          its == other.ranges_.size() || (mine != ranges_.size() && ranges_[mine].first <= other.ranges_[its].first);
-      both.ranges_.push_back(next_is_mine ? ranges_[mine++] : other.ranges_[its++]);
+    dot_set result;
+    result.ranges_.reserve(ranges_.size() + other.ranges_.size());
+    std::size_t a = 0, b = 0;
+    while (a != ranges_.size() || b != other.ranges_.size()) {
+      bool const next_is_own =
+          b == other.ranges_.size() || (a != ranges_.size() && ranges_[a].first <= other.ranges_[b].first);
+      result.ranges_.push_back(next_is_own ? ranges_[a++] : other.ranges_[b++]);
     }
-    both.close_up();
-    return both;
+    result.close_up();
+    return result;
   }
-  /// What of it lies in [first, last].
+  /// The part that lies in [first, last].
   [[nodiscard]] dot_set within(dot first, dot last) const {
     dot_set part;
     for (dot_range const r : ranges_)

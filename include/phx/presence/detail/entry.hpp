@@ -1,6 +1,6 @@
 #ifndef PHX_PRESENCE_DETAIL_ENTRY_HPP
 #define PHX_PRESENCE_DETAIL_ENTRY_HPP
-// One tracked channel under one key, as its node said it, and how the JSON of a list of them is written (protocol 14.1).
+// One channel that is tracked under one key: its meta as clients get it, with its refs (protocol 14.1).
 
 #include <phx/core/text/json.hpp>
 #include <phx/presence/detail/dots.hpp>
@@ -14,20 +14,20 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// Six bytes for a node's start and six for its clock, as base64url: what phx_ref is on the wire. Its nodes agree on it
-/// without sending it.
+/// A phx_ref: six bytes for a life of a node (its mark) and six for the entry's dot, as base64url. Every node computes it,
+/// so it is not sent between them.
 inline void append_ref(std::string& out, std::uint64_t mark, dot clock) {
-  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   for (std::uint64_t const half : {mark, clock})
-    for (int shift = 42; shift >= 0; shift -= 6) out.push_back(letters[half >> shift & 63]);
+    for (int shift = 42; shift >= 0; shift -= 6) out.push_back(alphabet[half >> shift & 63]);
 }
 
-/// Never changed once made: diffs and lists share it.
+/// Never changed once it was made: lists and diffs share it, across threads.
 struct presence_entry {
   std::string topic{}, key{};
   std::string json{};       ///< the meta, its phx_ref first
   std::size_t meta_at = 0;  ///< where in `json` the members of the user's meta begin
-  dot clock = 0, prev = 0;  ///< of this entry; of the one that it replaced, 0 for none
+  dot clock = 0, prev = 0;  ///< its dot; the dot of the entry that it replaced, 0 for none
 
   [[nodiscard]] std::string_view ref() const noexcept { return std::string_view(json).substr(12, 16); }
   /// The members of the user's meta without its braces.
@@ -40,6 +40,7 @@ struct presence_entry {
 };
 using entry_ptr = std::shared_ptr<presence_entry const>;
 
+/// @param members as meta_members makes them. May throw std::bad_alloc.
 [[nodiscard]] inline entry_ptr make_entry(std::uint64_t mark, dot clock, dot prev, std::string_view topic,
                                           std::string_view key, std::string_view members) {
   auto made = std::make_shared<presence_entry>();
@@ -63,8 +64,8 @@ using entry_ptr = std::shared_ptr<presence_entry const>;
   return made;
 }
 
-/// The members of a meta without spaces around them, and without those that phx writes itself (Phoenix puts its own over
-/// them). Nothing if `text` is no JSON object.
+/// The members of a meta without the spaces around them, and without phx_ref and phx_ref_prev, which phx writes itself
+/// (Phoenix overwrites them). Nothing if `text` is no JSON object. May throw std::bad_alloc.
 [[nodiscard]] inline std::optional<std::string> meta_members(std::string_view text, std::uint32_t depth = 1024) {
   std::string out;
   json::cursor c(text, depth);

@@ -1,15 +1,17 @@
 #ifndef PHX_PRESENCE_DETAIL_WIRE_HPP
 #define PHX_PRESENCE_DETAIL_WIRE_HPP
-// What trackers say to each other, as bytes. Numbers are LEB128, texts have their length before them.
+// Messages between trackers, as bytes: a writer, and a reader that takes any bytes. Version 1 ("PT1"); another version would
+// be garbage to this one. Numbers are LEB128, texts have their length before them.
 //
 //   message   "PT1" kind name start [clocks] [sections]
-//   clocks    how many, then name start seen            (heartbeat, request)
-//   sections  how many, then name start first [last number] ranges values   (heartbeat, state)
-//             first 0: a delta. Else the piece from `first` to `last` of a whole state, which has this number
-//   ranges    how many, then gap length                 gap: from the end of the last one
-//   values    how many, then step prev topic key meta   step: from the clock of the last one; prev: how far back, 0 for none
+//   clocks    count, then name start seen                (heartbeat, request)
+//   sections  count, then name start first [last number] ranges values   (heartbeat, state)
+//             first 0: a delta. Else the piece from `first` to `last` of the whole state with this number
+//   ranges    count, then gap length                     gap: from the end of the last one
+//   values    count, then step prev topic key meta       step: from the dot of the last one; prev: how far back, 0 for none
 //
-// Whatever a stranger sends: a message is read whole or not at all, and what is read holds.
+// A message is read whole or not at all. What was read is sound: ranges in order, values inside them, texts UTF-8, metas
+// JSON.
 
 #include <phx/presence/detail/entry.hpp>
 
@@ -21,8 +23,8 @@ namespace detail {
 
 enum class wire_kind : std::uint8_t {
   heartbeat = 1,  // what the sender has seen of everybody, and what is new of itself
-  request = 2,    // tell me what I have not seen
-  state = 3,      // here it is
+  request = 2,    // what the sender has seen of everybody: the rest is to be sent to it
+  state = 3,      // the rest
   goodbye = 4,
 };
 
@@ -53,7 +55,7 @@ struct wire_message {
   std::vector<wire_section> sections{};
 };
 
-/// Fixed, because all nodes must agree: what one takes none may refuse.
+/// Constants, because all nodes must agree: what one node takes from its channels no other may refuse.
 struct wire_limits {
   static constexpr std::size_t name = 255, topic = 65'536, key = 65'536, meta = 1'048'576, clocks = 1'024;
 };
@@ -124,7 +126,7 @@ class wire_writer {
   }
 };
 
-/// Once something was wrong, everything is.
+/// After the first error every read fails, and good() is false.
 class wire_reader {
  public:
   explicit wire_reader(std::string_view bytes) noexcept : left_(bytes) {}
@@ -147,7 +149,7 @@ class wire_reader {
     good_ = false;
     return 0;
   }
-  /// How many of something that takes at least `bytes_each`: never more than there can be.
+  /// A count of things that take `bytes_each` at least: more than there are bytes for is an error.
   std::size_t count(std::size_t bytes_each) noexcept { return static_cast<std::size_t>(number(left_.size() / bytes_each)); }
   std::string_view text(std::size_t most) noexcept {
     auto const size = static_cast<std::size_t>(number(most));
@@ -159,9 +161,9 @@ class wire_reader {
     left_.remove_prefix(size);
     return t;
   }
-  bool expect(std::string_view subject) noexcept {
-    if (good_ && left_.starts_with(subject))
-      left_.remove_prefix(subject.size());
+  bool expect(std::string_view text) noexcept {
+    if (good_ && left_.starts_with(text))
+      left_.remove_prefix(text.size());
     else
       good_ = false;
     return good_;
@@ -216,7 +218,7 @@ inline void read_section(wire_reader& in, wire_section& s) {
     std::string_view const members = in.text(wire_limits::meta);
     if (!in.good() || back >= v.clock || !s.seen.contains(v.clock)) return in.refuse();
     v.prev = back == 0 ? 0 : v.clock - back;
-    // It goes to clients as it is.
+    // Clients get it as it is.
     if (!json::utf8(v.topic) || !json::utf8(v.key)) return in.refuse();
     std::optional<std::string> clean = meta_members(std::string("{").append(members).append("}"));
     if (!clean) return in.refuse();
@@ -225,6 +227,7 @@ inline void read_section(wire_reader& in, wire_section& s) {
   }
 }
 
+/// @return false: no message of this version. May throw std::bad_alloc.
 [[nodiscard]] inline bool read(std::string_view bytes, wire_message& m) {
   wire_reader in(bytes);
   if (!in.expect("PT1")) return false;
