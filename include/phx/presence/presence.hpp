@@ -16,8 +16,8 @@
 // for its own clients. They are sent when a loop runs next, never from within a callback: a channel that pushes the state
 // from the first message it sends itself, as above, has sent it before any diff.
 //
-// One house, four rooms: tracker.hpp (agreement between nodes, a state machine), detail/registry.hpp (channels and their
-// entries), detail/diff_batch.hpp (diffs), and this face.
+// Behind it: tracker.hpp (agreement between nodes, a state machine), detail/registry.hpp (which channel has which entries)
+// and detail/diff_batch.hpp (diffs that are being collected).
 
 #include <phx/presence/detail/registry.hpp>
 
@@ -27,12 +27,16 @@ inline namespace PHX_BUILD {
 /// The list of who is present, for the channels of all loops of one endpoint.
 ///
 /// Order: construct, fetch and handle_metas if wanted, start (with the endpoint's PubSub attached), then track, update,
-/// untrack, list and get_by_key. Give it to the channels by reference: it must be there as long as they are. Whether it or
-/// the endpoint is destroyed first does not matter. Threads: every member may be called from any thread, those that take a
-/// context inside its loop. One mutex guards all of it; no code of yours runs under it. A channel is tracked under as many
-/// keys as it likes, each once for a topic; one key may be that of many channels. Cost: track, update and untrack O(log n)
-/// of the entries; list linear in what it returns; a diff is written once, not for each who gets it. Without memory each
-/// member does nothing and says so, or is invalid; entries leave and nodes hear of it all the same.
+///   untrack, list and get_by_key.
+/// Life: channels have it by reference, so it must be there as long as they are. Whether it or the endpoint is destroyed
+///   first does not matter.
+/// Threads: every member may be called from any thread, those that take a context inside its loop. One mutex guards all of
+///   it; no code of yours runs under it.
+/// Keys: a channel is tracked under as many as it likes, each once for a topic; one key may be that of many channels.
+/// Cost: track, update and untrack O(log n) of the entries; list linear in what it returns; a diff is written once, not for
+///   each who gets it.
+/// Memory: without it each member does nothing and says so, or returns a payload that is not valid(). Entries leave, and
+///   other nodes hear of it, all the same.
 class presence {
  public:
   /// To be started before anything is tracked.
