@@ -32,6 +32,8 @@ namespace beast {
 
 class tls;
 
+/// Phoenix sockets, long-polls and routes of yours on one port of a Boost.Asio io_context. Construct it, `serve`, `route`,
+/// `start`; run the io_context on as many threads as you like; `drain` ends it.
 class server {
  public:
   /// @param io outlives the server. Its threads may be running.
@@ -82,6 +84,7 @@ class server {
 
   // ---- from any thread
 
+  /// The port it listens on: the one asked for, or the kernel's choice where 0 was.
   [[nodiscard]] std::uint16_t port() const noexcept { return core_->port; }
   /// All connections that are accepted from now on speak TLS, as `with` says; those that are there stay as they are. Before
   /// start, or later: a new certificate is another `with`. Defined in adapter/beast_tls.hpp.

@@ -314,6 +314,7 @@ class tls {
   /// believe it. @param names as OpenSSL writes a subjectAltName. @par Errors: std::runtime_error.
   [[nodiscard]] static tls self_signed(std::string const& names = "DNS:localhost,IP:127.0.0.1,IP:::1");
 
+  /// OpenSSL's own object, for what is not here: ciphers, client certificates.
   [[nodiscard]] SSL_CTX* native_handle() const noexcept { return with_->context(); }
 
  private:

@@ -30,6 +30,7 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace blocking {
 
+/// What the blocking host keeps to.
 struct options {
   std::string address = "127.0.0.1";   ///< numeric, IPv4 or IPv6
   std::uint16_t port = 4000;           ///< 0: any free one, server::port() tells
@@ -51,19 +52,27 @@ struct options {
 
 /// The connection's thread waits for its client to hang up, too; so it waits in poll(), and this rings a bell there.
 struct poll_answer {
+  /// Counts refused requests.
   throttle& door;
+  /// Whose request it is.
   std::string_view address;
+  /// The request and its response.
   longpoll::exchange asked{*this};
-  std::optional<longpoll::response> answer{};  // try_invoke by the loop's mutex, as all that phx calls
+  /// The response, once it has come.
+  std::optional<longpoll::response> answer{};  // guarded by the loop's mutex, as all that phx calls
+  /// Rings when it has.
   detail::self_pipe bell{};
+  /// What the throttle said.
   bool knocked = true;  // to be accepted, for the first session
 
+  /// For one request. @param at may count it.
   poll_answer(throttle& at, std::string_view whose) noexcept : door(at), address(whose) {}
   /// Sessions of one connection are to be no more than connections, which are counted.
   std::optional<refused_request> may_open(time_point now) {
     if (std::exchange(knocked, false)) return std::nullopt;
     return door.knock(address, now);
   }
+  /// See longpoll::service.
   void respond(longpoll::response r) noexcept {
     answer.emplace(std::move(r));
     bell.write();
@@ -73,7 +82,9 @@ static_assert(longpoll::takes_responses<poll_answer> && longpoll::guards_session
 
 // ---- A Waker: how any thread gets the one in run() out of poll()
 
+/// Wakes the thread that calls loop::run, through a pipe.
 struct waker {
+  /// The write end of the pipe.
   detail::self_pipe pipe{};
   /// From any thread, and from a signal handler.
   void wake() noexcept { pipe.write(); }
@@ -82,6 +93,8 @@ static_assert(Waker<waker>);
 
 // ---- The server
 
+/// A host with a thread for each connection. Construct it, `run`; from another thread or a signal handler, `stop` or
+/// `drain`.
 template <class D>
 class server {
  public:
@@ -107,6 +120,7 @@ class server {
   /// @pre run() is not running.
   ~server() = default;
 
+  /// The port it listens on: the one asked for, or the kernel's choice where 0 was.
   [[nodiscard]] std::uint16_t port() const noexcept { return listener_.port; }
   /// TCP connections, those included that speak HTTP or are on their way out. From any thread.
   [[nodiscard]] std::size_t connections() const noexcept { return count_.load(); }
@@ -152,7 +166,7 @@ class server {
   struct connection {
     explicit connection(detail::accepted_socket const& s) noexcept : from(s) {}
     detail::accepted_socket from;
-    enum { asks, polls, talks } state = asks;  // try_invoke by mutex_
+    enum { asks, polls, talks } state = asks;  // guarded by mutex_
     std::atomic<bool> done{false};
     std::thread reader{};
   };
@@ -166,7 +180,7 @@ class server {
     std::optional<admission<session_type>> admitted;
     if (detail::try_invoke([&] { admitted = answer_requests(c, stream); }, [](char const*) noexcept {}) && admitted) {
       write_queue out(c.from.fd, how_.mount.bounds.outbound, how_.goodbye);
-      std::optional<client> phoenix;  // try_invoke by mutex_
+      std::optional<client> phoenix;  // guarded by mutex_
       auto const write = [&] {
         out.write_all([&] {
           std::lock_guard const inside(mutex_);

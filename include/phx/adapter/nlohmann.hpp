@@ -109,6 +109,7 @@ template <detail::nlohmann_tree J>
 template <class T>
 requires detail::nlohmann_tree<T> || detail::nlohmann_writes<T> || detail::nlohmann_reads<T>
 struct json_traits<T> {
+  /// @return the JSON text of `value`. May throw what the library throws.
   [[nodiscard]] static payload write(T const& value) requires detail::nlohmann_tree<T> || detail::nlohmann_writes<T> {
     if constexpr (detail::nlohmann_tree<T>) {
       return to_payload(value);
@@ -118,6 +119,7 @@ struct json_traits<T> {
       return to_payload(tree);
     }
   }
+  /// @return the value; errc::not_json or wrong_shape where it cannot be read.
   [[nodiscard]] static result<T> read(payload const& p) requires detail::nlohmann_tree<T> || detail::nlohmann_reads<T> {
     if (p.is_binary() || !p.valid()) return error{errc::not_json, {}};
     using tree_type = std::conditional_t<detail::nlohmann_tree<T>, T, ::nlohmann::json>;

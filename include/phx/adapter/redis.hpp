@@ -37,6 +37,7 @@ namespace redis {
 /// database.
 class pubsub {
  public:
+  /// Takes its options; it connects once it is attached to an endpoint.
   explicit pubsub(options o) : options_(std::move(o)) {
     fault_ = phx::detail::settle(options_);
     channel_ = "phx:" + (options_.beside_elixir.empty() ? options_.name : "Elixir." + options_.beside_elixir + ".Adapter");
@@ -59,6 +60,7 @@ class pubsub {
     deaf_since_ = clock::now();
     thread_ = std::thread([this] { run(); });
   }
+  /// Ends the thread; nothing is received or sent any more.
   void stop() noexcept {
     {
       std::lock_guard const hold(mutex_);
@@ -67,11 +69,15 @@ class pubsub {
     wake();
     if (thread_.joinable()) thread_.join();
   }
+  /// The name under which other nodes reach this one.
   [[nodiscard]] std::string_view node_name() const noexcept { return options_.node; }
+  /// To all nodes but this one. @return closed or dropped: it was refused, see options::away.
   send_status broadcast(phx::broadcast const& b) noexcept { return send(false, options_.node, b); }
+  /// To one node, which may be this one.
   send_status direct_broadcast(std::string_view node, phx::broadcast const& b) noexcept { return send(true, node, b); }
 
   // ---- for the host
+  /// Is there a connection that has subscribed?
   [[nodiscard]] bool connected() const noexcept {
     std::lock_guard const hold(mutex_);
     return up_;
@@ -81,6 +87,7 @@ class pubsub {
     std::unique_lock hold(mutex_);
     return came_.wait_until(hold, saturating_add(clock::now(), most), [this] { return up_; });
   }
+  /// What was sent, received and lost so far.
   [[nodiscard]] redis::counters counters() const noexcept {
     redis::counters c;
     c.sent = sent_, c.confirmed = confirmed_, c.refused = refused_, c.lost = lost_;
@@ -90,6 +97,7 @@ class pubsub {
     c.deaf = deaf_ + (up_ || endpoint_ == nullptr ? duration::zero() : clock::now() - deaf_since_);
     return c;
   }
+  /// The Redis channel that all nodes share.
   [[nodiscard]] std::string const& channel() const noexcept { return channel_; }
 
  private:

@@ -26,6 +26,7 @@ enum class while_away : std::uint8_t {
 
 /// Redis came or went.
 struct change {
+  /// Whether Redis is there now.
   bool connected = false;
   std::string_view reason{};  ///< of going, or of another attempt that failed
   duration deaf{};            ///< how long nothing was heard from the other nodes; on coming
@@ -41,16 +42,22 @@ enum class warning_kind : std::uint8_t {
   /// Another node has the name of this one: the two are deaf to each other. Told once for each connection.
   same_name,
 };
+/// What the observer of a node should know: a message that was not understood, a name that two nodes have.
 struct warning {
+  /// Which of them it is.
   warning_kind kind = warning_kind::unreadable;
-  std::string_view topic{}, event{};  ///< of the message, as far as they could be read
-  std::string_view module{};          ///< of the struct: MyApp.User
+  /// The message's topic, as far as it could be read.
+  std::string_view topic{};
+  /// Its event, as far as it could be read.
+  std::string_view event{};
+  std::string_view module{};  ///< of the struct: MyApp.User
 };
 
 /// Encrypts one connection: TLS over a connected socket that does not block. Used by one thread at a time.
 /// phx::redis::tls of adapter/redis_tls.hpp makes them with OpenSSL.
 class secure_channel {
  public:
+  /// How far an operation came.
   enum class progress : std::uint8_t {
     done,        ///< of handshake: it is over; of read and write: some bytes were moved
     want_read,   ///< again when the socket can be read
@@ -61,23 +68,29 @@ class secure_channel {
   secure_channel(secure_channel const&) = delete;
   secure_channel& operator=(secure_channel const&) = delete;
   virtual ~secure_channel() = default;
+  /// Goes on with the handshake, as far as it can without waiting.
   virtual progress handshake() = 0;
   /// @param count how many bytes were read; when done, at least one.
   virtual progress read(char* into, std::size_t size, std::size_t& count) = 0;
   /// May be called again with the same bytes elsewhere in memory, and more behind them.
   virtual progress write(char const* bytes, std::size_t size, std::size_t& count) = 0;
+  /// Why it failed; empty where nothing did.
   [[nodiscard]] virtual std::string error() const = 0;
 };
 
+/// Where Redis is, and how this node presents itself.
 struct options {
-  /// Where Redis is, and as whom: redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss:// for TLS, unix:///PATH?db=DATABASE.
+  /// Where Redis is, and as whom: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, rediss:// for TLS, unix:///PATH?db=DATABASE.
   /// What it names takes the place of the six members below. Characters such as @ in a password are percent-encoded.
   std::string url{};
+  /// Name or address of the server.
   std::string host = "127.0.0.1";
+  /// Its TCP port.
   std::uint16_t port = 6379;
-  std::string unix_socket{};           ///< a path; takes the place of host and port
-  std::string username{}, password{};  ///< AUTH, if there is a password
-  std::uint32_t database = 0;          ///< SELECT, unless 0. Messages are heard in all databases alike
+  std::string unix_socket{};   ///< a path; takes the place of host and port
+  std::string username{};      ///< empty: the default user
+  std::string password{};      ///< AUTH, if there is one
+  std::uint32_t database = 0;  ///< SELECT, unless 0. Messages are heard in all databases alike
   /// TLS: phx::redis::tls(...) of adapter/redis_tls.hpp. A rediss:// URL needs it, a redis:// URL does without.
   /// @param host what the server's certificate must name. @return null: without memory.
   std::function<std::unique_ptr<secure_channel>(int socket, std::string const& host)> secure{};
@@ -92,6 +105,7 @@ struct options {
   /// broadcast is skipped. Date, Time, NaiveDateTime, DateTime, Decimal and Jason.OrderedObject never come here. On the
   /// adapter's thread.
   std::function<std::optional<std::string>(elixir_struct const&)> encode_struct{};
+  /// What becomes of broadcasts while Redis is away.
   while_away away = while_away::refuse;
   std::size_t queue = 8'000'000;  ///< bytes waiting to be written to Redis; beyond: `dropped`, the newest is refused
   /// The largest message read; a larger one costs the connection. A compressed one that would become larger is skipped.
@@ -100,6 +114,7 @@ struct options {
   duration ping = std::chrono::seconds(2);            ///< between two pings
   duration silence = std::chrono::seconds(6);         ///< nothing heard for so long: connect again
   duration backoff = std::chrono::milliseconds(100);  ///< before the second attempt; doubles, half of it at random
+  /// The longest pause between two attempts to connect.
   duration backoff_most = std::chrono::seconds(5);
   duration linger = std::chrono::seconds(1);  ///< stop() waits so long for what was queued
   /// On the adapter's thread; must not throw, must not stop the endpoint.

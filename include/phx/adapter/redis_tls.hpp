@@ -78,10 +78,12 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace redis {
 
+/// Whom to trust, and who this client is.
 struct tls_options {
-  std::string ca_file{};             ///< PEM; empty: the system's certificate authorities
-  std::string certificate{}, key{};  ///< PEM files, for a Redis that asks its clients for a certificate
-  std::string server_name{};         ///< what the certificate must name, and SNI; empty: the host of the options
+  std::string ca_file{};      ///< PEM; empty: the system's certificate authorities
+  std::string certificate{};  ///< a PEM file, for a Redis that asks its clients for a certificate
+  std::string key{};          ///< the certificate's, a PEM file
+  std::string server_name{};  ///< what the certificate must name, and SNI; empty: the host of the options
   /// False accepts any certificate, which protects from listeners only, not from one in the middle: for a Redis whose
   /// certificate nobody signed.
   bool verify = true;

@@ -32,6 +32,7 @@ class term;
 /// One term that has been read, and all in it. A view of the `term` it came from; copied freely.
 class term_view {
  public:
+  /// Which kind of term it is.
   [[nodiscard]] term_kind kind() const noexcept {
     if (byte_) return term_kind::integer;
     switch (tag()) {
@@ -78,8 +79,11 @@ class term_view {
     detail::etf::append_atom(name, written, latin1);
     return name;
   }
+  /// Is it the atom of this name?
   [[nodiscard]] bool is_atom(std::string_view name) const { return atom() == std::optional<std::string_view>(name); }
+  /// Is it the atom `nil`?
   [[nodiscard]] bool is_nil() const { return is_atom("nil"); }
+  /// The boolean it is; nothing for other terms.
   [[nodiscard]] std::optional<bool> boolean() const {
     if (is_atom("true")) return true;
     if (is_atom("false")) return false;
@@ -165,6 +169,7 @@ class term {
  public:
   /// What a term may cost.
   struct bounds {
+    /// Bytes that may be read.
     std::size_t bytes = 65'536;
     std::size_t inflated = 1'048'576;  ///< of a compressed one
     unsigned depth = 64;               ///< of lists, tuples and maps
@@ -192,8 +197,10 @@ class term {
     if (!in.done()) return error{errc::wrong_shape};
     return t;
   }
+  /// Reads one term in Erlang's external format. @return errc::wrong_shape where it is none, or beyond the bounds.
   [[nodiscard]] static result<term> read(std::string_view bytes) { return read(bytes, bounds{}); }
 
+  /// An integer.
   [[nodiscard]] static term integer(std::int64_t value) {
     return written([&](writer& to) { to.whole(value); });
   }
@@ -206,12 +213,15 @@ class term {
   [[nodiscard]] static term atom(std::string_view name) {
     return written([&](writer& to) { to.atom(name); });
   }
+  /// The atom `nil`.
   [[nodiscard]] static term nil() { return atom("nil"); }
+  /// The atom `true` or `false`.
   [[nodiscard]] static term boolean(bool value) { return atom(value ? "true" : "false"); }
   /// A binary: an Elixir string, or any bytes.
   [[nodiscard]] static term text(std::string_view bytes) {
     return written([&](writer& to) { to.binary(bytes); });
   }
+  /// A proper list of these elements.
   [[nodiscard]] static term list(std::span<term const> elements) {
     bool bytes = elements.size() <= 0xFFFFu;
     for (term const& e : elements) bytes = bytes && static_cast<unsigned char>(e.bytes_[0]) == etf::small_integer;
@@ -229,15 +239,18 @@ class term {
     }
     return t;
   }
+  /// A proper list of these elements.
   [[nodiscard]] static term list(std::initializer_list<term> elements) {
     return list(std::span(elements.begin(), elements.size()));
   }
+  /// A tuple of these elements.
   [[nodiscard]] static term tuple(std::span<term const> elements) {
     term t;
     writer(t.bytes_).tuple(elements.size());
     t.add(elements);
     return t;
   }
+  /// A tuple of these elements.
   [[nodiscard]] static term tuple(std::initializer_list<term> elements) {
     return tuple(std::span(elements.begin(), elements.size()));
   }
@@ -248,6 +261,7 @@ class term {
     for (auto const& [key, value] : pairs) (t.bytes_ += key.bytes_) += value.bytes_;
     return t;
   }
+  /// A map of these pairs.
   [[nodiscard]] static term map(std::initializer_list<std::pair<term, term>> pairs) {
     return map(std::span(pairs.begin(), pairs.size()));
   }

@@ -19,6 +19,7 @@ inline namespace PHX_BUILD {
 /// How long a token is good: whole seconds, a fraction of them, or for ever.
 class token_age {
  public:
+  /// As long as this.
   template <class Rep, class Period>
   constexpr token_age(std::chrono::duration<Rep, Period> age) noexcept {
     using given = std::chrono::duration<Rep, Period>;
@@ -32,6 +33,7 @@ class token_age {
       kind_ = kind::fraction;
     }
   }
+  /// For ever.
   [[nodiscard]] static constexpr token_age infinity() noexcept {
     token_age a(std::chrono::seconds(0));
     a.kind_ = kind::infinity;
@@ -78,6 +80,7 @@ class token_age {
 ///     if (who) if (auto name = who->view().text()) ...
 class phoenix_token {
  public:
+  /// A point of the system's clock, in which tokens count.
   using time = std::chrono::system_clock::time_point;
   /// Bytes of a token. A longer one is invalid, unread.
   static constexpr std::size_t longest = 65'536;
@@ -86,7 +89,7 @@ class phoenix_token {
 
   /// @param secret_key_base the application's, as the text it is; at least 20 bytes. @param salt what the application calls
   /// it
-  ///   in Phoenix.Token.sign, a namespace. @param how its `key_iterations`, `key_length`, `key_digest`, if it gives any.
+  ///   in Phoenix.Token.sign, a namespace. @param opts its `key_iterations`, `key_length`, `key_digest`, if it gives any.
   /// @return errc::weak_key for a short secret, no iterations, or a key of no bytes or more than 1024.
   [[nodiscard]] static result<phoenix_token> make(std::string_view secret_key_base, std::string_view salt,
                                                   key_options const& opts = {}) {
@@ -188,8 +191,10 @@ class session_cookie {
   /// What `@session_options` of the Phoenix endpoint says, of a store that is :cookie.
   struct options {
     std::string name{};  ///< its `key`
+    /// The application's `signing_salt` of Plug.Session.
     std::string signing_salt{};
     std::string encryption_salt{};  ///< if it has one, the cookie is encrypted
+    /// How the keys are derived from the secret.
     key_options keys{};
     /// The page shows in the parameter `_csrf_token` what Plug.CSRFProtection.get_csrf_token() gave it. Without that any
     /// page on the web can connect as whoever is looking at it, unless check_origin forbids it.
@@ -240,6 +245,7 @@ class session_cookie {
     }
     return all->external();
   }
+  /// Does it ask for a CSRF token beside the cookie?
   [[nodiscard]] bool checks_csrf() const noexcept { return opts_.check_csrf; }
 
  private:

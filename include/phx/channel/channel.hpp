@@ -32,7 +32,7 @@ class join_result {
   [[nodiscard]] static join_result later(time_point deadline) noexcept { return {kind::later, {}, deadline}; }
 
   /// As if `join` had thrown: `{"reason":"join crashed"}`, and terminate is not called. For builds without exceptions.
-  /// @param why for the observer
+  /// @param reason for the observer
   template <std::size_t N>
   [[nodiscard]] static join_result crash(char const (&reason)[N]) noexcept {
     join_result r(kind::crash, {}, {});
@@ -41,10 +41,15 @@ class join_result {
   }
 
   // For a Dispatcher that carries it out.
+  /// Which of the four a result is.
   enum class kind : std::uint8_t { ok, error, later, crash };
+  /// For a Dispatcher: which one it is.
   [[nodiscard]] kind what() const noexcept { return kind_; }
+  /// For a Dispatcher: the payload of the reply.
   [[nodiscard]] payload const& response() const noexcept { return response_; }
+  /// For a Dispatcher: until when a verdict may come.
   [[nodiscard]] time_point deadline() const noexcept { return deadline_; }
+  /// For a Dispatcher: the reason of a crash, for the observer.
   [[nodiscard]] std::string_view reason() const noexcept { return reason_; }
 
  private:
@@ -63,6 +68,7 @@ class join_result {
 /// `{"reason":"invalid payload","field":...}`, and the channel lives.
 template <auto Member>
 struct bound_event {
+  /// The event's name.
   std::string_view name;
 };
 template <auto Member, std::size_t N>

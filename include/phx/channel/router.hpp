@@ -14,6 +14,7 @@ inline namespace PHX_BUILD {
 /// A topic, or a prefix that ends in one star: `lobby`, `room:*`, `*`. A bad literal does not compile.
 class topic_pattern {
  public:
+  /// From a literal, `"room:lobby"` or `"room:*"`, checked by the compiler.
   template <std::size_t N>
   consteval topic_pattern(char const (&literal)[N]) : topic_pattern(std::string_view(literal, N - 1)) {
     if (text_.find('*') != std::string_view::npos) a_star_may_only_end_a_pattern();
@@ -28,7 +29,9 @@ class topic_pattern {
   [[nodiscard]] static constexpr bool matches(std::string_view text, bool prefix, std::string_view topic) noexcept {
     return prefix ? topic.starts_with(text) : topic == text;
   }
+  /// The pattern as it was written.
   [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
+  /// Does a star end it?
   [[nodiscard]] constexpr bool prefix() const noexcept { return prefix_; }
 
  private:
@@ -48,10 +51,12 @@ struct anonymous {};
 template <class Session>
 class router {
  public:
+  /// What `connect` makes of a client.
   using session_type = Session;
   /// One channel of a client: two words, the channel itself stays where it was made.
   class channel_type {
    public:
+    /// Moved into its place in the socket, and nowhere else.
     channel_type(channel_type&& other) noexcept : ops_(other.ops_), held_(std::exchange(other.held_, nullptr)) {}
     channel_type& operator=(channel_type&&) = delete;
     ~channel_type() {
@@ -107,6 +112,7 @@ class router {
   }
 
   // ---- Dispatcher
+  /// For sockets (see Dispatcher): asks the function that judges clients.
   [[nodiscard]] connect_outcome<Session> connect(connect_info const& info) {
     if (connect_ != nullptr) return connect_->call(info);
     if constexpr (std::default_initializable<Session>)
@@ -114,7 +120,9 @@ class router {
     else
       return http_answer{};
   }
+  /// For sockets: does a pattern match this topic?
   [[nodiscard]] bool matches(std::string_view topic) noexcept { return find(topic) != nullptr; }
+  /// For sockets: makes the channel of the topic and joins it.
   [[nodiscard]] join_outcome<channel_type> join(Session& me, joining& j, message const& in) {
     channel_type made = find(in.topic)->make->call(me, j);
     if (made.held_ == nullptr) return refused{payload::json(R"({"reason":"overloaded"})")};
@@ -127,19 +135,25 @@ class router {
     }
     return refused_channel<channel_type>{std::move(made), std::move(result.response_)};
   }
+  /// For sockets: a bound event's member, or handle_in.
   [[nodiscard]] outcome handle_in(channel_type& c, context& ctx, message const& in) {
     return c.ops_->handle_in(c.held_, ctx, in);
   }
+  /// For sockets: an intercepted broadcast.
   [[nodiscard]] outcome handle_out(channel_type& c, context& ctx, broadcast const& b) {
     return c.ops_->handle_out(c.held_, ctx, b);
   }
+  /// For sockets: a message to the channel itself.
   [[nodiscard]] outcome handle_info(channel_type& c, context& ctx, message const& in) {
     return c.ops_->handle_info(c.held_, ctx, in);
   }
+  /// For sockets: which events its channel intercepts.
   [[nodiscard]] std::span<std::string_view const> intercepts(channel_type const& c) noexcept { return c.ops_->intercepts(); }
+  /// For sockets: the channel's own pressure policy.
   [[nodiscard]] std::optional<pressure_policy> when_slow(channel_type const& c) noexcept {
     return c.ops_->when_slow(c.held_);
   }
+  /// For sockets: the channel's last callback.
   void terminate(channel_type& c, context& ctx, exit_reason reason) noexcept {
     // Phoenix kills a replaced channel: its terminate does not run (6.6). A join that was pending, which Phoenix has none
     // of, is told that it is cancelled.

@@ -20,6 +20,7 @@ struct origin {
   std::optional<std::string_view> host{};    ///< as sent, without userinfo and IPv6 brackets; `file://` has the host ""
   std::optional<std::uint32_t> port{};       ///< else the scheme's default, if it is known; no range is checked
 
+  /// Reads an `origin` header. @return nothing where it is none.
   [[nodiscard]] static constexpr origin parse(std::string_view text) noexcept {
     origin o;
     if (std::size_t const colon = text.find(':'); colon != std::string_view::npos && is_scheme(text.substr(0, colon))) {
@@ -84,10 +85,12 @@ struct origin {
 /// below it), `//example.com:888`. One without a host does not compile.
 class origin_pattern {
  public:
+  /// From a literal, `"https://example.com"`, `"//*.example.com"`, checked by the compiler.
   template <std::size_t N>
   consteval origin_pattern(char const (&text)[N]) : text_(text, N - 1) {
     if (!origin::parse(text_).host) an_allowed_origin_needs_a_host();
   }
+  /// As it was written.
   [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
 
  private:
@@ -119,11 +122,14 @@ struct origin_callback {
 
 /// What came of a check.
 struct origin_decision {
+  /// May this origin connect?
   bool allowed = true;
   std::string_view header{};  ///< the Origin header as it came; a view of the request
   std::string detail{};       ///< why not, with the origin and the list, for a log; or what a callback threw
+  /// Did the function of the mount throw? Then it may not.
   bool threw = false;
 
+  /// May this origin connect?
   [[nodiscard]] explicit operator bool() const noexcept { return allowed; }
 };
 
@@ -139,8 +145,10 @@ struct origin_decision {
 class check_origin {
  public:
   check_origin() noexcept = default;
+  /// From `true` (the host's own name), `false` (anybody), a list, or a function.
   template <std::same_as<bool> B>
   check_origin(B on) noexcept : rule_(on ? rule::same_host : rule::any) {}
+  /// From `true` (the host's own name), `false` (anybody), a list, or a function.
   check_origin(std::initializer_list<origin_pattern> list) : rule_(rule::list) {
     for (origin_pattern const& p : list) {
       // Clang 14 runs a consteval constructor at run time where braces initialise a variable or member (it checks the
@@ -149,15 +157,18 @@ class check_origin {
       list_.emplace_back(p.text());
     }
   }
+  /// From `true` (the host's own name), `false` (anybody), a list, or a function.
   check_origin(check_origin const& o) : rule_(o.rule_), list_(o.list_), callback_(o.callback_) {
     if (callback_ != nullptr) callback_->count.fetch_add(1, std::memory_order_relaxed);
   }
+  /// From `true` (the host's own name), `false` (anybody), a list, or a function.
   check_origin(check_origin&& o) noexcept
       : rule_(o.rule_), list_(std::move(o.list_)), callback_(std::exchange(o.callback_, nullptr)) {
     // what is moved from allows nobody: a policy lost by mistake must not open the door
     o.rule_ = rule::list;
     o.list_.clear();
   }
+  /// Replaces what was there.
   check_origin& operator=(check_origin o) noexcept {
     std::swap(rule_, o.rule_);
     std::swap(list_, o.list_);
@@ -252,6 +263,7 @@ class check_origin {
 
   /// All are allowed, whatever the mount says.
   [[nodiscard]] bool allows_all() const noexcept { return rule_ == rule::any; }
+  /// Has nobody said anything? Then it is `true`, the host's own name.
   [[nodiscard]] bool unset() const noexcept { return rule_ == rule::unset; }
   /// The entries of a list, as they were written.
   [[nodiscard]] std::span<std::string const> entries() const noexcept { return list_; }

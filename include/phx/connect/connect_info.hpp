@@ -71,9 +71,16 @@ struct bearer_offer {
 
 /// Scheme, host, port, path and query of the request, as the server sees them.
 struct uri {
-  std::string_view scheme, host;
+  /// `http` or `https`.
+  std::string_view scheme;
+  /// From the `host` header, without the port.
+  std::string_view host;
+  /// As in the `host` header, or the scheme's own.
   std::uint16_t port;
-  std::string_view path, query;
+  /// Without the query.
+  std::string_view path;
+  /// As it came, without the question mark.
+  std::string_view query;
 };
 
 /// What `connect` gets to see. Cookies and all headers but those named here are withheld on purpose: a WebSocket is not
@@ -81,6 +88,7 @@ struct uri {
 /// Names of headers are in lower case, as in Phoenix. Everything in here dies when connect returns.
 class connect_info {
  public:
+  /// What a host knows of a client that connects; views, nothing is copied.
   connect_info(request const& from, phx::params const& params, transport_kind via = transport_kind::websocket,
                std::span<std::pair<std::string, std::string> const> custom = {}, credentials const* brought = nullptr)
       : request_(from), params_(params), custom_(custom), brought_(brought), via_(via) {
@@ -110,14 +118,19 @@ class connect_info {
   connect_info(connect_info const&) = delete;
   connect_info& operator=(connect_info const&) = delete;
 
+  /// The parameters of the request's query.
   [[nodiscard]] phx::params const& params() const noexcept { return params_; }
   /// The text of a parameter, as params().get(name).
   [[nodiscard]] std::optional<std::string_view> param(std::string_view name) const noexcept { return params_.get(name); }
+  /// WebSocket or long-poll.
   [[nodiscard]] transport_kind transport() const noexcept { return via_; }
+  /// The parts of the request's address.
   [[nodiscard]] phx::uri uri() const noexcept {
     return {request_.scheme, request_.host, request_.port, request_.path, request_.query};
   }
+  /// Address and port of the client, as its host saw them.
   [[nodiscard]] phx::peer_data const& peer_data() const noexcept { return request_.peer; }
+  /// The `user-agent` header; empty without one.
   [[nodiscard]] std::optional<std::string_view> user_agent() const noexcept { return request_.header("user-agent"); }
   /// All that begin with `x-`; find one by header_value(who.x_headers(), "x-request-id").
   [[nodiscard]] std::span<header const> x_headers() const noexcept { return part(0, x_ends_); }

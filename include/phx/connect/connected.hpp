@@ -15,6 +15,7 @@ inline namespace PHX_BUILD {
 /// The client may connect.
 template <class S>
 struct connected {
+  /// Yours; it lives as long as the socket, and all its channels share it.
   S session;
   std::optional<std::string> id{};  ///< the topic on which a `disconnect` ends this socket (protocol 8.1)
 };

@@ -68,7 +68,9 @@ enum class refusal : std::uint8_t {
 
 /// `answer` is for the peer, over a WebSocket's connection as it is; `why` and `detail` are for a log, `detail` on one line.
 struct refused_request {
+  /// What to write to the client.
   http_answer answer{};
+  /// Why, for metrics.
   refusal reason = refusal::connect;
   std::string detail{};
 };
@@ -85,8 +87,10 @@ inline constexpr limits default_limits{};
 /// id later, then upgrades.
 template <class S>
 struct admission {
+  /// Chosen by the client's `vsn`.
   serializer_ref serializer;
   std::string subprotocol{};  ///< not empty: answer it as `Sec-WebSocket-Protocol`
+  /// What `connect` made; to be filled in by a host that called admit.
   std::optional<S> session{};
   std::optional<std::string> id{};                 ///< the topic on which a `disconnect` ends the socket
   limits const* bounds = &detail::default_limits;  ///< the mount's

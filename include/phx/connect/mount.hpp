@@ -24,6 +24,7 @@ concept SessionSource = requires(S const& s, request const& from, params const& 
 class session_source {
  public:
   constexpr session_source() noexcept = default;
+  /// From a session_cookie, which outlives the mount.
   template <SessionSource S>
   session_source(S const& from) noexcept
       : from_(&from),
@@ -33,6 +34,7 @@ class session_source {
   template <SessionSource S>
   session_source(S const&&) = delete;
 
+  /// Is there one?
   [[nodiscard]] explicit operator bool() const noexcept { return from_ != nullptr; }
   /// @pre *this
   [[nodiscard]] std::optional<std::string> session(request const& from, params const& of_it) const {
@@ -60,6 +62,7 @@ struct mount {
   /// A set policy is today's in every generation, but for check_origin::seed.
   phx::generation generation = phx::generation::today;
   std::vector<serializer_ref> serializers{};  ///< in the order of choice; empty: those of `generation`
+  /// Who may connect from a browser.
   check_origin origins{};
   std::optional<std::string> url_host = "localhost";  ///< for `origins = true`; unset: any host (protocol 9.1)
   /// Unset: an offer is ignored, none is answered. Set: the first of these that the client offers is answered, and a client
@@ -69,11 +72,15 @@ struct mount {
   /// `subprotocols`) or its `X-Phoenix-AuthToken` and show it to connect (protocol 8.4).
   bool auth_token = false;
   session_source session{};  ///< whose answer connect_info::session is
+  /// What its sockets keep to.
   limits bounds{};
+  /// What is read of a request's query.
   params::bounds query{};
   /// Passed through to connect_info::custom.
   std::vector<std::pair<std::string, std::string>> custom{};
+  /// Whether WebSockets are served.
   bool websocket = true;
+  /// Whether long-polling is served.
   bool longpoll = false;
   std::string websocket_path = "/websocket";  ///< below `path`
   std::string longpoll_path = "/longpoll";    ///< below `path`
@@ -107,6 +114,7 @@ struct mount {
                           generation < phx::generation::v0_15);
   }
 
+  /// The serializers that it offers, in their order.
   [[nodiscard]] std::span<serializer_ref const> offered() const noexcept {
     return serializers.empty() ? serializers_of(generation) : std::span<serializer_ref const>(serializers);
   }

@@ -36,6 +36,7 @@ class param {
   [[nodiscard]] inline bool is_map() const noexcept;   ///< `a[b]=1`
   /// The elements of a list or map; none for text.
   [[nodiscard]] inline iterator begin() const noexcept;
+  /// Behind the last entry.
   [[nodiscard]] inline iterator end() const noexcept;
 
  private:
@@ -52,7 +53,9 @@ class params {
   /// What a query may cost. Plug takes 1,000,000 bytes and any number of parameters; no HTTP server in front of it takes
   /// a request line that long, and a long query only serves who wants to keep a server busy.
   struct bounds {
+    /// Bytes that may be read.
     std::size_t bytes = 65'536;
+    /// Entries that may be read.
     std::uint32_t count = 512;
     std::uint32_t depth = 32;  ///< of brackets
   };
@@ -80,6 +83,7 @@ class params {
     }
     return p;
   }
+  /// Reads a query as Plug does. @return errc::limit_reached beyond the bounds.
   [[nodiscard]] static result<params> parse(std::string_view query) { return parse(query, bounds{}); }
 
   /// The text of a parameter: "a", or "a[b]" for a nested one. Nothing where it is absent, a list or a map.
@@ -92,9 +96,12 @@ class params {
     std::uint32_t const at = walk(name);
     return at == none ? std::nullopt : std::optional(param(*this, at));
   }
+  /// The first entry.
   [[nodiscard]] inline param::iterator begin() const noexcept;
+  /// Behind the last entry.
   [[nodiscard]] inline param::iterator end() const noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return size_; }  ///< without what is nested
+  /// Is there no parameter at all?
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
 
   /// What a mount's path names (`/socket/:room`) replaces what the query says. Both are copied.
@@ -267,22 +274,32 @@ class params {
   std::uint32_t size_ = 0;
 };
 
+/// Walks the entries of a parameter that is a list or a map.
 class param::iterator {
  public:
+  /// For the standard library.
   using value_type = param;
+  /// For the standard library.
   using difference_type = std::ptrdiff_t;
+  /// For the standard library.
   using iterator_category = std::input_iterator_tag;
+  /// For the standard library.
   using pointer = void;
+  /// For the standard library.
   using reference = param;
 
   iterator() = default;
+  /// The entry.
   [[nodiscard]] param operator*() const noexcept { return param(*all_, at_); }
+  /// On to the next.
   inline iterator& operator++() noexcept;
+  /// On to the next.
   iterator operator++(int) noexcept {
     iterator const before = *this;
     ++*this;
     return before;
   }
+  /// At the same entry?
   [[nodiscard]] friend bool operator==(iterator const& a, iterator const& b) noexcept { return a.at_ == b.at_; }
 
  private:

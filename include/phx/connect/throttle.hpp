@@ -16,6 +16,7 @@ inline namespace PHX_BUILD {
 /// A token bucket: `burst` at once, then one `every`.
 struct rate {
   std::uint32_t burst = 0;  ///< 0: any number
+  /// One more after each of these.
   duration every = std::chrono::seconds(1);
 };
 
@@ -194,9 +195,11 @@ class throttle {
     ++held_;
     return saturating_add(now, opts_.refuse_after);
   }
+  /// A refusal that was delayed has been written, or its client has gone.
   void release() noexcept {
     if (held_ != 0) --held_;
   }
+  /// Refusals that are delayed now.
   [[nodiscard]] std::uint32_t held() const noexcept { return held_; }
 
   /// Addresses it can remember.

@@ -23,7 +23,9 @@ enum class close_code : std::uint16_t {
   restart = 1012,   ///< drained
 };
 
+/// Why a connection is closed, for its close frame.
 struct close_frame {
+  /// RFC 6455's status code.
   close_code code = close_code::internal;
   std::string_view reason{};  ///< static text, at most 123 bytes
 };

@@ -88,7 +88,9 @@ enum class errc : std::uint8_t {
   return "unknown error";
 }
 
+/// What went wrong, and with which entry.
 struct error {
+  /// What went wrong.
   errc code = errc::none;
   std::string entry{};  ///< the configuration entry at fault, else empty
 };
@@ -97,19 +99,28 @@ struct error {
 template <class T>
 class [[nodiscard]] result {
  public:
+  /// From a value, or from an error.
   result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+  /// From a value, or from an error.
   result(phx::error ec) : state_(std::in_place_index<1>, std::move(ec)) {}
 
+  /// Is it a value?
   [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
+  /// Is it a value?
   explicit operator bool() const noexcept { return has_value(); }
   /// @pre has_value()
   [[nodiscard]] T& operator*() & noexcept { return *std::get_if<0>(&state_); }
+  /// The value. @pre has_value()
   [[nodiscard]] T const& operator*() const& noexcept { return *std::get_if<0>(&state_); }
+  /// The value. @pre has_value()
   [[nodiscard]] T&& operator*() && noexcept { return std::move(*std::get_if<0>(&state_)); }
+  /// The value's members. @pre has_value()
   [[nodiscard]] T* operator->() noexcept { return std::get_if<0>(&state_); }
+  /// The value's members. @pre has_value()
   [[nodiscard]] T const* operator->() const noexcept { return std::get_if<0>(&state_); }
   /// @pre !has_value()
   [[nodiscard]] phx::error const& error() const noexcept { return *std::get_if<1>(&state_); }
+  /// The value, or std::runtime_error that names the error; without exceptions it aborts.
   [[nodiscard]] T value() && {
     if (!has_value()) detail::no_value((std::string(to_string(error().code)) + ": " + error().entry).c_str());
     return std::move(*std::get_if<0>(&state_));

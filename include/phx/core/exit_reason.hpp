@@ -11,6 +11,7 @@ inline namespace PHX_BUILD {
 /// `phx_error`, because clients treat close as final and error as "rejoin". Of connection ends the client hears nothing.
 class exit_reason {
  public:
+  /// What ended a channel; an observer and `terminate` see it.
   enum kind : std::uint8_t {
     normal,           ///< the handler stopped
     shutdown,         ///< the handler stopped; a refused join; Phoenix's `shutdown` and `{shutdown, detail}`
@@ -23,11 +24,13 @@ class exit_reason {
     connection_error  ///< the connection itself crashed: a malformed message
   };
 
+  /// From one of the kinds, without details.
   constexpr exit_reason(kind k) noexcept : kind_(k) {}
   /// @param detail static text: `{shutdown, detail}`, or the name of an error.
   template <std::size_t N>
   consteval exit_reason(kind k, char const (&detail)[N]) : detail_(detail), size_(N - 1), kind_(k) {}
 
+  /// Which kind it is.
   [[nodiscard]] constexpr kind what() const noexcept { return kind_; }
   /// Static text, may be empty.
   [[nodiscard]] constexpr std::string_view detail() const noexcept { return {detail_, size_}; }
@@ -35,6 +38,7 @@ class exit_reason {
   [[nodiscard]] constexpr bool graceful() const noexcept {
     return kind_ != error && kind_ != killed && kind_ != connection_error;
   }
+  /// Is it of this kind?
   [[nodiscard]] friend constexpr bool operator==(exit_reason a, kind k) noexcept { return a.kind_ == k; }
 
  private:

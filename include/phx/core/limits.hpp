@@ -37,6 +37,7 @@ struct limits {
   std::uint32_t held_pushes = 64;      ///< messages waiting for one pending join; beyond: the join ends, `join crashed`
   std::size_t held_bytes = 1'000'000;  ///< their bytes, for all pending joins of a connection; likewise
   std::size_t outbound = 16'000'000;   ///< bytes waiting for one client; beyond: `pressure`
+  /// What happens to a client that reads too slowly.
   pressure_policy pressure = pressure_policy::close;
   /// A client that has caught up is told what it missed: a push `phx_dropped` `{"count":N}` on each topic it missed N of.
   bool tell_dropped = false;
@@ -57,6 +58,7 @@ struct limits {
   /// Any random number, so that nobody can choose topics that are found slowly. The hosts in adapter/ replace 0 by chance;
   /// without it there is only where the loop lies in memory, which on some machines is no secret.
   std::uint64_t seed = 0;
+  /// Where the memory of frames, topics, subscriptions and mail comes from.
   phx::memory memory{};
 
   /// For machines with little memory: a few hundred sockets in a few hundred KiB.

@@ -21,7 +21,9 @@ inline namespace PHX_BUILD {
 /// `allocate` answers null when there is none left: that frame is dropped or that join refused, nothing else suffers.
 /// Memory is aligned for std::max_align_t. `release` gets the size that was asked for.
 struct memory {
+  /// @return null where there is none. Must not throw.
   void* (*allocate)(std::size_t) noexcept = [](std::size_t n) noexcept -> void* { return std::malloc(n); };
+  /// Takes back what `allocate` gave, with the same size.
   void (*release)(void*, std::size_t) noexcept = [](void* p, std::size_t) noexcept { std::free(p); };
 };
 

@@ -20,12 +20,14 @@ namespace http {
 
 /// What the next bytes of a body are.
 struct body_event {
+  /// What has happened.
   enum kind : std::uint8_t {
     need_more,  ///< all bytes were read and belong to the body; bring more
     data,       ///< `part` is the body's next part
     complete,   ///< the body has ended; what is left of the bytes belongs to the next request
     refused,    ///< status() is the answer; the connection ends with it
   };
+  /// Where the body is now.
   kind state = need_more;
   std::string_view part{};  ///< of data: a view of the caller's bytes
 };

@@ -15,12 +15,17 @@ namespace http {
 
 /// One header line (RFC 9110, section 5). The name as it was sent; names are compared without case.
 struct header {
-  std::string_view name, value;
+  /// Compared without regard to case.
+  std::string_view name;
+  /// Without the spaces around it.
+  std::string_view value;
 };
 
 /// The other end of the connection, as the server sees it.
 struct peer_data {
+  /// As text.
   std::string_view address{};
+  /// The client's own port.
   std::uint16_t port = 0;
   std::optional<std::string_view> ssl_cert{};  ///< the peer's certificate, DER
 };
@@ -57,6 +62,7 @@ constexpr void for_each_element(std::span<header const> headers, std::string_vie
 /// A request without its body. Everything in it is a view of the host's bytes: they must live until the call that takes the
 /// request returns (phx::handshake, longpoll::service::serve), no longer.
 struct request {
+  /// As it came: `GET`, `POST`.
   std::string_view method = "GET";
   /// As the server sees it. Behind a TLS proxy that is what the proxy speaks, unless the host knows better.
   std::string_view scheme = "http";
@@ -64,11 +70,14 @@ struct request {
   std::uint16_t port = 80;      ///< from the Host header, or the scheme's; 0 where the header's is no port number
   std::string_view path = "/";  ///< as sent, percent escapes included
   std::string_view query{};     ///< without the question mark
+  /// In their order.
   std::span<http::header const> headers{};
+  /// Who sent it, as the host saw it.
   peer_data peer{};
   std::uint8_t version = 11;  ///< 10 for HTTP/1.0, else 11
   bool has_body = false;      ///< whether a body was announced; an upgrade must have none
 
+  /// The value of the first header of that name, empty without one.
   [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const noexcept {
     return header_value(headers, name);
   }

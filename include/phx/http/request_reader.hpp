@@ -55,8 +55,11 @@ enum class progress : std::uint8_t {
 /// Used by one thread at a time. @par Cost: each byte is looked at once, however the head is cut; sizeof is about 4 KB.
 class request_reader {
  public:
+  /// How long a head may be.
   static constexpr std::size_t default_max_bytes = 16 * 1024;
+  /// How many headers a head may have.
   static constexpr std::size_t max_headers = 100;
+  /// How many empty lines before a request line are ignored.
   static constexpr std::size_t max_empty_lines = 8;
 
   /// @param max_bytes of one head, with the empty lines before it; at most 65,535
@@ -105,8 +108,11 @@ class request_reader {
     r.has_body = has_body();
     return r;
   }
+  /// Valid once the head was read.
   [[nodiscard]] std::string_view method() const noexcept { return method_; }
+  /// Path and query, as they came.
   [[nodiscard]] std::string_view target() const noexcept { return target_; }
+  /// In their order; views into the reader.
   [[nodiscard]] std::span<header const> headers() const noexcept { return {headers_.data(), count_}; }
   /// 10 for HTTP/1.0, 11 for HTTP/1.1.
   [[nodiscard]] std::uint8_t version() const noexcept { return version_; }
@@ -114,6 +120,7 @@ class request_reader {
   [[nodiscard]] bool has_body() const noexcept { return chunked_ || length_ != 0; }
   /// How the body ends: by its own mark, or after content_length() bytes.
   [[nodiscard]] bool chunked() const noexcept { return chunked_; }
+  /// Of the body, if the head names one.
   [[nodiscard]] std::uint64_t content_length() const noexcept { return length_; }
   /// Whether the client lets the connection stay open. HTTP/1.0 ends with its response: keep-alive was never agreed on
   /// there.

@@ -21,9 +21,11 @@ namespace http {
 
 /// A response as a value. response{}: 403 with an empty body, Phoenix's plain refusal; what nobody filled in lets nobody in.
 struct response {
+  /// The HTTP status.
   std::uint16_t status = 403;
   /// Without content-length and connection, which the writer adds.
   std::vector<std::pair<std::string, std::string>> headers{};
+  /// The body, empty for most.
   std::string body{};
 };
 

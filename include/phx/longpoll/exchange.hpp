@@ -44,6 +44,7 @@ struct batch {
 /// outlive its service.
 class response {
  public:
+  /// Moved, with the frames it carries.
   response(response&& other) noexcept
       : status_(other.status_),
         json_(other.json_),
@@ -58,6 +59,7 @@ class response {
         text_(std::move(other.text_)) {
     std::memcpy(small_, other.small_, small_size_);
   }
+  /// Moved, with the frames it carries.
   response& operator=(response&& other) noexcept {
     if (this != &other) {
       this->~response();
@@ -68,6 +70,7 @@ class response {
   /// Written, or nothing was in it.
   ~response() { settle(true); }
 
+  /// The HTTP status.
   [[nodiscard]] std::uint16_t status() const noexcept { return status_; }
   /// Why its client was not let in, for throttle::hold; nothing if that is not what it says.
   [[nodiscard]] std::optional<refusal> refused() const noexcept { return refused_; }
@@ -79,6 +82,7 @@ class response {
     if (json_) each(std::string_view("content-type"), std::string_view("application/json; charset=utf-8"));
     for (auto const& [name, value] : extra_) each(std::string_view(name), std::string_view(value));
   }
+  /// The body, empty for most.
   [[nodiscard]] std::string_view body() const noexcept {
     if (small_size_ != 0) return {small_, small_size_};
     if (!body_.empty()) return body_.data();
@@ -148,6 +152,7 @@ class exchange {
   /// The connection is gone, or nobody cares any more: there will be no response. What a poll waited for stays for the next;
   /// a POST may be processed all the same. Inside the loop.
   void cancel() noexcept;
+  /// Is a response still to come?
   [[nodiscard]] bool waiting() const noexcept { return at_ != nullptr; }
 
  private:

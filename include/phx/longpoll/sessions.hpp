@@ -19,7 +19,9 @@ namespace longpoll {
 /// Where tokens get their secret. fill: all `n` bytes, unpredictable, from any thread; false: there is none to be had, and
 /// no session is opened (503). The default asks std::random_device for each.
 struct entropy {
+  /// Handed to `fill`.
   void* host = nullptr;
+  /// Fills `n` bytes with randomness that nobody can guess. @return false where there is none.
   bool (*fill)(void* host, unsigned char* into, std::size_t n) noexcept = [](void*, unsigned char* into,
                                                                              std::size_t n) noexcept {
     return phx::detail::try_invoke(

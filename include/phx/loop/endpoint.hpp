@@ -29,8 +29,11 @@ struct drain_options {
 ///   beat: returns when it wants to be called next; it may be called earlier.
 ///   gone: the endpoint goes, and is not to be used after that.
 struct ticker {
+  /// Handed to the functions.
   void* self = nullptr;
+  /// Called inside a loop when its time has come. @return when next.
   time_point (*beat)(void* self, time_point now) noexcept = nullptr;
+  /// Called once, when the endpoint goes.
   void (*gone)(void* self) noexcept = nullptr;
 };
 
@@ -46,6 +49,8 @@ struct peer_list {
 };
 }  // namespace detail
 
+/// All loops of a process, from any thread: broadcast to every client, disconnect by id, drain. Construct it before its
+/// loops, destroy it after them; attach a PubSub before it serves.
 class endpoint {
  public:
   endpoint() = default;

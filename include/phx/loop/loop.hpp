@@ -25,8 +25,14 @@ concept Waker = requires(W& w) {
 class loop;
 /// What went through a loop since it was made: messages, and their bytes without WebSocket framing.
 struct traffic {
-  std::uint64_t messages_in = 0, bytes_in = 0;
-  std::uint64_t messages_out = 0, bytes_out = 0;  ///< given to transports, whatever became of them
+  /// Messages that were received.
+  std::uint64_t messages_in = 0;
+  /// Their bytes.
+  std::uint64_t bytes_in = 0;
+  /// Messages that were given to transports, whatever became of them.
+  std::uint64_t messages_out = 0;
+  /// Their bytes.
+  std::uint64_t bytes_out = 0;
 };
 namespace detail {
 struct loop_access;
@@ -37,6 +43,7 @@ class loop_entry;
 /// Flushes wait for its end: hold one over many `receive`s, and each connection is written to once.
 class turn_guard {
  public:
+  /// Flushes wait until it is destroyed. Inside the loop.
   explicit turn_guard(loop& l) noexcept;
   turn_guard(turn_guard const&) = delete;
   turn_guard& operator=(turn_guard const&) = delete;
@@ -46,6 +53,8 @@ class turn_guard {
   loop& loop_;
 };
 
+/// One event loop of the host. Construct it with its waker, call `run` when woken and when the time it returned has come,
+/// all inside the loop; its sockets go before it.
 class loop {
  public:
   /// A loop of `everywhere`: what any loop publishes reaches the sockets of all. @param waker and @param everywhere outlive
@@ -88,6 +97,7 @@ class loop {
   /// Every socket, with channels or not, closes with 1012, in batches (protocol 12). New ones are closed at once.
   /// Ends when sockets() is 0. Inside the loop; endpoint::drain from any thread.
   void drain(drain_options const& opts, time_point now) noexcept;
+  /// Is the loop letting its clients go?
   [[nodiscard]] bool draining() const noexcept { return drain_.on; }
 
   /// `o` outlives the loop, or another call; null takes it off.
@@ -96,10 +106,13 @@ class loop {
     observer_ = detail::observer_ref::of(o);
   }
 
+  /// Connections that are alive.
   [[nodiscard]] std::uint32_t sockets() const noexcept { return live_; }
+  /// Topics with a subscriber.
   [[nodiscard]] std::uint32_t topics() const noexcept { return hub_.topics(); }
   /// Joined channels and pending joins.
   [[nodiscard]] std::uint32_t channels() const noexcept { return channels_; }
+  /// What went through it so far.
   [[nodiscard]] phx::traffic const& traffic() const noexcept { return traffic_; }
   /// Calls `each(socket_id)` for every socket. Inside the loop; `each` must not open or close one.
   template <class F>

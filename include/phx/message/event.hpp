@@ -81,15 +81,31 @@ enum class event_code : std::uint8_t {
 
 /// One notice. Every view dies when the observer returns.
 struct telemetry_event {
+  /// What has happened.
   event_code kind;
-  std::uint32_t slot = 0, generation = 0;  ///< which socket; 0, 0 for none
-  std::string_view topic{}, event{};
+  /// Which socket; 0, 0 for none
+  std::uint32_t slot = 0;
+  /// Tells it from the one that had the slot before.
+  std::uint32_t generation = 0;
+  /// The topic it is about.
+  std::string_view topic{};
+  /// The event it is about.
+  std::string_view event{};
+  /// The message's ref.
   json_ref ref{};
+  /// More about it, for a log.
   std::string_view text{};
+  /// What was wrong.
   errc error = errc::none;
+  /// Why a channel or a connection ended.
   exit_reason exit = exit_reason::normal;
+  /// The code of a close frame.
   std::uint16_t code = 0;
-  std::uint64_t count = 0, total = 0;
+  /// How many now.
+  std::uint64_t count = 0;
+  /// How many in all.
+  std::uint64_t total = 0;
+  /// The message's payload, or null.
   phx::payload const* payload = nullptr;
 
   /// The payload for a log: secrets filtered, bytes as their size. Made when asked for.

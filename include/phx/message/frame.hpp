@@ -15,10 +15,13 @@ class frame_builder;
 class frame {
  public:
   frame() noexcept = default;
+  /// Another handle of the same bytes. @par Cost: an atomic addition for a copy.
   frame(frame const& other) noexcept : block_(other.block_) {
     if (block_ != nullptr) block_->keep();
   }
+  /// Another handle of the same bytes. @par Cost: an atomic addition for a copy.
   frame(frame&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+  /// Lets go of what it held.
   frame& operator=(frame other) noexcept {
     std::swap(block_, other.block_);
     return *this;
@@ -27,7 +30,9 @@ class frame {
     if (block_ != nullptr) block_->drop();
   }
 
+  /// True for a frame that a serializer chose not to send.
   [[nodiscard]] bool empty() const noexcept { return block_ == nullptr; }
+  /// Text or binary.
   [[nodiscard]] opcode op() const noexcept { return info().op; }
   /// The message itself, without WebSocket framing.
   [[nodiscard]] std::string_view data() const noexcept { return {block_->bytes() + sizeof(head), info().size}; }
@@ -62,6 +67,7 @@ class frame_pool {
   static constexpr std::size_t most = 64;            ///< blocks kept
   static constexpr std::size_t largest = 16 * 1024;  ///< bytes of a block kept
 
+  /// @param from where blocks come from. @param keep how many free blocks are kept.
   explicit frame_pool(memory const& from, std::size_t keep = most) noexcept
       : from_(from), keep_(keep < most ? keep : most) {}
   frame_pool(frame_pool const&) = delete;
@@ -70,6 +76,7 @@ class frame_pool {
     for (detail::block* kept : blocks_)
       if (kept != nullptr) kept->drop();
   }
+  /// Where its blocks come from.
   [[nodiscard]] memory const& from() const noexcept { return from_; }
 
  private:
@@ -130,6 +137,7 @@ inline std::uint8_t write_frame_header(char* end, unsigned first, std::size_t si
 /// Where a serializer writes. Never throws; without memory it swallows the rest and `finish` gives no frame.
 class frame_builder {
  public:
+  /// Takes its memory from the pool, which outlives it.
   explicit frame_builder(frame_pool& pool) noexcept : pool_(&pool) {}
   frame_builder(frame_builder const&) = delete;
   frame_builder& operator=(frame_builder const&) = delete;
@@ -147,11 +155,13 @@ class frame_builder {
     at_ = block_ == nullptr ? nullptr : block_->bytes() + sizeof(frame::head);
     failed_ = block_ == nullptr;
   }
+  /// Behind what is there. Without memory nothing is appended, and `finish` answers no_memory.
   void append(std::string_view bytes) noexcept {
     if (bytes.size() > room_ - size_ && !grow(bytes.size())) return;
     if (!bytes.empty()) std::memcpy(at_ + size_, bytes.data(), bytes.size());
     size_ += bytes.size();
   }
+  /// Behind what is there. Without memory nothing is appended, and `finish` answers no_memory.
   void append(char byte) noexcept {
     if (size_ == room_ && !grow(1)) return;
     at_[size_++] = byte;
@@ -179,9 +189,11 @@ class frame_builder {
     append(text.substr(from));
     append('"');
   }
+  /// Bytes of the message so far.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   /// True when memory ran out.
   [[nodiscard]] bool failed() const noexcept { return failed_; }
+  /// Has `start` been called?
   [[nodiscard]] bool started() const noexcept { return block_ != nullptr; }
   /// Forgets what was started: this generation stays silent.
   void discard() noexcept {

@@ -10,8 +10,10 @@ inline namespace PHX_BUILD {
 /// A ref, a join_ref, or a name that has to come back as it came: JSON text (`"7"`, `7`, `""`, `null`), or nothing where the
 /// key was absent (V1). A view: it lives as long as its message, or as the channel that keeps it.
 struct json_ref {
+  /// As on the wire; empty where the key was absent.
   std::string_view json{};
 
+  /// Was the key not there at all?
   [[nodiscard]] bool absent() const noexcept { return json.empty(); }
   /// Null on the wire, or not there at all.
   [[nodiscard]] bool null() const noexcept { return json.empty() || json == "null"; }
@@ -25,9 +27,12 @@ struct json_ref {
 /// A topic or event: its text for those who compare, and the JSON it came as, or is to be written as, for those who encode.
 /// `json` may be empty: then write `text` quoted. What was not a string on the wire has no text, only `json`.
 struct json_text {
+  /// What it says, without escapes; empty for what was no string.
   std::string_view text{};
+  /// As it came, or empty: then `text` is written quoted.
   std::string_view json{};
 
+  /// Was it a string on the wire?
   [[nodiscard]] bool is_string() const noexcept { return json.empty() || json.front() == '"'; }
 };
 
@@ -41,10 +46,15 @@ class status {
       if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-'))
         a_status_is_a_word_of_letters_digits_and_underscores();
   }
+  /// The word.
   [[nodiscard]] constexpr std::string_view text() const noexcept { return word_; }
+  /// The same word?
   [[nodiscard]] friend constexpr bool operator==(status a, status b) noexcept { return a.word_ == b.word_; }
 
-  static status const ok, error;
+  /// Success.
+  static status const ok;
+  /// A refused join, or any failure.
+  static status const error;
 
  private:
   static void a_status_is_a_word_of_letters_digits_and_underscores() {}
@@ -57,20 +67,25 @@ class owned_message;
 
 /// What a client sent. Every view in it dies when the callback returns; `copy()` owns.
 struct message {
+  /// Of the join it believes in; null for messages to no channel.
   json_ref join_ref{};
+  /// To be sent back with the reply.
   json_ref ref{};
   std::string_view topic{};  ///< unescaped; empty when it was no string
   std::string_view event{};  ///< unescaped; empty when it was no string
+  /// What it carries. It borrows the frame: a copy of it owns its bytes.
   phx::payload payload{};
   json_text topic_name{};  ///< `topic` with the JSON it came as
   json_text event_name{};  ///< `event` likewise: event_name.is_string() tells `""` from `7`
 
+  /// All of it, to be kept or sent to another thread.
   [[nodiscard]] inline owned_message copy() const;
 };
 
 /// A message that may be kept and sent to another thread.
 class owned_message {
  public:
+  /// Copies all that the message's views show.
   explicit owned_message(message const& m)
       : text_(std::string(m.join_ref.json) + std::string(m.ref.json) + std::string(m.topic) + std::string(m.event) +
               std::string(m.topic_name.json) + std::string(m.event_name.json)),
@@ -95,6 +110,7 @@ class owned_message {
     m.payload = payload_;
     return m;
   }
+  /// The payload, which may outlive this object.
   [[nodiscard]] phx::payload const& payload() const noexcept { return payload_; }
 
  private:
@@ -110,11 +126,17 @@ enum class answer : std::uint8_t { message, join, refused_join, leave, heartbeat
 
 /// The server's answer to one message: event `phx_reply`.
 struct reply {
+  /// Of the join that the channel was joined with.
   json_ref join_ref{};
+  /// Of the message that is answered.
   json_ref ref{};
+  /// The message's topic.
   json_text topic{};
+  /// `ok`, `error`, or a word of the channel's own.
   phx::status status = status::ok;
+  /// The response.
   phx::payload const& payload;
+  /// What kind of message is answered.
   answer to = answer::message;
 };
 
@@ -122,17 +144,25 @@ struct reply {
 /// sent (it may be null or absent) and ref the join's own ref, which generation 1.2 and before need (protocol 4.3); V2
 /// writes the join_ref twice.
 struct push {
+  /// Of the join that the channel was joined with.
   json_ref join_ref{};
+  /// Absent but for the end of a channel.
   json_ref ref{};
+  /// The channel's topic.
   json_text topic{};
+  /// The event's name.
   json_text event{};
+  /// What it carries.
   phx::payload const& payload;
 };
 
 /// To all subscribers of a topic: carries no ref of any kind, so that all get the same bytes.
 struct broadcast {
+  /// To whose subscribers it goes.
   std::string_view topic{};
+  /// The event's name.
   std::string_view event{};
+  /// What it carries.
   phx::payload payload{};
   std::string_view topic_json{};  ///< `topic` quoted, where somebody has it at hand; may be empty
   std::string_view key{};         ///< what it is about, for pressure_policy::keep_latest: an instrument, a player, a cursor
@@ -140,10 +170,16 @@ struct broadcast {
 
 /// Names phx itself puts on the wire or listens for.
 namespace event {
-inline constexpr std::string_view join = "phx_join", leave = "phx_leave", reply = "phx_reply", close = "phx_close",
-                                  error = "phx_error", heartbeat = "heartbeat", disconnect = "disconnect",
-                                  dropped = "phx_dropped";
-}
+inline constexpr std::string_view join = "phx_join";        ///< from a client: join a topic
+inline constexpr std::string_view leave = "phx_leave";      ///< from a client: leave it
+inline constexpr std::string_view reply = "phx_reply";      ///< to a client: the answer to a message
+inline constexpr std::string_view close = "phx_close";      ///< to a client: the channel has ended gracefully
+inline constexpr std::string_view error = "phx_error";      ///< to a client: the channel has crashed
+inline constexpr std::string_view heartbeat = "heartbeat";  ///< from a client, on the topic `phoenix`
+inline constexpr std::string_view disconnect =
+    "disconnect";  ///< between nodes: close every socket with the id that is the topic
+inline constexpr std::string_view dropped = "phx_dropped";  ///< to a slow client: how many messages it missed
+}  // namespace event
 
 namespace detail {
 inline payload const empty_object{};

@@ -64,13 +64,16 @@ class payload {
   requires(!std::is_base_of_v<payload, T>) && JsonWritable<T> payload(T const& value)
       : payload(json_traits<T>::write(value)) {}
 
+  /// Shares the bytes; a borrowed payload is copied.
   payload(payload const& other) noexcept { copy(other); }
+  /// Shares the bytes; a borrowed payload is copied.
   payload(payload&& other) noexcept
       : data_(std::exchange(other.data_, "{}")),
         owner_(std::exchange(other.owner_, nullptr)),
         size_(std::exchange(other.size_, 2)),
         shape_(std::exchange(other.shape_, shape::object)),
         borrowed_(std::exchange(other.borrowed_, false)) {}
+  /// Lets go of the bytes it held.
   payload& operator=(payload const& other) noexcept {
     if (this != &other) {
       drop();
@@ -78,6 +81,7 @@ class payload {
     }
     return *this;
   }
+  /// Lets go of the bytes it held.
   payload& operator=(payload&& other) noexcept {
     if (this != &other) {
       drop();
@@ -89,7 +93,9 @@ class payload {
 
   /// The JSON text as it came, or the bytes. Lives as long as this payload.
   [[nodiscard]] std::string_view raw() const noexcept { return {data_, size_}; }
+  /// Raw bytes, not JSON?
   [[nodiscard]] bool is_binary() const noexcept { return shape_ == shape::bytes; }
+  /// A JSON object? Pushes and broadcasts must be one, or bytes.
   [[nodiscard]] bool is_object() const noexcept { return shape_ == shape::object; }
   /// False for text that was not JSON, and when there was no memory.
   [[nodiscard]] bool valid() const noexcept { return shape_ != shape::nothing; }

@@ -8,6 +8,7 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
+/// What a presence keeps to.
 struct presence_options {
   /// The same on all nodes; two presences of one endpoint need two names.
   std::string name = "presence";
@@ -32,6 +33,7 @@ struct presence_options {
   tracker_options nodes{};  ///< any_key and alone are filled in
 };
 
+/// What a presence has counted, for metrics.
 struct presence_counts {
   std::uint64_t diffs = 0;         ///< broadcast on this node
   std::uint64_t dropped = 0;       ///< of them those that a loop's full mailbox did not take
@@ -42,9 +44,13 @@ struct presence_counts {
 
 /// What `handle_metas` is told of one topic: who came, who went, and all who are there now. `{"key":{"metas":[...]}}` each.
 struct presence_change {
+  /// Where somebody came, changed or went.
   std::string_view topic;
+  /// Who came, with their metas.
   payload const& joins;
+  /// Who went, with their metas.
   payload const& leaves;
+  /// Who is there now.
   payload const& present;
 };
 

@@ -60,6 +60,7 @@ class presence {
   result<std::string> track(context& ctx, std::string_view key, payload const& meta = {}) noexcept {
     return registry_->track(ctx.id(), ctx.topic(), key, meta, [&](end_watch* w) noexcept { return attach(ctx, w); });
   }
+  /// The same from within a join.
   result<std::string> track(joining& ctx, std::string_view key, payload const& meta = {}) noexcept {
     return registry_->track(ctx.id(), ctx.topic(), key, meta, [&](end_watch* w) noexcept { return attach(ctx, w); });
   }
@@ -76,6 +77,7 @@ class presence {
   result<std::string> update(context& ctx, std::string_view key, payload const& meta) noexcept {
     return registry_->update(ctx.id(), ctx.topic(), key, meta);
   }
+  /// The same for a channel that lives elsewhere.
   result<std::string> update(channel_id const& channel, std::string_view topic, std::string_view key,
                              payload const& meta) noexcept {
     return registry_->update(channel, topic, key, meta);
@@ -94,11 +96,13 @@ class presence {
     std::string_view const topic = ctx.topic();
     registry_->untrack(ctx.id(), &topic, &key);
   }
+  /// The same, for all keys of the channel or of one topic.
   void untrack(channel_id const& channel, std::string_view topic, std::string_view key) noexcept {
     registry_->untrack(channel, &topic, &key);
   }
   /// All that the channel is tracked under, on all topics.
   void untrack(channel_id const& channel) noexcept { registry_->untrack(channel, nullptr, nullptr); }
+  /// The same, for all keys of the channel or of one topic.
   void untrack(context& ctx) noexcept { untrack(ctx.id()); }
 
   /// What `presence_state` carries: `{"key":{"metas":[{"phx_ref":...},...]},...}`. !valid(): no memory.

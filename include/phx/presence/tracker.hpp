@@ -60,21 +60,26 @@ struct tracker_options {
 /// may throw std::bad_alloc, and has then done nothing; the rest is noexcept and works without memory.
 class tracker {
  public:
+  /// An entry, shared by those who list it.
   using entry_ptr = detail::entry_ptr;
   /// Who came or went: `entry` and `joined`.
   using change = detail::entry_change;
   /// Bytes for the PubSub: to the node of that name, or to all others.
   struct parcel {
     std::string to;  ///< empty: to all
+    /// What is to be sent.
     std::string bytes;
   };
+  /// What was sent, received and refused.
   struct counts {
     std::uint64_t garbage = 0;    ///< messages that were none of ours, or broken
     std::uint64_t refused = 0;    ///< parts beyond a bound
     std::uint64_t same_name = 0;  ///< messages of another node that has this one's name
     std::uint64_t restarts =
         0;  ///< how often this node took a greater start, because others knew a greater one than its own
-    std::uint64_t heartbeats = 0, requests = 0, transfers = 0;  ///< sent
+    std::uint64_t heartbeats = 0;  ///< sent
+    std::uint64_t requests = 0;    ///< for another node's state, sent
+    std::uint64_t transfers = 0;   ///< of state, sent
   };
 
   /// @param node its name, no other's. @param start should be greater than at any earlier start of a node of this name; if
@@ -143,6 +148,7 @@ class tracker {
   /// Who is present on a topic, on the nodes that are up: a map from keys to ranges of entries. Null: nobody. It lives until
   /// something changes.
   [[nodiscard]] detail::entries_by_key const* list(std::string_view topic) const noexcept { return index_.topic(topic); }
+  /// Calls `each` for every entry of all nodes that are up.
   template <class F>
   void for_each(F&& each) const {
     for (auto const& [topic, keys] : index_.topics())
@@ -154,7 +160,9 @@ class tracker {
     auto const at = own_.find(clock);
     return at == own_.end() ? nullptr : at->second.entry;
   }
+  /// This node's name.
   [[nodiscard]] std::string_view node() const noexcept { return name_; }
+  /// When this node was started: a restarted node is another one.
   [[nodiscard]] std::uint64_t start() const noexcept { return start_; }
   /// Other nodes that are up.
   [[nodiscard]] std::uint32_t others_up() const noexcept {
@@ -162,7 +170,9 @@ class tracker {
     for (auto const& r : others_) up += r->up ? 1u : 0u;
     return up;
   }
+  /// How many other nodes have been heard.
   [[nodiscard]] std::uint32_t others_known() const noexcept { return static_cast<std::uint32_t>(others_.size()); }
+  /// What was counted so far.
   [[nodiscard]] counts const& counted() const noexcept { return counts_; }
 
  private:

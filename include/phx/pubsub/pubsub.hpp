@@ -37,7 +37,9 @@ concept PubSub = requires(P& p, P const& c, endpoint& ctx, broadcast const& b, s
 /// heard: on the adapter's thread, with no lock of phx held; the views of the broadcast die when it returns. It may publish,
 /// it may not unlisten; it should not take long, because what comes after it waits.
 struct listener {
+  /// Handed to `heard`.
   void* self = nullptr;
+  /// Called with each broadcast on its topic that reaches this node.
   void (*heard)(void* self, broadcast const&) noexcept = nullptr;
 };
 

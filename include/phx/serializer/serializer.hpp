@@ -17,6 +17,7 @@ inline namespace PHX_BUILD {
 /// is needed (an unescaped topic, a payload translated to JSON). Room is given back when the message is done with.
 class scratch {
  public:
+  /// Takes its memory from `from`.
   explicit scratch(memory const& from) noexcept : from_(from) {}
   scratch(scratch const&) = delete;
   scratch& operator=(scratch const&) = delete;
@@ -97,20 +98,29 @@ concept Serializer = has_requirement<S> && decodes<S> && encodes<S, reply> && en
 class serializer_ref {
  public:
   serializer_ref() = default;
+  /// Of a serializer type, without an object.
   template <Serializer S>
   [[nodiscard]] static serializer_ref of() noexcept {
     return serializer_ref(&table_of<S>);
   }
 
+  /// Is there one?
   [[nodiscard]] explicit operator bool() const noexcept { return table_ != nullptr; }
+  /// The same serializer?
   [[nodiscard]] friend bool operator==(serializer_ref a, serializer_ref b) noexcept { return a.table_ == b.table_; }
+  /// The `vsn` it serves.
   [[nodiscard]] std::string_view requirement() const noexcept { return table_->requirement; }
+  /// What its generation of the protocol does differently.
   [[nodiscard]] wire_rules const& rules() const noexcept { return table_->rules; }
+  /// See Serializer.
   [[nodiscard]] errc decode(opcode op, std::string_view in, scratch& room, message& out) const noexcept {
     return table_->decode(op, in, room, out);
   }
+  /// See Serializer.
   [[nodiscard]] errc encode(frame_builder& out, reply const& r) const noexcept { return table_->encode_reply(out, r); }
+  /// See Serializer.
   [[nodiscard]] errc encode(frame_builder& out, push const& p) const noexcept { return table_->encode_push(out, p); }
+  /// See Serializer.
   [[nodiscard]] errc encode(frame_builder& out, broadcast const& b) const noexcept {
     return table_->encode_broadcast(out, b);
   }

@@ -9,32 +9,41 @@ inline namespace PHX_BUILD {
 
 /// How one generation's object frames differ from the others' (protocol 4.1). As it stands: today's.
 struct v1_wire {
+  /// How a reply names the message it answers.
   enum class reply_ref : std::uint8_t { no_replies, in_payload, on_top, both };
+  /// How the end of a channel names its join.
   enum class end_ref : std::uint8_t {
     no_ends,  ///< neither phx_close nor phx_error exists
     null,
     join_ref,  ///< as the join sent it, so null for a client that sends none
     join,      ///< the join's join_ref, else its ref
   };
+  /// Whether topic and event may be other JSON than strings.
   enum class bare_names : std::uint8_t { never, without_ref, always };
 
   bool any_minor = false;                ///< `~> 1.0`, where today's is `~> 1.0.0`
   bool ref_required = true;              ///< a message without the key `ref` is malformed
   bare_names joins = bare_names::never;  ///< when `join` and `leave` mean phx_join and phx_leave
   bool ref_written = true;               ///< frames have the key `ref`
+  /// Whether there are replies.
   reply_ref replies = reply_ref::on_top;
+  /// Whether the end of a channel is told.
   end_ref ends = end_ref::join_ref;
   bool heartbeat_echoed = false;  ///< answered with the same message instead of a phx_reply
+  /// Whether a message for no channel is answered.
   bool unmatched_answered = true;
   bool refused_is_ignore = false;  ///< the status of a refused join is `ignore`
   bool crash_named = true;         ///< phx_error says `channel_crash`; before 1.8.10 it was empty
+  /// What this generation of the protocol does differently.
   wire_rules rules{};
 };
 
 /// The serializer of one such generation.
 template <v1_wire W>
 struct v1_json_of {
+  /// The `vsn` it serves.
   static constexpr std::string_view requirement = W.any_minor ? "~> 1.0" : "~> 1.0.0";
+  /// What this generation of the protocol does differently.
   static constexpr wire_rules rules = W.rules;
 
   /// Reads the bytes as JSON whatever the opcode (protocol 3.2). Of a key that comes twice the first counts.
@@ -77,6 +86,7 @@ struct v1_json_of {
     return errc::none;
   }
 
+  /// See Serializer.
   [[nodiscard]] static errc encode(frame_builder& out, reply const& r) noexcept {
     if (W.heartbeat_echoed && r.to == answer::heartbeat) {
       write(out, r.topic, {event::heartbeat, {}}, {}, "{}");
@@ -99,6 +109,7 @@ struct v1_json_of {
     return errc::none;
   }
 
+  /// See Serializer.
   [[nodiscard]] static errc encode(frame_builder& out, push const& p) noexcept {
     bool const ends = detail::ends_a_channel(p);
     if (W.ends == v1_wire::end_ref::no_ends && ends) return errc::none;
@@ -112,6 +123,7 @@ struct v1_json_of {
     write(out, p.topic, p.event, shown, unnamed ? std::string_view("{}") : p.payload.raw());
     return errc::none;
   }
+  /// See Serializer.
   [[nodiscard]] static errc encode(frame_builder& out, broadcast const& b) noexcept {
     if (errc const ec = carried(b.payload); ec != errc::none) return ec;
     write(out, {b.topic, b.topic_json}, {b.event, {}}, {}, b.payload.raw());

@@ -10,12 +10,15 @@ inline namespace PHX_BUILD {
 
 /// What phoenix.js 1.3 and later speak.
 struct v2_json {
+  /// The `vsn` it serves.
   static constexpr std::string_view requirement = "~> 2.0.0";
 
+  /// See Serializer.
   [[nodiscard]] static errc decode(opcode op, std::string_view in, scratch& room, message& out) noexcept {
     return op == opcode::binary ? decode_binary(in, room, out) : decode_text(in, room, out);
   }
 
+  /// See Serializer.
   [[nodiscard]] static errc encode(frame_builder& out, reply const& r) noexcept {
     if (!r.payload.valid()) return errc::invalid_payload;
     if (r.payload.is_binary()) return encode_binary(out, r);
@@ -26,6 +29,7 @@ struct v2_json {
     out.append_all(R"(,"phx_reply",{"status":")", r.status.text(), R"(","response":)", r.payload.raw(), "}]");
     return errc::none;
   }
+  /// See Serializer.
   [[nodiscard]] static errc encode(frame_builder& out, push const& p) noexcept {
     if (errc const ec = carried(p.payload); ec != errc::none) return ec;
     if (p.payload.is_binary()) return encode_binary(out, p);
@@ -33,6 +37,7 @@ struct v2_json {
     encode_text(out, p.join_ref, detail::ends_a_channel(p) ? p.join_ref : json_ref{}, p.topic, p.event, p.payload);
     return errc::none;
   }
+  /// See Serializer.
   [[nodiscard]] static errc encode(frame_builder& out, broadcast const& b) noexcept {
     if (errc const ec = carried(b.payload); ec != errc::none) return ec;
     if (b.payload.is_binary()) return encode_binary(out, b);

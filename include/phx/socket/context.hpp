@@ -58,7 +58,9 @@ class channel_id {
     return box_->post(m, false);
   }
 
+  /// Its connection.
   [[nodiscard]] socket_id socket() const noexcept { return socket_; }
+  /// The same life of the same channel?
   [[nodiscard]] friend bool operator==(channel_id const& a, channel_id const& b) noexcept {
     return a.box_.get() == b.box_.get() && a.socket_ == b.socket_ && a.number_ == b.number_;
   }
@@ -100,6 +102,7 @@ class channel_id {
 class reply_to {
  public:
   reply_to() = default;
+  /// Answers the message, from any thread. @return closed if the loop has gone.
   send_status operator()(phx::status s, payload const& response = {}) const noexcept {
     if (!box_) return send_status::closed;
     if (!text_.valid()) return send_status::dropped;  // there was no memory when it was taken
@@ -114,6 +117,7 @@ class reply_to {
     if (!detail::mail::carries(m, response, box_->from())) return send_status::dropped;
     return box_->post(m, true);
   }
+  /// Answers the message, from any thread. @return closed if the loop has gone.
   send_status operator()(payload const& response = {}) const noexcept { return (*this)(phx::status::ok, response); }
   /// False when the client sent a null ref: it will not know what this answers. (Phoenix's socket_ref raises there.)
   [[nodiscard]] bool has_ref() const noexcept {
@@ -164,9 +168,11 @@ class ended_channel {
 /// What a handler answers (protocol 6.2).
 class outcome {
  public:
+  /// Nothing is answered now; reply_to may do so later.
   [[nodiscard]] static outcome noreply() noexcept { return {}; }
   /// `{"status":"ok","response":...}`. A message's own payload is relayed without a copy.
   [[nodiscard]] static outcome reply(payload const& response = {}) noexcept { return reply(phx::status::ok, response); }
+  /// Answered with this status.
   [[nodiscard]] static outcome reply(phx::status s, payload const& response = {}) noexcept {
     outcome o;
     o.answers_ = true;
@@ -192,14 +198,21 @@ class outcome {
   outcome() = default;
   outcome(outcome const&) = delete;
   outcome& operator=(outcome const&) = delete;
+  /// Moved only.
   outcome(outcome&&) = default;
+  /// Moved only.
   outcome& operator=(outcome&&) = default;
 
   // For a Dispatcher that carries it out itself, because the channel lives on another thread.
+  /// For a Dispatcher: is there an answer?
   [[nodiscard]] bool replies() const noexcept { return answers_; }
+  /// For a Dispatcher: its status.
   [[nodiscard]] phx::status reply_status() const noexcept { return status_; }
+  /// For a Dispatcher: its payload.
   [[nodiscard]] payload const& response() const noexcept { return response_; }
+  /// For a Dispatcher: does the channel end?
   [[nodiscard]] bool stops() const noexcept { return stops_; }
+  /// For a Dispatcher: why the channel ends.
   [[nodiscard]] exit_reason reason() const noexcept { return reason_; }
 
  private:
@@ -222,7 +235,9 @@ class outcome {
 /// failure nobody looked at ends the channel with phx_error, as the exception would in Phoenix (protocol 3.5).
 class sent {
  public:
+  /// Was it sent?
   [[nodiscard]] explicit operator bool() const noexcept { return error() == errc::none; }
+  /// Why it was not.
   [[nodiscard]] errc error() const noexcept {
     if (ec_ != errc::none && *unhandled_ == ec_) *unhandled_ = errc::none;
     return ec_;
@@ -244,13 +259,19 @@ class joining {
   joining(joining const&) = delete;
   joining& operator=(joining const&) = delete;
 
+  /// The topic that is being joined.
   [[nodiscard]] std::string_view topic() const noexcept;
+  /// The address of the channel to be.
   [[nodiscard]] channel_id id() const noexcept;
+  /// Its connection.
   [[nodiscard]] socket_id socket() const noexcept;
+  /// The time that the host gave.
   [[nodiscard]] time_point now() const noexcept;
+  /// The loop that it runs in.
   [[nodiscard]] loop& event_loop() const noexcept;
   /// A message to the channel itself: handle_info gets it once the join has been answered ok.
   send_status send(std::string_view event, payload const& data = {}) noexcept;
+  /// A message to itself after `delay`; it is dropped if the join is refused.
   send_status send_after(duration delay, std::string_view event, payload const& data = {}) noexcept;
   /// As context::subscribe: what is broadcast from now on comes once the join has been answered ok.
   send_status subscribe(std::string_view topic) noexcept;
@@ -304,12 +325,17 @@ class context {
   /// For a channel that lives elsewhere: what it pushes after its end. In terminate only.
   [[nodiscard]] ended_channel after_end() const noexcept;
 
+  /// The channel's topic.
   [[nodiscard]] std::string_view topic() const noexcept;
+  /// The channel's address, for any thread.
   [[nodiscard]] channel_id id() const noexcept;
+  /// Its connection.
   [[nodiscard]] socket_id socket() const noexcept;
   /// `joining` in `terminate` of a join that was still pending: its client was never told yes.
   [[nodiscard]] channel_state state() const noexcept;
+  /// The time that the host gave.
   [[nodiscard]] time_point now() const noexcept;
+  /// The loop that it runs in.
   [[nodiscard]] loop& event_loop() const noexcept { return loop_; }
 
  private:

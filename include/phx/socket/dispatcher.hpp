@@ -11,28 +11,36 @@ inline namespace PHX_BUILD {
 /// The join is answered `ok` with `response`, `{}` without one.
 template <class C>
 struct accepted {
+  /// Yours; it lives until the channel ends.
   C channel;
+  /// What the client is told with `ok`.
   std::optional<payload> response{};
 };
 /// The channel now, the verdict later: channel_id::joined or refused, by `deadline` (at most limits::join from now).
 /// Until then messages for the topic wait in order (limits::held_pushes).
 template <class C>
 struct pending {
+  /// Yours; it lives until the channel ends.
   C channel;
+  /// When no verdict has come by then, the join is refused.
   time_point deadline;
 };
 /// The join is answered `error` with `response`.
 struct refused {
+  /// What the client is told with `error`.
   payload response{};
 };
 /// The same for a channel that was made and has to be told: after the answer terminate gets it, with `shutdown`.
 template <class C>
 struct refused_channel {
+  /// Yours; it is told the end by terminate.
   C channel;
+  /// What the client is told with `error`.
   payload response{};
 };
 /// The join is answered `join crashed`, as if it had thrown (protocol 6.1). @param why static text, for the observer.
 struct crashed {
+  /// For the observer; static text.
   std::string_view reason{};
 };
 template <class C>

@@ -118,6 +118,7 @@ class socket final : public detail::connection {
   static_assert(std::move_constructible<T>, "your transport must be movable: a small handle, not the connection");
 
  public:
+  /// What `connect` makes of a client.
   using session_type = typename D::session_type;
 
   /// @pre `who.session` is filled in: by `handshake`, or by a host that called `admit`.
@@ -160,13 +161,17 @@ class socket final : public detail::connection {
     if (!detail::loop_access::busy(event_loop())) detail::loop_access::request_wake(event_loop());
   }
 
+  /// Its place in its loop, for logs and for late work.
   [[nodiscard]] socket_id name() const noexcept { return this->id; }
   /// Messages that this client did not get: dropped by limits::pressure or by the transport, or replaced by later ones.
   [[nodiscard]] std::uint32_t dropped() const noexcept { return dropped_; }
   /// Whether a policy that drops holds messages back for it.
   [[nodiscard]] bool slow() const noexcept { return outbound_queue_ != nullptr; }
+  /// What `connect` made of this client.
   [[nodiscard]] session_type& session() noexcept { return session_; }
+  /// What `connect` made of this client.
   [[nodiscard]] session_type const& session() const noexcept { return session_; }
+  /// Yours, as it was handed in.
   [[nodiscard]] T& transport() noexcept { return transport_; }
 
  private:

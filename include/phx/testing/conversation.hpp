@@ -22,6 +22,7 @@ namespace testing {
 
 /// A channel that answers `echo` with its payload, and everything else with nothing.
 struct echo_room {
+  /// `echo` is answered, `shout` is broadcast.
   outcome handle_in(context&, message const& in) {
     return in.event == "echo" ? outcome::reply(in.payload) : outcome::noreply();
   }
@@ -35,6 +36,7 @@ struct echo_rooms : router<> {
 template <Dispatcher D = echo_rooms>
 class conversation {
  public:
+  /// The dispatcher's session.
   using session_type = typename D::session_type;
 
   conversation() requires std::default_initializable<D> : owned_(std::make_unique<D>()), dispatcher_(*owned_) {
@@ -54,26 +56,32 @@ class conversation {
   }
 
   // ---- what the client does
+  /// A text message from the client.
   void in(std::string_view text) { in(opcode::text, text, true); }
+  /// A binary message from the client.
   void in_binary(std::string_view bytes) { in(opcode::binary, bytes, true); }
   /// One part of a message. What comes after the end is ignored, as a host has stopped reading then.
   void in(opcode op, std::string_view part, bool last) {
     if (socket_) (void)socket_->receive(op, part, last, loops_.now());
     settle();
   }
+  /// The client leaves.
   void gone(lost how_lost = lost::error) {
     if (socket_) socket_->gone(how_lost);
     settle();
   }
+  /// The clock moves, and what is due happens.
   void advance(duration d) {
     loops_.advance(d);
     settle();
   }
+  /// Runs the loop until nothing is left to do now.
   void settle() { loops_.settle(); }
 
   // ---- what it saw
   /// Every message since the last call.
   std::vector<std::string> out() { return wire_.out(); }
+  /// Was the transport told to close?
   [[nodiscard]] bool closed() const noexcept { return wire_.closed.has_value(); }
   /// 0 while it is open.
   [[nodiscard]] unsigned close_code() const noexcept {
@@ -81,10 +89,15 @@ class conversation {
   }
 
   // ---- what it is made of
+  /// What was sent to it.
   [[nodiscard]] testing::recorder& recorder() noexcept { return wire_; }
+  /// The loop.
   [[nodiscard]] phx::loop& loop() noexcept { return loops_[0]; }
+  /// All loops, with their clock.
   [[nodiscard]] fake_loops& loops() noexcept { return loops_; }
+  /// All loops of this test.
   [[nodiscard]] phx::endpoint& endpoint() noexcept { return loops_.endpoint(); }
+  /// The socket under test.
   [[nodiscard]] phx::socket<recorder::transport_type, D>& socket() noexcept { return *socket_; }
   /// The end of the connection object, as a host's: gone, if nobody said it before.
   void destroy() {
@@ -119,10 +132,16 @@ conversation(D&, std::string_view, More...) -> conversation<D>;
 
 /// What a channel answered, the response as JSON text or bytes.
 struct answered {
-  std::string status{}, response{};
+  /// The reply's status.
+  std::string status{};
+  /// JSON text, or bytes.
+  std::string response{};
+  /// Whether the reply came as bytes.
   bool binary = false;
 
+  /// Was the status `ok`?
   [[nodiscard]] bool ok() const noexcept { return status == "ok"; }
+  /// Status, payload and kind alike?
   [[nodiscard]] friend bool operator==(answered const&, answered const&) = default;
 };
 
@@ -254,6 +273,7 @@ class channel_client {
     if (!answer_) answer_ = expect_reply(join_ref_);
     return answer_;
   }
+  /// Was the join answered with ok?
   [[nodiscard]] bool ok() noexcept { return joined() && joined()->ok(); }
 
   /// @param payload JSON text. @return the ref to expect a reply for.
@@ -278,6 +298,7 @@ class channel_client {
     return answer && answer->ok();
   }
 
+  /// The answer to the message with this ref, if it has come.
   [[nodiscard]] std::optional<answered> expect_reply(std::string_view ref) {
     std::string const wanted = quoted(ref);
     auto const found = of_->take(
@@ -305,7 +326,9 @@ class channel_client {
       if (h.topic == topic_) all.push_back((h.kind == detail::heard::reply ? "reply " : "") + h.event + ' ' + h.payload);
     return all;
   }
+  /// The topic it joined.
   [[nodiscard]] std::string const& topic() const noexcept { return topic_; }
+  /// The ref of its join.
   [[nodiscard]] std::string const& join_ref() const noexcept { return join_ref_; }
 
  private:
@@ -357,6 +380,7 @@ class client {
     of_->left = true;
     of_->drop(how_lost);
   }
+  /// What was sent to it.
   [[nodiscard]] testing::recorder& recorder() noexcept { return of_->wire; }
 
  private:
@@ -413,12 +437,16 @@ class server {
     (void)loops_.endpoint().disconnect(id);
     loops_.settle();
   }
+  /// The clock moves, and what is due happens.
   void advance(duration d) { loops_.advance(d); }
   /// After something happened that phx was not called for: another thread posted, say.
   void settle() { loops_.settle(); }
 
+  /// All loops of this test.
   [[nodiscard]] phx::endpoint& endpoint() noexcept { return loops_.endpoint(); }
+  /// The loop.
   [[nodiscard]] phx::loop& loop(std::size_t i = 0) noexcept { return loops_[i]; }
+  /// All loops, with their clock.
   [[nodiscard]] fake_loops& loops() noexcept { return loops_; }
 
  private:

@@ -16,12 +16,14 @@ namespace testing {
 /// A Waker that remembers. May be woken from any thread.
 class fake_waker {
  public:
+  /// See Waker.
   void wake() noexcept {
     count_.fetch_add(1, std::memory_order_relaxed);
     woken_.store(true, std::memory_order_release);
   }
   /// Was it woken since the last call?
   [[nodiscard]] bool take() noexcept { return woken_.exchange(false, std::memory_order_acq_rel); }
+  /// How often it was woken.
   [[nodiscard]] std::size_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
 
  private:
@@ -34,16 +36,22 @@ class fake_waker {
 /// that a wake which phx forgot shows.
 class fake_loops {
  public:
+  /// `count` loops of one endpoint.
   explicit fake_loops(std::size_t count = 1, limits const& bounds = {}) {
     for (std::size_t i = 0; i < count; ++i) each_.push_back(std::make_unique<one>(everywhere_, bounds));
   }
   fake_loops(fake_loops const&) = delete;
   fake_loops& operator=(fake_loops const&) = delete;
 
+  /// All loops of this test.
   [[nodiscard]] phx::endpoint& endpoint() noexcept { return everywhere_; }
+  /// The loop with this number.
   [[nodiscard]] phx::loop& operator[](std::size_t i) noexcept { return each_[i]->event_loop; }
+  /// The waker of that loop.
   [[nodiscard]] fake_waker& waker(std::size_t i) noexcept { return each_[i]->waker; }
+  /// How many loops there are.
   [[nodiscard]] std::size_t size() const noexcept { return each_.size(); }
+  /// What the clock says.
   [[nodiscard]] time_point now() const noexcept { return now_; }
 
   /// Runs every loop that has something to do, until none has.

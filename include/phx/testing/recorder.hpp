@@ -16,12 +16,18 @@ namespace testing {
 /// Everything in here may be read and set by the test at any time.
 class recorder {
  public:
+  /// The Transport that writes into a recorder.
   struct transport_type {
+    /// Its recorder.
     recorder* to;
 
+    /// See Transport: takes the frame, and never blocks nor calls phx.
     send_status send(frame const& f) noexcept { return to->take(f); }
+    /// Recorded.
     void close(close_frame frame) noexcept { to->end(frame); }
+    /// Bytes taken and not yet handed to the kernel.
     [[nodiscard]] std::size_t buffered() const noexcept { return to->waiting; }
+    /// See Transport: writes what `send` queued.
     void flush() noexcept { ++to->flushes; }
   };
 
@@ -29,6 +35,7 @@ class recorder {
   recorder(recorder const&) = delete;
   recorder& operator=(recorder const&) = delete;
 
+  /// The Transport for a socket.
   [[nodiscard]] transport_type transport() noexcept { return {this}; }
 
   /// The messages sent since the last call, as text, or as bytes where the frame is a binary one.
@@ -42,8 +49,10 @@ class recorder {
 
   /// The handles themselves: two recorders that got the same broadcast hold the same bytes.
   std::vector<frame> frames{};
+  /// What it was closed with, if it was.
   std::optional<close_frame> closed{};
   std::size_t closes = 0;  ///< more than one is a defect of phx's
+  /// How often it was flushed.
   std::size_t flushes = 0;
   std::size_t sends = 0;        ///< asked for, whatever was answered
   std::size_t after_close = 0;  ///< sends after close: a defect of phx's
@@ -52,9 +61,11 @@ class recorder {
   std::size_t waiting = 0;  ///< what `buffered` says
   bool stalled = false;     ///< true: the client does not read, `waiting` grows with each frame taken
   bool keeps = true;        ///< false: the frame's bytes are looked at by nobody and its handle is not kept
+  /// What `send` answers from now on.
   send_status answer = send_status::ok;
   std::size_t answer_from = 0;                 ///< `answer` holds from this send on, counted from 0; ok before
   void (*on_close)(void*) noexcept = nullptr;  ///< may destroy the socket, as a host's close may
+  /// Called by close: a test may destroy the socket there.
   void* on_close_with = nullptr;
 
  private:

@@ -66,6 +66,7 @@ class control_frame {
   [[nodiscard]] static control_frame pong(std::string_view data) noexcept {
     return {opcode::pong, data.substr(0, max_control_payload)};
   }
+  /// A ping with at most 125 bytes of data.
   [[nodiscard]] static control_frame ping(std::string_view data = {}) noexcept {
     return {opcode::ping, data.substr(0, max_control_payload)};
   }
@@ -81,7 +82,9 @@ class control_frame {
     return close(static_cast<std::uint16_t>(frame.code), frame.reason);
   }
 
+  /// To be written as they are.
   [[nodiscard]] std::string_view bytes() const noexcept { return {bytes_, size_}; }
+  /// Ping, pong or close.
   [[nodiscard]] opcode op() const noexcept { return static_cast<opcode>(bytes_[0] & 0x0f); }
 
  private:

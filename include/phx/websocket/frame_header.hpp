@@ -20,6 +20,7 @@ class frame_header {
   /// @param size bytes of this frame's payload @param last this frame completes the message
   explicit frame_header(opcode op, std::size_t size, bool last = true) noexcept
       : size_(detail::write_frame_header(bytes_ + sizeof bytes_, (last ? 0x80u : 0u) | static_cast<unsigned>(op), size)) {}
+  /// To be written as they are.
   [[nodiscard]] std::string_view bytes() const noexcept { return {bytes_ + sizeof bytes_ - size_, size_}; }
 
  private:

@@ -68,8 +68,10 @@ enum class event_kind : std::uint8_t {
 };
 /// What the next bytes of a client are.
 struct frame_event {
+  /// What was found.
   event_kind kind = event_kind::need_more;
   opcode op = opcode::text;  ///< of data: the message's, for its later fragments too. Of a ping or pong: that
+  /// Does it complete its message?
   bool last = true;
   std::uint16_t code = 0;  ///< of close and error: what the server's close frame says
   /// A view of the caller's bytes or, for a control frame, of the reader: valid until the next call. Of a close: the

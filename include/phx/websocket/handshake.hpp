@@ -22,6 +22,7 @@ namespace websocket {
 /// The value of Sec-WebSocket-Accept for a Sec-WebSocket-Key (section 4.2.2, 5.4): 28 characters. Allocates nothing.
 class accept_key {
  public:
+  /// From the client's `sec-websocket-key`.
   explicit accept_key(std::string_view key) noexcept {
     detail::sha1 hash;
     hash.update(key);
@@ -29,6 +30,7 @@ class accept_key {
     std::array<char, 20> const digest = hash.digest();
     (void)detail::to_base64({digest.data(), digest.size()}, detail::base64_alphabet::standard, text_.data());
   }
+  /// The 28 characters for `sec-websocket-accept`.
   [[nodiscard]] std::string_view view() const noexcept { return {text_.data(), text_.size()}; }
 
  private:

@@ -21,6 +21,7 @@ namespace blocking {
 /// blocking socket would mix their frames, and a reader that writes would stop reading while its client does.
 class write_queue {
  public:
+  /// Bytes beyond which `send` answers congested.
   static constexpr std::size_t high_water = 256 * 1024;
 
   /// @param most bytes that may wait: limits::outbound. The frame that exceeds it is still taken, none after it.
@@ -29,6 +30,7 @@ class write_queue {
 
   // What phx calls; never blocks. `congested` makes phx ask its pressure policy: the default closes only beyond
   // limits::outbound, a policy that drops holds messages back until write_all has written half.
+  /// See Transport: takes the frame, and never blocks nor calls phx.
   send_status send(frame const& f) noexcept {
     std::lock_guard const hold(mutex_);
     if (finished_) return send_status::closed;
@@ -37,6 +39,7 @@ class write_queue {
     congested_ = true;
     return send_status::congested;
   }
+  /// Bytes taken and not yet handed to the kernel.
   [[nodiscard]] std::size_t buffered() const noexcept {
     std::lock_guard const hold(mutex_);
     return waiting();
@@ -56,6 +59,7 @@ class write_queue {
   }
 
   // What the reading thread calls.
+  /// Has the last frame been taken, and will no other come?
   [[nodiscard]] bool finished() const noexcept {
     std::lock_guard const hold(mutex_);
     return finished_;
@@ -141,10 +145,15 @@ class write_queue {
 
 /// The Transport itself: a handle to the queue, as small as a reference.
 struct transport {
+  /// The queue of the connection's writing thread.
   write_queue* to;
+  /// See Transport: takes the frame, and never blocks nor calls phx.
   send_status send(frame const& f) noexcept { return to->send(f); }
+  /// See Transport: what was sent before is written first.
   void close(close_frame frame) noexcept { to->control(websocket::control_frame::close(frame)); }
+  /// Bytes taken and not yet handed to the kernel.
   [[nodiscard]] std::size_t buffered() const noexcept { return to->buffered(); }
+  /// See Transport: writes what `send` queued.
   void flush() noexcept { to->flush(); }
 };
 static_assert(Transport<transport>);
