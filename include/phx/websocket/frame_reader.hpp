@@ -3,8 +3,8 @@
 // The frames of a client out of a host's bytes (RFC 6455, section 5). No I/O, no allocation, no exceptions.
 //
 //     phx::websocket::frame_reader reader(mount.bounds.frame);      // one per connection, after the 101
-//     std::span<char> bytes = ...;                                  // what has been received, writable: it is unmasked in
-//     place for (;;) {
+//     std::span<char> bytes = ...;                                  // received and writable: it is unmasked in place
+//     for (;;) {
 //       phx::websocket::frame_event const event = reader.next(bytes);
 //       switch (event.kind) {
 //         case phx::websocket::event_kind::need_more: return;       // receive more
@@ -12,8 +12,7 @@
 //         case phx::websocket::event_kind::pong:
 //         case phx::websocket::event_kind::data:                    // socket.receive(event.op, event.part, event.last, now)
 //         case phx::websocket::event_kind::close:                   // socket.gone(lost::normal), write
-//         case phx::websocket::event_kind::error:                   //   control_frame::close(event.code).bytes(), then hang
-//         up
+//         case phx::websocket::event_kind::error:                   //   control_frame::close(event.code).bytes(), hang up
 //       }
 //     }
 //
