@@ -29,7 +29,7 @@ docs() {
   local build
   build=$(build_of "$1")
   cmake --build "$build" --target docs && return
-  sed -n 's/^.*warning: /FAIL &/p' "$build/docs-warnings.txt"
+  sed -nE 's/^.*(warning|error): /FAIL &/p' "$build/docs-warnings.txt"
   return 1
 }
 

@@ -189,7 +189,7 @@ inline payload presence_registry::get_by_key(std::string_view topic, std::string
       [](char const*) {});
   if (!ran) return payload::json({});
   if (!found) return payload::trusted_json("[]");
-  payload const whole = fetched(topic, payload::trusted_json(text));
+  payload whole = fetched(topic, payload::trusted_json(text));
   if (!whole.valid()) return whole;
   // `{"key":ENTRY}`; a fetch may have put more keys in.
   json::cursor c(whole.raw(), json::deepest);

@@ -26,7 +26,7 @@ inline std::uint64_t tracker::mark_of(std::string_view name, std::uint64_t start
 inline tracker::entry_ptr tracker::add_own(detail::dot clock, detail::dot prev, std::string_view topic, std::string_view key,
                                            std::string_view members, detail::slots_by_dot::iterator replaced) {
   detail::slots_by_dot fresh;
-  entry_ptr const made = detail::make_entry(mark_, clock, prev, topic, key, members);
+  entry_ptr made = detail::make_entry(mark_, clock, prev, topic, key, members);
   fresh[clock].entry = made;
   detail::listing shown(index_);
   shown.prepare(fresh);
