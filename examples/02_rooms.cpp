@@ -20,8 +20,8 @@ struct room {
   }
 
   phx::join_result join(phx::joining& j, phx::message const&) {
-    j.send("after_join");  // nothing can be pushed before the join is answered: a message to itself can
-    j.subscribe("house");  // what is broadcast there comes to handle_info, and to the client only what that pushes
+    j.send("after_join");        // nothing can be pushed before the join is answered: a message to itself can
+    (void)j.subscribe("house");  // what is broadcast there comes to handle_info, and to the client only what that pushes
     return phx::join_result::ok();
   }
 
@@ -31,10 +31,10 @@ struct room {
     } else if (in.event == "after_join") {
       ctx.broadcast_from("came", {});
       ctx.push("welcome", json{{"say", "hello"}});
-      ctx.send_after(std::chrono::seconds(30), "tick");
+      (void)ctx.send_after(std::chrono::seconds(30), "tick");
     } else if (in.event == "tick") {
       ctx.push("tick", json{{"said", code}});
-      ctx.send_after(std::chrono::seconds(30), "tick");
+      (void)ctx.send_after(std::chrono::seconds(30), "tick");
     }
     return phx::outcome::noreply();
   }

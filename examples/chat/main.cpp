@@ -151,7 +151,7 @@ class meter {
                            {"bytes_out", l.traffic().bytes_out},
                            {"clients", l.sockets()},
                            {"channels", l.channels()}});
-    ctx.send_after(std::chrono::milliseconds(500), "tick");
+    (void)ctx.send_after(std::chrono::milliseconds(500), "tick");
     return phx::outcome::noreply();
   }
 

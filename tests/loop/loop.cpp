@@ -56,9 +56,9 @@ TEST_CASE("loop: a host that slept too long serves what is due in the order of i
   (void)t.join();
   struct set {
     static void timers(void*, phx::context& ctx, phx::message const&) {
-      ctx.send_after(3s, "third");
-      ctx.send_after(1s, "first");
-      ctx.send_after(2s, "second");
+      (void)ctx.send_after(3s, "third");
+      (void)ctx.send_after(1s, "first");
+      (void)ctx.send_after(2s, "second");
     }
   };
   t.log.on_event = &set::timers;

@@ -80,8 +80,8 @@ TEST_CASE("context: a send_after of nothing or of less than nothing is a send") 
   talk t;
   (void)t.join();
   CHECK(during(t, [](phx::context& ctx, phx::message const&) {
-          ctx.send_after(0s, "now");
-          ctx.send_after(-5s, "long ago");
+          (void)ctx.send_after(0s, "now");
+          (void)ctx.send_after(-5s, "long ago");
         }) == texts{pushed("now", "{}"), pushed("long ago", "{}")});
 }
 

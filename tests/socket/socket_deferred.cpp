@@ -244,20 +244,28 @@ TEST_CASE("deferred join: it hears no broadcast before it is answered") {
   CHECK(t.c.out() == texts{reply("\"1\"", "\"1\""), shouted("after", "{}")});
 }
 
-TEST_CASE("deferred join: what its channel pushes and sends itself before the verdict comes after the join's answer") {
+TEST_CASE(
+    "deferred join: what its channel pushes and sends itself before the verdict comes after the join's answer; it hears "
+    "what "
+    "was broadcast after the verdict, and nothing earlier") {
   talk t;
   (void)t.join("room:a", "1", later);
   phx::channel_id const id = t.log.ids["room:a"];
   id.push("first", {});
   id.send("second");
-  id.broadcast("third", {});
+  CHECK(id.broadcast("early", {}) == phx::send_status::ok);
+  CHECK(t.c.endpoint().broadcast("room:a", "early", {}) == phx::errc::none);
   t.c.settle();
   CHECK(t.c.out().empty());
+  CHECK(id.broadcast("early", {}) == phx::send_status::ok);
+  CHECK(t.c.endpoint().broadcast("room:a", "early", {}) == phx::errc::none);
   id.joined();
+  CHECK(id.broadcast("third", {}) == phx::send_status::ok);
+  CHECK(t.c.endpoint().broadcast("room:a", "other", {}) == phx::errc::none);
   id.push("fourth", {});
   t.c.settle();
   CHECK(t.c.out() == texts{reply("\"1\"", "\"1\""), pushed("first", "{}"), pushed("second", "{}"), shouted("third", "{}"),
-                           pushed("fourth", "{}")});
+                           shouted("other", "{}"), pushed("fourth", "{}")});
 }
 
 TEST_CASE("deferred join: beyond limits::held_pushes what others send its channel is dropped, and that is noted") {

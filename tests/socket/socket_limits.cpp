@@ -289,3 +289,48 @@ TEST_CASE("limits::for_small_machines is smaller in every way, and a room still 
   (void)t.join();
   CHECK(t.tell("shout_then_reply").size() == 2);
 }
+
+TEST_CASE("limits::channel_timers: of one channel; beyond it send_after answers dropped, and other clients have theirs") {
+  struct counted {
+    static phx::outcome ticks(phx::context& ctx, phx::message const& in, int& ok, int& dropped) {
+      for (int i = 0; i < 5; ++i)
+        ++(ctx.send_after(in.event == "soon" ? 1s : 50s, "tick") == phx::send_status::ok ? ok : dropped);
+      return phx::outcome::noreply();
+    }
+  };
+  struct greedy {
+    int ok = 0, dropped = 0;
+    phx::join_result join(phx::joining& j, phx::message const&) {
+      CHECK(j.send_after(1s, "of the join") == phx::send_status::ok);
+      return phx::join_result::ok();
+    }
+    phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
+      ok = dropped = 0;
+      (void)counted::ticks(ctx, in, ok, dropped);
+      return phx::outcome::reply(phx::payload::json("[" + std::to_string(ok) + "," + std::to_string(dropped) + "]"));
+    }
+  };
+  phx::router<> app;
+  app.channel<greedy>("room:*");
+  phx::mount m;
+  m.bounds.channel_timers = 4;
+  m.bounds.timers = 10;
+  phx::testing::server server(app, m);
+  auto one = server.connect();
+  auto a = one.join("room:a");
+  CHECK(a.call("soon")->response == "[3,2]");  // one is the join's
+  CHECK(a.call("late")->response == "[0,5]");
+  auto b = server.connect().join("room:b");
+  CHECK(b.call("late")->response == "[3,2]");
+  server.advance(1s);  // what fired makes room, in its channel
+  CHECK(a.call("late")->response == "[4,1]");
+  CHECK(b.call("late")->response == "[1,4]");
+  CHECK(a.leave());
+  auto again = one.join("room:a");
+  CHECK(again.call("soon")->response == "[3,2]");
+  for (int i = 0; i < 200; ++i) {
+    server.advance(1s);
+    CHECK(again.call("soon")->response == "[4,1]");
+    (void)one.heartbeat();
+  }
+}

@@ -85,9 +85,9 @@ struct room {
     if (wants("\"later\"")) return phx::join_result::later(j.now() + 5s);
     if (wants("\"forever\"")) return phx::join_result::later(phx::time_point::max());
     if (wants("\"self\"")) j.send("hello", phx::payload::json(R"({"from":"join"})"));
-    if (wants("\"timer\"")) j.send_after(3s, "tick");
+    if (wants("\"timer\"")) (void)j.send_after(3s, "tick");
     if (wants("\"timers\""))
-      for (int i = 0; i < 3; ++i) j.send_after(3s, "tick");
+      for (int i = 0; i < 3; ++i) (void)j.send_after(3s, "tick");
     if (wants("\"nonsense\"")) return phx::join_result::ok(phx::payload::json("{"));
     if (wants("\"echo\"") || in.payload.is_binary()) return phx::join_result::ok(in.payload);
     return phx::join_result::ok();
@@ -103,7 +103,7 @@ struct room {
     if (in.event == "whisper") return ctx.broadcast_from("whisper", in.payload), phx::outcome::reply();
     if (in.event == "masked" || in.event == "muted") return ctx.broadcast(in.event, in.payload), phx::outcome::reply();
     if (in.event == "self") ctx.send("hello", in.payload);
-    if (in.event == "timer") ctx.send_after(3s, "tick", in.payload);
+    if (in.event == "timer") (void)ctx.send_after(3s, "tick", in.payload);
     if (in.event == "async") me.log->replies.push_back(ctx.reply());
     if (in.event == "elsewhere") ctx.publish("room:elsewhere", "news", in.payload);
     if (in.event == "disconnect") return ctx.disconnect("user:ann"), phx::outcome::reply();

@@ -31,7 +31,7 @@ struct room {
       return phx::outcome::reply(in.payload);
     }
     if (in.event == "later") {
-      ctx.send_after(10s, "tick");
+      (void)ctx.send_after(10s, "tick");
       return phx::outcome::noreply();
     }
     return phx::outcome::stop(in.event == "stop" ? phx::exit_reason::normal : phx::exit_reason::error);

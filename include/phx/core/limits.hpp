@@ -29,14 +29,15 @@ enum class pressure_policy : std::uint8_t {
 /// One set goes to a loop (mailbox, memory, frames_kept), one to each mount (all the others).
 struct limits {
   // a mount's
-  std::size_t frame = 10'000'000;      ///< bytes of one message, its fragments together; beyond: close 1009
-  std::uint32_t channels = 100;        ///< topics per connection, pending joins included; beyond: `too many channels joined`
-  std::uint32_t subscriptions = 100;   ///< other topics that one channel hears; beyond: `subscribe` answers `dropped`
-  std::uint32_t name = 4096;           ///< bytes of a topic, event or ref; beyond: close 1011
-  std::uint32_t json_depth = 1024;     ///< nested arrays and objects; beyond: close 1011
-  std::uint32_t held_pushes = 64;      ///< messages waiting for one pending join; beyond: the join ends, `join crashed`
-  std::size_t held_bytes = 1'000'000;  ///< their bytes, for all pending joins of a connection; likewise
-  std::size_t outbound = 16'000'000;   ///< bytes waiting for one client; beyond: `pressure`
+  std::size_t frame = 10'000'000;     ///< bytes of one message, its fragments together; beyond: close 1009
+  std::uint32_t channels = 100;       ///< topics per connection, pending joins included; beyond: `too many channels joined`
+  std::uint32_t subscriptions = 100;  ///< other topics that one channel hears; beyond: `subscribe` answers `dropped`
+  std::uint32_t channel_timers = 1'000;  ///< timers that one channel has waiting; beyond: `send_after` answers `dropped`
+  std::uint32_t name = 4096;             ///< bytes of a topic, event or ref; beyond: close 1011
+  std::uint32_t json_depth = 1024;       ///< nested arrays and objects; beyond: close 1011
+  std::uint32_t held_pushes = 64;        ///< messages waiting for one pending join; beyond: the join ends, `join crashed`
+  std::size_t held_bytes = 1'000'000;    ///< their bytes, for all pending joins of a connection; likewise
+  std::size_t outbound = 16'000'000;     ///< bytes waiting for one client; beyond: `pressure`
   /// What happens to a client that reads too slowly.
   pressure_policy pressure = pressure_policy::close;
   /// A client that has caught up is told what it missed: a push `phx_dropped` `{"count":N}` on each topic it missed N of.
@@ -67,6 +68,7 @@ struct limits {
     l.frame = 16 * 1024;
     l.channels = 8;
     l.subscriptions = 8;
+    l.channel_timers = 16;
     l.held_pushes = 4;
     l.held_bytes = 4 * 1024;
     l.outbound = 32 * 1024;

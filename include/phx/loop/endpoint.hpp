@@ -16,6 +16,9 @@ namespace phx {
 inline namespace PHX_BUILD {
 
 class loop;
+namespace detail {
+struct loop_access;
+}
 
 /// How a server goes down without its clients noticing much (protocol 12): every socket closes with 1012.
 struct drain_options {
@@ -83,8 +86,9 @@ class endpoint {
     return others_ ? others_.node_name(others_.host) : std::string_view("nonode@nohost");
   }
 
-  /// To all subscribers of `topic` in every loop of every node. From any thread; arrives when the loops run next. A
-  /// subscriber whose serializer cannot carry it is skipped and counted.
+  /// To all subscribers of `topic` in every loop of every node. From any thread; arrives when the loops run next, at those
+  /// who were subscribed when it was called: a channel whose `join` broadcasts on its own topic does not get it, nor does
+  /// one that subscribes afterwards. A subscriber whose serializer cannot carry it is skipped and counted.
   /// @param key what it is about, where a slow client is to get the latest only (pressure_policy::keep_latest).
   /// In Phoenix an adapter that fails keeps the broadcast from the own node as well (protocol 13.1); here the own node is
   /// always served, and what did not go further is said and counted.
@@ -101,7 +105,7 @@ class endpoint {
     return post_all({topic, event, detail::payload_access::lend(data), {}, key}, true);
   }
   /// Ends every socket with this id on every node (protocol 8.1): close 1001, its clients come back. It gets into a full
-  /// mailbox too.
+  /// mailbox too. Called in `connect`, it ends the older sockets and not the one that is being made.
   /// @return errc::nodes_not_reached: on this node only.
   errc disconnect(std::string_view id) noexcept {
     return post_everywhere({id, event::disconnect, detail::empty_object, {}}, false);
@@ -218,6 +222,7 @@ class endpoint {
 
  private:
   friend class loop;
+  friend struct detail::loop_access;
 
   /// Brings the time nearer at which a loop is to call `beat`. @return whether it was later.
   bool due_by(time_point at) noexcept {
@@ -306,11 +311,12 @@ class endpoint {
     errc const local = post_all(b, bounded);
     return reached_others(b) || local != errc::none ? local : errc::nodes_not_reached;
   }
-  errc post_all(phx::broadcast const& b, bool bounded) noexcept {
+  /// @param but a loop that has it already
+  errc post_all(phx::broadcast const& b, bool bounded, detail::mailbox const* but = nullptr) noexcept {
     errc outcome = errc::none;
     std::lock_guard const hold(mutex_);
     for (detail::mailbox_ref const& box : boxes_)
-      if (post(*box.get(), b, bounded) == send_status::dropped) outcome = errc::limit_reached;
+      if (box.get() != but && post(*box.get(), b, bounded) == send_status::dropped) outcome = errc::limit_reached;
     return outcome;
   }
   /// The bytes are copied into the mail, so that no count is shared between two loops.
@@ -319,6 +325,7 @@ class endpoint {
         detail::mail::make(box.from(), detail::mail_kind::broadcast, b.topic, b.event, b.payload.raw(), b.key);
     if (m == nullptr) return send_status::dropped;
     m->payload = detail::payload_access::borrow(m->text(2), b.payload.is_binary());
+    m->numbers[0] = static_cast<std::int64_t>(box.epoch.load(std::memory_order_relaxed));
     return box.post(m, bounded);
   }
 

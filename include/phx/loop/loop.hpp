@@ -169,10 +169,14 @@ class loop {
   /// @param strict limits::strict_encoding
   /// @param bounded false for a `disconnect`, which always gets into the other mailboxes.
   errc publish(broadcast const& b, detail::subscriber const* except, bool strict, bool bounded = true) noexcept;
-  errc serve(broadcast const& b, detail::subscriber const* except, bool strict) noexcept;
+  /// @param epoch only who had subscribed by then; see topic_table::subscriptions
+  errc serve(broadcast const& b, detail::subscriber const* except, bool strict, std::uint64_t epoch = UINT64_MAX) noexcept;
+  /// What channel_id::broadcast posted. @param except see mail_kind::cast
+  errc serve_cast(detail::mail const& m, detail::subscriber const* except, bool strict) noexcept;
+  errc publish_to_nodes(broadcast const& b) noexcept;
   errc word(broadcast const& b, detail::subscriber const* except, bool strict, detail::topic const& t,
             detail::encoded_frames& in) noexcept;
-  void serve_others(broadcast const& b, detail::subscriber const* except, detail::topic const& t,
+  void serve_others(broadcast const& b, detail::subscriber const* except, std::uint64_t epoch, detail::topic const& t,
                     detail::encoded_frames& in) noexcept;
   void queue(broadcast const& b, payload const& kept, detail::subscriber const& at) noexcept;
 
@@ -215,10 +219,10 @@ class loop {
   [[nodiscard]] time_point next_time() const noexcept;
 
   limits bounds_;
+  detail::mailbox_ref box_;
   detail::topic_table hub_;
   frame_pool pool_;
   phx::scratch scratch_;
-  detail::mailbox_ref box_;
   endpoint* everywhere_;
   detail::peer_list peers_{};
   detail::observer_ref observer_{};
@@ -273,6 +277,13 @@ struct loop_access {
   static void remove(loop& l, client& c) noexcept { l.remove(c); }
   static errc publish(loop& l, broadcast const& b, subscriber const* except, bool strict) noexcept {
     return l.publish(b, except, strict);
+  }
+  static errc serve_cast(loop& l, mail const& m, subscriber const* except, bool strict) noexcept {
+    return l.serve_cast(m, except, strict);
+  }
+  /// To the other loops of `here`, which has been entered. From any thread.
+  static errc post_to_others(mailbox const& local, broadcast const& b) noexcept {
+    return local.everywhere == nullptr ? errc::none : local.everywhere->post_all(b, true, &local);
   }
   /// Between nodes, for a part of phx: no channel's.
   static bool taken(loop const& l, std::string_view topic) noexcept {
@@ -331,13 +342,14 @@ inline turn_guard::~turn_guard() {
 
 inline loop::loop(endpoint* everywhere, detail::mailbox::waker_ref waker, limits const& bounds)
     : bounds_(bounds),
-      hub_(bounds.memory, bounds.seed),
-      pool_(bounds.memory, bounds.frames_kept),
-      scratch_(bounds.memory),
       box_(detail::mailbox_ref::adopt(
           detail::make<detail::mailbox>(bounds.memory, bounds.memory, bounds.mailbox, bounds.mailbox_bytes, waker))),
+      hub_(bounds.memory, bounds.seed, box_ ? &box_->epoch : nullptr),
+      pool_(bounds.memory, bounds.frames_kept),
+      scratch_(bounds.memory),
       everywhere_(everywhere) {
   if (!box_) detail::no_value("phx::loop: no memory");
+  box_->everywhere = everywhere;
   if (everywhere_ != nullptr) everywhere_->add(box_);
 }
 
@@ -486,11 +498,20 @@ inline errc loop::publish(broadcast const& b, detail::subscriber const* except, 
   everywhere_->refresh(peers_, bounds_.memory);
   for (detail::mailbox* const other : peers_.boxes)
     if (other != box_.get()) (void)endpoint::post(*other, b, bounded);
-  if (everywhere_->others_ && !everywhere_->reached_others(b)) {
-    observer_({.kind = event_code::nodes_not_reached, .topic = b.topic, .event = b.event, .error = errc::nodes_not_reached});
-    return errc::nodes_not_reached;
-  }
-  return errc::none;
+  return publish_to_nodes(b);
+}
+
+inline errc loop::publish_to_nodes(broadcast const& b) noexcept {
+  if (everywhere_ == nullptr || !everywhere_->others_ || everywhere_->reached_others(b)) return errc::none;
+  observer_({.kind = event_code::nodes_not_reached, .topic = b.topic, .event = b.event, .error = errc::nodes_not_reached});
+  return errc::nodes_not_reached;
+}
+
+inline errc loop::serve_cast(detail::mail const& m, detail::subscriber const* except, bool strict) noexcept {
+  broadcast const b{m.text(2), m.text(0), detail::payload_access::lend(m.payload), {}, m.text(1)};
+  if (!b.payload.valid()) return errc::invalid_payload;
+  errc const local = serve(b, except, strict, static_cast<std::uint64_t>(m.numbers[0]));
+  return local == errc::none ? publish_to_nodes(b) : local;
 }
 
 namespace detail {
@@ -557,7 +578,7 @@ inline errc loop::word(broadcast const& b, detail::subscriber const* except, boo
   return carried ? errc::none : refused;
 }
 
-inline errc loop::serve(broadcast const& b, detail::subscriber const* except, bool strict) noexcept {
+inline errc loop::serve(broadcast const& b, detail::subscriber const* except, bool strict, std::uint64_t epoch) noexcept {
   detail::topic* const t = hub_.find(b.topic);
   if (t == nullptr) return errc::none;
   broadcast const as_written{b.topic, b.event, detail::payload_access::lend(b.payload), t->json(), b.key};
@@ -565,7 +586,13 @@ inline errc loop::serve(broadcast const& b, detail::subscriber const* except, bo
   if (errc const ec = word(b, except, strict, *t, in); ec != errc::none) return ec;
   detail::delivery const droppable{t, b.event, b.key};
   answer_ = &droppable;
-  if (t->wires.size() == 1) {
+  if (t->newest > epoch) {  // rare: somebody subscribed while it was waiting
+    for (detail::subscription const& s : t->plain) {
+      if (s.entry == except || s.entry->since > epoch) continue;
+      frame const& bytes = in.in(s.to->wire)->bytes;
+      if (!bytes.empty()) s.to->deliver(bytes);
+    }
+  } else if (t->wires.size() == 1) {
     frame const& only = in.in(t->wires[0].wire)->bytes;
     if (!only.empty())
       for (detail::subscription const& s : t->plain)
@@ -577,18 +604,18 @@ inline errc loop::serve(broadcast const& b, detail::subscriber const* except, bo
       if (!bytes.empty()) s.to->deliver(bytes);
     }
   }
-  serve_others(b, except, *t, in);
+  if (!t->others.empty()) serve_others(b, except, epoch, *t, in);
   answer_ = nullptr;
   return errc::none;
 }
 
-inline void loop::serve_others(broadcast const& b, detail::subscriber const* except, detail::topic const& t,
-                               detail::encoded_frames& in) noexcept {
+inline void loop::serve_others(broadcast const& b, detail::subscriber const* except, std::uint64_t epoch,
+                               detail::topic const& t, detail::encoded_frames& in) noexcept {
   payload kept;  // one for all whose turn comes later
   bool has_kept = false;
   for (std::uint32_t i = 0; i < t.others.size(); ++i) {
     detail::subscription const s = t.others[i];
-    if (s.entry == except) continue;
+    if (s.entry == except || s.entry->since > epoch) continue;
     if (s.entry->number == 0) {
       // The id topic (protocol 8.1): `disconnect` ends the connection, other events are ignored.
       if (b.event == event::disconnect) s.to->begin_close({close_code::going_away, "disconnect"}, exit_reason::closed);
@@ -626,7 +653,8 @@ inline void loop::handle(detail::mail* m) noexcept {
   switch (m->kind) {
     case detail::mail_kind::broadcast:
       // Judged in its own loop: here a subscriber whose serializer cannot carry it is skipped, and the observer is told.
-      (void)serve({m->text(0), m->text(1), detail::payload_access::lend(m->payload), {}, m->text(3)}, nullptr, false);
+      (void)serve({m->text(0), m->text(1), detail::payload_access::lend(m->payload), {}, m->text(3)}, nullptr, false,
+                  static_cast<std::uint64_t>(m->numbers[0]));
       break;
     case detail::mail_kind::drain:
       drain({static_cast<std::uint32_t>(m->numbers[0]), duration(m->numbers[1]), duration(m->numbers[2])}, now_);
@@ -640,7 +668,9 @@ inline void loop::handle(detail::mail* m) noexcept {
         c->take(m);
         return;
       }
-      break;  // its socket is gone, and with it everything that was for it (protocol 6.3)
+      // Its socket is gone, and with it everything that was for it (protocol 6.3). A broadcast is for others.
+      if (m->kind == detail::mail_kind::cast) (void)serve_cast(*m, nullptr, false);
+      break;
   }
   detail::mail::free(m);
 }

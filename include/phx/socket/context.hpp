@@ -20,23 +20,48 @@ struct watch_access;
 }  // namespace detail
 
 /// A channel's address, what Elixir calls its pid: a value, for any thread, that may outlive channel, socket and loop.
-/// What is sent to a channel life that is over is dropped. Every member answers `ok` when the mail was taken, `dropped` when
-/// limits::mailbox was reached, `closed` when the loop is gone; exits and verdicts always get in.
+/// What is sent to a channel life that is over is dropped; what it broadcasts is not. Every member answers `ok` when the
+/// mail was taken, `dropped` when limits::mailbox was reached, `closed` when the loop is gone; exits and verdicts always get
+/// in.
 class channel_id {
  public:
   channel_id() = default;
+  channel_id(channel_id const& other) noexcept
+      : box_(other.box_), topic_(other.topic_), socket_(other.socket_), number_(other.number_) {
+    if (topic_ != nullptr) topic_->keep();
+  }
+  channel_id(channel_id&& other) noexcept
+      : box_(std::move(other.box_)),
+        topic_(std::exchange(other.topic_, nullptr)),
+        socket_(other.socket_),
+        number_(other.number_) {}
+  channel_id& operator=(channel_id other) noexcept {
+    std::swap(box_, other.box_);
+    std::swap(topic_, other.topic_);
+    std::swap(socket_, other.socket_);
+    std::swap(number_, other.number_);
+    return *this;
+  }
+  ~channel_id() {
+    if (topic_ != nullptr) topic_->drop(box_->from());
+  }
 
   /// To its client. One that the serializer cannot carry ends the channel with phx_error.
   send_status push(std::string_view event, payload const& data, std::string_view key = {}) const noexcept {
     return post(detail::mail_kind::push, event, data, false, key);
   }
-  /// To all subscribers of its topic, as if the channel had broadcast it: before what is posted after it.
+  /// To all who are subscribed to its topic now, in every loop of every node: before what is posted after it. As a Phoenix
+  /// task's broadcast it is heard also while the join is pending, and after the channel has left, for as long as the loop is
+  /// there. If no serializer of its loop's subscribers can carry it (with limits::strict_encoding: if one cannot), the
+  /// channel ends with phx_error, if it is still joined.
+  /// @return dropped: its own loop's mailbox was full, and nobody gets it; or another loop's was, and only that one's
+  ///   subscribers do not. That other nodes were not reached is told to the loop's observer.
   send_status broadcast(std::string_view event, payload const& data, std::string_view key = {}) const noexcept {
-    return post(detail::mail_kind::cast, event, data, false, key);
+    return cast(event, data, false, key);
   }
   /// The same, but for the channel itself.
   send_status broadcast_from(std::string_view event, payload const& data, std::string_view key = {}) const noexcept {
-    return post(detail::mail_kind::cast, event, data, true, key);
+    return cast(event, data, true, key);
   }
   /// To the channel: arrives as handle_info.
   send_status send(std::string_view event, payload const& data = {}) const noexcept {
@@ -69,13 +94,15 @@ class channel_id {
   friend class context;
   friend class joining;
   friend struct detail::watch_access;
-  channel_id(detail::mailbox_ref box, socket_id socket, std::uint32_t number) noexcept
-      : box_(std::move(box)), socket_(socket), number_(number) {}
+  channel_id(detail::mailbox_ref box, detail::topic& on, socket_id socket, std::uint32_t number) noexcept
+      : box_(std::move(box)), topic_(&on), socket_(socket), number_(number) {
+    topic_->keep();
+  }
 
-  [[nodiscard]] detail::mail* make(detail::mail_kind kind, std::string_view event,
-                                   std::string_view key = {}) const noexcept {
+  [[nodiscard]] detail::mail* make(detail::mail_kind kind, std::string_view event, std::string_view key = {},
+                                   std::string_view topic = {}) const noexcept {
     if (!box_) return nullptr;
-    detail::mail* const m = detail::mail::make(box_->from(), kind, event, key);
+    detail::mail* const m = detail::mail::make(box_->from(), kind, event, key, topic);
     if (m == nullptr) return nullptr;
     m->slot = socket_.slot;
     m->generation = socket_.generation;
@@ -90,8 +117,27 @@ class channel_id {
     m->granted = granted;
     return box_->post(m, kind != detail::mail_kind::verdict);
   }
+  /// The own loop leaves out the channel, judges, and publishes to the nodes. The other loops are posted to right here: if
+  /// the own loop did, whoever subscribes there in the meantime would get it.
+  send_status cast(std::string_view event, payload const& data, bool from, std::string_view key) const noexcept {
+    if (!box_ || !box_->enter()) return send_status::closed;
+    send_status outcome = send_status::dropped;
+    detail::mail* const m = make(detail::mail_kind::cast, event, key, topic_->text());
+    if (m != nullptr && detail::mail::carries(m, data, box_->from())) {
+      m->granted = from;
+      m->numbers[0] = static_cast<std::int64_t>(box_->epoch.load(std::memory_order_relaxed));
+      outcome = box_->post(m, true);
+    }
+    if (outcome == send_status::ok && data.valid() &&
+        detail::loop_access::post_to_others(
+            *box_.get(), {topic_->text(), event, detail::payload_access::lend(data), {}, key}) != errc::none)
+      outcome = send_status::dropped;
+    box_->leave();
+    return outcome;
+  }
 
   detail::mailbox_ref box_;
+  detail::topic* topic_ = nullptr;  // shared with the loop, which may be done with it: only its text is read
   socket_id socket_;
   std::uint32_t number_ = 0;
 };
@@ -271,10 +317,10 @@ class joining {
   [[nodiscard]] loop& event_loop() const noexcept;
   /// A message to the channel itself: handle_info gets it once the join has been answered ok.
   send_status send(std::string_view event, payload const& data = {}) noexcept;
-  /// A message to itself after `delay`; it is dropped if the join is refused.
-  send_status send_after(duration delay, std::string_view event, payload const& data = {}) noexcept;
+  /// A message to itself after `delay`; it is dropped if the join is refused. As context::send_after.
+  [[nodiscard]] send_status send_after(duration delay, std::string_view event, payload const& data = {}) noexcept;
   /// As context::subscribe: what is broadcast from now on comes once the join has been answered ok.
-  send_status subscribe(std::string_view topic) noexcept;
+  [[nodiscard]] send_status subscribe(std::string_view topic) noexcept;
 
  private:
   friend class detail::connection;
@@ -312,12 +358,14 @@ class context {
   sent disconnect(std::string_view id) noexcept { return {detail::loop_access::disconnect(loop_, id), unhandled_}; }
   /// A message to the channel itself: handle_info, after this callback.
   send_status send(std::string_view event, payload const& data = {}) noexcept;
-  /// The same after `delay`; dropped when the channel ends before. `dropped` beyond limits::timers.
+  /// The same after `delay`; dropped when the channel ends before. A delay of max() is never.
+  /// @return dropped beyond limits::channel_timers or limits::timers, or without memory. closed: the socket is gone, and the
+  ///   channel with it.
   send_status send_after(duration delay, std::string_view event, payload const& data = {}) noexcept;
   /// To hear another topic as well, until unsubscribe or the channel's end: what anybody broadcasts there, on any node,
   /// comes as handle_info with that `topic`, after this callback; its client gets what the channel pushes of it. Subscribed
   /// twice it comes twice (protocol 6.4). @return dropped beyond limits::subscriptions, or without memory.
-  send_status subscribe(std::string_view topic) noexcept;
+  [[nodiscard]] send_status subscribe(std::string_view topic) noexcept;
   /// Whatever the channel has subscribed to `topic` so far. Its own topic it hears all the same.
   void unsubscribe(std::string_view topic) noexcept;
   /// The answer to the message in hand, for later. In handle_in only.

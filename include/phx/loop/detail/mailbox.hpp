@@ -11,15 +11,18 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
+class endpoint;
+
 namespace detail {
 
 enum class mail_kind : std::uint8_t {
-  broadcast,  // topic, event, payload's text, key: to this loop's subscribers
+  broadcast,  // topic, event, payload's text, key: to this loop's subscribers that subscribed before; numbers[0]: the epoch
   out,        // topic, event, key, payload: an intercepted broadcast for one channel's handle_out
   push,       // event, key, payload
-  cast,       // event, key, payload: a broadcast by a channel that lives elsewhere; granted: to all but itself
-  info,       // event, payload: for handle_info; granted: a broadcast on another topic, which is the second text
-  reply,      // topic, ref, join_ref, status, payload
+  cast,       // event, key, topic, payload: a broadcast by a channel_id, as above; granted: to all but that channel
+  info,   // event, payload: for handle_info; granted: a broadcast on another topic, which is the second text; numbers[0]: by
+          // a timer
+  reply,  // topic, ref, join_ref, status, payload
   last_push,  // topic, event, join_ref, payload: by a channel whose life is over
   verdict,    // payload; granted
   exit,       // reason
@@ -178,7 +181,7 @@ class mailbox {
       mail::free(m);
       return send_status::dropped;
     }
-    // ~loop waits for posters_ to be zero after it has closed the box: until then the waker lives.
+    // ~loop waits for posters_ to be zero after it has closed the box: until then the waker and the endpoint live.
     posters_.fetch_add(1, std::memory_order_seq_cst);
     waiting_.fetch_add(1, std::memory_order_relaxed);
     bytes_.fetch_add(m->weight(), std::memory_order_relaxed);
@@ -195,6 +198,15 @@ class mailbox {
     posters_.fetch_sub(1, std::memory_order_release);
     return send_status::ok;
   }
+
+  /// From true to `leave` the loop and its endpoint are not destroyed. From any thread, for a few posts.
+  [[nodiscard]] bool enter() noexcept {
+    posters_.fetch_add(1, std::memory_order_seq_cst);
+    if (head_.load(std::memory_order_seq_cst) != &end_) return true;
+    leave();
+    return false;
+  }
+  void leave() noexcept { posters_.fetch_sub(1, std::memory_order_release); }
 
   // ---- the loop's side
   void take(mail_queue& into) noexcept {
@@ -221,7 +233,7 @@ class mailbox {
   }
   void close() noexcept {
     mail* m = head_.exchange(&end_, std::memory_order_seq_cst);
-    while (posters_.load(std::memory_order_acquire) != 0) {
+    while (posters_.load(std::memory_order_seq_cst) != 0) {
       // A poster is between its push and its wake: a few instructions, of which the host's `wake` is the longest.
     }
     while (m != nullptr && m != &end_) mail::free(std::exchange(m, m->next));
@@ -234,6 +246,9 @@ class mailbox {
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
 
   std::atomic<std::uint32_t> live{0};  ///< sockets of this loop; written by the loop, read by the endpoint
+  /// topic_table::subscriptions of this loop, for mails: what is posted now is not for those who subscribe later.
+  std::atomic<std::uint64_t> epoch{0};
+  phx::endpoint* everywhere = nullptr;  ///< the loop's; only while it lives, see `enter`
 
  private:
   memory from_;

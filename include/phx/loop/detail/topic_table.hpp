@@ -30,6 +30,7 @@ struct subscriber {
   std::uint32_t at = 0;       // index in on->plain or on->others
   std::uint32_t number = 0;   // which life of which channel of its socket
   std::uint32_t dropped = 0;  // messages its client missed and was not told of yet
+  std::uint64_t since = 0;    // the number of its subscription among all that its loop ever made
   bool subscribed = false;
   bool intercepting = false;
   bool listening = false;  // an ear
@@ -127,6 +128,8 @@ struct topic {
   std::uint64_t hash = 0;
   std::uint32_t text_size = 0, json_size = 0;
   std::uint32_t users = 0;
+  std::atomic<std::uint32_t> owners{1};  // the table, and handles of any thread, which read only the text
+  std::uint64_t newest = 0;              // the largest subscriber::since that it ever had
   struct used_wire {
     serializer_ref wire;
     std::uint32_t count;
@@ -140,14 +143,22 @@ struct topic {
     return {reinterpret_cast<char const*>(this + 1) + text_size, json_size};
   }
   [[nodiscard]] phx::json_text name() const noexcept { return {text(), json()}; }
+  void keep() noexcept { owners.fetch_add(1, std::memory_order_relaxed); }
+  void drop(memory const& from) noexcept {
+    if (owners.load(std::memory_order_acquire) != 1 && owners.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    std::size_t const size = sizeof(topic) + text_size + json_size;
+    this->~topic();
+    from.release(this, size);
+  }
 };
 
 /// The topics of one loop by name. A topic lives while a channel or an id subscription uses it.
 class topic_table {
  public:
   /// @param seed limits::seed
-  explicit topic_table(memory const& from, std::uint64_t seed = 0) noexcept
-      : from_(from), seed_(seed ^ reinterpret_cast<std::uintptr_t>(this)) {}
+  /// @param epoch if given, shows subscriptions() to other threads
+  explicit topic_table(memory const& from, std::uint64_t seed = 0, std::atomic<std::uint64_t>* epoch = nullptr) noexcept
+      : from_(from), seed_(seed ^ reinterpret_cast<std::uintptr_t>(this)), epoch_(epoch) {}
   topic_table(topic_table const&) = delete;
   topic_table& operator=(topic_table const&) = delete;
   ~topic_table() {
@@ -204,7 +215,7 @@ class topic_table {
       return false;
     }
     m.at = list.size() - 1;
-    m.subscribed = true;
+    count(m);
     return true;
   }
   void unsubscribe(subscriber& m) noexcept {
@@ -219,11 +230,13 @@ class topic_table {
     m.intercepting = true;
     if (!m.on->others.push(from_, {m.owner, &m})) return false;
     m.at = m.on->others.size() - 1;
-    m.subscribed = true;
+    count(m);
     return true;
   }
 
   [[nodiscard]] std::uint32_t topics() const noexcept { return count_; }
+  /// Made so far. What was posted at this value is for subscriptions with `since` up to it, and for no later ones.
+  [[nodiscard]] std::uint64_t subscriptions() const noexcept { return made_; }
   [[nodiscard]] std::uint64_t hash(std::string_view text) const noexcept {
     // A keyed multiply-mix over eight bytes at a time: the key is limits::seed and this hub's address, which a peer does not
     // know, so that chosen topics do not fall into one bucket.
@@ -249,6 +262,13 @@ class topic_table {
     x ^= x >> 32;
     x *= 0xD6E8FEB86659FD93ull;
     return x ^ (x >> 32);
+  }
+  void count(subscriber& m) noexcept {
+    m.subscribed = true;
+    m.since = m.on->newest = ++made_;
+    // Relaxed is enough: whoever posts after it knows of this subscription (because its reply was sent, say) reads this
+    // value or a later one, and whoever posted before it reads an earlier one.
+    if (epoch_ != nullptr) epoch_->store(made_, std::memory_order_relaxed);
   }
   static void remove(array<subscription>& list, std::uint32_t at) noexcept {
     // Order among subscribers is nobody's (protocol 6.7): the last takes the place.
@@ -291,16 +311,16 @@ class topic_table {
     return true;
   }
   void free(topic* t) noexcept {
-    std::size_t const size = sizeof(topic) + t->text_size + t->json_size;
     t->plain.free(from_);
     t->others.free(from_);
     t->wires.free(from_);
-    t->~topic();
-    from_.release(t, size);
+    t->drop(from_);
   }
 
   memory from_;
   std::uint64_t seed_;
+  std::uint64_t made_ = 0;
+  std::atomic<std::uint64_t>* epoch_;
   std::uint32_t count_ = 0;
   array<topic*> buckets_;
 };

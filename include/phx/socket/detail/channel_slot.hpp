@@ -40,7 +40,7 @@ struct alignas(std::max_align_t) channel_slot : subscriber {
   std::size_t size = 0;
   exit_reason reason = exit_reason::normal;
   std::uint32_t held = 0;
-  std::uint32_t timers = 0;  // that were set for it
+  std::uint32_t timers = 0;  // that wait for it
   std::size_t held_bytes = 0;
   mail_queue waiting{};
   end_watch* watches = nullptr;

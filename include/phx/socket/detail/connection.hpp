@@ -139,9 +139,38 @@ class connection : public outbound {
     }
   }
 
+  // ---- for channels: messages to themselves, now or after a while
+
+  [[nodiscard]] send_status send_self(channel_slot& s, duration delay, std::string_view event,
+                                      payload const& data) noexcept {
+    bool const timed = delay > duration::zero();
+    if (timed && s.timers >= bounds_->channel_timers) return send_status::dropped;
+    memory const& from = loop_access::from(*loop_);
+    mail* const m = mail::make(from, mail_kind::info, event);
+    if (m == nullptr || !mail::carries(m, data, from)) return send_status::dropped;
+    m->slot = id.slot;
+    m->generation = id.generation;
+    m->number = s.number;
+    m->numbers[0] = timed ? 1 : 0;
+    if (!timed) {
+      loop_access::later(*loop_, m);
+    } else if (loop_access::timer(*loop_, saturating_add(loop_->now(), delay), m, id)) {
+      ++s.timers;
+    } else {
+      mail::free(m);
+      return send_status::dropped;
+    }
+    return send_status::ok;
+  }
+
   // ---- client
   void take(mail* m) noexcept override {
-    if (!closing && !wait_for_verdict(m)) work(*m);
+    if (m->kind == mail_kind::info && m->numbers[0] != 0)
+      if (std::uint32_t const at = find(m->number); at != none) --slots_[at].slot->timers;
+    if (m->kind == mail_kind::cast)
+      cast(*m);
+    else if (!closing && !wait_for_verdict(m))
+      work(*m);
     if (m != nullptr) mail::free(m);
   }
   time_point on_idle_timer(time_point now) noexcept override {
@@ -361,6 +390,8 @@ class connection : public outbound {
     s.pressure = ops_->when_slow(dispatcher_, s.channel()).value_or(bounds_->pressure);
     if (s.pressure != pressure_policy::close && s.pressure != pressure_policy::ignore) ahead_ = bounds_->outbound / 2;
     if (!loop_access::topics(*loop_).subscribe(s)) return overloaded(remove_slot(find(s)));
+    // A verdict came by mail: what was posted before it has been handled, what was posted after it is for this channel.
+    if (asked == nullptr) s.since = 0;
     errc const fault = join_answer(s, status::ok, response, answer::join);
     if (fault != errc::none) {
       // A response that this serializer cannot carry: to the client this is a join that crashed.
@@ -427,7 +458,7 @@ class connection : public outbound {
 
   /// What is for a channel whose join is pending waits with the messages of its client; `m` is null then.
   [[nodiscard]] bool wait_for_verdict(mail*& m) noexcept {
-    if (m->kind != mail_kind::push && m->kind != mail_kind::cast && m->kind != mail_kind::info) return false;
+    if (m->kind != mail_kind::push && m->kind != mail_kind::info) return false;
     std::uint32_t const at = find(m->number);
     if (at == none || slots_[at].slot->state != channel_state::joining) return false;
     channel_slot& s = *slots_[at].slot;
@@ -438,6 +469,15 @@ class connection : public outbound {
       tell({.kind = event_code::held_too_much, .topic = s.on->text(), .event = m->text(0), .count = s.held});
     }
     return true;
+  }
+
+  /// A broadcast by a channel_id is for others too: it goes out whatever has become of its channel.
+  void cast(mail const& m) noexcept {
+    std::uint32_t const at = closing ? none : find(m.number);
+    channel_slot* const s = at == none || slots_[at].slot->state == channel_state::joining ? nullptr : slots_[at].slot;
+    errc const fault = loop_access::serve_cast(*loop_, m, m.granted ? s : nullptr, s != nullptr && bounds_->strict_encoding);
+    if (s != nullptr && fault != errc::none && fault != errc::no_memory && fault != errc::nodes_not_reached)
+      crash(*s, m.text(0), fault);
   }
 
   void work(mail& m) noexcept {
@@ -469,13 +509,6 @@ class connection : public outbound {
       case mail_kind::push:
         if (errc const fault = send_push(s, m.text(0), m.payload, m.text(1));
             fault != errc::none && fault != errc::no_memory)
-          crash(s, m.text(0), fault);
-        break;
-      case mail_kind::cast:
-        if (errc const fault = loop_access::publish(
-                *loop_, broadcast{s.on->text(), m.text(0), payload_access::lend(m.payload), {}, m.text(1)},
-                m.granted ? &s : nullptr, bounds_->strict_encoding);
-            fault != errc::none && fault != errc::no_memory && fault != errc::nodes_not_reached)
           crash(s, m.text(0), fault);
         break;
       case mail_kind::info: {
@@ -512,6 +545,7 @@ class connection : public outbound {
         break;
       case mail_kind::deadline:
         if (pending) {
+          --s.timers;
           tell({.kind = event_code::join_timed_out, .topic = s.on->text(), .ref = s.ref});
           decided(s, false, payload_access::borrow(R"({"reason":"timeout"})", false));
         }
@@ -626,7 +660,7 @@ class connection : public outbound {
     told(*s, reason);
     destroy_slot(s);
   }
-  /// A channel whose socket is gone, or was destroyed by a callback (member::end).
+  /// A channel whose socket is gone, or was destroyed by a callback (subscriber::end).
   static void end_orphan(loop& l, subscriber& m) noexcept {
     channel_slot& s = static_cast<channel_slot&>(m);
     s.waiting.clear();
@@ -770,7 +804,7 @@ inline socket_id joining::socket() const noexcept { return connection_.id; }
 inline loop& joining::event_loop() const noexcept { return connection_.event_loop(); }
 inline time_point joining::now() const noexcept { return event_loop().now(); }
 inline channel_id joining::id() const noexcept {
-  return {detail::loop_access::box(event_loop()), connection_.id, channel_.number};
+  return {detail::loop_access::box(event_loop()), *channel_.on, connection_.id, channel_.number};
 }
 
 namespace detail {
@@ -806,32 +840,13 @@ struct watch_access {
     s.watches = w;
   }
 };
-/// A message of a channel to itself, now or after a while.
-inline send_status self_send(loop& event_loop, socket_id socket, channel_slot& s, duration delay, std::string_view event,
-                             payload const& data) noexcept {
-  mail* const m = mail::make(loop_access::from(event_loop), mail_kind::info, event);
-  if (m == nullptr) return send_status::dropped;
-  m->slot = socket.slot;
-  m->generation = socket.generation;
-  m->number = s.number;
-  if (!mail::carries(m, data, loop_access::from(event_loop))) return send_status::dropped;
-  if (delay <= duration::zero()) {
-    loop_access::later(event_loop, m);
-  } else if (loop_access::timer(event_loop, saturating_add(event_loop.now(), delay), m, socket)) {
-    ++s.timers;
-  } else {
-    mail::free(m);
-    return send_status::dropped;
-  }
-  return send_status::ok;
-}
 }  // namespace detail
 
 inline send_status joining::send(std::string_view event, payload const& data) noexcept {
   return send_after(duration::zero(), event, data);
 }
 inline send_status joining::send_after(duration delay, std::string_view event, payload const& data) noexcept {
-  return detail::self_send(event_loop(), connection_.id, channel_, delay, event, data);
+  return connection_.send_self(channel_, delay, event, data);
 }
 
 inline send_status joining::subscribe(std::string_view topic) noexcept { return connection_.hear(channel_, topic); }
@@ -840,7 +855,9 @@ inline std::string_view context::topic() const noexcept { return channel_.on->te
 inline socket_id context::socket() const noexcept { return channel_.socket; }
 inline time_point context::now() const noexcept { return loop_.now(); }
 inline channel_state context::state() const noexcept { return channel_.state; }
-inline channel_id context::id() const noexcept { return {detail::loop_access::box(loop_), socket(), channel_.number}; }
+inline channel_id context::id() const noexcept {
+  return {detail::loop_access::box(loop_), *channel_.on, socket(), channel_.number};
+}
 inline sent context::push(std::string_view event, payload const& data, std::string_view key) noexcept {
   return {connection_ == nullptr ? errc::none : connection_->send_push(channel_, event, data, key), unhandled_};
 }
@@ -869,7 +886,7 @@ inline send_status context::send(std::string_view event, payload const& data) no
   return send_after(duration::zero(), event, data);
 }
 inline send_status context::send_after(duration delay, std::string_view event, payload const& data) noexcept {
-  return detail::self_send(loop_, socket(), channel_, delay, event, data);
+  return connection_ == nullptr ? send_status::closed : connection_->send_self(channel_, delay, event, data);
 }
 inline send_status context::subscribe(std::string_view topic) noexcept {
   return connection_ == nullptr ? send_status::closed : connection_->hear(channel_, topic);
