@@ -12,6 +12,7 @@ for page in sorted(headers.glob("doc/*.md")):
         continue
     for number, line in enumerate(page.read_text().splitlines(), 1):
         for path in re.findall(r"\b[a-z_]+(?:/[a-z0-9_]+)+\.hpp\b", line):
+            path = path.removeprefix("phx/")
             named += 1
             if not (headers / path).is_file():
                 now = [str(p.relative_to(headers)) for p in headers.rglob(path.rsplit("/", 1)[1])]
