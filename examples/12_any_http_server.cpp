@@ -30,7 +30,7 @@ struct waker {
 
 // One request, in its handler's thread.
 struct pending_request {
-  phx::longpoll::exchange exchange{*this};
+  phx::longpoll::poll_request request{*this};
   std::shared_ptr<phx::longpoll::response> response{};
   std::condition_variable responded{};
   void respond(phx::longpoll::response r) noexcept {
@@ -61,7 +61,7 @@ int main(int argc, char** argv) {
 
     std::unique_lock lock(mutex);
     pending_request pending;
-    polling.serve(pending.exchange, phx::http::request::of(request.method, request.target, headers, peer), request.body,
+    polling.serve(pending.request, phx::http::request::of(request.method, request.target, headers, peer), request.body,
                   clock::now());
     // There is a response when the poll's window ends, at the latest; the minute is for a loop that something keeps from
     // running.
@@ -84,7 +84,7 @@ int main(int argc, char** argv) {
         },
         [&mutex, response = pending.response](bool written) {
           std::lock_guard const lock_again(mutex);
-          if (!written) response->failed();
+          written ? response->written() : response->failed();
           phx::longpoll::response const done(std::move(*response));  // it ends inside the loop, as it began
         });
   };

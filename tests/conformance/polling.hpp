@@ -14,12 +14,15 @@ namespace conformance {
 
 /// One HTTP request; everything of it stays until it is answered.
 struct http_visit {
-  phx::longpoll::exchange asked{*this};
+  phx::longpoll::poll_request asked{*this};
   std::string method{}, target{}, body{};
   std::vector<phx::header> headers{};
   std::optional<phx::http_answer> answer{};
 
-  void respond(phx::longpoll::response r) noexcept { answer = r.http(); }
+  void respond(phx::longpoll::response r) noexcept {
+    answer = r.http();
+    r.written();
+  }
   [[nodiscard]] phx::request request() const { return phx::request::of(method, target, headers, {"127.0.0.1", 50'000, {}}); }
   /// In the recording's terms: messages are strings and compared as the JSON in them.
   [[nodiscard]] value result(of_equal_keys which) const {

@@ -17,7 +17,7 @@ struct echo {
   }
 };
 struct line {
-  phx::longpoll::exchange asked{*this};
+  phx::longpoll::poll_request asked{*this};
   int responses = 0;
   std::uint16_t status = 0;
   std::string body{};
@@ -25,6 +25,7 @@ struct line {
     ++responses;
     status = r.status();
     body = std::string(r.body());
+    r.written();
   }
   [[nodiscard]] std::string token() const {
     std::size_t const at = body.find(R"("token":")");

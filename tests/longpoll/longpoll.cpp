@@ -207,7 +207,7 @@ TEST_CASE("longpoll: what HEAD is answered has no body") {
 namespace {
 /// A connection whose host counts the sessions it opens.
 struct counted_tab : tab {
-  phx::longpoll::exchange asks{*this};
+  phx::longpoll::poll_request asks{*this};
   int left = 1;
   std::optional<phx::refused_request> may_open(phx::time_point) {
     if (left-- > 0) return std::nullopt;
@@ -405,36 +405,48 @@ TEST_CASE("longpoll: a line of base64 beyond its bound is 400, a body of newline
   CHECK(q.batch(q.open(), std::string(8'000'000, '\n')).says(200));
 }
 
-TEST_CASE("longpoll: a frame that fits in no poll is answered 500 once; the others stay") {
-  watcher seen;  // outlives the loop
-  polls p;
-  std::string const token = p.joined();
-  auto const bytes = [&](std::string_view text) {  // room: `echo` of bytes
-    std::string frame{'\0', '\1', '\1', '\6', '\4'};
-    frame.append("12room:aecho").append(text);
-    constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string line;
-    while (frame.size() % 3 != 0) frame += ' ';
-    for (std::size_t i = 0; i < frame.size(); i += 3) {
-      unsigned const three = static_cast<unsigned>(static_cast<unsigned char>(frame[i])) << 16 |
-                             static_cast<unsigned>(static_cast<unsigned char>(frame[i + 1])) << 8 |
-                             static_cast<unsigned char>(frame[i + 2]);
-      for (int k = 18; k >= 0; k -= 6) line += letters[three >> k & 63];
+TEST_CASE(
+    "longpoll: a client misses a frame that fits in no poll, and its session goes on; strictly, it is answered 500 once") {
+  for (bool const strict : {false, true}) {
+    watcher seen;  // outlives the loop
+    phx::mount m;
+    m.bounds.strict_encoding = strict;
+    polls p(1, {}, m);
+    std::string const token = p.joined();
+    auto const bytes = [&](std::string_view text) {  // room: `echo` of bytes
+      std::string frame{'\0', '\1', '\1', '\6', '\4'};
+      frame.append("12room:aecho").append(text);
+      constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+      std::string line;
+      while (frame.size() % 3 != 0) frame += ' ';
+      for (std::size_t i = 0; i < frame.size(); i += 3) {
+        unsigned const three = static_cast<unsigned>(static_cast<unsigned char>(frame[i])) << 16 |
+                               static_cast<unsigned>(static_cast<unsigned char>(frame[i + 1])) << 8 |
+                               static_cast<unsigned char>(frame[i + 2]);
+        for (int k = 18; k >= 0; k -= 6) line += letters[three >> k & 63];
+      }
+      return line;
+    };
+    p.local[0].observe(seen);
+    std::string const beat = R"([null,"7","phoenix","heartbeat",{}])";
+    CHECK(p.batch(token, beat + "\n" + bytes("\xff\xfe") + "\n" + beat).says(200));
+    if (strict) {
+      got const g = p.poll(token);
+      CHECK(g.status == 500);
+      CHECK(g.body.empty());
     }
-    return line;
-  };
-  p.local[0].observe(seen);
-  std::string const beat = R"([null,"7","phoenix","heartbeat",{}])";
-  CHECK(p.batch(token, beat + "\n" + bytes("\xff\xfe") + "\n" + beat).says(200));
-  got const g = p.poll(token);
-  CHECK(g.status == 500);
-  CHECK(g.body.empty());
-  CHECK(seen.count("frame_dropped") == 1);
-  std::string const answer = reply("null", R"("7")", "ok", "{}", "phoenix");
-  CHECK(p.poll(token).messages() == '"' + answer + "\",\"" + answer + '"');
-  // bytes that happen to be UTF-8 come as a string, as in Phoenix
-  CHECK(p.batch(token, bytes("abc")).says(200));
-  CHECK(p.poll(token).body.starts_with(R"({"messages":["\u0001\u0001\u0001\u0006\u000212room:aokabc)"));
+    CHECK(seen.count("frame_dropped") == 1);
+    std::string const answer = reply("null", R"("7")", "ok", "{}", "phoenix");
+    CHECK(p.poll(token).messages() == '"' + answer + "\",\"" + answer + '"');
+    // bytes that happen to be UTF-8 come as a string, as in Phoenix
+    CHECK(p.batch(token, bytes("abc")).says(200));
+    CHECK(p.poll(token).body.starts_with(R"({"messages":["\u0001\u0001\u0001\u0006\u000212room:aokabc)"));
+    // one that waits goes on waiting, or is told
+    tab t;
+    p.ask(t, {.token = token});
+    CHECK(p.batch(token, bytes("\xff\xfe")).says(200));
+    CHECK(t.asked.waiting() == !strict);
+  }
 }
 
 TEST_CASE("longpoll: what waits for a client is bounded by limits::outbound, and the policy says what follows") {

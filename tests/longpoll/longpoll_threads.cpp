@@ -73,15 +73,15 @@ struct thread_loop {
 
 /// A client's connection to one loop; a client asks through both in turn.
 struct line {
-  phx::longpoll::exchange asked{*this};
+  phx::longpoll::poll_request asked{*this};
   std::mutex mutex{};
   std::condition_variable bell{};
   std::string body{};
   bool done = false, refuse = false;
   void respond(phx::longpoll::response r) noexcept {
     std::lock_guard const hold(mutex);
-    if (refuse) r.failed();
     body = std::string(r.body());
+    refuse ? r.failed() : r.written();
     done = true;
     bell.notify_one();
   }

@@ -39,7 +39,7 @@ struct got {
 
 /// One HTTP connection.
 struct tab {
-  phx::longpoll::exchange asked{*this};
+  phx::longpoll::poll_request asked{*this};
   got last{};
   std::vector<phx::longpoll::response> held{};
   bool hold = false;   // responses stay unwritten
@@ -54,8 +54,10 @@ struct tab {
     last.refused = r.refused();
     r.each_header(
         [&](std::string_view name, std::string_view value) { last.headers[std::string(name)] = std::string(value); });
-    if (fails) r.failed();
-    if (hold) held.push_back(std::move(r));
+    if (hold)
+      held.push_back(std::move(r));
+    else
+      fails ? r.failed() : r.written();
   }
 };
 

@@ -57,7 +57,7 @@ struct poll_answer {
   /// Whose request it is.
   std::string_view address;
   /// The request and its response.
-  longpoll::exchange asked{*this};
+  longpoll::poll_request asked{*this};
   /// The response, once it has come.
   std::optional<longpoll::response> answer{};  // guarded by the loop's mutex, as all that phx calls
   /// Rings when it has.
@@ -320,8 +320,8 @@ class server {
     there = there && send(c, bytes);
     {
       std::lock_guard const inside(mutex_);
-      if (answer.answer && !there) answer.answer->failed();  // so does what could not be written
-      answer.answer.reset();
+      if (answer.answer && there) answer.answer->written();
+      answer.answer.reset();  // what could not be written stays for the next poll, too
     }
     if (there && !stays) stream.finish(saturating_add(detail::clock_now(), how_.goodbye));
     return there && stays;

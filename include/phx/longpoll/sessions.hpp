@@ -1,10 +1,11 @@
 #ifndef PHX_LONGPOLL_SESSIONS_HPP
 #define PHX_LONGPOLL_SESSIONS_HPP
-// Which long-poll sessions there are and which loop has each: the one thing that the loops of a server share for polling,
-// because the polls of one client come in on whatever connection its browser has at hand.
+// Which long-poll sessions there are and which loop has each. It is all that the loops of a server share for polling: the
+// polls of one client come in on whatever connection its browser has at hand, so at any loop.
 
 #include <phx/core/text/base64.hpp>
 #include <phx/core/limits.hpp>
+#include <phx/longpoll/detail/slot_map.hpp>
 #include <phx/loop/endpoint.hpp>
 #include <phx/connect/mount.hpp>
 
@@ -44,15 +45,14 @@ using phx::detail::mail_kind;
 using phx::detail::mailbox_ref;
 using phx::detail::try_invoke;
 
-/// What a token says: 64 bits to find the session by, 192 that prove the right to it.
+/// What a client names its session by: 256 random bits, 64 to find the session and 192 that prove the right to it.
 ///
-/// There is nothing in it but chance, and it means something only to the process whose table has it. A signed token
-/// (Phoenix's, protocol 10.1) can be guessed by whoever guesses or steals the key, and stays well signed after its session
-/// has ended; this one has no key to lose, 2^-192 for every try, and dies with its session. The 192 bits are compared in
-/// constant time. The 64 are compared as they come: who measured that would learn which sessions exist, not how to speak for
-/// one.
+/// Only the process whose table has it knows it. A signed token (Phoenix's, protocol 10.1) can be forged by whoever steals
+/// the key, and is still well signed after its session has ended; this one has no key to lose, is guessed with 2^-192 at
+/// each try, and ends with its session. It carries no time, so that clocks do not matter. The 192 bits are compared in
+/// constant time. The 64 are compared as they come: measuring that tells which sessions exist, not how to speak for one.
 struct token {
-  static constexpr std::size_t size = 32, finds = 8;
+  static constexpr std::size_t size = 32, hashed = 8;
   static constexpr std::size_t text_size = 43;  // base64url, no padding
 
   unsigned char bytes[size] = {};
@@ -67,47 +67,46 @@ struct token {
            phx::detail::from_base64(text, phx::detail::base64_alphabet::url, phx::detail::base64_padding::optional,
                                     reinterpret_cast<char*>(bytes));
   }
-  [[nodiscard]] std::uint64_t found_by() const noexcept {
+  [[nodiscard]] std::uint64_t hash() const noexcept {
     std::uint64_t h;
-    std::memcpy(&h, bytes, finds);
+    std::memcpy(&h, bytes, hashed);
     return h;
   }
-  [[nodiscard]] bool proves(token const& other) const noexcept {
+  [[nodiscard]] bool matches(token const& other) const noexcept {
     unsigned different = 0;
-    for (std::size_t i = finds; i < size; ++i) different |= static_cast<unsigned>(bytes[i] ^ other.bytes[i]);
+    for (std::size_t i = hashed; i < size; ++i) different |= static_cast<unsigned>(bytes[i] ^ other.bytes[i]);
     return different == 0;
   }
 };
 
-/// Where a session is, as anybody may know it.
-struct address {
-  std::uint32_t service = 0;  // of the registry
-  std::uint32_t slot = 0, generation = 0;
-  [[nodiscard]] std::int64_t packed() const noexcept {
-    return static_cast<std::int64_t>(std::uint64_t{slot} << 32 | generation);
-  }
+/// Where a session is, for any loop.
+struct session_address {
+  std::uint32_t service = 0;  // its number in `sessions`
+  slot_key key{};             // in that service's slot_map
 };
 
-/// A session's line in the table; it lives in the session.
+/// A session's entry in the table; it lives in the session.
 struct entry {
   token key{};
-  mount const* at = nullptr;
-  address where{};
+  phx::mount const* mount = nullptr;
+  session_address address{};
   time_point expires{};
   entry* next = nullptr;
-  bool listed = false;
+  bool inserted = false;
 };
 
 }  // namespace detail
 
 /// The sessions of a process, of all its mounts and loops: owned next to the phx::endpoint. It outlives the services that
-/// were given it. A lookup takes one of 16 locks for the time of a few comparisons; nothing else of long-polling is shared.
+/// were given it; a host calls nothing but the constructor and, if it likes, size(). A lookup takes one of 16 locks for the
+/// time of a few comparisons.
 class sessions {
  public:
-  /// @param most sessions at once; beyond, who wants a new one is answered 503. Phoenix knows no such bound; a session that
-  ///   nobody polls takes memory for 1.5 to 3 windows, and opening one costs a client nothing.
-  explicit sessions(std::uint32_t most = 100'000, longpoll::entropy chance = {}, memory const& from = {}) noexcept
-      : from_(from), chance_(chance), most_(most) {}
+  /// @param most sessions at once; beyond, a request for a new one is answered 503. Phoenix has no such bound; but a session
+  ///   that nobody polls takes memory for 1.5 to 3 windows, and opening one costs a client nothing.
+  /// @param random where tokens come from. @param from where the table's memory comes from.
+  explicit sessions(std::uint32_t most = 100'000, longpoll::entropy random = {}, memory const& from = {}) noexcept
+      : from_(from), random_(random), most_(most) {}
   sessions(sessions const&) = delete;
   sessions& operator=(sessions const&) = delete;
   ~sessions() {
@@ -130,18 +129,18 @@ class sessions {
   [[nodiscard]] static std::uint32_t bucket_of(std::uint64_t h, std::uint32_t size) noexcept {
     return static_cast<std::uint32_t>(h / shard_count) & (size - 1);
   }
-  /// A place among `most`, to be given back by `leave`.
-  [[nodiscard]] bool enter() noexcept {
+  /// Counts one more session, until release(). False: there are as many as there may be.
+  [[nodiscard]] bool try_reserve() noexcept {
     if (count_.fetch_add(1, std::memory_order_relaxed) < most_) return true;
-    leave();
+    release();
     return false;
   }
-  void leave() noexcept { count_.fetch_sub(1, std::memory_order_relaxed); }
-  [[nodiscard]] bool fresh(detail::token& t) noexcept { return chance_.fill(chance_.host, t.bytes, detail::token::size); }
+  void release() noexcept { count_.fetch_sub(1, std::memory_order_relaxed); }
+  [[nodiscard]] bool fill(detail::token& t) noexcept { return random_.fill(random_.host, t.bytes, detail::token::size); }
 
   /// False without memory.
-  [[nodiscard]] bool list(detail::entry& e) noexcept {
-    std::uint64_t const h = e.key.found_by();
+  [[nodiscard]] bool insert(detail::entry& e) noexcept {
+    std::uint64_t const h = e.key.hash();
     shard& in = shard_of(h);
     std::lock_guard const hold(in.mutex);
     if (in.count >= in.buckets.size()) {
@@ -152,7 +151,7 @@ class sessions {
         for (detail::entry* chain : in.buckets)
           while (chain != nullptr) {
             detail::entry* const moved = std::exchange(chain, chain->next);
-            detail::entry*& bucket = wider[bucket_of(moved->key.found_by(), size)];
+            detail::entry*& bucket = wider[bucket_of(moved->key.hash(), size)];
             moved->next = bucket;
             bucket = moved;
           }
@@ -165,14 +164,14 @@ class sessions {
     detail::entry*& bucket = in.buckets[bucket_of(h, in.buckets.size())];
     e.next = bucket;
     bucket = &e;
-    e.listed = true;
+    e.inserted = true;
     ++in.count;
     return true;
   }
-  void strike(detail::entry& e) noexcept {
-    if (!e.listed) return;
-    e.listed = false;
-    std::uint64_t const h = e.key.found_by();
+  void erase(detail::entry& e) noexcept {
+    if (!e.inserted) return;
+    e.inserted = false;
+    std::uint64_t const h = e.key.hash();
     shard& in = shard_of(h);
     std::lock_guard const hold(in.mutex);
     detail::entry** link = &in.buckets[bucket_of(h, in.buckets.size())];
@@ -180,43 +179,43 @@ class sessions {
     *link = e.next;
     if (--in.count == 0) in.buckets.free(from_);
   }
-  /// Whose token it is: of this mount, and not too old.
-  [[nodiscard]] bool find(detail::token const& t, mount const& at, time_point now, detail::address& where) noexcept {
-    std::uint64_t const h = t.found_by();
+  /// The session of a token: of this mount, and not too old.
+  [[nodiscard]] bool find(detail::token const& t, mount const& of, time_point now, detail::session_address& found) noexcept {
+    std::uint64_t const h = t.hash();
     shard& in = shard_of(h);
     std::lock_guard const hold(in.mutex);
     if (in.buckets.empty()) return false;
     for (detail::entry const* e = in.buckets[bucket_of(h, in.buckets.size())]; e != nullptr; e = e->next)
-      if (e->key.found_by() == h && e->key.proves(t) && e->at == &at && now < e->expires) {
-        where = e->where;
+      if (e->key.hash() == h && e->key.matches(t) && e->mount == &of && now < e->expires) {
+        found = e->address;
         return true;
       }
     return false;
   }
 
-  // ---- the services, by number: how one loop's writes to another's
+  // ---- the services, by number, so that one loop's can send to another's
 
-  struct home {
+  struct mailing_address {
     detail::mailbox_ref box{};
     std::uint32_t component = 0;
   };
-  /// @par Errors: std::bad_alloc.
-  [[nodiscard]] std::uint32_t settle(detail::mailbox_ref const& box, std::uint32_t component) {
-    std::lock_guard const hold(homes_mutex_);
-    homes_.push_back({box, component});
-    return static_cast<std::uint32_t>(homes_.size() - 1);
+  /// @return its number. @par Errors: std::bad_alloc.
+  [[nodiscard]] std::uint32_t add_service(detail::mailbox_ref const& box, std::uint32_t component) {
+    std::lock_guard const hold(services_mutex_);
+    services_.push_back({box, component});
+    return static_cast<std::uint32_t>(services_.size() - 1);
   }
-  void unsettle(std::uint32_t service) noexcept {
-    std::lock_guard const hold(homes_mutex_);
-    homes_[service].box = {};
+  void remove_service(std::uint32_t service) noexcept {
+    std::lock_guard const hold(services_mutex_);
+    services_[service].box = {};
   }
-  /// Takes `m` in any case.
+  /// Takes `m` in any case. From any thread.
   send_status post(std::uint32_t service, detail::mail* m, bool bounded) noexcept {
     detail::mailbox_ref box;
     {
-      std::lock_guard const hold(homes_mutex_);
-      box = homes_[service].box;
-      m->slot = homes_[service].component;
+      std::lock_guard const hold(services_mutex_);
+      box = services_[service].box;
+      m->slot = services_[service].component;
     }
     if (!box) {
       detail::mail::free(m);
@@ -226,12 +225,12 @@ class sessions {
   }
 
   memory from_;
-  longpoll::entropy chance_;
+  longpoll::entropy random_;
   std::uint32_t most_;
   std::atomic<std::uint32_t> count_{0};
   shard shards_[shard_count] = {};
-  std::mutex homes_mutex_{};
-  std::vector<home> homes_{};
+  std::mutex services_mutex_{};
+  std::vector<mailing_address> services_{};
 };
 
 }  // namespace longpoll

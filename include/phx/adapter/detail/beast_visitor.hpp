@@ -168,7 +168,7 @@ class visitor final : public guest {
     hang_up();
     forget_later();
     polling_.reset();
-    if (auto lost = std::exchange(going_, std::nullopt)) lost->failed();
+    going_.reset();  // was not written
   }
   void forget_later() noexcept {
     if (later_) later_->connection = nullptr;
@@ -426,7 +426,8 @@ class visitor final : public guest {
   }
   void on_written() noexcept {
     out_ = std::string();
-    going_.reset();  // its frames are the kernel's
+    if (going_) going_->written();  // its frames are the kernel's
+    going_.reset();
     if (opening_) {
       or_hang_up([&] {
         state_ = state::over;
@@ -479,7 +480,7 @@ class visitor final : public guest {
   std::unique_ptr<opening> opening_;
   std::shared_ptr<awaited> later_;
   std::pair<mounted*, transport_kind> at_{nullptr, transport_kind::websocket};  // whose request this is
-  std::optional<longpoll::exchange> polling_;
+  std::optional<longpoll::poll_request> polling_;
   std::optional<longpoll::response> going_;  // until it is written, or cannot be
   std::optional<http_answer> refused_;       // of a mount, until it is written
   std::optional<hold> stays_here_;           // while waiting: there may be no operation under way

@@ -1,4 +1,4 @@
-#include <phx/longpoll/exchange.hpp>
+#include <phx/longpoll/longpoll.hpp>
 
 #include <support/polls.hpp>
 
@@ -10,7 +10,7 @@ using namespace support;
 
 /// A connection that goes with its response.
 struct brief_life {
-  std::optional<phx::longpoll::exchange> asked{std::in_place, *this};
+  std::optional<phx::longpoll::poll_request> asked{std::in_place, *this};
   int responses = 0;
   void respond(phx::longpoll::response) noexcept {
     ++responses;
@@ -20,7 +20,7 @@ struct brief_life {
 
 }  // namespace
 
-TEST_CASE("exchange: one that is cancelled or destroyed gets no response, and its frames stay for the next poll") {
+TEST_CASE("poll_request: one that is cancelled or destroyed gets no response, and its frames stay for the next poll") {
   for (bool const destroyed : {false, true}) {
     polls p;
     std::string const token = p.joined();
@@ -40,7 +40,7 @@ TEST_CASE("exchange: one that is cancelled or destroyed gets no response, and it
   }
 }
 
-TEST_CASE("exchange: it may go while it responds, at once, at a frame and at the window's end") {
+TEST_CASE("poll_request: it may go while it responds, at once, at a frame and at the window's end") {
   polls p;
   std::string const token = p.joined();
   auto const ask = [&](brief_life& b, std::string const& query) {
@@ -58,7 +58,7 @@ TEST_CASE("exchange: it may go while it responds, at once, at a frame and at the
   CHECK(waits.responses == 1);
 }
 
-TEST_CASE("exchange: a second request on it cancels the first") {
+TEST_CASE("poll_request: a second request on it cancels the first") {
   polls p;
   std::string const a = p.joined(), b = p.joined();
   tab t;
@@ -96,12 +96,57 @@ TEST_CASE("response: of two that are being written, the one that fails is told a
   (void)p.post(token, R"(["1","3","room:a","shout",{"n":2}])");
   p.ask(second, {.token = token});
   first.held[0].failed();
+  second.held[0].written();
   second.held.clear();
   CHECK(p.poll(token).messages() == '"' + shouted("shout", R"({"n":1})") + '"');
   first.held.clear();  // told once
   tab t;
   p.ask(t, {.token = token});
   CHECK(t.asked.waiting());
+}
+
+TEST_CASE("response: one that its host forgot, or moved from, was not written; what was said first counts") {
+  for (std::size_t const loop : {0u, 1u}) {
+    CAPTURE(loop);
+    polls p(2);
+    std::string const token = p.joined();
+    auto const n = [](int i) { return '"' + shouted("shout", "{\"n\":" + std::to_string(i) + "}") + '"'; };
+    auto const held = [&](int i) {
+      (void)p.post(token, R"(["1","2","room:a","shout",{"n":)" + std::to_string(i) + "}]");
+      tab t;
+      t.hold = true;
+      p.ask(t, {.token = token}, loop);
+      p.local.settle();
+      REQUIRE(t.held.size() == 1);
+      return std::move(t.held[0]);
+    };
+    { phx::longpoll::response const forgotten = held(1); }
+    p.local.settle();
+    CHECK(p.poll(token).messages() == n(1));
+    {
+      phx::longpoll::response r = held(2);
+      r.written();
+      r.failed();
+    }
+    p.local.settle();
+    {
+      phx::longpoll::response r = held(3);
+      r.failed();
+      r.written();
+    }
+    p.local.settle();
+    CHECK(p.poll(token).messages() == n(3));
+    {
+      phx::longpoll::response r = held(4), other = held(5);
+      r = std::move(other);  // the fourth was not written
+      r.written();
+    }
+    p.local.settle();
+    CHECK(p.poll(token).messages() == n(4));
+    tab t;
+    p.ask(t, {.token = token});
+    CHECK(t.asked.waiting());
+  }
 }
 
 TEST_CASE("response: whichever of several fail, and in whatever order, their frames come back in the order they were said") {
@@ -124,7 +169,10 @@ TEST_CASE("response: whichever of several fail, and in whatever order, their fra
         REQUIRE(each[i].held.size() == 1);
       }
       for (int const i : orders) {
-        if ((written >> i & 1) == 0) each[i].held[0].failed();
+        if ((written >> i & 1) != 0)
+          each[i].held[0].written();
+        else if (i != 1)
+          each[i].held[0].failed();  // the second one goes without a word
         each[i].held.clear();
       }
       CHECK(p.poll(token).messages() == wanted);

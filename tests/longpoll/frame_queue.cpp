@@ -1,4 +1,6 @@
-#include <phx/longpoll/detail/outbox.hpp>
+#include <phx/longpoll/detail/frame_queue.hpp>
+
+#include <phx/core/text/json.hpp>
 
 #include <doctest/doctest.h>
 
@@ -10,7 +12,7 @@ namespace {
 struct box {
   phx::memory from{};
   phx::frame_pool pool{from};
-  phx::longpoll::detail::outbox out{};
+  phx::longpoll::detail::frame_queue out{};
 
   box() = default;
   box(box const&) = delete;
@@ -21,7 +23,8 @@ struct box {
     phx::frame_builder b(pool);
     b.start(phx::opcode::text, text.size());
     b.append(text);
-    return out.add(where, b.finish());
+    phx::frame const f = b.finish();
+    return phx::json::utf8(text) ? out.append(where, f) : out.append_unsendable(where, f);
   }
   void add(std::string_view text) { REQUIRE(add(from, text)); }
   std::string poll(bool objects = false) { return std::string(out.compose(from, pool, "T", objects).data()); }
@@ -31,7 +34,7 @@ constexpr std::string_view empty_poll = R"({"messages":[],"status":200,"token":"
 
 }  // namespace
 
-TEST_CASE("outbox: a poll takes all that waits, in order, as strings") {
+TEST_CASE("frame_queue: a poll takes all that waits, in order, as strings") {
   box b;
   CHECK_FALSE(b.out.waiting());
   b.add(R"(["1"])");
@@ -45,67 +48,67 @@ TEST_CASE("outbox: a poll takes all that waits, in order, as strings") {
   CHECK(b.poll() == empty_poll);
 }
 
-TEST_CASE("outbox: clients that need objects get those of version 1") {
+TEST_CASE("frame_queue: clients that need objects get those of version 1") {
   box b;
   b.add(R"({"topic":"a"})");
   b.add("[1]");
   CHECK(b.poll(true) == R"({"messages":[{"topic":"a"},"[1]"],"status":200,"token":"T"})");
 }
 
-TEST_CASE("outbox: what was written is gone, and only that") {
+TEST_CASE("frame_queue: what was written is gone, and only that") {
   box b;
   b.add("1");
   (void)b.poll();
   b.add("22");
   (void)b.poll();
   b.add("333");
-  b.out.settled(b.from, 1, true);
+  b.out.finish(b.from, 1, true);
   CHECK(b.out.bytes() == 5);
   CHECK(b.poll() == R"({"messages":["333"],"status":200,"token":"T"})");
-  b.out.settled(b.from, 7, true);  // of no response
+  b.out.finish(b.from, 7, true);  // of no response
   CHECK(b.out.bytes() == 5);
-  b.out.settled(b.from, 3, true);
-  b.out.settled(b.from, 2, true);
+  b.out.finish(b.from, 3, true);
+  b.out.finish(b.from, 2, true);
   CHECK(b.out.bytes() == 0);
   b.add("4");  // behind an empty list
   CHECK(b.poll() == R"({"messages":["4"],"status":200,"token":"T"})");
 }
 
-TEST_CASE("outbox: what could not be written comes before all that was sent later") {
+TEST_CASE("frame_queue: what could not be written comes before all that was sent later") {
   box b;
   b.add("1");
   b.add("2");
   (void)b.poll();
   b.add("3");
-  b.out.settled(b.from, 1, false);
+  b.out.finish(b.from, 1, false);
   CHECK(b.poll() == R"({"messages":["1","2","3"],"status":200,"token":"T"})");
-  b.out.settled(b.from, 1, true);  // it is response 2 now
+  b.out.finish(b.from, 1, true);  // it is response 2 now
   CHECK(b.out.bytes() == 3);
-  b.out.settled(b.from, 2, true);
+  b.out.finish(b.from, 2, true);
   CHECK(b.out.bytes() == 0);
 }
 
-TEST_CASE("outbox: what is no text is dropped alone, wherever it stands") {
+TEST_CASE("frame_queue: what is no text is dropped alone, wherever it stands") {
   for (std::size_t const at : {0U, 1U, 2U}) {
     box b;
     for (std::size_t i = 0; i < 3; ++i) b.add(i == at ? "\xff\xfe\xfd" : "t");
-    CHECK(b.out.unfit());
+    CHECK(b.out.has_unsendable());
     std::vector<std::size_t> dropped;
-    b.out.drop_unfit(b.from, [&](std::size_t bytes) { dropped.push_back(bytes); });
+    b.out.drop_unsendable(b.from, [&](std::size_t bytes) { dropped.push_back(bytes); });
     CHECK(dropped == std::vector<std::size_t>{3});
-    CHECK_FALSE(b.out.unfit());
+    CHECK_FALSE(b.out.has_unsendable());
     CHECK(b.out.bytes() == 2);
     b.add("u");
     CHECK(b.poll() == R"({"messages":["t","t","u"],"status":200,"token":"T"})");
   }
   box alone;
   alone.add("\xff");
-  alone.out.drop_unfit(alone.from, [](std::size_t) {});
+  alone.out.drop_unsendable(alone.from, [](std::size_t) {});
   CHECK_FALSE(alone.out.waiting());
   CHECK(alone.out.bytes() == 0);
 }
 
-TEST_CASE("outbox: without memory nothing is added, and nothing is lost") {
+TEST_CASE("frame_queue: without memory nothing is added, and nothing is lost") {
   phx::memory const nothing{.allocate = [](std::size_t) noexcept -> void* { return nullptr; }};
   box b;
   b.add("1");

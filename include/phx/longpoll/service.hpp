@@ -1,0 +1,177 @@
+#ifndef PHX_LONGPOLL_SERVICE_HPP
+#define PHX_LONGPOLL_SERVICE_HPP
+// The long-polling of one mount on one loop: requests go in, responses come out.
+
+#include <phx/core/time.hpp>
+#include <phx/longpoll/detail/intrusive_list.hpp>
+#include <phx/longpoll/detail/session.hpp>
+
+namespace phx {
+inline namespace PHX_BUILD {
+namespace longpoll {
+
+/// What a mount's long-polling keeps to. Phoenix's defaults.
+struct options {
+  /// How long a poll waits for something to tell (then 204), and a POST to be processed (then 408). A session ends when it
+  /// finds itself, at one of the checks it makes every 1.5 windows, not polled for 1.5 windows or more.
+  duration window = std::chrono::seconds(10);
+  duration token_age = std::chrono::hours(24 * 14);  ///< then a token is nobody's; it is not renewed
+  std::size_t body = 8'000'000;                      ///< bytes of a POST; beyond: 400
+  std::uint32_t lines = 100;                         ///< of a batch that are read; the rest is dropped, and 200 all the same
+  std::size_t base64 = 10'000'000;                   ///< characters of one line of base64; beyond: 400
+  bool skip_empty_lines = false;  ///< Phoenix takes one for an empty binary frame: it ends the session, 408
+  bool wake_at_end = false;       ///< a waiting poll is answered (204) when its session ends; Phoenix lets it wait
+};
+
+/// The long-polling of one mount on one loop, of which a host calls serve() and most_body(). Made of a dispatcher:
+/// service_for. Everything of it happens inside its loop. It is made and destroyed while no callback of its loop runs.
+class service : private phx::detail::loop_component {
+ public:
+  service(service const&) = delete;
+  service& operator=(service const&) = delete;
+  /// Its sessions end ({shutdown, closed}); requests that wait for a response of its own loop get none any more, those of
+  /// other loops are answered 204 or 408. Before the loop goes.
+  virtual ~service() = default;
+
+  /// Answers one HTTP request. It may end sessions, and call everything a host or an application has: check_origin's own
+  /// function, may_open, connect, channels. Those may destroy connections, this one too.
+  /// @param request gets the response, in this call or later; whatever it waited for before is cancelled.
+  /// @param head, @param body only read. `body` is the whole of a POST's; of one that is longer than options::body, any that
+  ///   is longer. @pre `mount.route(head.path)` is a long-poll's: else 404. @pre no callback of this loop is running.
+  /// @par Errors: none leave; without memory: 503. @par Cost: a lookup in the table, and what its frames cost; a request
+  /// that
+  ///   reached another loop than its session's costs one message each way, and a copy of a POST's body.
+  ///
+  // clang-format off
+  /// | request | response, HTTP 200 unless it says HTTP |
+  /// | --- | --- |
+  /// | GET, no token, one that is nobody's, or whose session has ended | a new session: 410 and its token |
+  /// | GET, `connect` or `vsn` or the origin refused | 403; other refusals as on WebSockets (HTTP 400, 414, 429, 500, 503) |
+  /// | GET, frames are there | 200, all of them |
+  /// | GET, none are there | waits: 200 with the first turn's; 204 when the window ends, also for one that a later GET replaced |
+  /// | POST, no token, one that is nobody's, or whose session has ended | 410 |
+  /// | POST, its frames processed | 200 |
+  /// | POST at a mount of 0.10, for no channel, or a join that is refused | HTTP 401 |
+  /// | POST, not processed within the window, or the session died of it | 408 |
+  /// | POST, too long | HTTP 400 |
+  /// | POST, no base64 | HTTP 500, the session lives |
+  /// | OPTIONS | HTTP 200, what CORS asks; another origin: 403 |
+  /// | anything else | HTTP 400 |
+  /// | loop draining, sessions::most reached, no entropy, no memory | HTTP 503: phoenix.js comes back |
+  // clang-format on
+  void serve(poll_request& request, phx::request const& head, std::string_view body, time_point now) noexcept;
+
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }  ///< sessions
+  /// How much of a body a host needs to read; one byte more, and it is too long.
+  [[nodiscard]] std::size_t most_body() const noexcept { return options_.body; }
+
+ protected:
+  service(sessions& all, loop& on, phx::mount const& at, options const& opts);
+  /// Ends everything. The derived class calls it while it can still open sessions: the last thing channels see is a whole
+  /// service.
+  void end() noexcept;
+
+  using opened = std::variant<detail::session*, refused_request>;  // null: no memory
+  /// @par Errors: std::bad_alloc, and what `connect` throws.
+  [[nodiscard]] virtual opened open(phx::request const& head, time_point now) = 0;
+
+  [[nodiscard]] memory const& from() const noexcept { return detail::loop_access::from(loop_); }
+
+  sessions& sessions_;
+  loop& loop_;
+  phx::mount const& mount_;
+  options options_;
+  limits bounds_;
+
+ private:
+  friend class response;
+  friend class poll_request;
+  friend struct detail::session_transport;
+  using waiting_list = detail::intrusive_list<poll_request, &poll_request::previous_, &poll_request::next_>;
+  using check_list = detail::intrusive_list<detail::session, &detail::session::previous, &detail::session::next>;
+
+  // ---- requests (detail/service_requests.hpp)
+  [[nodiscard]] bool uses_http_status(std::string_view path) const noexcept;
+  void refuse(poll_request& x, refused_request&& no, bool without_body = false) noexcept;
+  void create(poll_request& x, phx::request const& head, time_point now) noexcept;
+  void poll(poll_request& x, detail::session_address where) noexcept;
+  void post(poll_request& x, detail::session_address where, std::string_view body, bool batch) noexcept;
+  [[nodiscard]] std::uint16_t process(detail::session& s, std::string_view body, bool batch) noexcept;
+  [[nodiscard]] std::uint16_t process_batch(detail::session& s, std::string_view body) noexcept;
+  [[nodiscard]] bool receive(detail::session& s, opcode op, std::string_view bytes) noexcept;
+
+  // ---- responses
+  [[nodiscard]] static response empty_response(std::uint16_t status) noexcept;
+  [[nodiscard]] static response status_response(std::uint16_t status, bool real) noexcept;
+  [[nodiscard]] static response token_response(std::uint16_t status, poll_request const& x) noexcept;
+  void respond(poll_request& x, response&& r) noexcept;
+  void wait(poll_request& x, poll_request::kind kind) noexcept;
+  void stop_waiting(poll_request& x) noexcept;
+  void cancelled(poll_request& x) noexcept;
+  void wake() noexcept;
+
+  // ---- sessions (detail/service_sessions.hpp)
+  [[nodiscard]] detail::session* find_open(detail::slot_key key) const noexcept;
+  [[nodiscard]] send_status keep(detail::session& s, frame const& f) noexcept;
+  void note_dropped(detail::session const& s, std::size_t bytes) noexcept;
+  void flush(detail::session& s) noexcept;
+  [[nodiscard]] std::uint16_t compose(detail::session& s, std::string_view token, frame& body) noexcept;
+  void finished(detail::carried_frames const& frames, bool written) noexcept;
+  void replace_waiter(detail::session& s) noexcept;
+  void remove(detail::session& s) noexcept;
+  void closed(detail::session& s, close_frame reason) noexcept;
+
+  // ---- other loops
+  [[nodiscard]] detail::request_address address_of(poll_request const& x) const noexcept { return {number_, x.key_}; }
+  [[nodiscard]] send_status forward(poll_request& x, detail::relay_message::kind_t kind, std::string_view text,
+                                    bool batch) noexcept;
+  void answer(detail::relay_message&& m, std::uint16_t status) noexcept;
+  void answered(detail::relay_message&& m) noexcept;
+  void report(detail::relay_message&& m, bool written) noexcept;
+
+  // ---- phx::detail::component
+  void take(detail::mail* m) noexcept override;
+  [[nodiscard]] time_point due() const noexcept override;
+  void ring(time_point now) noexcept override;
+
+  /// For how long a session may go without a poll.
+  [[nodiscard]] duration inactivity() const noexcept { return saturating_add(options_.window, options_.window / 2); }
+
+  std::uint32_t number_ = 0;  // in `sessions`
+  detail::service_handle* handle_ = nullptr;
+  detail::slot_map<detail::session> live_;
+  std::uint32_t size_ = 0;
+  detail::slot_map<poll_request> forwarded_;  // requests whose session is on another loop
+  waiting_list waiting_{};
+  check_list checks_{};
+};
+
+/// The long-polling of one mount on one loop, for the sockets of one dispatcher.
+template <class D>
+class service_for final : public service {
+ public:
+  /// @param all, @param on, @param at, @param app outlive it. @par Errors: no memory: as result::value(). Inside the loop.
+  service_for(sessions& all, loop& on, phx::mount const& at, D& app, options const& opts = {})
+      : service(all, on, at, opts), app_(app) {}
+  ~service_for() override { this->end(); }
+
+ private:
+  [[nodiscard]] opened open(phx::request const& head, time_point now) override {
+    auto judged = handshake(this->mount_, app_, head, transport_kind::longpoll);
+    if (auto* const no = std::get_if<refused_request>(&judged)) return std::move(*no);
+    auto& admitted = *std::get_if<admission<typename D::session_type>>(&judged);
+    admitted.bounds = &this->bounds_;
+    return phx::detail::make<detail::session_for<D>>(this->from(), *this, this->loop_, app_, std::move(admitted), now);
+  }
+
+  D& app_;
+};
+
+}  // namespace longpoll
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#include <phx/longpoll/detail/service_requests.hpp>
+#include <phx/longpoll/detail/service_sessions.hpp>
+
+#endif
