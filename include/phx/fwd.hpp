@@ -152,7 +152,7 @@ class topic_pattern;
 // longpoll
 namespace longpoll {
 struct entropy;
-class exchange;
+class poll_request;
 struct options;
 class response;
 class service;

@@ -2,7 +2,7 @@
 #define PHX_LONGPOLL_DETAIL_INTRUSIVE_LIST_HPP
 // A doubly linked list through members of its elements.
 
-#include <phx/core/detail/build.hpp>
+#include <phx/core/memory.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
