@@ -65,7 +65,13 @@ class service : private phx::detail::loop_component {
   /// How much of a body a host needs to read; one byte more, and it is too long.
   [[nodiscard]] std::size_t most_body() const noexcept { return options_.body; }
 
- protected:
+ private:
+  friend class response;
+  friend class poll_request;
+  friend struct detail::session_transport;
+  template <class D>
+  friend class service_for;
+
   service(sessions& all, loop& on, phx::mount const& at, options const& opts);
   /// Ends everything. The derived class calls it while it can still open sessions: the last thing channels see is a whole
   /// service.
@@ -83,10 +89,6 @@ class service : private phx::detail::loop_component {
   options options_;
   limits bounds_;
 
- private:
-  friend class response;
-  friend class poll_request;
-  friend struct detail::session_transport;
   using waiting_list = detail::intrusive_list<poll_request, &poll_request::previous_, &poll_request::next_>;
   using check_list = detail::intrusive_list<detail::session, &detail::session::previous, &detail::session::next>;
 
@@ -150,9 +152,10 @@ class service : private phx::detail::loop_component {
 template <class D>
 class service_for final : public service {
  public:
-  /// @param all, @param on, @param at, @param app outlive it. @par Errors: no memory: as result::value(). Inside the loop.
+  /// All of `all`, `on`, `at` and `app` outlive it. Inside the loop. @par Errors: no memory: as result::value().
   service_for(sessions& all, loop& on, phx::mount const& at, D& app, options const& opts = {})
       : service(all, on, at, opts), app_(app) {}
+  /// Its sessions end.
   ~service_for() override { this->end(); }
 
  private:
