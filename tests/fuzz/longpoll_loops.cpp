@@ -314,13 +314,14 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
         }
         case 10: c.mode = static_cast<connection::mode_t>(b / 3 % 3); break;
         case 11:
-          if (!c.unwritten.empty()) {
-            auto const one = c.unwritten.begin() + b / 3 % static_cast<std::ptrdiff_t>(c.unwritten.size());
+          if (!c.unwritten.empty()) {  // taken out first: one that fails may answer a poll of this connection
+            auto const at_one = c.unwritten.begin() + b / 3 % static_cast<std::ptrdiff_t>(c.unwritten.size());
+            connection::held one = std::move(*at_one);
+            c.unwritten.erase(at_one);
             if (b & 64)
-              one->response.failed();
+              one.response.failed();
             else
-              w.received(*one->to, one->frames, one->response);
-            c.unwritten.erase(one);
+              w.received(*one.to, one.frames, one.response);
           }
           break;
         case 12: {
@@ -366,17 +367,16 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
     // The end: all is written or failed, nobody waits, and each client polls until it has all.
     counted_memory::all_fail = false;
     counted_memory::until_failure = UINT32_MAX;
+    for (auto& c : w.connections) c->mode = connection::writes;
     for (auto& c : w.connections) {
-      for (connection::held& h : c->unwritten) {
+      for (connection::held& h : std::exchange(c->unwritten, {})) {
         if (size & 1)
           h.response.failed();
         else
           w.received(*h.to, h.frames, h.response);
       }
-      c->unwritten.clear();
       w.hang_up(*c);
       c->exchange.cancel();
-      c->mode = connection::writes;
     }
     w.settle();
     for (client& one : w.clients) {

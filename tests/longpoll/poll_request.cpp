@@ -193,6 +193,25 @@ TEST_CASE("response: one that fails answers a poll that waits already") {
   CHECK(waits.last.messages() == '"' + shouted("shout", R"({"n":1})") + '"');
 }
 
+TEST_CASE("response: one that fails may be moved by what it answers") {
+  polls p;
+  std::string const token = p.joined();
+  tab t;  // keeps both responses in one vector, which moves the first when the second comes
+  t.hold = true;
+  (void)p.post(token, R"(["1","2","room:a","shout",{"n":1}])");
+  p.ask(t, {.token = token});
+  p.ask(t, {.token = token});
+  REQUIRE(t.held.size() == 1);
+  t.held.shrink_to_fit();
+  t.held[0].failed();
+  REQUIRE(t.held.size() == 2);
+  CHECK(t.last.messages() == '"' + shouted("shout", R"({"n":1})") + '"');
+  t.held[1].written();
+  tab waits;
+  p.ask(waits, {.token = token});
+  CHECK(waits.asked.waiting());
+}
+
 TEST_CASE("response: it outlives its session and its service") {
   tab t, u;
   t.hold = u.hold = true;

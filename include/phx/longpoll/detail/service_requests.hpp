@@ -12,16 +12,18 @@ namespace longpoll {
 // ---- responses
 
 inline void response::finish(bool written) noexcept {
-  service* const to = handle_ == nullptr ? nullptr : handle_->service;
+  // A poll that waits may be answered in here, and its host move the responses it keeps, this one too: nothing of it is touched
+  // after that.
+  detail::service_handle* const handle = std::exchange(handle_, nullptr);
+  detail::carried_frames const frames = std::exchange(frames_, {});
   detail::relay_message m(std::exchange(mail_, nullptr));
-  if (to != nullptr && frames_.response != 0) {
+  if (service* const to = handle == nullptr ? nullptr : handle->service; to != nullptr && frames.response != 0) {
     if (m)
       to->report(std::move(m), written);
     else
-      to->finished(frames_, written);
+      to->finished(frames, written);
   }
-  frames_ = {};
-  detail::release(std::exchange(handle_, nullptr));
+  detail::release(handle);
 }
 
 inline response service::empty_response(std::uint16_t status) noexcept {
