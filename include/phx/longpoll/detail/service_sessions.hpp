@@ -15,7 +15,13 @@ inline service::service(sessions& all, loop& on, phx::mount const& at, options c
   handle_ = phx::detail::make<detail::service_handle>(from(), detail::service_handle{this, from()});
   if (handle_ == nullptr) phx::detail::no_value("phx::longpoll::service: no memory");
   detail::loop_access::attach_component(loop_, *this);
-  number_ = sessions_.add_service(detail::loop_access::box(loop_), this->number);
+  bool const added = phx::detail::try_invoke(
+      [&] { number_ = sessions_.add_service(detail::loop_access::box(loop_), this->number); }, [](char const*) noexcept {});
+  if (added) return;
+  // No destructor runs for what was not constructed, and the loop would go on calling it.
+  detail::loop_access::detach_component(loop_, *this);
+  detail::release(handle_);
+  phx::detail::no_value("phx::longpoll::service: no memory");
 }
 
 inline void service::end() noexcept {
