@@ -3,8 +3,13 @@
 
 #include <doctest/doctest.h>
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include <filesystem>
+#include <set>
+#include <string>
 
 namespace phx_tests {
 
@@ -28,6 +33,31 @@ class one_descriptor {
  private:
   rlimit before_{};
 };
+
+/// The descriptors that are open now.
+[[nodiscard]] inline std::set<int> open_descriptors() {
+  std::set<int> all;
+  for (auto const& at : std::filesystem::directory_iterator("/proc/self/fd")) {
+    int const fd = std::stoi(at.path().filename().string());
+    if (::fcntl(fd, F_GETFD) >= 0) all.insert(fd);
+  }
+  return all;
+}
+/// Those opened since `before` that a program started now would inherit, and what they are. @param opened how many there are
+[[nodiscard]] inline std::string inherited_since(std::set<int> const& before, std::size_t& opened) {
+  std::string all;
+  opened = 0;
+  for (int const fd : open_descriptors()) {
+    if (before.contains(fd)) continue;
+    int const flags = ::fcntl(fd, F_GETFD);
+    if (flags < 0) continue;  // that of the directory
+    ++opened;
+    std::error_code ignored;
+    if ((flags & FD_CLOEXEC) == 0)
+      all += std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), ignored).string() + ' ';
+  }
+  return all;
+}
 
 }  // namespace phx_tests
 

@@ -68,6 +68,18 @@ units() {
   return $status
 }
 
+# failing_memory PRESET: the Beast host, one allocation after the other failing
+failing_memory() {
+  built "$1" phx_failing_memory || return
+  local log=$logs/failing-memory-$1 status p f
+  timeout 1800 "$(bin "$1" phx_failing_memory)" --no-version >"$log" 2>&1
+  status=$?
+  cat "$log"
+  read -r p f < <(sed -nE 's/.*\[doctest\] test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*/\1 \2/p' "$log")
+  count "${p:-0}" "${f:-1}"
+  return $status
+}
+
 # played LOG LABEL LEAST: lines `LABEL: N played, M passed` must be there, and no number of theirs below LEAST
 played() {
   local n m rest lines=0 status=0

@@ -38,7 +38,7 @@ class raw_client {
   static constexpr milliseconds patience{30'000};  ///< only a failure waits so long
 
   /// @param receive_buffer bytes of the kernel's, set before connecting; 0: its default.
-  explicit raw_client(std::uint16_t port, int receive_buffer = 0) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+  explicit raw_client(std::uint16_t port, int receive_buffer = 0) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     if (receive_buffer != 0) (void)::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     sockaddr_in to{};
     to.sin_family = AF_INET;
@@ -87,11 +87,12 @@ class raw_client {
            std::string(more) + "\r\n";
   }
   /// Sends an upgrade and reads the head of the answer. Gives its status, 0 when none came.
-  unsigned open(std::string_view target = "/socket/websocket?vsn=2.0.0", std::string_view more_headers = {}) {
-    return send(upgrade_request(target, more_headers)) ? read_head() : 0;
+  unsigned open(std::string_view target = "/socket/websocket?vsn=2.0.0", std::string_view more_headers = {},
+                milliseconds most = patience) {
+    return send(upgrade_request(target, more_headers)) ? read_head(most) : 0;
   }
-  unsigned read_head() {
-    auto const until = now() + patience;
+  unsigned read_head(milliseconds most = patience) {
+    auto const until = now() + most;
     std::size_t end = std::string::npos;
     while ((end = in_.find("\r\n\r\n")) == std::string::npos)
       if (!more(until)) return 0;

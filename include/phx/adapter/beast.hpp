@@ -100,10 +100,10 @@ class server {
   }
   /// Nobody is let in any more; all WebSockets close with 1012, in batches (protocol 12). `done` is called, on some thread
   /// of the io_context, when the last connection is gone: at the latest options::goodbye after drain_options::limit. Then
-  /// nothing of the server's keeps the io_context running.
+  /// nothing of the server's keeps the io_context running. @par Errors: std::bad_alloc, and nothing is done.
   void drain(drain_options const& opts = {}, std::function<void()> done = {}) { core_->drain(opts, std::move(done)); }
   /// The same at once and without a word. Whoever waits for a drain is told.
-  void stop() { core_->stop(); }
+  void stop() noexcept { core_->stop(); }
 
  private:
   template <class D>

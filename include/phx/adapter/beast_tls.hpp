@@ -108,8 +108,10 @@ class hello_guard {
 class openssl final : public cipher {
  public:
   /// @par Errors: std::bad_alloc.
-  openssl(SSL_CTX* with, int descriptor, std::size_t most_hello) : ssl_(SSL_new(with)), fd_(descriptor), guard_(most_hello) {
-    BIO* const socket = ssl_ == nullptr || method() == nullptr ? nullptr : BIO_new(method());
+  openssl(SSL_CTX* with, int descriptor, std::size_t most_hello) : fd_(descriptor), guard_(most_hello) {
+    BIO_METHOD* const by = method();
+    ssl_ = SSL_new(with);
+    BIO* const socket = ssl_ == nullptr ? nullptr : BIO_new(by);
     if (socket == nullptr) {
       SSL_free(ssl_);
       throw std::bad_alloc();
@@ -184,10 +186,11 @@ class openssl final : public cipher {
   }
 
  private:
-  static BIO_METHOD* method() noexcept {
+  /// @par Errors: std::bad_alloc; the next call tries again.
+  static BIO_METHOD* method() {
     static BIO_METHOD* const made = [] {
       BIO_METHOD* const m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "phx socket");
-      if (m == nullptr) return m;
+      if (m == nullptr) throw std::bad_alloc();
       BIO_meth_set_read_ex(m, [](BIO* b, char* into, std::size_t n, std::size_t* done) {
         return static_cast<openssl*>(BIO_get_data(b))->receive(b, into, n, *done);
       });
@@ -247,7 +250,7 @@ class openssl final : public cipher {
     }
   }
 
-  SSL* ssl_;
+  SSL* ssl_ = nullptr;
   int fd_;
   net::socket_base::wait_type reads_by_ = net::socket_base::wait_read;
   error_code end_{};  // of what comes

@@ -2,6 +2,8 @@
 #define PHX_ADAPTER_DETAIL_BEAST_LOOP_HPP
 // What the connections of the Beast host share: the server's inner part, and its loops, each of them a strand.
 
+#include <phx/adapter/detail/beast_memory.hpp>
+#include <phx/adapter/detail/beast_sockets.hpp>
 #include <phx/adapter/detail/rfc6455.hpp>
 #include <phx/adapter/random_seed.hpp>
 #include <phx/longpoll/longpoll.hpp>
@@ -22,11 +24,13 @@
 #include <boost/asio/strand.hpp>
 
 #include <atomic>
+#include <cerrno>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace phx {
@@ -76,9 +80,7 @@ struct http_request : phx::request {
 
 namespace detail {
 
-namespace net = boost::asio;
-using error_code = boost::system::error_code;
-using strand = net::strand<net::io_context::executor_type>;
+using strand = net::strand<reserved_executor<net::io_context::executor_type>>;
 using tcp_socket = net::basic_stream_socket<net::ip::tcp, strand>;
 using tcp_acceptor = net::basic_socket_acceptor<net::ip::tcp, strand>;
 using strand_timer =
@@ -87,49 +89,6 @@ using phx::detail::try_invoke;
 
 /// Only adapters read a clock; phx gets the time as an argument.
 [[nodiscard]] inline time_point clock_now() noexcept { return std::chrono::steady_clock::now(); }
-[[nodiscard]] constexpr time_point after(time_point now, duration d) noexcept {
-  return d > (time_point::max)() - now ? (time_point::max)() : now + d;
-}
-
-// ---- memory of asynchronous operations
-
-/// Room for the one operation of a kind that a connection has under way: steady states allocate nothing.
-struct op_room {
-  static constexpr std::size_t size = 160;
-  alignas(std::max_align_t) char bytes[size];
-  bool taken = false;
-};
-template <class T>
-class op_allocator {
- public:
-  using value_type = T;
-  explicit op_allocator(op_room& room) noexcept : room_(&room) {}
-  template <class U>
-  op_allocator(op_allocator<U> const& other) noexcept : room_(other.room_) {}
-
-  [[nodiscard]] T* allocate(std::size_t n) {
-    if (room_->taken || n * sizeof(T) > op_room::size) return std::allocator<T>{}.allocate(n);
-    room_->taken = true;
-    return static_cast<T*>(static_cast<void*>(room_->bytes));
-  }
-  void deallocate(T* at, std::size_t n) noexcept {
-    if (static_cast<void*>(at) != room_->bytes) return std::allocator<T>{}.deallocate(at, n);
-    room_->taken = false;
-  }
-  template <class U>
-  [[nodiscard]] friend bool operator==(op_allocator const& a, op_allocator<U> const& b) noexcept {
-    return a.room_ == b.room_;
-  }
-  template <class U>
-  [[nodiscard]] friend bool operator!=(op_allocator const& a, op_allocator<U> const& b) noexcept {
-    return a.room_ != b.room_;
-  }
-
- private:
-  template <class U>
-  friend class op_allocator;
-  op_room* room_;
-};
 
 // ---- bytes
 
@@ -336,7 +295,17 @@ class alignas(128) lane {
   ~lane() = default;
 
   /// phx's Waker: from any thread.
-  void wake() noexcept;
+  void wake() noexcept { request(turn); }
+  /// What can be asked of a lane from any thread. It is done inside the strand, soon, and needs no memory: of each kind one
+  /// is enough.
+  enum task : unsigned {
+    turn = 1,       ///< the loop runs
+    again = 2,      ///< the same, a millisecond later: there was no memory for the timer
+    leave = 4,      ///< ask_to_leave()
+    dismissal = 8,  ///< dismiss()
+    no_timer = 16   ///< stop_timer(): what a loop still waits for must not keep the io_context from its end
+  };
+  void request(unsigned tasks) noexcept;
 
   // All below: inside the strand.
   [[nodiscard]] phx::loop& loop() noexcept { return *loop_; }
@@ -354,8 +323,8 @@ class alignas(128) lane {
   void dismiss() noexcept;
   void stop_timer() noexcept {
     error_code ignored;
+    armed_at_ = (time_point::max)();
     timer_.cancel(ignored);
-    armed_ = false;
   }
   /// Destroys the phx::loop. @pre dismiss().
   void end() noexcept {
@@ -398,8 +367,11 @@ class alignas(128) lane {
     }
   };
 
+  void perform() noexcept;
   void move(guest& g, guest_list* to, time_point deadline) noexcept;
   void arm(time_point when) noexcept;
+  void wait() noexcept;
+  void on_timer(error_code ec) noexcept;
   template <class F>
   static void each(guest_list& of, F&& f) noexcept {
     for (guest* g = of.first; g != nullptr;) {
@@ -410,15 +382,18 @@ class alignas(128) lane {
   }
 
   core& all_;
+  strand_memory memory_;
   strand strand_;
   strand_timer timer_;
-  time_point armed_at_ = (time_point::max)();
-  bool armed_ = false;
+  op_room timer_room_{};
+  time_point armed_at_ = (time_point::max)();  // max: not
+  time_point leave_by_ = (time_point::max)();  // of a drain: then whoever is left is cut off
+  bool waiting_ = false;                       // a wait of the timer is under way; there is never a second
   guest_list greeting_{}, open_{}, held_back_{}, leaving_{};
   place* free_places_ = nullptr;
   std::uint32_t places_ = 0;
   places_owner owner_{*this};
-  alignas(128) std::atomic<bool> woken_{false};  // written by whoever posts
+  alignas(128) strand_tasks tasks_{};  // written by whoever posts
   alignas(128) std::optional<phx::loop> loop_;
   std::vector<std::unique_ptr<longpoll::service>> polling_;  // by mounted::number
 };
@@ -459,7 +434,8 @@ class core : public std::enable_shared_from_this<core> {
       : opts(std::move(o)),
         polls(opts.max_sessions, {}, opts.limits.memory),
         io_(io),
-        door_(net::make_strand(io)),
+        door_memory_(*this),
+        door_(reserved_executor(io.get_executor(), door_memory_)),
         acceptor_(door_),
         pause_(door_),
         throttle_(phx::detail::seeded(opts.throttle)) {}
@@ -477,46 +453,36 @@ class core : public std::enable_shared_from_this<core> {
     auto const address = net::ip::make_address(opts.address, ec);
     if (ec) return ec;
     net::ip::tcp::endpoint const at(address, opts.port);
-    acceptor_.open(at.protocol(), ec);
+    open_listener(acceptor_, at.protocol(), ec);
+    if (!ec) acceptor_.non_blocking(true, ec);
     if (!ec) acceptor_.set_option(net::socket_base::reuse_address(true), ec);
     if (!ec) acceptor_.bind(at, ec);
     if (!ec) acceptor_.listen(net::socket_base::max_listen_connections, ec);
     if (!ec) port = acceptor_.local_endpoint(ec).port();
-    if (!ec) net::post(door_, [self = shared_from_this()] { self->accept(); });
+    protocol_ = at.protocol();
+    if (!ec) request(open_door);
     return ec;
   }
-  /// No new connections; `done` once the last has gone. From any thread.
+  /// No new connections; `done` once the last has gone. From any thread. @par Errors: std::bad_alloc, and nothing is done.
   void drain(drain_options const& options, std::function<void()> done) {
-    net::post(door_, [self = shared_from_this(), options, done = std::move(done)]() mutable {
-      self->close_door();
-      if (done) self->done_.push_back(std::move(done));
-      self->draining.store(true);
-      self->everywhere.drain(options);
-      self->in_lanes([](lane& l) { l.ask_to_leave(); });
-      if (self->guests.load() == 0) self->empty();
-    });
+    {
+      std::lock_guard const one(mutex_);
+      if (done) done_.push_back(std::move(done));
+      if (!std::exchange(drain_asked_, true)) how_to_drain = options;
+    }
+    request(begin_drain);
   }
-  void stop() {
-    net::post(door_, [self = shared_from_this()] {
-      self->close_door();
-      self->draining.store(true);
-      self->in_lanes([](lane& l) {
-        l.dismiss();
-        l.stop_timer();
-      });
-      if (self->guests.load() == 0) self->empty();
-    });
-  }
+  void stop() noexcept { request(stop_all); }
   /// Connections that are accepted from now on. From any thread.
-  void secure(std::shared_ptr<ciphers const> with) {
-    net::post(door_, [self = shared_from_this(), with = std::move(with)]() mutable { self->secure_ = std::move(with); });
+  void secure(std::shared_ptr<ciphers const> with) noexcept {
+    std::lock_guard const one(mutex_);
+    secure_.swap(with);
   }
   /// The last guest left a server that takes no more. From any thread.
   void left() noexcept {
-    if (guests.fetch_sub(1) != 1 || !draining.load()) return;
-    (void)try_invoke([&] { net::post(door_, [self = shared_from_this()] { self->empty(); }); }, [](char const*) noexcept {});
+    if (guests.fetch_sub(1) == 1 && draining.load()) request(tell_empty);
   }
-  /// `f(lane&)` inside each loop.
+  /// `f(lane&)` inside each loop. @par Errors: std::bad_alloc; some loops may have it then.
   template <class F>
   void in_lanes(F f) {
     for (auto const& l : lanes) net::post(l->executor(), [self = shared_from_this(), at = l.get(), f]() mutable { f(*at); });
@@ -554,28 +520,60 @@ class core : public std::enable_shared_from_this<core> {
   std::uint16_t port = 0;
   std::atomic<std::uint32_t> guests{0};
   std::atomic<bool> draining{false};
+  drain_options how_to_drain{};  // once it drains
 
  private:
   friend class lane;
+
+  // As lane::task, of the door: the strand that accepts, and sees to the end.
+  enum task : unsigned { open_door = 1, begin_drain = 2, stop_all = 4, tell_empty = 8, door_again = 16 };
+  void request(unsigned tasks) noexcept {
+    door_tasks_.request(door_, *this, tasks, [this] { perform(); });
+  }
+  void perform() noexcept {
+    unsigned const tasks = door_tasks_.take();
+    if ((tasks & door_again) != 0) without_memory();
+    if ((tasks & (begin_drain | stop_all)) != 0) {
+      close_door();
+      draining.store(true);
+      if ((tasks & begin_drain) != 0) everywhere.drain(how_to_drain);  // loops of the host's own
+      for (auto const& l : lanes)
+        l->request(((tasks & begin_drain) != 0 ? lane::leave : 0u) | ((tasks & stop_all) != 0 ? lane::dismissal : 0u));
+      if (guests.load() == 0) empty();
+    }
+    if ((tasks & (open_door | door_again)) != 0) await_clients();
+    if ((tasks & tell_empty) != 0) empty();
+  }
 
   void close_door() noexcept {
     error_code ignored;
     acceptor_.close(ignored);
     pause_.cancel(ignored);
   }
-  void accept() noexcept {
+  // Not async_accept: it leaves sockets open across exec, and Asio throws out of io_context::run when it has no memory to
+  // register one, with nobody left to accept the next.
+  void await_clients() noexcept {
     if (!acceptor_.is_open()) return;
-    lane* at = lanes.front().get();
-    for (auto const& l : lanes)
-      if (l->guests.load(std::memory_order_relaxed) < at->guests.load(std::memory_order_relaxed)) at = l.get();
-    auto const next = [&] {
-      acceptor_.async_accept(at->executor(), [self = shared_from_this(), at](error_code ec, tcp_socket s) {
-        self->accepted(ec, *at, std::move(s));
-      });
-    };
-    if (!try_invoke(next, [](char const*) noexcept {})) rest();
+    acceptor_.async_wait(net::socket_base::wait_read,
+                         in_room(accept_room_, [self = shared_from_this()](error_code ec) { self->on_clients(ec); }));
   }
-  void accepted(error_code ec, lane& at, tcp_socket&& s) noexcept;  // beast_visitor.hpp
+  void on_clients(error_code ec) noexcept {
+    if (!acceptor_.is_open()) return;
+    if (ec) return rest();
+    for (int most = 16; most != 0; --most) {  // then the others of this io_context have their turn
+      accepted_socket client(acceptor_.native_handle());
+      if (client) {
+        if (!admit(client)) return rest();
+      } else if (client.error() == EAGAIN || client.error() == EWOULDBLOCK) {
+        break;
+      } else if (!client.only_that_one()) {
+        return rest();
+      }
+    }
+    await_clients();
+  }
+  /// False: there is no memory for it.
+  [[nodiscard]] bool admit(accepted_socket& client) noexcept;  // beast_visitor.hpp
   /// @par Errors: std::bad_alloc.
   [[nodiscard]] std::optional<refused_request> knock(tcp_socket const& s) {
     error_code ignored;
@@ -583,31 +581,45 @@ class core : public std::enable_shared_from_this<core> {
   }
   /// Out of descriptors or memory: the backlog keeps those who come meanwhile.
   void rest() noexcept {
-    (void)try_invoke(
+    bool const begun = try_invoke(
         [&] {
           pause_.expires_after(std::chrono::milliseconds(50));
-          pause_.async_wait([self = shared_from_this()](error_code ec) {
-            if (!ec) self->accept();
-          });
+          pause_.async_wait(in_room(pause_room_, [self = shared_from_this()](error_code ec) {
+            if (!ec) self->await_clients();
+          }));
         },
         [](char const*) noexcept {});
+    if (!begun) request(door_again);  // Asio keeps all timers in one vector, which may have to grow
   }
   void empty() noexcept {
-    (void)try_invoke([&] { in_lanes([](lane& l) { l.stop_timer(); }); }, [](char const*) noexcept {});
-    for (auto& done : std::exchange(done_, {})) (void)try_invoke([&] { done(); }, [](char const*) noexcept {});
+    for (auto const& l : lanes) l->request(lane::no_timer);
+    std::vector<std::function<void()>> events;
+    {
+      std::lock_guard const one(mutex_);
+      events.swap(done_);
+    }
+    for (auto& done : events) (void)try_invoke([&] { done(); }, [](char const*) noexcept {});
   }
 
   net::io_context& io_;
+  strand_memory door_memory_;
   strand door_;
   tcp_acceptor acceptor_;
   strand_timer pause_;
-  std::shared_ptr<ciphers const> secure_{};  // none: no TLS
-  std::mutex throttling_;                    // nothing that happens often
+  op_room accept_room_{}, pause_room_{};
+  strand_tasks door_tasks_{};
+  net::ip::tcp protocol_ = net::ip::tcp::v4();
+  std::mutex throttling_;  // nothing that happens often
   phx::throttle throttle_;
-  std::vector<std::function<void()>> done_;  // the door's
+  std::mutex mutex_;                         // of what follows
+  std::shared_ptr<ciphers const> secure_{};  // none: no TLS
+  std::vector<std::function<void()>> done_;
+  bool drain_asked_ = false;
 };
 
 // ---- bodies
+
+inline std::shared_ptr<void> strand_memory::owner() const { return owner_->shared_from_this(); }
 
 inline ticket::ticket(std::shared_ptr<core> all, lane& on) noexcept : all_(std::move(all)), on_(&on) {
   all_->guests.fetch_add(1);
@@ -625,20 +637,25 @@ inline lane::lane(core& all, net::io_context& io)
       in(new char[room]),
       out(new char[room]),
       all_(all),
-      strand_(net::make_strand(io)),
+      memory_(all),
+      strand_(reserved_executor(io.get_executor(), memory_)),
       timer_(strand_) {
   loop_.emplace(all.everywhere, *this, phx::detail::seeded(all.opts.limits));
 }
 
-inline void lane::wake() noexcept {
-  if (woken_.exchange(true, std::memory_order_acq_rel)) return;
-  bool const posted = try_invoke([&] { net::post(strand_, [self = all_.shared_from_this(), this] { run(); }); },
-                                 [](char const*) noexcept {});
-  if (!posted) woken_.store(false, std::memory_order_release);  // the timer runs the loop within a second
+inline void lane::request(unsigned tasks) noexcept {
+  tasks_.request(strand_, all_, tasks, [this] { perform(); });
+}
+inline void lane::perform() noexcept {
+  unsigned const tasks = tasks_.take();
+  if ((tasks & again) != 0) without_memory();
+  if ((tasks & leave) != 0) ask_to_leave();
+  if ((tasks & dismissal) != 0) dismiss();
+  run();
+  if ((tasks & no_timer) != 0) stop_timer();
 }
 
 inline void lane::run() noexcept {
-  woken_.store(false, std::memory_order_release);
   if (!loop_) return;
   time_point const now = clock_now();
   time_point next = loop_->run(now);
@@ -650,29 +667,40 @@ inline void lane::run() noexcept {
     }
     if (list->first != nullptr && list->first->deadline_ < next) next = list->first->deadline_;
   }
-  // A wake that could not be posted is made up for within a second; nobody misses one where nobody is connected.
-  bool const deserted = guests.load(std::memory_order_relaxed) == 0;
-  if (!deserted) {
-    time_point const at_last = now + std::chrono::seconds(1);
-    if (at_last < next) next = at_last;
+  if (leave_by_ <= now) {
+    leave_by_ = (time_point::max)();
+    dismiss();
   }
+  if (leave_by_ < next) next = leave_by_;
+  bool const deserted = guests.load(std::memory_order_relaxed) == 0;
   if (!deserted || !all_.draining.load())
     arm(next);  // what a loop still waits for must not keep the io_context from its end
 }
 
 inline void lane::arm(time_point when) noexcept {
-  if (when == (time_point::max)() || (armed_ && armed_at_ <= when)) return;
-  armed_ = try_invoke(
+  if (when >= armed_at_) return;
+  armed_at_ = when;
+  if (!waiting_) return wait();
+  // Waited for once more when this wait has ended: one at a time needs no more memory than there is.
+  error_code ignored;
+  timer_.cancel(ignored);
+}
+inline void lane::wait() noexcept {
+  waiting_ = try_invoke(
       [&] {
-        timer_.expires_at(when);
-        timer_.async_wait([self = all_.shared_from_this(), this](error_code ec) {
-          if (ec) return;  // set anew, or stopped
-          armed_ = false;
-          run();
-        });
+        timer_.expires_at(armed_at_);
+        timer_.async_wait(in_room(timer_room_, [self = all_.shared_from_this(), this](error_code ec) { on_timer(ec); }));
       },
       [](char const*) noexcept {});
-  armed_at_ = when;
+  if (waiting_) return;
+  armed_at_ = (time_point::max)();
+  request(again);  // Asio keeps all timers in one vector, which may have to grow
+}
+inline void lane::on_timer(error_code ec) noexcept {
+  waiting_ = false;
+  if (ec && armed_at_ != (time_point::max)()) return wait();  // for less long; or stopped
+  armed_at_ = (time_point::max)();
+  if (!ec) run();
 }
 
 inline void lane::move(guest& g, guest_list* to, time_point deadline) noexcept {
@@ -690,12 +718,12 @@ inline void lane::move(guest& g, guest_list* to, time_point deadline) noexcept {
   to->last = &g;
 }
 inline void lane::greet(guest& g) noexcept {
-  time_point const until = after(clock_now(), all_.opts.handshake);
+  time_point const until = saturating_add(clock_now(), all_.opts.handshake);
   move(g, &greeting_, until);
   arm(until);
 }
 inline void lane::part(guest& g) noexcept {
-  time_point const until = after(clock_now(), all_.opts.goodbye);
+  time_point const until = saturating_add(clock_now(), all_.opts.goodbye);
   move(g, &leaving_, until);
   arm(until);
 }
@@ -710,10 +738,20 @@ inline longpoll::service& lane::polling(mounted& at) {
   return *mine;
 }
 inline void lane::ask_to_leave() noexcept {
+  if (!loop_) return;
+  time_point const now = clock_now();
+  loop_->drain(all_.how_to_drain, now);  // not by the endpoint's mail alone, which needs memory
+  leave_by_ = saturating_add(saturating_add(now, all_.how_to_drain.limit), all_.opts.goodbye);
   for (guest_list* const list : {&greeting_, &open_, &held_back_}) each(*list, [](guest& g) { g.asked_to_leave(); });
 }
 inline void lane::dismiss() noexcept {
-  for (guest_list* const list : {&greeting_, &open_, &held_back_, &leaving_}) each(*list, [](guest& g) { g.dismissed(); });
+  // One may take another with it, or make it say goodbye.
+  for (guest_list* const list : {&greeting_, &open_, &held_back_, &leaving_})
+    while (list->first != nullptr) {
+      guest& g = *list->first;
+      forget(g);
+      g.dismissed();
+    }
   polling_.clear();
 }
 

@@ -80,11 +80,16 @@ struct text_body {
 };
 
 class visitor;
-/// What a late_answer still has of its visitor. `who` is looked at inside the strand alone, and null once nobody waits.
+/// What a late_answer still has of its visitor. `who` is looked at inside the strand alone, and null once nobody waits. The
+/// answer and the memory to bring it there are in here, so that it cannot get lost.
 struct awaited {
+  awaited(std::weak_ptr<core> server, lane& of, visitor& waiting) noexcept
+      : all(std::move(server)), at(&of), connection(&waiting) {}
   std::weak_ptr<core> all;
   lane* at;
   visitor* connection;
+  op_room room{};
+  http_answer answer{};
 };
 
 class visitor final : public guest {
@@ -106,7 +111,7 @@ class visitor final : public guest {
   /// For http_request::later, while a route is asked. Null when it was asked before.
   [[nodiscard]] std::shared_ptr<awaited> wanted_later() {
     if (later_) return nullptr;
-    return later_ = std::make_shared<awaited>(awaited{all().weak_from_this(), &event_loop(), this});
+    return later_ = std::make_shared<awaited>(all().weak_from_this(), event_loop(), *this);
   }
   /// The late answer.
   void answered(http_answer const& answer) noexcept {
@@ -519,16 +524,17 @@ struct arrival {
   }
 };
 
-inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
-  if (!acceptor_.is_open()) return;
-  if (ec) {
-    if (ec == net::error::no_descriptors || ec == net::error::no_memory || ec == net::error::no_buffer_space ||
-        ec == boost::system::errc::too_many_files_open_in_system)
-      return rest();
-    return accept();  // that one client is gone
-  }
-  bool const taken = try_invoke(
+inline bool core::admit(accepted_socket& client) noexcept {
+  lane* at = lanes.front().get();
+  for (auto const& l : lanes)
+    if (l->guests.load(std::memory_order_relaxed) < at->guests.load(std::memory_order_relaxed)) at = l.get();
+  error_code ec;
+  bool const done = try_invoke(
       [&] {
+        tcp_socket s(at->executor());
+        s.assign(protocol_, client.get(), ec);
+        if (ec) return;
+        client.release();
         error_code ignored;
         s.set_option(net::ip::tcp::no_delay(true), ignored);  // phx says when a turn ends; Nagle would wait for more
         if (opts.send_buffer != 0)
@@ -536,13 +542,14 @@ inline void core::accepted(error_code ec, lane& at, tcp_socket&& s) noexcept {
                        ignored);
         s.non_blocking(true, ignored);
         auto no = knock(s);
-        net::post(at.executor(), arrival{ticket(shared_from_this(), at), std::move(s), secure_, std::move(no)});
+        auto with = [&] {
+          std::lock_guard const one(mutex_);
+          return secure_;
+        }();
+        net::post(at->executor(), arrival{ticket(shared_from_this(), *at), std::move(s), std::move(with), std::move(no)});
       },
       [](char const*) noexcept {});
-  if (taken)
-    accept();
-  else
-    rest();
+  return done && !ec;
 }
 
 }  // namespace beast::detail
@@ -560,17 +567,16 @@ class late_answer {
   late_answer(late_answer&&) noexcept = default;
   late_answer& operator=(late_answer&&) = delete;
   /// Nothing was said: 500.
-  ~late_answer() {
-    if (to_) (void)detail::try_invoke([&] { (*this)(http_answer{500, {}, {}}); }, [](char const*) noexcept {});
-  }
-  /// Once; what is said after that is not heard.
-  void operator()(http_answer answer) {
+  ~late_answer() { (*this)(http_answer{500, {}, {}}); }
+  /// Once; what is said after that is not heard. It needs no memory.
+  void operator()(http_answer answer) noexcept {
     auto const to = std::exchange(to_, nullptr);
     if (!to) return;
-    if (auto const all = to->all.lock())
-      detail::net::post(to->at->executor(), [all, to, answer = std::move(answer)] {
-        if (to->connection != nullptr) to->connection->answered(answer);
-      });
+    to->answer = std::move(answer);
+    if (auto all = to->all.lock())
+      detail::net::post(to->at->executor(), detail::in_room(to->room, [all = std::move(all), to] {
+                          if (to->connection != nullptr) to->connection->answered(to->answer);
+                        }));
   }
 
  private:

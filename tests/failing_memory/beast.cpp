@@ -1,0 +1,305 @@
+// The Beast host without memory. In this program every allocation on a server's thread may be made to fail: operator new's,
+// OpenSSL's and those of phx's memory hook. Whatever fails, nothing is thrown out of io_context::run, and once there is
+// memory again the server serves everybody who comes.
+
+#include <phx/adapter/beast_tls.hpp>
+
+#include <doctest/doctest.h>
+
+#include <openssl/crypto.h>
+
+#include <cstdlib>
+#include <future>
+#include <new>
+#include <thread>
+
+#include "support/eventually.hpp"
+#include "support/host_room.hpp"
+#include "support/raw_client.hpp"
+#include "support/tls_client.hpp"
+
+using namespace std::chrono_literals;
+using phx_tests::eventually;
+using phx_tests::raw_client;
+using phx_tests::tls_client;
+
+namespace {
+
+/// Which allocations fail on the threads that take part.
+struct failures {
+  enum class kind { none, one, all_from, one_in };
+  std::atomic<kind> which{kind::none};
+  std::atomic<long> n{0};
+  std::atomic<long> calls{0};
+
+  void begin(kind verdict, long number) {
+    n = number;
+    calls = 0;
+    which = verdict;
+  }
+  /// Gives how many calls there were.
+  long end() {
+    which = kind::none;
+    return calls;
+  }
+  [[nodiscard]] bool fails() noexcept {
+    kind const now = which.load(std::memory_order_relaxed);
+    if (now == kind::none) return false;
+    long const call = ++calls;
+    switch (now) {
+      case kind::one: return call == n;
+      case kind::all_from: return call >= n;
+      case kind::one_in:
+        return (static_cast<unsigned long>(call) * 0x9e3779b97f4a7c15UL >> 40) % static_cast<unsigned long>(n) == 0;
+      case kind::none: break;
+    }
+    return false;
+  }
+};
+failures memory;
+thread_local bool takes_part = false;
+
+void* allocated(std::size_t n) noexcept { return takes_part && memory.fails() ? nullptr : std::malloc(n == 0 ? 1 : n); }
+void* allocated_or_throw(std::size_t n) {
+  if (void* const at = allocated(n)) return at;
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+// Not inlined: GCC would then see malloc behind one and free behind the other, and take that for a mismatch.
+[[gnu::noinline]] void* operator new(std::size_t n) { return allocated_or_throw(n); }
+[[gnu::noinline]] void* operator new[](std::size_t n) { return allocated_or_throw(n); }
+// The address sanitizer's own nothrow forms do not call these, as the standard's default ones do.
+[[gnu::noinline]] void* operator new(std::size_t n, std::nothrow_t const&) noexcept { return allocated(n); }
+[[gnu::noinline]] void* operator new[](std::size_t n, std::nothrow_t const&) noexcept { return allocated(n); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::nothrow_t const&) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::nothrow_t const&) noexcept { std::free(p); }
+
+namespace {
+
+/// Before OpenSSL has allocated anything.
+int const openssl_is_hooked =
+    CRYPTO_set_mem_functions([](std::size_t n, char const*, int) { return n == 0 ? nullptr : allocated(n); },
+                             [](void* p, std::size_t n, char const*, int) -> void* {
+                               if (takes_part && n != 0 && memory.fails()) return nullptr;
+                               return std::realloc(p, n);
+                             },
+                             [](void* p, char const*, int) { std::free(p); });
+
+constexpr auto short_wait = 300ms;
+
+struct server_without_memory {
+  explicit server_without_memory(phx::beast::tls const* with = nullptr, unsigned threads = 1)
+      : server(io, [] {
+          phx::beast::options o{.port = 0, .loops = 2};
+          o.goodbye = 300ms;
+          o.handshake = 300ms;
+          o.limits.memory = {[](std::size_t n) noexcept { return allocated(n); },
+                             [](void* p, std::size_t) noexcept { std::free(p); }};
+          return o;
+        }()) {
+    app.channel<phx_tests::host_room>("room:*");
+    phx::mount m;
+    m.longpoll = true;
+    server.serve(app, m);
+    server.route([this](phx::beast::http_request const& r) -> std::optional<phx::http_answer> {
+      if (r.path == "/later")
+        std::thread([this, late = r.later()]() mutable { late({200, {}, body}); }).detach();
+      else if (r.path == "/now")
+        return phx::http_answer{200, {}, body};
+      return std::nullopt;
+    });
+    if (with != nullptr) server.secure(*with);
+    server.start();
+    for (unsigned i = 0; i < threads; ++i)
+      pool.emplace_back([this] {
+        takes_part = true;
+        try {
+          io.run();
+        } catch (...) {
+          takes_part = false;
+          thrown = true;
+        }
+        takes_part = false;
+      });
+  }
+  ~server_without_memory() {
+    CHECK(end());
+    CHECK_FALSE(thrown);
+  }
+  /// True when the server came to its end by itself.
+  bool end() {
+    if (pool.empty()) return true;
+    server.drain({.limit = 500ms}, [this] { gone.set_value(); });
+    bool const done = gone.get_future().wait_for(20s) == std::future_status::ready;
+    if (!done) io.stop();
+    for (std::thread& t : pool) t.join();
+    pool.clear();
+    return done;
+  }
+  std::string const body = std::string(100, 'b');
+  std::atomic<bool> thrown{false};
+  std::promise<void> gone{};
+  boost::asio::io_context io{};
+  phx::router<> app{};
+  phx::beast::server server;
+  std::vector<std::thread> pool{};
+};
+
+/// Joins, is echoed, hears its timer and its own broadcast. True when all went as it should.
+bool speaks_on(raw_client& c, std::chrono::milliseconds most) {
+  if (c.open("/socket/websocket?vsn=2.0.0", {}, most) != 101) return false;
+  c.text(R"(["1","1","room:a","phx_join",{}])");
+  if (c.read(most).data.find("\"ok\"") == std::string::npos) return false;
+  c.text(R"(["1","2","room:a","echo",{"n":1}])");
+  if (c.read(most).data.find("{\"n\":1}") == std::string::npos) return false;
+  c.text(R"(["1","3","room:a","shout",{"n":2}])");
+  if (c.read(most).data.find("shout") == std::string::npos) return false;
+  c.text(R"(["1","4","room:a","later",{"n":3}])");
+  if (c.read(most).data.find("due") == std::string::npos) return false;
+  c.close(1000);
+  return c.read(most).closed() == 1000;
+}
+bool asks(raw_client& c, std::string_view request, std::chrono::milliseconds most, std::string* answer = nullptr) {
+  if (!c.send(request) || c.read_head(most) != 200) return false;
+  std::string const body = c.read_body();
+  if (answer != nullptr) *answer = body;
+  return true;
+}
+bool polls(std::uint16_t port, std::chrono::milliseconds most) {
+  std::string const target = "/socket/longpoll?vsn=2.0.0";
+  raw_client c(port);
+  std::string text;
+  if (!asks(c, "GET " + target + " HTTP/1.1\r\nhost: h\r\n\r\n", most, &text)) return false;
+  std::size_t const at = text.find("\"token\":\"");
+  if (at == std::string::npos) return false;
+  std::string const mine = target + "&token=" + text.substr(at + 9, text.find('"', at + 9) - at - 9);
+  std::string const join = R"(["1","1","room:a","phx_join",{}])";
+  if (!asks(c,
+            "POST " + mine + " HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: " +
+                std::to_string(join.size()) + "\r\n\r\n" + join,
+            most, &text))
+    return false;
+  return asks(c, "GET " + mine + " HTTP/1.1\r\nhost: h\r\n\r\n", most, &text) && text.find("phx_reply") != std::string::npos;
+}
+bool speaks(std::uint16_t port, std::chrono::milliseconds most) {
+  raw_client c(port);
+  return speaks_on(c, most);
+}
+bool requests(std::uint16_t port, std::chrono::milliseconds most) {
+  raw_client c(port);
+  for (std::string_view const path : {"/now", "/later", "/now"})
+    if (!asks(c, "GET " + std::string(path) + " HTTP/1.1\r\nhost: h\r\n\r\n", most)) return false;
+  raw_client half(port);
+  return half.send("GET / HTTP/1.1\r\n") && half.read_head(most) == 408;
+}
+bool speaks_tls(std::uint16_t port, std::chrono::milliseconds most) {
+  tls_client c(port);
+  return c.shake() && speaks_on(c, most);
+}
+/// Without the timers, which take their time: a handshake allocates two thousand times.
+bool shakes(std::uint16_t port, std::chrono::milliseconds most) {
+  tls_client c(port);
+  return c.shake() && asks(c, "GET /now HTTP/1.1\r\nhost: h\r\n\r\n", most);
+}
+
+using client = bool (*)(std::uint16_t port, std::chrono::milliseconds most);
+
+/// The first allocation of all that serve this client fails, then the second, and so on until none is left.
+void each_fails_once(client const& c, phx::beast::tls const* with = nullptr) {
+  for (long n = 1;; ++n) {
+    CAPTURE(n);
+    server_without_memory s(with);
+    memory.begin(failures::kind::one, n);
+    (void)c(s.server.port(), 2s);
+    bool const was_reached = memory.end() >= n;
+    REQUIRE(c(s.server.port(), 20s));
+    REQUIRE_FALSE(s.thrown);
+    if (!was_reached) break;
+    REQUIRE(n < 5000);
+  }
+}
+/// From some allocation on there is no memory at all, for a while.
+void all_fail_for_a_while(client const& c, phx::beast::tls const* with = nullptr) {
+  for (long n = 1;; n += n < 20 ? 1 : 13) {
+    CAPTURE(n);
+    server_without_memory s(with);
+    memory.begin(failures::kind::all_from, n);
+    (void)c(s.server.port(), 50ms);
+    bool const was_reached = memory.end() >= n;
+    REQUIRE(c(s.server.port(), 20s));
+    REQUIRE_FALSE(s.thrown);
+    if (!was_reached) break;
+    REQUIRE(n < 5000);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("beast without memory: any allocation may fail once") {
+  SUBCASE("a WebSocket") { each_fails_once(speaks); }
+  SUBCASE("requests") { each_fails_once(requests); }
+  SUBCASE("long-polling") { each_fails_once(polls); }
+  SUBCASE("TLS") {
+    phx::beast::tls const with = phx::beast::tls::self_signed();
+    each_fails_once(shakes, &with);
+  }
+}
+
+TEST_CASE("beast without memory: all may fail for a while") {
+  SUBCASE("a WebSocket") { all_fail_for_a_while(speaks); }
+  SUBCASE("requests") { all_fail_for_a_while(requests); }
+  SUBCASE("long-polling") { all_fail_for_a_while(polls); }
+  SUBCASE("TLS") {
+    phx::beast::tls const with = phx::beast::tls::self_signed();
+    all_fail_for_a_while(speaks_tls, &with);
+  }
+}
+
+TEST_CASE("beast without memory: one in four hundred fails, of many clients on several threads") {
+  REQUIRE(openssl_is_hooked == 1);
+  for (bool const secured : {false, true}) {
+    CAPTURE(secured);
+    phx::beast::tls const with = phx::beast::tls::self_signed();
+    server_without_memory s(secured ? &with : nullptr, 2);
+    memory.begin(failures::kind::one_in, 400);
+    int failed = 0;
+    for (int i = 0; i < 100; ++i) {
+      if (secured) {
+        failed += speaks_tls(s.server.port(), short_wait) ? 0 : 1;
+      } else {
+        failed += speaks(s.server.port(), short_wait) ? 0 : 1;
+        failed += polls(s.server.port(), short_wait) ? 0 : 1;
+      }
+    }
+    MESSAGE(memory.end(), " allocations, ", failed, " clients suffered");
+    CHECK((secured ? speaks_tls : speaks)(s.server.port(), 20s));
+    CHECK((secured || polls(s.server.port(), 20s)));
+    REQUIRE_FALSE(s.thrown);
+  }
+}
+
+TEST_CASE("beast without memory: a drain comes to its end whatever fails") {
+  for (auto const kind : {failures::kind::one, failures::kind::all_from})
+    for (long n = 1;; ++n) {
+      CAPTURE(n);
+      server_without_memory s;
+      raw_client socket(s.server.port()), idle(s.server.port()), polling(s.server.port());
+      REQUIRE(socket.open() == 101);
+      socket.text(R"(["1","1","room:a","phx_join",{}])");
+      REQUIRE(socket.read().data.find("\"ok\"") != std::string::npos);
+      REQUIRE(asks(polling, "GET /socket/longpoll?vsn=2.0.0 HTTP/1.1\r\nhost: h\r\n\r\n", 20s));
+      REQUIRE(asks(idle, "GET /now HTTP/1.1\r\nhost: h\r\n\r\n", 20s));
+      memory.begin(kind, n);
+      bool const ended = s.end();
+      bool const was_reached = memory.end() >= n;
+      REQUIRE(ended);
+      if (!was_reached) break;
+      REQUIRE(n < 1000);
+    }
+}
