@@ -11,6 +11,17 @@ using phx_tests::eventually;
 using phx_tests::in_time;
 using phx_tests::raw_client;
 
+namespace {
+
+/// A client whose vsn nobody serves.
+raw_client refused(running const& r) {
+  raw_client c = r.client();
+  CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));
+  return c;
+}
+
+}  // namespace
+
 TEST_CASE("beast: a client upgrades, joins, is echoed, and closes") {
   running r;
   raw_client c = r.joined();
@@ -270,6 +281,134 @@ TEST_CASE("beast: a request that does not come to an end has a deadline, and so 
     CHECK(r.connections(0));
     return notified;
   }));
+}
+
+TEST_CASE("beast: no program that is started inherits a socket") {
+  auto const before = phx_tests::open_descriptors();
+  running r(quick(2), 2);
+  raw_client socket = r.joined(), idle = r.client(), polls = r.client();
+  for (raw_client* const c : {&idle, &polls}) {
+    CHECK(c->send(request("GET", "/peer")));
+    CHECK(c->read_head() == 200);
+  }
+  std::size_t opened = 0;
+  CHECK(phx_tests::inherited_since(before, opened) == "");
+  CHECK(opened >= 9);  // epoll, an event, the listener, and both ends of three connections
+}
+
+// ---- deadlines
+
+TEST_CASE("beast: who fills the kernel's buffer and then sends half a request is hung up on, and outlives no drain") {
+  phx::beast::options o = quick();
+  o.send_buffer = 4096;
+  o.handshake = 300ms;
+  running r(o);
+  // Where the 408 finds the buffer full nobody can see from outside: one of these many will be there.
+  std::vector<raw_client> all;
+  std::string const one = request("POST", "/body", "content-length: 300\r\n", std::string(300, 'x'));
+  std::string bytes;
+  for (int n = 0; n < 150; ++n) {
+    all.push_back(r.client(2048));
+    bytes += one;
+    CHECK(all.back().send(bytes + "GET /half"));
+  }
+  CHECK(r.connections(0));
+}
+
+TEST_CASE("beast: who does not read its answer is hung up on after options::handshake") {
+  phx::beast::options o = quick();
+  o.body_bytes = 20'000'000;
+  o.send_buffer = 4096;
+  running r(o);
+  raw_client c = r.client(2048);
+  CHECK(c.send(request("POST", "/body", "content-length: 20000000\r\n", std::string(20'000'000, 'b'))));
+  raw_client other = r.client();
+  CHECK(other.send(request("GET", "/peer")));
+  CHECK(other.read_head() == 200);
+  other.drop();
+  CHECK(r.connections(1));
+  CHECK(r.connections(0));
+}
+
+TEST_CASE("beast: a drain ends within its limit and options::goodbye, whatever state its clients are in") {
+  phx::beast::options o = quick(2);
+  o.handshake = 1h;
+  o.goodbye = 500ms;
+  o.send_buffer = 4096;
+  o.body_bytes = 20'000'000;
+  o.throttle.refuse_after = 1h;
+  phx::mount m = polled();
+  m.bounds.outbound = 200'000'000;
+  running r(o, 2, m, {.window = 1h});
+  std::vector<raw_client> all;
+  auto const next = [&](int receive_buffer = 0) -> raw_client& { return all.emplace_back(r.client(receive_buffer)); };
+  all.reserve(20);
+  next();                                                                 // reading, no byte
+  CHECK(next().send("GET /half HTTP/1.1\r\n"));                           // reading, some of a head
+  CHECK(next().send(request("POST", "/body", "content-length: 9\r\n")));  // reading, some of a body
+  CHECK(next().send(request("GET", "/later")));                           // waiting for a late answer
+  phx::beast::late_answer const never = r.next_waiting();
+  poller p;
+  raw_client& polls = next();
+  p.open(polls);
+  p.join(polls);
+  CHECK(polls.send(p.poll_request()));                                             // waiting for a poll
+  CHECK(next().send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));  // held back
+  CHECK(r.seen.has("connect_refused"));
+  CHECK(
+      next(2048).send(request("POST", "/body", "content-length: 20000000\r\n", std::string(20'000'000, 'b'))));  // answering
+  raw_client& lingers = next();
+  CHECK(lingers.send(request("GET", "/peer", "connection: close\r\n")));
+  CHECK(lingers.read_head() == 200);  // lingering
+  running::join(next());              // a WebSocket
+  raw_client& slow = next(2048);
+  running::join(slow);
+  CHECK(slow.text(R"(["1","2","room:a","flood",{}])"));  // one that does not read
+  raw_client& leaves = next();
+  running::join(leaves);
+  CHECK(leaves.close(1000));
+  CHECK(leaves.read().closed() == 1000);  // one that is closed, and does not hang up
+  auto const begun = std::chrono::steady_clock::now();
+  std::promise<void> gone;
+  r.server.drain({.limit = 200ms}, [&] { gone.set_value(); });
+  CHECK(gone.get_future().wait_for(raw_client::patience) == std::future_status::ready);
+  CHECK(std::chrono::steady_clock::now() - begun < 20s);  // 700 ms, on a machine that is not busy
+  CHECK(r.server.connections() == 0);
+  for (std::thread& t : r.pool) t.join();
+  r.pool.clear();
+}
+
+TEST_CASE("beast: durations may be as long as there are") {
+  constexpr auto ever = phx::duration::max();
+  phx::beast::options o = quick(2);
+  o.handshake = o.goodbye = o.throttle.refuse_after = ever;
+  o.throttle.each = {.burst = 1000, .every = ever};
+  phx::mount m = polled();
+  m.bounds.idle = ever;
+  running r(o, 2, m);
+  {
+    raw_client c = r.joined(), plain = r.client(), polls = r.client();
+    poller p;
+    p.open(polls);
+    p.join(polls);
+    CHECK(polls.send(p.poll_request()));
+    CHECK(plain.send(request("GET", "/peer")));
+    CHECK(plain.read_head() == 200);
+    raw_client held = refused(r);
+    CHECK(held.read_all(100ms).empty());
+    CHECK(c.text(R"(["1","2","room:a","shout",{}])"));
+    CHECK(c.read().data == R"([null,null,"room:a","shout",{}])");
+    CHECK(poller::answer(polls).find("shout") != std::string::npos);
+  }
+  raw_client c = r.joined();
+  std::promise<void> gone;
+  r.server.drain({.interval = ever, .limit = ever}, [&] { gone.set_value(); });
+  CHECK(c.read().closed() == 1012);
+  CHECK(gone.get_future().wait_for(50ms) == std::future_status::timeout);  // nobody is cut off: it has for ever
+  c.drop();
+  CHECK(r.connections(0));
+  for (std::thread& t : r.pool) t.join();
+  r.pool.clear();
 }
 
 TEST_CASE("beast: beyond max_connections the next one is told 503") {
@@ -665,6 +804,10 @@ TEST_CASE("beast: long-polling, as of every host") {
   phx_tests::long_polls([](phx_tests::polled_host const& mode) { return polling_host(mode); }, {1, 2});
 }
 
+TEST_CASE("beast: odd requests, as of every host") {
+  phx_tests::odd_requests([](phx_tests::polled_host const& mode) { return polling_host(mode); });
+}
+
 TEST_CASE("beast: a server that is stopped, or goes, ends its long-poll sessions") {
   for (bool const stopped : {true, false}) {
     CAPTURE(stopped);
@@ -708,12 +851,6 @@ std::string knocks(raw_client& c) {
     text += seconds > 3000 && seconds <= 3600 ? " later" : " soon";
   }
   return text;
-}
-/// A client whose vsn nobody serves.
-raw_client refused(running const& r) {
-  raw_client c = r.client();
-  CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));
-  return c;
 }
 
 }  // namespace

@@ -320,6 +320,92 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
   }
 }
 
+/// What every host makes of requests that are not as they should be, or not as they mostly are. @param make as above
+template <class Make>
+void odd_requests(Make const& make) {
+  auto const host = [&] {
+    polled_host mode;
+    mode.mount.longpoll = true;
+    mode.mount.subprotocols = {"phoenix"};
+    return make(mode);
+  };
+  std::string const opens = "/socket/longpoll?vsn=2.0.0";
+  auto const asks = [](auto const& r, std::string const& bytes) {
+    raw_client c = r.client();
+    CHECK(c.send(bytes));
+    return c.read_head();
+  };
+
+  SUBCASE("empty lines before a request are skipped") {
+    auto r = host();
+    CHECK(asks(r, "\r\n" + request("GET", opens)) == 200);
+    CHECK(asks(r, "\r\n" + raw_client::upgrade_request("/socket/websocket?vsn=2.0.0",
+                                                       "sec-websocket-protocol: phoenix\r\n")) == 101);
+    raw_client c = r.client();
+    poller p;
+    p.open(c);
+    std::string const join = poller::post_of(p.target(), R"(["1","1","room:a","phx_join",{}])");
+    CHECK(c.send(join + "\r\n" + p.poll_request()));  // old browsers send one behind a body
+    CHECK(poller::answer(c) == R"({"status":200})");
+    CHECK(poller::answer(c).find("phx_reply") != std::string::npos);
+    raw_client slow = r.client();
+    for (char const byte : "\r\n" + request("GET", opens)) CHECK(slow.send({&byte, 1}));
+    CHECK(slow.read_head() == 200);
+    CHECK(asks(r, "\r" + request("GET", opens)) == 400);
+  }
+  SUBCASE("a length that is said twice is refused, the same or another, in lines or in one") {
+    auto r = host();
+    for (std::string const lengths :
+         {"content-length: 2\r\ncontent-length: 2\r\n", "content-length: 2\r\ncontent-length: 3\r\n",
+          "content-length: 2, 2\r\n", "content-length: 2,\r\n"}) {
+      CAPTURE(lengths);
+      CHECK(asks(r, request("POST", opens, lengths, "[]")) == 400);
+    }
+  }
+  SUBCASE("a fragment is no part of a target: refused") {
+    auto r = host();
+    CHECK(asks(r, request("GET", opens + "#here")) == 400);
+    CHECK(asks(r, raw_client::upgrade_request("/socket/websocket#?vsn=2.0.0", "sec-websocket-protocol: phoenix\r\n")) ==
+          400);
+  }
+  SUBCASE("a query may have bytes that should have been escaped") {
+    auto r = host();
+    CHECK(asks(r, raw_client::upgrade_request("/socket/websocket?vsn=2.0.0&name=J\xc3\xb6rg",
+                                              "sec-websocket-protocol: phoenix\r\n")) == 101);
+  }
+  SUBCASE("several lines of subprotocols are one list") {
+    auto r = host();
+    raw_client c = r.client();
+    CHECK(c.open("/socket/websocket?vsn=2.0.0",
+                 "sec-websocket-protocol: soap\r\nx-between: y\r\nSec-WebSocket-Protocol: mqtt, phoenix\r\n") == 101);
+    CHECK(c.head().find("sec-websocket-protocol: phoenix\r\n") != std::string::npos);
+    CHECK(asks(r, raw_client::upgrade_request("/socket/websocket?vsn=2.0.0",
+                                              "sec-websocket-protocol: soap\r\nsec-websocket-protocol: mqtt\r\n")) == 403);
+  }
+  SUBCASE("long-polling is served by HTTP/1.0, and each connection closed") {
+    auto r = host();
+    auto const old = [&](std::string_view method, std::string const& target, std::string_view more = {},
+                         std::string_view body = {}) {
+      raw_client c = r.client();
+      CHECK(c.send(std::string(method) + ' ' + target + " HTTP/1.0\r\n" + std::string(more) + "\r\n" + std::string(body)));
+      CHECK(c.read_head() == 200);
+      std::string const text = c.read_body();
+      CHECK(c.read_end());
+      return text;
+    };
+    poller p;
+    std::string const answer = old("GET", opens, "connection: keep-alive\r\n");
+    std::size_t const at = answer.find("\"token\":\"");
+    REQUIRE(at != std::string::npos);
+    p.token = answer.substr(at + 9, answer.find('"', at + 9) - at - 9);
+    std::string const join = R"(["1","1","room:a","phx_join",{}])";
+    CHECK(old("POST", p.target(),
+              "content-type: application/json\r\ncontent-length: " + std::to_string(join.size()) + "\r\n",
+              join) == R"({"status":200})");
+    CHECK(old("GET", p.target(), "host: h\r\n").find("phx_reply") != std::string::npos);
+  }
+}
+
 }  // namespace phx_tests
 
 #endif

@@ -593,12 +593,12 @@ class core : public std::enable_shared_from_this<core> {
   }
   void empty() noexcept {
     for (auto const& l : lanes) l->request(lane::no_timer);
-    std::vector<std::function<void()>> events;
+    std::vector<std::function<void()>> callbacks;
     {
       std::lock_guard const one(mutex_);
-      events.swap(done_);
+      callbacks.swap(done_);
     }
-    for (auto& done : events) (void)try_invoke([&] { done(); }, [](char const*) noexcept {});
+    for (auto& done : callbacks) (void)try_invoke([&] { done(); }, [](char const*) noexcept {});
   }
 
   net::io_context& io_;

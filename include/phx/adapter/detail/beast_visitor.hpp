@@ -1,6 +1,23 @@
 #ifndef PHX_ADAPTER_DETAIL_BEAST_VISITOR_HPP
 #define PHX_ADAPTER_DETAIL_BEAST_VISITOR_HPP
 // A connection of the Beast host while it speaks HTTP: one request after the other, until one becomes a WebSocket.
+//
+//   state              | its deadline                     | what ends it
+//   reading, no byte   | handshake, from accept or the    | a byte; EOF, a drain or the deadline: hung up
+//                      | last answer                      |
+//   reading, some of a | the same                         | the rest: asked; the deadline: 408, which has goodbye to go out
+//   request            |                                  |
+//   waiting for a late | none, it is the route's; a       | the answer; the client hangs up
+//   answer             | drain: goodbye                   |
+//   waiting for a poll | the session's window; a drain:   | the same; a drain, which answers it
+//                      | goodbye                          |
+//   held back          | throttle_options::refuse_after   | the deadline and a drain: the refusal; the client hangs up
+//   answering          | handshake; a 408: goodbye        | the last byte: the next request, a WebSocket, lingering;
+//                      |                                  | an error and the deadline: hung up
+//   lingering          | goodbye                          | EOF, an error, the deadline: hung up
+//   any, in a drain    | limit + goodbye, from its begin  | hung up
+//
+// handshake and goodbye are in options, limit is in drain_options. As a WebSocket: beast_connection.hpp.
 
 #include <phx/adapter/detail/beast_connection.hpp>
 #include <phx/adapter/detail/http.hpp>
@@ -139,6 +156,8 @@ class visitor final : public guest {
   void expired() noexcept override {
     if (state_ == state::held_back) return tell_refusal();
     if (state_ != state::reading || !begun_) return end();
+    hold const meanwhile(*this);
+    event_loop().part(*this);  // who does not read it is not waited for
     refuse(408);
   }
   void dismissed() noexcept override { end(); }
@@ -186,8 +205,7 @@ class visitor final : public guest {
   void next_request() noexcept {
     or_hang_up([&] {
       state_ = state::reading;
-      begun_ = bytes_.size() != 0;
-      headed_ = false;
+      begun_ = headed_ = false;
       parser_.emplace();
       parser_->header_limit(all().opts.head_bytes);
       parser_->body_limit((std::numeric_limits<std::uint64_t>::max)());  // until it is known whose body that is
@@ -221,10 +239,20 @@ class visitor final : public guest {
     if (ec) return;
     bytes_.commit(n);
     if (state_ != state::reading) return read();
-    begun_ = begun_ || n != 0;
     parse();
   }
+  /// Empty lines before a request are ignored (RFC 9112, 2.2): old clients send one behind a body. False: only those came.
+  [[nodiscard]] bool begins() noexcept {
+    while (!begun_ && bytes_.size() != 0) {
+      auto const* const at = static_cast<char const*>(bytes_.data().data());
+      if (at[0] == '\r' && bytes_.size() == 1) break;
+      begun_ = at[0] != '\r' || at[1] != '\n';
+      if (!begun_) bytes_.consume(2);
+    }
+    return begun_;
+  }
   void parse() {
+    if (!begins()) return read();
     while (bytes_.size() != 0 && !parser_->is_done()) {
       error_code ec;
       std::size_t const used = parser_->put(bytes_.data(), ec);
@@ -282,17 +310,19 @@ class visitor final : public guest {
   }
 
   /// Beast takes a body for none whose coding it does not know, and reads it as the next request; another server may know
-  /// it.
+  /// it. It takes lengths that agree for one, and a fragment for part of the target.
   [[nodiscard]] bool whole() const noexcept {
     using phx::detail::same_but_for_case;
-    std::size_t hosts = 0;
+    std::size_t hosts = 0, lengths = 0;
+    if (parser_->get().target().find('#') != boost::beast::string_view::npos) return false;
     for (header const& h : headers_) {
+      if (same_but_for_case(h.name, "content-length")) lengths += h.value.find(',') == std::string_view::npos ? 1u : 2u;
       if (same_but_for_case(h.name, "transfer-encoding") &&
           (!same_but_for_case(h.value, "chunked") || parser_->get().version() < 11))
         return false;
       hosts += same_but_for_case(h.name, "host") ? 1u : 0u;
     }
-    return hosts < 2;
+    return hosts < 2 && lengths < 2;
   }
 
   // ---- and is answered
@@ -364,6 +394,7 @@ class visitor final : public guest {
   }
   /// `refused_`, or a poll's answer, goes out; or waits as long as options::throttle has it, and while its client does.
   void hold_back(refusal reason) {
+    if (all().draining.load()) return write_refusal();
     time_point const now = clock_now(), until = all().hold(reason, now);
     if (until <= now) return write_refusal();
     state_ = state::held_back;
