@@ -5,6 +5,14 @@
 //   state \ event | phx closes           | client closes, breaks    | last byte written | EOF, error, deadline
 //   open          | -> leaving, close    | gone, -> leaving, close  |                   | gone, hang up
 //   leaving       | (not called)         | not looked at            | shut down         | hang up
+//
+//   state   | its deadline                                | what ends it
+//   open    | limits::idle, which phx looks at; a drain:  | see above; a drain closes it with 1012
+//           | drain_options::limit                        |
+//   leaving | options::goodbye; a drain: limit + goodbye, | the client hangs up, an error, the deadline
+//           | from its begin                              |
+//
+// One that does not read is open as long as it sends heartbeats and stays within limits::outbound.
 
 #include <phx/adapter/detail/beast_loop.hpp>
 

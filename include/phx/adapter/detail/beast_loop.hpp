@@ -741,7 +741,8 @@ inline void lane::ask_to_leave() noexcept {
   if (!loop_) return;
   time_point const now = clock_now();
   loop_->drain(all_.how_to_drain, now);  // not by the endpoint's mail alone, which needs memory
-  leave_by_ = saturating_add(saturating_add(now, all_.how_to_drain.limit), all_.opts.goodbye);
+  if (leave_by_ == (time_point::max)())
+    leave_by_ = saturating_add(saturating_add(now, all_.how_to_drain.limit), all_.opts.goodbye);
   for (guest_list* const list : {&greeting_, &open_, &held_back_}) each(*list, [](guest& g) { g.asked_to_leave(); });
 }
 inline void lane::dismiss() noexcept {
