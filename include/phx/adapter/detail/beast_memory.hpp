@@ -15,7 +15,7 @@
 //
 // The last two are so in every Boost from 1.74 to 1.90 at least: a program's own strands on the same io_context have them.
 
-#include <phx/core/detail/build.hpp>
+#include <phx/core/time.hpp>
 
 #include <utility>  // before Asio: Boost 1.74 uses std::exchange and forgets this
 
