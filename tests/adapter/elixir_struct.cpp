@@ -257,6 +257,15 @@ TEST_CASE("redis wire: a broadcast that cannot be read is told apart from Elixir
     for (unsigned i = 0; i < depth; ++i) nested = term::list({nested});
     CHECK(outcome_of(message("e", nested)) == outcome::unreadable);
   }
+  // %{x: %Jason.Fragment{encode: &Mod.fun/1}}
+  std::string fragment =
+      message("e", term::map({{term::text("x"), structure("Jason.Fragment", {field("encode", term::text("FUN"))})}}));
+  std::string const text = without_version(term::text("FUN")), function(
+                                                                   "\x71\x77\x01m\x77\x01"
+                                                                   "f\x61\x01",
+                                                                   9);
+  fragment.replace(fragment.find(text), text.size(), function);
+  CHECK(outcome_of(fragment) == outcome::unreadable);
   auto const user =
       redis_wire::read_term(message("e", term::map({{term::text("u"), structure("MyApp.User", {})}})), storage, {});
   CHECK(user.outcome == outcome::unknown_struct);

@@ -1,35 +1,15 @@
 #include <phx/adapter/detail/redis_wire.hpp>
 
+#include <support/hex.hpp>
+
 #include <doctest/doctest.h>
 
 using namespace phx::detail;
 
 namespace {
 
-std::string bytes(std::string_view hex) {
-  std::string out;
-  int half = -1;
-  for (char const c : hex) {
-    if (c == ' ' || c == '\n') continue;
-    int const v = c >= 'a' ? c - 'a' + 10 : c - '0';
-    if (half < 0) {
-      half = v;
-    } else {
-      out.push_back(static_cast<char>(half * 16 + v));
-      half = -1;
-    }
-  }
-  return out;
-}
-std::string hex(std::string_view in) {
-  std::string out;
-  for (char const c : in) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    out.push_back(digits[static_cast<unsigned char>(c) >> 4]);
-    out.push_back(digits[static_cast<unsigned char>(c) & 15]);
-  }
-  return out;
-}
+std::string bytes(std::string_view digits) { return support::from_hex(digits); }
+std::string hex(std::string_view in) { return support::to_hex(in); }
 /// The term that JSON text becomes, without the version byte; "no" if it is refused.
 std::string term(std::string_view json, etf::bounds const& most = {}) {
   std::string out;
@@ -281,10 +261,15 @@ TEST_CASE("etf: what is not asked for is skipped whole") {
                                    "67 77 01 61 00000000 00000000 00",
                                    "5a 0002 77 01 61 00000000 00000000 00000000",
                                    "72 0001 77 01 61 00 00000000",
-                                   "4d 00000001 03 ff"})
+                                   "4d 00000001 03 ff",
+                                   "66 77 01 61 00000000 00",
+                                   "59 77 01 61 00000000 00000000",
+                                   "78 77 01 61 0000000000000000 00000000",
+                                   "70 00000006 0102",
+                                   "71 77 01 61 77 01 62 6102"})
     CHECK_MESSAGE(skips(h), h);
-  for (std::string_view const h :
-       {"79 00", "70 00000000", "61", "6e ff 00", "6d ffffffff", "6c ffffffff", "74 ffffffff 6a", ""})
+  for (std::string_view const h : {"79 00", "70 00000000", "70 00000003", "70 00000006 01", "71 77 01 61 77 01 62 62", "61",
+                                   "6e ff 00", "6d ffffffff", "6c ffffffff", "74 ffffffff 6a", ""})
     CHECK_MESSAGE(!skips(h), h);
 }
 

@@ -1,6 +1,8 @@
 #include <phx/adapter/term.hpp>
 #include <phx/core/text/base64.hpp>
 
+#include <support/hex.hpp>
+
 #include <doctest/doctest.h>
 
 #include <string>
@@ -10,22 +12,10 @@ namespace {
 using phx::errc;
 using phx::term;
 
-std::string unhex(std::string_view text) {
-  std::string out;
-  auto const digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2) out += static_cast<char>(digit(text[i]) * 16 + digit(text[i + 1]));
-  return out;
-}
-std::string hex(std::string_view bytes) {
-  constexpr char const* digits = "0123456789abcdef";
-  std::string out;
-  for (char const c : bytes)
-    (out += digits[static_cast<unsigned char>(c) >> 4]) += digits[static_cast<unsigned char>(c) & 15];
-  return out;
-}
-term read(std::string_view hexed) { return phx::term::read(unhex(hexed)).value(); }
+std::string hex(std::string_view bytes) { return support::to_hex(bytes); }
+term read(std::string_view hexed) { return phx::term::read(support::from_hex(hexed)).value(); }
 errc wrong(std::string_view hexed, term::bounds const& most = {}) {
-  auto const r = phx::term::read(unhex(hexed), most);
+  auto const r = phx::term::read(support::from_hex(hexed), most);
   return r ? errc::none : r.error().code;
 }
 

@@ -31,6 +31,16 @@ inline std::vector<std::string> keys(std::string_view text) {
   return found;
 }
 
+/// A number of so many digits may be beyond a double, which Elixir's integers may be, and no JSON that `accepts` takes.
+inline bool has_huge_number(std::string_view text) {
+  std::size_t digits = 0;
+  for (char const c : text) {
+    digits = c >= '0' && c <= '9' ? digits + 1 : 0;
+    if (digits > 300) return true;
+  }
+  return false;
+}
+
 inline void must(bool holds, char const* text) {
   if (holds) return;
   std::fprintf(stderr, "does not hold: %s\n", text);

@@ -39,8 +39,9 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   }
   redis_wire::term_storage storage, storage_again;
   if (auto const h = broadcast_in(in, storage, most)) {
-    judge::must(h->bytes || judge::accepts(h->payload), "a payload is JSON");
-    judge::must(h->bytes || phx::json::valid(h->payload), "and phx says so too");
+    bool const judged = !h->bytes && !judge::has_huge_number(h->payload);
+    judge::must(!judged || judge::accepts(h->payload), "a payload is JSON");
+    judge::must(!judged || phx::json::valid(h->payload), "and phx says so too");
     std::string out;
     // A name may be longer, or both with an @ and a binary, which we never write; of an atom and a binary that are one key
     // in JSON one is left; a float may be an integer's too many digits.

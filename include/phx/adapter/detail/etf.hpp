@@ -48,6 +48,11 @@ enum tag : std::uint8_t {
   newer_reference = 90,
   new_reference = 114,
   bit_binary = 77,
+  port = 102,
+  new_port = 89,
+  v4_port = 120,
+  new_fun = 112,
+  export_fun = 113,
 };
 
 // ---- writing

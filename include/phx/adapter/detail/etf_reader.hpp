@@ -16,7 +16,7 @@ namespace detail::etf {
 /// Which terms reader::skip accepts.
 enum class terms : std::uint8_t {
   data,  ///< integers, finite floats, atoms, binaries, proper lists, tuples, maps
-  any,   ///< process ids, references, bit strings and improper lists as well
+  any,   ///< processes, ports, references, functions, bit strings and improper lists as well
 };
 
 /// Takes terms from bytes, one after the other. A member that returns false found something else, or too few bytes; after
@@ -163,6 +163,11 @@ class reader {
           case pid: return fits(take(1) && atom(part) && take(9));
           case newer_reference: return fits(take(1) && number(n, 2) && atom(part) && take(4 + std::size_t{n} * 4));
           case new_reference: return fits(take(1) && number(n, 2) && atom(part) && take(1 + std::size_t{n} * 4));
+          case port: return fits(take(1) && atom(part) && take(5));
+          case new_port: return fits(take(1) && atom(part) && take(8));
+          case v4_port: return fits(take(1) && atom(part) && take(12));
+          case new_fun: return fits(take(1) && number(n, 4) && n >= 4 && take(n - 4));  // its size counts itself
+          case export_fun: return fits(take(1) && atom(part) && atom(part) && peek() == small_integer && take(2));
           default: return errc::unknown_kind;
         }
     }
