@@ -266,8 +266,8 @@ TEST_CASE("redis wire: a broadcast that cannot be read is told apart from Elixir
                                                                    9);
   fragment.replace(fragment.find(text), text.size(), function);
   CHECK(outcome_of(fragment) == outcome::unreadable);
-  auto const user =
-      redis_wire::read_term(message("e", term::map({{term::text("u"), structure("MyApp.User", {})}})), storage, {});
+  std::string const with_user = message("e", term::map({{term::text("u"), structure("MyApp.User", {})}}));
+  auto const user = redis_wire::read_term(with_user, storage, {});
   CHECK(user.outcome == outcome::unknown_struct);
   CHECK(user.module == "MyApp.User");
   CHECK(user.message.topic == "t");
@@ -289,7 +289,8 @@ TEST_CASE("redis wire: a disconnect closes sockets whatever its payload holds") 
   for (term const& payload :
        {term::map({{term::atom("at"), date(2026, 1, 2)}}), term::map({{term::atom("by"), structure("MyApp.User", {})}}),
         term::map({{term::atom("x"), term::tuple({})}})}) {
-    auto const read = redis_wire::read_term(message("disconnect", payload), storage, {});
+    std::string const disconnect = message("disconnect", payload);
+    auto const read = redis_wire::read_term(disconnect, storage, {});
     CHECK(read.outcome == redis_wire::outcome::broadcast);
     CHECK(read.message.event == "disconnect");
     CHECK(read.message.payload == "{}");
