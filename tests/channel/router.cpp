@@ -216,7 +216,7 @@ TEST_CASE("router: a refused join is told shutdown, with nobody to push to; a re
     }
     void terminate(phx::context& ctx, phx::exit_reason reason) noexcept {
       ctx.push("nowhere", {});
-      CHECK(ctx.send("nowhere") == phx::send_status::ok);
+      CHECK(ctx.send("nowhere") == phx::send_status::closed);
       CHECK(ctx.after_end().push("nowhere", {}) == phx::send_status::closed);
       CHECK(ctx.id() == id);
       CHECK(ctx.socket() == socket);
