@@ -106,8 +106,8 @@ class response {
   /// any more. Inside the loop.
   void written() noexcept { finish(true); }
   /// The client has not got it: a write failed, or the connection was gone. The frames in it go back to the head of their
-  /// session's buffer, in their order, for the next poll; one that waits already is answered in this call. The body is not
-  /// to be read any more. Inside the loop.
+  /// session's buffer, in their order, for the next poll; one that waits already is answered in this call: its host's
+  /// `respond` is called. The body is not to be read any more. Inside the loop.
   void failed() noexcept { finish(false); }
 
  private:
