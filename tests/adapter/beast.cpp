@@ -4,6 +4,7 @@
 
 #include "support/beast_host.hpp"
 #include "support/descriptors.hpp"
+#include "support/host_kicks.hpp"
 
 using namespace std::chrono_literals;
 using namespace phx_tests::on_beast;
@@ -1012,4 +1013,19 @@ TEST_CASE("beast: a server may go while clients wait for their refusal") {
     one.join();
   }
   CHECK(c->read_all().empty());
+}
+
+TEST_CASE("beast: a connect that ends its user's older connections does not end the new one") {
+  for (std::uint32_t const loops : {1u, 3u}) {
+    phx_tests::one_connection_each app;
+    boost::asio::io_context io;
+    phx::beast::server server(io, quick(loops));
+    app.everywhere = &server.endpoint();
+    server.serve(app, polled());
+    server.start();
+    std::thread thread([&] { io.run(); });
+    phx_tests::only_the_newest_stays(server.port());
+    server.drain({}, [] {});
+    thread.join();
+  }
 }

@@ -7,6 +7,7 @@
 
 #include "support/descriptors.hpp"
 #include "support/eventually.hpp"
+#include "support/host_kicks.hpp"
 #include "support/host_polls.hpp"
 #include "support/raw_client.hpp"
 #include "support/slow.hpp"
@@ -698,4 +699,16 @@ TEST_CASE("blocking: stop answers those who wait to be refused") {
   CHECK(poller::answer(d) == R"({"status":403})");
   CHECK(d.head().find("connection: close") != std::string::npos);
   CHECK(over.wait_for(raw_client::patience) == std::future_status::ready);
+}
+
+TEST_CASE("blocking: a connect that ends its user's older connections does not end the new one") {
+  phx_tests::one_connection_each app;
+  phx::mount m;
+  m.longpoll = true;
+  phx::blocking::server<phx_tests::one_connection_each> server(app, quick(m));
+  app.everywhere = &server.endpoint();
+  std::thread thread([&] { server.run(); });
+  phx_tests::only_the_newest_stays(server.port());
+  server.stop();
+  thread.join();
 }
