@@ -10,8 +10,8 @@
 #if __has_include(<phx/adapter/token.hpp>)
 #include <phx/adapter/token.hpp>
 #endif
-#if __has_include(<phx/adapter/redis.hpp>)
-#include <phx/adapter/redis.hpp>
+#if __has_include(<phx/adapter/redis_tls.hpp>)
+#include <phx/adapter/redis_tls.hpp>
 #endif
 #include <phx/phx.hpp>
 
@@ -20,7 +20,7 @@
 
 int main() {
   phx::payload const p = phx::payload::json(R"({"n":1})");
-  if (phx::redis::pubsub({.node = "a"}).node_name() != "a") return 1;
+  if (phx::redis::pubsub({.secure = phx::redis::tls(), .node = "a"}).node_name() != "a") return 1;
   if (!phx::phoenix_token::make("kjoy3o1zeidquwy1398juxzldjlksahdk3", "user auth")) return 1;
   if (phx::beast::tls::self_signed().native_handle() == nullptr) return 1;
   return BOOST_VERSION >= 107400 && nlohmann::json::parse(p.raw()).at("n") == 1 ? 0 : 1;
