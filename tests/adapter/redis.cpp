@@ -3,6 +3,7 @@
 #include <phx/loop/loop.hpp>
 
 #include <support/eventually.hpp>
+#include <support/heap.hpp>
 #include <support/redis_node.hpp>
 #include <support/redis_server.hpp>
 
@@ -245,6 +246,28 @@ TEST_CASE("redis: a user of its own, a database and a unix socket, by URL") {
   (void)unlink(path.c_str());
   (void)rmdir(folder);
 }
+
+#ifdef __cpp_exceptions
+TEST_CASE("redis: without memory no half of a command is queued") {
+  std::string const command = phx::detail::publish_command("phx:phx", std::string(100, 'x'));
+  std::size_t const hash = 7;
+  for (std::size_t n = 0;; ++n) {
+    phx::detail::publish_batch batch;
+    batch.add(command, &hash);
+    bool failed = false;
+    try {
+      support::heap::failure const none(n);
+      batch.add(command, &hash);
+    } catch (std::bad_alloc const&) {
+      failed = true;
+    }
+    CHECK(batch.commands == (failed ? command : command + command));
+    CHECK(batch.count == (failed ? 1 : 2));
+    if (!failed) break;
+    CHECK(n < 10);
+  }
+}
+#endif
 
 TEST_CASE("redis: limits of time may be never") {
   redis_server s;

@@ -9,15 +9,16 @@
 // that one poll loop has both connections, and TLS works with a hiredis that has none (Debian 12's 0.14). Link phx::redis.
 
 #include <phx/adapter/detail/own_messages.hpp>
+#include <phx/adapter/detail/publish_batch.hpp>
 #include <phx/adapter/detail/redis_link.hpp>
 #include <phx/adapter/detail/redis_url.hpp>
 #include <phx/adapter/detail/redis_wire.hpp>
+#include <phx/adapter/detail/wake_event.hpp>
 #include <phx/adapter/redis_options.hpp>
 #include <phx/loop/endpoint.hpp>
 
 #include <pthread.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 
 #include <initializer_list>
 #include <random>
@@ -41,15 +42,11 @@ class pubsub {
   explicit pubsub(options o) : options_(std::move(o)) {
     fault_ = phx::detail::settle(options_);
     channel_ = "phx:" + (options_.beside_elixir.empty() ? options_.name : "Elixir." + options_.beside_elixir + ".Adapter");
-    wake_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   }
   pubsub(pubsub const&) = delete;
   pubsub& operator=(pubsub const&) = delete;
   /// @pre the endpoint it is attached to is gone.
-  ~pubsub() {
-    stop();
-    if (wake_ >= 0) close(wake_);
-  }
+  ~pubsub() { stop(); }
 
   // ---- PubSub
   /// Connects from now on, in the background. What is broadcast before the first attempt has ended waits for it.
@@ -66,7 +63,7 @@ class pubsub {
       std::lock_guard const hold(mutex_);
       stopping_ = true;
     }
-    wake();
+    wake_.wake();
     if (thread_.joinable()) thread_.join();
   }
   /// The name under which other nodes reach this one.
@@ -106,10 +103,6 @@ class pubsub {
 
   // ---- any thread
 
-  void wake() noexcept {
-    std::uint64_t const one = 1;
-    (void)!write(wake_, &one, sizeof one);
-  }
   send_status send(bool only, std::string_view node, phx::broadcast const& b) noexcept {
     send_status status = send_status::dropped;
     if (b.payload.valid()) (void)detail::try_invoke([&] { status = try_send(only, node, b); }, [](char const*) {});
@@ -133,22 +126,17 @@ class pubsub {
                                          : detail::redis_wire::write_term(message, only, node, b, {})))
       return send_status::dropped;
     std::size_t const hash = std::hash<std::string_view>()(message);
-    std::string const head = "*3\r\n$7\r\nPUBLISH\r\n$" + std::to_string(channel_.size()) + "\r\n" + channel_ + "\r\n$" +
-                             std::to_string(message.size()) + "\r\n";
-    message += "\r\n";
+    std::string const command = phx::detail::publish_command(channel_, message);
     bool first = false, crowded = false;
     {
       std::lock_guard const hold(mutex_);
       if (stopping_ || !accepts()) return send_status::closed;
-      if (pending_.size() + head.size() + message.size() > options_.queue) return send_status::dropped;
-      first = pending_.empty();
-      pending_ += head;
-      pending_ += message;
-      ++pending_count_;
-      if (!only) pending_hashes_.push_back(hash);
-      crowded = pending_.size() > options_.queue / 2;
+      if (pending_.commands.size() + command.size() > options_.queue) return send_status::dropped;
+      first = pending_.commands.empty();
+      pending_.add(command, only ? nullptr : &hash);
+      crowded = pending_.commands.size() > options_.queue / 2;
     }
-    if (first) wake();
+    if (first) wake_.wake();
     return crowded ? send_status::congested : send_status::ok;
   }
 
@@ -180,20 +168,9 @@ class pubsub {
   /// Ends early when it is to stop.
   void sleep(duration d) noexcept {
     for (auto const until = saturating_add(clock::now(), d); clock::now() < until && !stopping();) {
-      pollfd woken{wake_, POLLIN, 0};
-      (void)poll(&woken, 1, milliseconds(until - clock::now()));
-      drain_wake();
+      wake_.wait(until - clock::now());
     }
   }
-  [[nodiscard]] static int milliseconds(duration d) noexcept {
-    auto const ms = std::chrono::duration_cast<std::chrono::milliseconds>(d).count() + 1;
-    return ms < 0 ? 0 : ms > 60'000 ? 60'000 : static_cast<int>(ms);
-  }
-  void drain_wake() noexcept {
-    std::uint64_t ignored;
-    (void)!::read(wake_, &ignored, sizeof ignored);
-  }
-
   /// From the first attempt to connect until something fails.
   void session() noexcept {
     was_up_ = told_same_name_ = false;
@@ -261,7 +238,7 @@ class pubsub {
       if ((in_flight_ == 0 && !out_->unwritten()) || now - begun_stopping_ > options_.linger) return false;
     }
 
-    pollfd fds[3] = {{wake_, POLLIN, 0}, in_->wanted(!held_), out_->wanted(true)};
+    pollfd fds[3] = {wake_.wanted(), in_->wanted(!held_), out_->wanted(true)};
     duration wait = was_up_ ? saturating_sub(next_ping_, now) : options_.connect;
     constexpr duration soon = std::chrono::milliseconds(20), while_connecting = std::chrono::milliseconds(100);
     if (held_)
@@ -271,8 +248,8 @@ class pubsub {
     else if (!was_up_ && wait > while_connecting)
       wait = while_connecting;
     bool const at_once = (in_->more() && !held_) || out_->more();
-    if (poll(fds, 3, at_once ? 0 : milliseconds(wait)) < 0 && errno != EINTR) return fail("poll"), false;
-    if (fds[0].revents != 0) drain_wake();
+    if (poll(fds, 3, at_once ? 0 : phx::detail::poll_timeout(wait)) < 0 && errno != EINTR) return fail("poll"), false;
+    if (fds[0].revents != 0) wake_.clear();
     return serve(*in_, fds[1].revents, in_heard_) && serve(*out_, fds[2].revents, out_heard_);
   }
   [[nodiscard]] bool serve(link& l, short ready, clock::time_point& last_heard) {
@@ -295,20 +272,16 @@ class pubsub {
 
   /// What the broadcasters left goes into the connection's buffer, once that is empty.
   void take_pending() {
-    std::string batch;
-    std::vector<std::size_t> hashes;
-    std::uint64_t count = 0;
+    phx::detail::publish_batch batch;
     {
       std::lock_guard const hold(mutex_);
-      if (pending_.empty()) return;
-      batch.swap(pending_);
-      hashes.swap(pending_hashes_);
-      count = std::exchange(pending_count_, 0);
+      if (pending_.commands.empty()) return;
+      std::swap(batch, pending_);
     }
-    sent_ += count;
-    in_flight_ += count;
-    own_messages_.sent(hashes);
-    out_->send(batch);
+    sent_ += batch.count;
+    in_flight_ += batch.count;
+    own_messages_.sent(batch.hashes);
+    out_->send(batch.commands);
   }
   using reply = phx::detail::redis_reply;
   [[nodiscard]] bool next(link& l) {
@@ -422,9 +395,8 @@ class pubsub {
       if (std::exchange(up_, false)) deaf_since_ = clock::now();
       starting_ = false;
       if (options_.away == while_away::refuse || stopping_) {
-        lost_ += std::exchange(pending_count_, 0);
-        pending_.clear();
-        pending_hashes_.clear();
+        lost_ += pending_.count;
+        pending_ = {};
       }
     }
     if (!reason.empty()) tell({false, reason, {}, refused_ + lost_});
@@ -437,15 +409,13 @@ class pubsub {
   char const* fault_ = nullptr;  // of the options: told by start()
   std::string channel_;
   endpoint* endpoint_ = nullptr;
-  int wake_ = -1;
+  phx::detail::wake_event wake_;
   std::thread thread_;
 
   mutable std::mutex mutex_;
   std::condition_variable came_;
   bool up_ = false, starting_ = true, stopping_ = false;
-  std::string pending_;  // commands, ready to be written
-  std::vector<std::size_t> pending_hashes_;
-  std::uint64_t pending_count_ = 0;
+  phx::detail::publish_batch pending_;
   clock::time_point deaf_since_{};
   duration deaf_{};
 
