@@ -9,7 +9,7 @@ struct counter {
   int n = 0;
   phx::outcome handle_in(phx::context& ctx, phx::message const&) {
     ctx.broadcast("counted", nlohmann::json{{"n", ++n}});
-    ctx.send_after(std::chrono::seconds(10), "forget");
+    (void)ctx.send_after(std::chrono::seconds(10), "forget");
     return phx::outcome::reply();
   }
   phx::outcome handle_info(phx::context& ctx, phx::message const&) {

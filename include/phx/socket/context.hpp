@@ -361,7 +361,7 @@ class context {
   /// The same after `delay`; dropped when the channel ends before. A delay of max() is never.
   /// @return dropped beyond limits::channel_timers or limits::timers, or without memory. closed: the socket is gone, and the
   ///   channel with it.
-  send_status send_after(duration delay, std::string_view event, payload const& data = {}) noexcept;
+  [[nodiscard]] send_status send_after(duration delay, std::string_view event, payload const& data = {}) noexcept;
   /// To hear another topic as well, until unsubscribe or the channel's end: what anybody broadcasts there, on any node,
   /// comes as handle_info with that `topic`, after this callback; its client gets what the channel pushes of it. Subscribed
   /// twice it comes twice (protocol 6.4). @return dropped beyond limits::subscriptions, or without memory.
