@@ -299,22 +299,6 @@ TEST_CASE("beast: no program that is started inherits a socket") {
 
 // ---- deadlines
 
-TEST_CASE("beast: who fills the kernel's buffer and then sends half a request is hung up on, and outlives no drain") {
-  phx::beast::options o = quick();
-  o.send_buffer = 4096;
-  o.handshake = 300ms;
-  running r(o);
-  // The 408 has to find the kernel's buffer full to within a few bytes, which depends on how the kernel cuts it: of answers
-  // that are a little longer each time one ends there.
-  std::vector<raw_client> all;
-  for (std::size_t size = 1000; size < 20'000; size += 40) {
-    all.push_back(r.client(2048));
-    CHECK(all.back().send(
-        request("POST", "/body", "content-length: " + std::to_string(size) + "\r\n", std::string(size, 'x')) + "GET /half"));
-  }
-  CHECK(r.connections(0));
-}
-
 TEST_CASE("beast: who does not read its answer is hung up on after options::handshake") {
   phx::beast::options o = quick();
   o.body_bytes = 20'000'000;

@@ -7,6 +7,8 @@
 #include <doctest/doctest.h>
 
 #include <openssl/crypto.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <future>
@@ -79,6 +81,18 @@ void* allocated_or_throw(std::size_t n) {
 [[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::nothrow_t const&) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete[](void* p, std::nothrow_t const&) noexcept { std::free(p); }
+
+namespace {
+std::atomic<bool> no_room_for_408{false};
+}
+/// The kernel's, but that a 408 finds its buffer full. From outside that needs a buffer that is full to within a few bytes.
+extern "C" ssize_t send(int fd, void const* bytes, std::size_t n, int flags) {
+  if (no_room_for_408 && std::string_view(static_cast<char const*>(bytes), n).starts_with("HTTP/1.1 408")) {
+    errno = EAGAIN;
+    return -1;
+  }
+  return ::syscall(SYS_sendto, fd, bytes, n, flags, nullptr, 0);
+}
 
 namespace {
 
@@ -302,4 +316,18 @@ TEST_CASE("beast without memory: a drain comes to its end whatever fails") {
       if (!was_reached) break;
       REQUIRE(n < 1000);
     }
+}
+
+TEST_CASE("beast: a 408 that cannot be written has a deadline, alone and in a drain") {
+  for (bool const drains : {false, true}) {
+    CAPTURE(drains);
+    server_without_memory s;
+    no_room_for_408 = true;
+    raw_client half(s.server.port());
+    CHECK(half.send("GET /half"));
+    CHECK(eventually([&] { return s.server.connections() == 1; }));
+    if (drains) std::this_thread::sleep_for(400ms);  // by now it is being told
+    CHECK((drains ? s.end() : eventually([&] { return s.server.connections() == 0; })));
+    no_room_for_408 = false;
+  }
 }
