@@ -184,24 +184,24 @@ def guarded(inside, body):
 
 GOOD = {
     "include/phx/core/detail/build.hpp": "#define PHX_BUILD with_exceptions",
-    "include/phx/message/frame.hpp": "#include <phx/core/detail/build.hpp>\n#include <vector>\n"
+    "include/phx/core/frame.hpp": "#include <phx/core/detail/build.hpp>\n#include <vector>\n"
                                   "// static, thread_local, #include <regex> and namespace {} in a comment are nothing\n"
                                   "namespace phx::inline PHX_BUILD {\nstruct frame { static int count(); };\n"
                                   "inline int f() {\n  static constexpr int seven = 7;\n  return seven;\n}\n}",
-    "include/phx/loop/detail/topic_table.hpp": "#include <phx/message/frame.hpp>\n#include <phx/fwd.hpp>",
+    "include/phx/loop/topics.hpp": "#include <phx/core/frame.hpp>\n#include <phx/fwd.hpp>",
     "include/phx/fwd.hpp": "#include <phx/core/detail/build.hpp>\nnamespace phx { struct frame; }",
-    "include/phx/phx.hpp": "#include <phx/loop/detail/topic_table.hpp>",
+    "include/phx/phx.hpp": "#include <phx/loop/topics.hpp>",
     "include/phx/adapter/beast.hpp": "#include <boost/asio.hpp>\n#include <functional>\n#include <phx/phx.hpp>",
     "examples/01_echo.cpp": '#include <phx/phx.hpp>\n#include <iostream>\nint main() { auto a = R"({"tick":1})"; }',
 }
 BAD = {
-    "a room to the right": ("include/phx/core/a.hpp", "#include <phx/loop/detail/topic_table.hpp>"),
+    "a room to the right": ("include/phx/core/a.hpp", "#include <phx/loop/topics.hpp>"),
     "a room of the same rank": ("include/phx/testing/a.hpp", "#include <phx/adapter/beast.hpp>"),
     "no such room": ("include/phx/client/a.hpp", ""),
     "another room's detail": ("include/phx/pubsub/a.hpp", "#include <phx/core/detail/build.hpp>"),
     "everything": ("include/phx/socket/a.hpp", "#include <phx/phx.hpp>"),
     "an adapter in phx.hpp": ("include/phx/phx.hpp", "#include <phx/adapter/beast.hpp>"),
-    "a room in fwd.hpp": ("include/phx/fwd.hpp", "#include <phx/loop/detail/topic_table.hpp>\nstruct frame;"),
+    "a room in fwd.hpp": ("include/phx/fwd.hpp", "#include <phx/loop/topics.hpp>\nstruct frame;"),
     "a type that fwd.hpp does not name": ("include/phx/core/a.hpp", "namespace phx {\nstruct stranger {\n  int x;\n};\n}"),
     "a third party": ("include/phx/core/a.hpp", "#include <nlohmann/json.hpp>"),
     "an operating system": ("include/phx/core/a.hpp", "#include <sys/socket.h>"),
