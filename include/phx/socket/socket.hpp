@@ -110,7 +110,7 @@ struct dispatch_of {
 /// One client; neither copied nor moved. Everything but construction happens inside its loop. A connection holds its socket
 /// by value; the Transport in there points back at the connection.
 template <class T, class D>
-class socket final : public detail::connection {
+class socket final : detail::connection {
   static_assert(FrameSink<T>, "your transport needs: phx::send_status send(phx::frame const&) noexcept");
   static_assert(closes<T>, "your transport needs: void close(phx::close_frame) noexcept");
   static_assert(counts_buffered<T>, "your transport needs: std::size_t buffered() const noexcept");
@@ -121,7 +121,7 @@ class socket final : public detail::connection {
   /// What `connect` makes of a client.
   using session_type = typename D::session_type;
 
-  /// @pre `who.session` is filled in: by `handshake`, or by a host that called `admit`.
+  /// @pre `admitted.session` is filled in: by `handshake`, or by a host that called `admit`.
   /// @param dispatcher shared by all sockets; outlives them and the loop. The mount that admitted it outlives the socket.
   /// Without memory, and while the loop drains, the socket is born closing: the next receive or run closes it.
   socket(loop& event_loop, D& dispatcher, admission<session_type> admitted, T transport, time_point now) noexcept
@@ -171,12 +171,18 @@ class socket final : public detail::connection {
   [[nodiscard]] session_type& session() noexcept { return session_; }
   /// What `connect` made of this client.
   [[nodiscard]] session_type const& session() const noexcept { return session_; }
+  /// Whether phx has begun to close it: what is received is ignored, and the next receive or run calls Transport::close.
+  [[nodiscard]] bool closing() const noexcept { return connection::closing; }
+  /// The loop it was made in.
+  [[nodiscard]] loop& event_loop() const noexcept { return connection::event_loop(); }
+  /// Was a message for no channel, or a join refused, since the last call? A long-poll of Phoenix 0.10 is answered 401 then.
+  [[nodiscard]] bool turned_away() noexcept { return connection::turned_away(); }
   /// Yours, as it was handed in.
   [[nodiscard]] T& transport() noexcept { return transport_; }
 
  private:
   void deliver(frame const& f) noexcept override {
-    if (this->closing) return;
+    if (connection::closing) return;
     if (outbound_queue_ != nullptr) return hold_back(f);
     send_status const answer = transport_.send(f);
     sending(f.data().size());

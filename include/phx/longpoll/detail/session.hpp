@@ -61,7 +61,7 @@ class session_for final : public session {
   [[nodiscard]] bool receive(opcode op, std::string_view whole, time_point now) noexcept override {
     return socket_.receive(op, whole, true, now);
   }
-  [[nodiscard]] bool closing() const noexcept override { return socket_.closing; }
+  [[nodiscard]] bool closing() const noexcept override { return socket_.closing(); }
   [[nodiscard]] bool turned_away() noexcept override { return socket_.turned_away(); }
   [[nodiscard]] socket_id id() const noexcept override { return socket_.name(); }
   void close_inactive() noexcept override { socket_.disconnect({close_code::going_away, "inactive"}); }

@@ -1,0 +1,6 @@
+// error: is inaccessible within this context
+// clang: private member of
+#include "archetype/poorest.hpp"
+
+using socket_type = phx::socket<archetype::wire, phx::router<>>;
+void feed(socket_type& s) { s.take(nullptr); }
