@@ -14,7 +14,7 @@ using phx::detail::topic_table;
 struct listener final : phx::detail::client {
   listener() { wire = phx::serializer_ref::of<phx::v2_json>(); }
   void deliver(phx::frame const&) noexcept override {}
-  void take(phx::detail::mail* m) noexcept override { phx::detail::mail::free(m); }
+  void handle(phx::detail::mail* m) noexcept override { phx::detail::mail::free(m); }
   phx::time_point on_idle_timer(phx::time_point) noexcept override { return phx::time_point::max(); }
   bool awaits(phx::detail::mail const&) const noexcept override { return false; }
   void flush() noexcept override {}

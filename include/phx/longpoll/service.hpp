@@ -132,9 +132,9 @@ class service : private phx::detail::loop_component {
   void report(detail::relay_message&& m, bool written) noexcept;
 
   // ---- phx::detail::component
-  void take(detail::mail* m) noexcept override;
+  void handle(detail::mail* m) noexcept override;
   [[nodiscard]] time_point due() const noexcept override;
-  void ring(time_point now) noexcept override;
+  void on_timer(time_point now) noexcept override;
 
   /// For how long a session may go without a poll.
   [[nodiscard]] duration inactivity() const noexcept { return saturating_add(options_.window, options_.window / 2); }

@@ -83,15 +83,15 @@ class loop {
   ///   serializer of this loop's subscribers can carry it (3.5), or with limits::strict_encoding one of them cannot; nobody
   ///   got anything. A subscriber who alone cannot be given it is skipped, and the observer is told.
   errc publish(broadcast const& b) noexcept {
-    errc const judged = publish(b, nullptr, bounds_.strict_encoding);
-    said_outside();
-    return judged;
+    errc const fault = publish(b, nullptr, bounds_.strict_encoding);
+    flush_after_publish();
+    return fault;
   }
   /// The same for this loop's subscribers only.
   errc publish_local(broadcast const& b) noexcept {
-    errc const judged = serve(b, nullptr, bounds_.strict_encoding);
-    said_outside();
-    return judged;
+    errc const fault = fan_out(b, nullptr, bounds_.strict_encoding);
+    flush_after_publish();
+    return fault;
   }
 
   /// Every socket, with channels or not, closes with 1012, in batches (protocol 12). New ones are closed at once.
@@ -109,7 +109,7 @@ class loop {
   /// Connections that are alive.
   [[nodiscard]] std::uint32_t sockets() const noexcept { return live_; }
   /// Topics with a subscriber.
-  [[nodiscard]] std::uint32_t topics() const noexcept { return hub_.topics(); }
+  [[nodiscard]] std::uint32_t topics() const noexcept { return topic_table_.topics(); }
   /// Joined channels and pending joins.
   [[nodiscard]] std::uint32_t channels() const noexcept { return channels_; }
   /// What went through it so far.
@@ -170,15 +170,15 @@ class loop {
   /// @param bounded false for a `disconnect`, which always gets into the other mailboxes.
   errc publish(broadcast const& b, detail::subscriber const* except, bool strict, bool bounded = true) noexcept;
   /// @param epoch only who had subscribed by then; see topic_table::subscriptions
-  errc serve(broadcast const& b, detail::subscriber const* except, bool strict, std::uint64_t epoch = UINT64_MAX) noexcept;
+  errc fan_out(broadcast const& b, detail::subscriber const* except, bool strict, std::uint64_t epoch = UINT64_MAX) noexcept;
   /// What channel_id::broadcast posted. @param except see mail_kind::cast
-  errc serve_cast(detail::mail const& m, detail::subscriber const* except, bool strict) noexcept;
+  errc fan_out_cast(detail::mail const& m, detail::subscriber const* except, bool strict) noexcept;
   errc publish_to_nodes(broadcast const& b) noexcept;
-  errc word(broadcast const& b, detail::subscriber const* except, bool strict, detail::topic const& t,
-            detail::encoded_frames& in) noexcept;
-  void serve_others(broadcast const& b, detail::subscriber const* except, std::uint64_t epoch, detail::topic const& t,
-                    detail::encoded_frames& in) noexcept;
-  void queue(broadcast const& b, payload const& kept, detail::subscriber const& at) noexcept;
+  errc encode_all(broadcast const& b, detail::subscriber const* except, bool strict, detail::topic const& t,
+                  detail::encoded_frames& in) noexcept;
+  void queue_intercepted(broadcast const& b, detail::subscriber const* except, std::uint64_t epoch, detail::topic const& t,
+                         detail::encoded_frames& in) noexcept;
+  void queue_for_handler(broadcast const& b, payload const& kept, detail::subscriber const& at) noexcept;
 
   [[nodiscard]] bool set_timer(time_point at, detail::mail* work, socket_id of) noexcept;
   void run_timers() noexcept;
@@ -188,7 +188,7 @@ class loop {
   void pop_timer() noexcept;
 
   /// After what a host published: outside of a callback nothing else ends here that would flush, or close whom it dooms.
-  void said_outside() noexcept {
+  void flush_after_publish() noexcept {
     if (depth_ != 0) return;
     if (turns_ == 0) flush_all();
     request_wake();
@@ -197,7 +197,7 @@ class loop {
   void leave() noexcept;
   void request_wake() noexcept;
   void run_queue() noexcept;
-  void close_doomed() noexcept;
+  void close_sockets() noexcept;
   void flush_all() noexcept;
   void handle(detail::mail* m) noexcept;
   void begin_close(detail::client& c) noexcept {
@@ -210,17 +210,17 @@ class loop {
     c.dirty = true;
     detail::link(dirty_, c);
   }
-  void look_after(detail::slow_client& s) noexcept {
-    if (slow_ == nullptr) next_look_ = saturating_add(now_, looks);
+  void watch_slow(detail::slow_client& s) noexcept {
+    if (slow_ == nullptr) next_slow_check_ = saturating_add(now_, slow_check_interval);
     detail::link(slow_, s);
   }
-  void look_at_slow() noexcept;
+  void mark_slow_dirty() noexcept;
   void drain_batch() noexcept;
   [[nodiscard]] time_point next_time() const noexcept;
 
   limits bounds_;
   detail::mailbox_ref box_;
-  detail::topic_table hub_;
+  detail::topic_table topic_table_;
   frame_pool pool_;
   phx::scratch scratch_;
   endpoint* everywhere_;
@@ -245,11 +245,12 @@ class loop {
   std::uint32_t last_component_ = 0;
   detail::slow_client* slow_ = nullptr;
   /// A host that says `writable` is not waited for. One that does not has its slow clients looked after so often.
-  static constexpr duration looks = std::chrono::milliseconds(100);
-  time_point next_look_{};
-  detail::delivery const* answer_ = nullptr;  // what is being sent, unless it may not be dropped
-  detail::subscriber* orphans_ = nullptr;     // channels of sockets that a callback destroyed: `terminate` takes its turn
-  std::uint32_t depth_ = 0;                   // of receive, run and gone
+  static constexpr duration slow_check_interval = std::chrono::milliseconds(100);
+  time_point next_slow_check_{};
+  detail::delivery const* current_delivery_ = nullptr;  // what is being sent, unless it may not be dropped
+  detail::subscriber* detached_channels_ =
+      nullptr;               // channels of sockets that a callback destroyed: `terminate` takes its turn
+  std::uint32_t depth_ = 0;  // of receive, run and gone
   std::uint32_t turns_ = 0;
   bool in_round_ = false;  // the run queue or the doomed list is being served
   bool in_run_ = false;
@@ -267,7 +268,7 @@ namespace detail {
 
 /// What the socket room may do with a loop, and nobody else.
 struct loop_access {
-  static topic_table& topics(loop& l) noexcept { return l.hub_; }
+  static topic_table& topics(loop& l) noexcept { return l.topic_table_; }
   static frame_pool& pool(loop& l) noexcept { return l.pool_; }
   static phx::scratch& scratch(loop& l) noexcept { return l.scratch_; }
   static memory const& from(loop& l) noexcept { return l.bounds_.memory; }
@@ -278,34 +279,34 @@ struct loop_access {
   static errc publish(loop& l, broadcast const& b, subscriber const* except, bool strict) noexcept {
     return l.publish(b, except, strict);
   }
-  static errc serve_cast(loop& l, mail const& m, subscriber const* except, bool strict) noexcept {
-    return l.serve_cast(m, except, strict);
+  static errc fan_out_cast(loop& l, mail const& m, subscriber const* except, bool strict) noexcept {
+    return l.fan_out_cast(m, except, strict);
   }
   /// To the other loops of `here`, which has been entered. From any thread.
   static errc post_to_others(mailbox const& local, broadcast const& b) noexcept {
     return local.everywhere == nullptr ? errc::none : local.everywhere->post_all(b, true, &local);
   }
   /// Between nodes, for a part of phx: no channel's.
-  static bool taken(loop const& l, std::string_view topic) noexcept {
+  static bool is_reserved(loop const& l, std::string_view topic) noexcept {
     return l.everywhere_ != nullptr && l.everywhere_->listens(topic);
   }
   static errc disconnect(loop& l, std::string_view id) noexcept {
     return l.publish({id, event::disconnect, empty_object, {}}, nullptr, false, false);
   }
-  static void later(loop& l, mail* m) noexcept { l.queue_.push(m); }
+  static void enqueue(loop& l, mail* m) noexcept { l.queue_.push(m); }
   static bool timer(loop& l, time_point at, mail* m, socket_id of) noexcept { return l.set_timer(at, m, of); }
   /// So many timers, or fewer, that were set are for nobody any more.
   static void stale_timers(loop& l, std::uint32_t timers) noexcept { l.stale_timers_ += timers; }
   static void begin_close(loop& l, client& c) noexcept { l.begin_close(c); }
   static void mark_dirty(loop& l, client& c) noexcept { l.mark_dirty(c); }
-  static void look_after(loop& l, slow_client& s) noexcept { l.look_after(s); }
+  static void watch_slow(loop& l, slow_client& s) noexcept { l.watch_slow(s); }
   /// Not a parameter of `deliver`: a fan-out spends some 25 instructions for each recipient.
-  static delivery const*& said_now(loop& l) noexcept { return l.answer_; }
+  static delivery const*& current_delivery(loop& l) noexcept { return l.current_delivery_; }
   static void request_wake(loop& l) noexcept { l.request_wake(); }
   static void tick(loop& l, time_point now) noexcept {
     if (l.depth_ == 0 && now > l.now_) l.now_ = now;
   }
-  static void orphan(loop& l, subscriber& m) noexcept { m.next = std::exchange(l.orphans_, &m); }
+  static void add_detached(loop& l, subscriber& m) noexcept { m.next = std::exchange(l.detached_channels_, &m); }
   static std::uint32_t& channels(loop& l) noexcept { return l.channels_; }
   static phx::traffic& traffic(loop& l) noexcept { return l.traffic_; }
   static bool busy(loop& l) noexcept { return l.depth_ != 0; }
@@ -337,14 +338,14 @@ class loop_entry {
 
 inline turn_guard::turn_guard(loop& l) noexcept : loop_(l) { ++loop_.turns_; }
 inline turn_guard::~turn_guard() {
-  if (--loop_.turns_ == 0) loop_.said_outside();
+  if (--loop_.turns_ == 0) loop_.flush_after_publish();
 }
 
 inline loop::loop(endpoint* everywhere, detail::mailbox::waker_ref waker, limits const& bounds)
     : bounds_(bounds),
       box_(detail::mailbox_ref::adopt(
           detail::make<detail::mailbox>(bounds.memory, bounds.memory, bounds.mailbox, bounds.mailbox_bytes, waker))),
-      hub_(bounds.memory, bounds.seed, box_ ? &box_->epoch : nullptr),
+      topic_table_(bounds.memory, bounds.seed, box_ ? &box_->epoch : nullptr),
       pool_(bounds.memory, bounds.frames_kept),
       scratch_(bounds.memory),
       everywhere_(everywhere) {
@@ -374,9 +375,9 @@ inline time_point loop::run(time_point now) noexcept {
   while (detail::mail* const m = inbox_.pop()) handle(m);
   run_timers();
   for (detail::loop_component* l = components_; l != nullptr; l = l->next)
-    if (l->due() <= now_) l->ring(now_);
+    if (l->due() <= now_) l->on_timer(now_);
   if (drain_.on && now_ >= drain_.next_batch) drain_batch();
-  if (slow_ != nullptr && now_ >= next_look_) look_at_slow();
+  if (slow_ != nullptr && now_ >= next_slow_check_) mark_slow_dirty();
   leave();
   in_run_ = false;
   promised_ = next_time();
@@ -384,12 +385,13 @@ inline time_point loop::run(time_point now) noexcept {
 }
 
 inline time_point loop::next_time() const noexcept {
-  if (!queue_.empty() || closing_list_ != nullptr || orphans_ != nullptr || (dirty_ != nullptr && turns_ == 0)) return now_;
+  if (!queue_.empty() || closing_list_ != nullptr || detached_channels_ != nullptr || (dirty_ != nullptr && turns_ == 0))
+    return now_;
   time_point next = timers_.empty() ? (time_point::max)() : timers_[0].at;
   if (drain_.on && live_ != 0 && drain_.next_batch < next) next = drain_.next_batch;
   for (detail::loop_component const* l = components_; l != nullptr; l = l->next)
     if (time_point const due = l->due(); due < next) next = due;
-  if (slow_ != nullptr && next_look_ < next) next = next_look_;
+  if (slow_ != nullptr && next_slow_check_ < next) next = next_slow_check_;
   if (everywhere_ != nullptr)
     if (time_point const due = everywhere_->due(); due < next) next = due < now_ ? now_ : due;
   return next;
@@ -405,7 +407,7 @@ inline void loop::enter(time_point now) noexcept {
 inline void loop::leave() noexcept {
   if (depth_ == 1) {
     run_queue();
-    close_doomed();
+    close_sockets();
     if (turns_ == 0 && dirty_ != nullptr) flush_all();
     if (!in_run_) request_wake();
   }
@@ -421,7 +423,7 @@ inline void loop::request_wake() noexcept {
 inline void loop::run_queue() noexcept {
   if (in_round_) return;
   in_round_ = true;
-  for (detail::subscriber* m = std::exchange(orphans_, nullptr); m != nullptr;) {
+  for (detail::subscriber* m = std::exchange(detached_channels_, nullptr); m != nullptr;) {
     detail::subscriber* const next = m->next;
     m->end(*this, *m);
     m = next;
@@ -432,7 +434,7 @@ inline void loop::run_queue() noexcept {
   in_round_ = false;
 }
 
-inline void loop::close_doomed() noexcept {
+inline void loop::close_sockets() noexcept {
   // Ending channels runs `terminate`, which may doom others: they are served here too, each socket once.
   while (closing_list_ != nullptr) {
     detail::client& c = *closing_list_;
@@ -456,8 +458,8 @@ inline void loop::flush_all() noexcept {
   }
 }
 
-inline void loop::look_at_slow() noexcept {
-  next_look_ = saturating_add(now_, looks);
+inline void loop::mark_slow_dirty() noexcept {
+  next_slow_check_ = saturating_add(now_, slow_check_interval);
   for (detail::slow_client const* s = slow_; s != nullptr; s = s->next)
     if (!s->owner->closing) mark_dirty(*s->owner);
 }
@@ -493,8 +495,8 @@ inline void loop::remove(detail::client& c) noexcept {
 
 inline errc loop::publish(broadcast const& b, detail::subscriber const* except, bool strict, bool bounded) noexcept {
   if (!b.payload.valid()) return errc::invalid_payload;
-  errc const judged = serve(b, except, strict);
-  if (judged != errc::none || everywhere_ == nullptr) return judged;
+  errc const fault = fan_out(b, except, strict);
+  if (fault != errc::none || everywhere_ == nullptr) return fault;
   everywhere_->refresh(peers_, bounds_.memory);
   for (detail::mailbox* const other : peers_.boxes)
     if (other != box_.get()) (void)endpoint::post(*other, b, bounded);
@@ -507,10 +509,10 @@ inline errc loop::publish_to_nodes(broadcast const& b) noexcept {
   return errc::nodes_not_reached;
 }
 
-inline errc loop::serve_cast(detail::mail const& m, detail::subscriber const* except, bool strict) noexcept {
+inline errc loop::fan_out_cast(detail::mail const& m, detail::subscriber const* except, bool strict) noexcept {
   broadcast const b{m.text(2), m.text(0), detail::payload_access::lend(m.payload), {}, m.text(1)};
   if (!b.payload.valid()) return errc::invalid_payload;
-  errc const local = serve(b, except, strict, static_cast<std::uint64_t>(m.numbers[0]));
+  errc const local = fan_out(b, except, strict, static_cast<std::uint64_t>(m.numbers[0]));
   return local == errc::none ? publish_to_nodes(b) : local;
 }
 
@@ -553,8 +555,8 @@ class encoded_frames {
 /// Not strict: a serializer that refuses has its subscribers skipped, or one client could make the channels of all others
 /// fail by the serializer it chooses. If none carries it, the broadcast itself is wrong and its caller is told; but bytes
 /// are not wrong because all who listen right now are clients of version 1.
-inline errc loop::word(broadcast const& b, detail::subscriber const* except, bool strict, detail::topic const& t,
-                       detail::encoded_frames& in) noexcept {
+inline errc loop::encode_all(broadcast const& b, detail::subscriber const* except, bool strict, detail::topic const& t,
+                             detail::encoded_frames& in) noexcept {
   errc refused = errc::none;
   bool carried = false;
   auto const fits = [&](serializer_ref wire, std::uint32_t clients) {
@@ -578,14 +580,14 @@ inline errc loop::word(broadcast const& b, detail::subscriber const* except, boo
   return carried ? errc::none : refused;
 }
 
-inline errc loop::serve(broadcast const& b, detail::subscriber const* except, bool strict, std::uint64_t epoch) noexcept {
-  detail::topic* const t = hub_.find(b.topic);
+inline errc loop::fan_out(broadcast const& b, detail::subscriber const* except, bool strict, std::uint64_t epoch) noexcept {
+  detail::topic* const t = topic_table_.find(b.topic);
   if (t == nullptr) return errc::none;
   broadcast const as_written{b.topic, b.event, detail::payload_access::lend(b.payload), t->json(), b.key};
   detail::encoded_frames in(pool_, as_written);
-  if (errc const ec = word(b, except, strict, *t, in); ec != errc::none) return ec;
+  if (errc const ec = encode_all(b, except, strict, *t, in); ec != errc::none) return ec;
   detail::delivery const droppable{t, b.event, b.key};
-  answer_ = &droppable;
+  current_delivery_ = &droppable;
   if (t->newest > epoch) {  // rare: somebody subscribed while it was waiting
     for (detail::subscription const& s : t->plain) {
       if (s.entry == except || s.entry->since > epoch) continue;
@@ -604,13 +606,13 @@ inline errc loop::serve(broadcast const& b, detail::subscriber const* except, bo
       if (!bytes.empty()) s.to->deliver(bytes);
     }
   }
-  if (!t->others.empty()) serve_others(b, except, epoch, *t, in);
-  answer_ = nullptr;
+  if (!t->others.empty()) queue_intercepted(b, except, epoch, *t, in);
+  current_delivery_ = nullptr;
   return errc::none;
 }
 
-inline void loop::serve_others(broadcast const& b, detail::subscriber const* except, std::uint64_t epoch,
-                               detail::topic const& t, detail::encoded_frames& in) noexcept {
+inline void loop::queue_intercepted(broadcast const& b, detail::subscriber const* except, std::uint64_t epoch,
+                                    detail::topic const& t, detail::encoded_frames& in) noexcept {
   payload kept;  // one for all whose turn comes later
   bool has_kept = false;
   for (std::uint32_t i = 0; i < t.others.size(); ++i) {
@@ -624,13 +626,13 @@ inline void loop::serve_others(broadcast const& b, detail::subscriber const* exc
     } else {
       if (s.entry->listening && static_cast<detail::topic_listener const*>(s.entry)->channel == except) continue;
       if (!std::exchange(has_kept, true)) kept = detail::payload_access::owned(b.payload, bounds_.memory);
-      queue(b, kept, *s.entry);
+      queue_for_handler(b, kept, *s.entry);
     }
   }
 }
 
 /// For a channel's handle_out; or, at an ear, its handle_info. What an ear hears on the channel's own topic is handle_out's.
-inline void loop::queue(broadcast const& b, payload const& kept, detail::subscriber const& at) noexcept {
+inline void loop::queue_for_handler(broadcast const& b, payload const& kept, detail::subscriber const& at) noexcept {
   detail::subscriber const& subscriber = at.listening ? *static_cast<detail::topic_listener const&>(at).channel : at;
   if (subscriber.owner == nullptr) return;  // its socket was destroyed
   bool const heard = subscriber.on != at.on;
@@ -653,23 +655,23 @@ inline void loop::handle(detail::mail* m) noexcept {
   switch (m->kind) {
     case detail::mail_kind::broadcast:
       // Judged in its own loop: here a subscriber whose serializer cannot carry it is skipped, and the observer is told.
-      (void)serve({m->text(0), m->text(1), detail::payload_access::lend(m->payload), {}, m->text(3)}, nullptr, false,
-                  static_cast<std::uint64_t>(m->numbers[0]));
+      (void)fan_out({m->text(0), m->text(1), detail::payload_access::lend(m->payload), {}, m->text(3)}, nullptr, false,
+                    static_cast<std::uint64_t>(m->numbers[0]));
       break;
     case detail::mail_kind::drain:
       drain({static_cast<std::uint32_t>(m->numbers[0]), duration(m->numbers[1]), duration(m->numbers[2])}, now_);
       break;
     case detail::mail_kind::component:
       for (detail::loop_component* l = components_; l != nullptr; l = l->next)
-        if (l->number == m->slot) return l->take(m);
+        if (l->number == m->slot) return l->handle(m);
       break;
     default:
       if (detail::client* const c = find({m->slot, m->generation})) {
-        c->take(m);
+        c->handle(m);
         return;
       }
       // Its socket is gone, and with it everything that was for it (protocol 6.3). A broadcast is for others.
-      if (m->kind == detail::mail_kind::cast) (void)serve_cast(*m, nullptr, false);
+      if (m->kind == detail::mail_kind::cast) (void)fan_out_cast(*m, nullptr, false);
       break;
   }
   detail::mail::free(m);

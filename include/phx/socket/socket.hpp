@@ -2,7 +2,10 @@
 #define PHX_SOCKET_SOCKET_HPP
 // One client: what the host feeds bytes into, and what speaks through the host's Transport.
 
-#include <phx/socket/detail/connection.hpp>
+#include <phx/socket/detail/channel_callback.hpp>
+#include <phx/socket/detail/channel_end.hpp>
+#include <phx/socket/detail/context_impl.hpp>
+#include <phx/socket/detail/join.hpp>
 #include <phx/connect/handshake.hpp>
 #include <phx/socket/transport.hpp>
 
@@ -183,19 +186,19 @@ class socket final : detail::connection {
  private:
   void deliver(frame const& f) noexcept override {
     if (connection::closing) return;
-    if (outbound_queue_ != nullptr) return hold_back(f);
+    if (outbound_queue_ != nullptr) return enqueue_frame(f);
     send_status const answer = transport_.send(f);
-    sending(f.data().size());
-    if constexpr (flushes<T>) dirty_now();
+    count_sent(f.data().size());
+    if constexpr (flushes<T>) mark_dirty();
     std::size_t const waiting = transport_.buffered();
-    if (answer != send_status::ok || waiting > ahead_) pressed(answer, f, waiting);
+    if (answer != send_status::ok || waiting > pressure_above_) on_pressure(answer, f, waiting);
   }
   void flush() noexcept override {
     if (detached_) return;
-    if (outbound_queue_ != nullptr) return feed();
+    if (outbound_queue_ != nullptr) return write_queued();
     if constexpr (flushes<T>) transport_.flush();
   }
-  send_status hand_over(frame const& f) noexcept override { return transport_.send(f); }
+  send_status write_frame(frame const& f) noexcept override { return transport_.send(f); }
   std::size_t buffered() const noexcept override { return transport_.buffered(); }
   void flush_transport() noexcept override {
     if constexpr (flushes<T>) transport_.flush();

@@ -3,4 +3,4 @@
 #include "archetype/poorest.hpp"
 
 using socket_type = phx::socket<archetype::wire, phx::router<>>;
-void feed(socket_type& s) { s.take(nullptr); }
+void feed(socket_type& s) { s.handle(nullptr); }

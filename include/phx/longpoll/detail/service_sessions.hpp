@@ -192,7 +192,7 @@ inline void service::report(detail::relay_message&& m, bool written) noexcept {
   (void)sessions_.post(to, m.release(), false);
 }
 
-inline void service::take(detail::mail* received) noexcept {
+inline void service::handle(detail::mail* received) noexcept {
   using kind = detail::relay_message::kind_t;
   detail::relay_message m(received);
   switch (m.kind()) {
@@ -227,7 +227,7 @@ inline time_point service::due() const noexcept {
   time_point const deadline = x == nullptr ? (time_point::max)() : x->deadline_;
   return s != nullptr && s->next_check < deadline ? s->next_check : deadline;
 }
-inline void service::ring(time_point now) noexcept {
+inline void service::on_timer(time_point now) noexcept {
   while (poll_request* const x = waiting_.front()) {
     if (x->deadline_ > now) break;
     if (x->kind_ == poll_request::kind::post) {

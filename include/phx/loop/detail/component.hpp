@@ -17,10 +17,10 @@ class loop_component {
   loop_component& operator=(loop_component const&) = delete;
 
   /// A mail of kind `component` with this number in `slot`; it is the component's to free.
-  virtual void take(mail*) noexcept = 0;
-  /// When `ring` is wanted; loop::run's answer covers it. Whoever brings it nearer from outside nudges the loop.
+  virtual void handle(mail*) noexcept = 0;
+  /// When `on_timer` is wanted; loop::run's answer covers it. Whoever brings it nearer from outside calls request_wake.
   [[nodiscard]] virtual time_point due() const noexcept = 0;
-  virtual void ring(time_point now) noexcept = 0;
+  virtual void on_timer(time_point now) noexcept = 0;
 
   std::uint32_t number = 0;  ///< on its loop, never used again
   loop_component* next = nullptr;

@@ -64,7 +64,7 @@ class client {
   /// A frame for this client. Never calls back.
   virtual void deliver(frame const&) noexcept = 0;
   /// A mail for this client; it is the client's to free.
-  virtual void take(mail*) noexcept = 0;
+  virtual void handle(mail*) noexcept = 0;
   /// Nothing was heard until now? The time to ask again, or (time_point::max)() when it is closing.
   virtual time_point on_idle_timer(time_point now) noexcept = 0;
   /// Would this mail, which a timer brings, still find whom it is for?

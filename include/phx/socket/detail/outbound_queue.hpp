@@ -1,7 +1,10 @@
 #ifndef PHX_SOCKET_DETAIL_OUTBOUND_QUEUE_HPP
 #define PHX_SOCKET_DETAIL_OUTBOUND_QUEUE_HPP
-// What waits for one slow client whose policy is to drop: in order, with what may be dropped at hand. Everything but the
-// growth of the index is O(1). A client that is not slow has none.
+// The frames that wait for one slow client whose pressure policy drops messages: a list in sending order, a second list of
+// the frames that may be dropped, and a hash index of those that a later message may replace (keep_latest).
+//
+// Inside the loop only. Every operation is O(1), but for the growth of the index, which is amortised. A client that keeps up
+// has no queue. It knows neither the transport nor the policies: detail/outbound.hpp decides what is queued and dropped.
 
 #include <phx/loop/loop.hpp>
 
@@ -11,19 +14,19 @@ namespace detail {
 
 class outbound_queue {
  public:
-  /// One message. Behind it the texts of its event and key, if it may be replaced by a later one.
+  /// One queued frame. If a later message may replace it, the texts of its event and key follow in the same allocation.
   struct item {
     item* next = nullptr;
-    item* before = nullptr;
-    item* next_loose = nullptr;  // among those that may be dropped
-    item* before_loose = nullptr;
-    item* next_same = nullptr;  // in its bucket
+    item* previous = nullptr;
+    item* next_droppable = nullptr;  // among those that may be dropped
+    item* previous_droppable = nullptr;
+    item* next_same = nullptr;  // in its bucket of the index
     frame bytes{};
     std::uint64_t hash = 0;
-    std::uint64_t turn = 0;    // rises along the list
-    std::uint32_t number = 0;  // which life of which channel, 0: nobody's
+    std::uint64_t position = 0;  // increases along the list
+    std::uint32_t number = 0;    // subscriber::number of its channel; 0: no channel's
     std::uint32_t event_size = 0, key_size = 0;
-    bool loose = false, newest_goes = false, indexed = false;
+    bool droppable = false, newest_goes = false, indexed = false;
 
     [[nodiscard]] std::string_view event() const noexcept { return {reinterpret_cast<char const*>(this + 1), event_size}; }
     [[nodiscard]] std::string_view key() const noexcept {
@@ -32,7 +35,7 @@ class outbound_queue {
     [[nodiscard]] std::size_t room() const noexcept { return sizeof(item) + event_size + key_size; }
     [[nodiscard]] std::size_t cost() const noexcept { return room() + bytes.websocket().size(); }
   };
-  /// What a message may be replaced by: one with the same name.
+  /// Identifies what a message is about. A later message with the same name replaces it.
   struct name {
     std::uint32_t number;
     std::uint64_t hash;
@@ -51,72 +54,73 @@ class outbound_queue {
   }
 
   [[nodiscard]] item* first() const noexcept { return first_; }
-  /// What the messages take, with what it takes to remember them.
+  /// Bytes of the queued frames and of their bookkeeping.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
-  [[nodiscard]] std::size_t loose_bytes() const noexcept { return loose_bytes_; }
-  /// Which goes next to make room, if any may.
-  [[nodiscard]] item* victim() const noexcept {
-    return last_loose_ != nullptr && last_loose_->newest_goes ? last_loose_ : first_loose_;
+  [[nodiscard]] std::size_t droppable_bytes() const noexcept { return droppable_bytes_; }
+  /// The frame to drop next when room is needed: the newest for drop_newest, else the oldest. Null: none may be dropped.
+  [[nodiscard]] item* next_to_drop() const noexcept {
+    return last_droppable_ != nullptr && last_droppable_->newest_goes ? last_droppable_ : first_droppable_;
   }
 
-  /// At the end. False without memory.
-  /// @param who null: it replaces none and is not replaced
-  [[nodiscard]] bool append(frame const& f, std::uint32_t number, bool loose, bool newest_goes, name const* label) noexcept {
-    std::size_t const event = label == nullptr ? 0 : label->event.size(), key = label == nullptr ? 0 : label->key.size();
-    void* const at = from_.allocate(sizeof(item) + event + key);
+  /// Appends a frame. False without memory: nothing has changed.
+  /// @param key null: it replaces no other message and is not replaced.
+  [[nodiscard]] bool append(frame const& f, std::uint32_t number, bool droppable, bool newest_goes,
+                            name const* key) noexcept {
+    std::size_t const event_size = key == nullptr ? 0 : key->event.size(), key_size = key == nullptr ? 0 : key->key.size();
+    void* const at = from_.allocate(sizeof(item) + event_size + key_size);
     if (at == nullptr) return false;
     item& i = *new (at) item;
     i.bytes = f;
     i.number = number;
-    i.loose = loose;
+    i.droppable = droppable;
     i.newest_goes = newest_goes;
-    i.turn = ++turns_;
-    if (label != nullptr) {
-      i.hash = label->hash;
-      i.event_size = static_cast<std::uint32_t>(event);
-      i.key_size = static_cast<std::uint32_t>(key);
+    i.position = ++positions_;
+    if (key != nullptr) {
+      i.hash = key->hash;
+      i.event_size = static_cast<std::uint32_t>(event_size);
+      i.key_size = static_cast<std::uint32_t>(key_size);
       char* const text = reinterpret_cast<char*>(&i + 1);
-      if (event != 0) std::memcpy(text, label->event.data(), event);
-      if (key != 0) std::memcpy(text + event, label->key.data(), key);
+      if (event_size != 0) std::memcpy(text, key->event.data(), event_size);
+      if (key_size != 0) std::memcpy(text + event_size, key->key.data(), key_size);
       index(i);
     } else {
-      fence_ = i.turn;
+      barrier_ = i.position;
     }
-    i.before = last_;
+    i.previous = last_;
     (last_ == nullptr ? first_ : last_->next) = &i;
     last_ = &i;
     bytes_ += i.cost();
-    if (loose) {
-      i.before_loose = last_loose_;
-      (last_loose_ == nullptr ? first_loose_ : last_loose_->next_loose) = &i;
-      last_loose_ = &i;
-      loose_bytes_ += i.cost();
+    if (droppable) {
+      i.previous_droppable = last_droppable_;
+      (last_droppable_ == nullptr ? first_droppable_ : last_droppable_->next_droppable) = &i;
+      last_droppable_ = &i;
+      droppable_bytes_ += i.cost();
     }
     return true;
   }
-  /// The one that a message of this name replaces.
+  /// The queued message that one of this name replaces, or null.
   [[nodiscard]] item* find(name const& key) const noexcept {
     if (buckets_.empty()) return nullptr;
     for (item* i = buckets_[static_cast<std::uint32_t>(key.hash) & (buckets_.size() - 1)]; i != nullptr; i = i->next_same)
       if (i->hash == key.hash && i->number == key.number && i->event() == key.event && i->key() == key.key) return i;
     return nullptr;
   }
-  /// Whether `i` may become a later message where it is: behind it are none but others with names.
-  [[nodiscard]] bool may_change(item const& i) const noexcept { return i.turn > fence_; }
-  void change(item& i, frame const& to) noexcept {
+  /// Whether a later message may take the place of `i`: only named messages, whose order is free, are queued behind it.
+  [[nodiscard]] bool replaceable_in_place(item const& i) const noexcept { return i.position > barrier_; }
+  void replace_frame(item& i, frame const& to) noexcept {
     std::size_t const was = i.cost();
     i.bytes = to;
     bytes_ += i.cost() - was;
-    loose_bytes_ += i.cost() - was;
+    droppable_bytes_ += i.cost() - was;
   }
   void remove(item& i) noexcept {
-    (i.before == nullptr ? first_ : i.before->next) = i.next;
-    (i.next == nullptr ? last_ : i.next->before) = i.before;
+    (i.previous == nullptr ? first_ : i.previous->next) = i.next;
+    (i.next == nullptr ? last_ : i.next->previous) = i.previous;
     bytes_ -= i.cost();
-    if (i.loose) {
-      (i.before_loose == nullptr ? first_loose_ : i.before_loose->next_loose) = i.next_loose;
-      (i.next_loose == nullptr ? last_loose_ : i.next_loose->before_loose) = i.before_loose;
-      loose_bytes_ -= i.cost();
+    if (i.droppable) {
+      (i.previous_droppable == nullptr ? first_droppable_ : i.previous_droppable->next_droppable) = i.next_droppable;
+      (i.next_droppable == nullptr ? last_droppable_ : i.next_droppable->previous_droppable) = i.previous_droppable;
+      droppable_bytes_ -= i.cost();
     }
     if (i.indexed) {
       item** at = &buckets_[static_cast<std::uint32_t>(i.hash) & (buckets_.size() - 1)];
@@ -129,12 +133,12 @@ class outbound_queue {
     from_.release(&i, size);
   }
 
-  slow_client link{};                // among its loop's
-  std::size_t resume_at = 0;         // the transport holds no more than this: it is given more
-  std::uint32_t dropped_before = 0;  // by the socket, when this began
+  slow_client link{};                // in its loop's list of slow clients
+  std::size_t resume_at = 0;         // writing continues once the transport buffers no more than this
+  std::uint32_t dropped_before = 0;  // the socket's count of dropped messages when the queue was made
 
  private:
-  /// Without memory for an index it is not found, and so only dropped as the oldest.
+  /// Without memory for the index the item is not found: it is never replaced, only dropped as the oldest.
   void index(item& i) noexcept {
     if (indexed_ >= buckets_.size()) {
       array<item*> wider;
@@ -160,10 +164,10 @@ class outbound_queue {
   memory const from_;
   item* first_ = nullptr;
   item* last_ = nullptr;
-  item* first_loose_ = nullptr;
-  item* last_loose_ = nullptr;
-  std::size_t bytes_ = 0, loose_bytes_ = 0;
-  std::uint64_t turns_ = 0, fence_ = 0;  // fence_: of the last one without a name
+  item* first_droppable_ = nullptr;
+  item* last_droppable_ = nullptr;
+  std::size_t bytes_ = 0, droppable_bytes_ = 0;
+  std::uint64_t positions_ = 0, barrier_ = 0;  // barrier_: position of the last frame without a name
   array<item*> buckets_;
   std::uint32_t indexed_ = 0;
 };

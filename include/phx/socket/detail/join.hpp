@@ -1,0 +1,254 @@
+#ifndef PHX_SOCKET_DETAIL_JOIN_HPP
+#define PHX_SOCKET_DETAIL_JOIN_HPP
+// How a topic is joined (protocol 5, rows 2 to 5, and 6.1). Change this file when joining changes.
+//
+//   joining -> joined     the dispatcher accepted, or channel_id::joined did so later
+//   joining -> refused    the dispatcher refused; channel_id::refused did; its deadline has passed; it crashed
+//   joining -> cancelled  the client left, joined again, or went: terminate runs with context::state() == joining
+//
+// While a join is pending, messages of the client and mail for the channel are held, in order and bounded.
+
+#include <phx/socket/detail/connection.hpp>
+
+namespace phx {
+inline namespace PHX_BUILD {
+namespace detail {
+
+/// Row 5: a join for a topic that is joined already replaces the channel. Phoenix 1.0 and 1.1 refuse it (protocol 4.1).
+inline void connection::rejoin(message const& m, std::uint32_t at) noexcept {  // row 5
+  if (wire.rules().duplicate_join_refused) {                                   // 1.0 and 1.1 (protocol 4.1)
+    send_error(m.join_ref, m, R"({"reason":"already joined"})", answer::refused_join);
+    return;
+  }
+  tell({.kind = event_code::duplicate_join, .topic = m.topic, .ref = m.ref});
+  join(m, remove_slot(at));
+}
+
+/// Joins a topic, after ending the channel that the new one replaces.
+/// @param replaced its terminate runs before the new join; its phx_close follows the reply to the join, which overtakes it in
+///   Phoenix too. Null: the topic was not joined.
+inline void connection::join(message const& m, channel_slot* replaced) noexcept {
+  if (replaced != nullptr) run_terminate(*replaced, exit_reason::replaced);
+  create_and_join(m);
+  if (replaced == nullptr) return;
+  if (replaced->state == channel_state::joined) send_end_message(*replaced, true);
+  destroy_slot(replaced);
+}
+
+/// Rows 2 to 4: makes the channel, runs its `join`, and acts on the result: accepted, refused, pending or crashed.
+inline void connection::create_and_join(message const& m) noexcept {
+  // row 2. What trackers say to each other is no client's to hear, nor to say.
+  if (!m.topic_name.is_string() || !ops_->matches(dispatcher_, m.topic) || loop_access::is_reserved(*loop_, m.topic))
+    return reply_unmatched(m);
+  if (channels_.size() >= bounds_->channels) {  // row 3
+    tell({.kind = event_code::too_many_channels, .topic = m.topic, .ref = m.ref});
+    return send_error(m.join_ref, m, R"({"reason":"too many channels joined"})", answer::refused_join);
+  }
+  channel_slot* const s = create_slot(m);
+  if (s == nullptr) {
+    tell({.kind = event_code::no_memory, .topic = m.topic, .ref = m.ref});
+    return send_error(m.join_ref, m, R"({"reason":"overloaded"})", answer::refused_join);
+  }
+  dispatch_table::verdict verdict;
+  in_join_ = true;
+  bool const ran = try_invoke(
+      [&] {
+        joining j(*this, *s);
+        verdict = ops_->join(dispatcher_, session_, s->channel(), j, m);
+      },
+      [&](char const* text) { tell({.kind = event_code::join_crashed, .topic = m.topic, .ref = m.ref, .text = text}); });
+  in_join_ = false;
+  if (!ran || verdict.kind == dispatch_table::verdict::crashed) {
+    if (ran) tell({.kind = event_code::join_crashed, .topic = m.topic, .ref = m.ref, .text = verdict.reason});
+    destroy_slot(s);
+    return send_error(m.join_ref, m, R"({"reason":"join crashed"})", answer::refused_join);
+  }
+  s->constructed = verdict.constructed;
+  if (verdict.kind == dispatch_table::verdict::refused) {
+    turned_away_ = true;
+    tell({.kind = event_code::channel_refused, .topic = m.topic, .ref = m.ref, .payload = &m.payload});
+    if (errc const fault = send_reply(m.join_ref, m, status::error, verdict.response, answer::refused_join);
+        fault != errc::none)
+      send_error(m.join_ref, m, R"({"reason":"join crashed"})", answer::refused_join);
+    call_terminate(*loop_, nullptr, *s, exit_reason::shutdown);
+    destroy_slot(s);
+    return;
+  }
+  if (!channels_.insert(loop_access::from(*loop_), *s)) return refuse_overloaded(s);
+  ++loop_access::channels(*loop_);
+  if (verdict.kind == dispatch_table::verdict::accepted) {
+    accept_join(*s, verdict.response, &m.payload);
+    return;
+  }
+  time_point const last = saturating_add(loop_->now(), bounds_->join);
+  mail* const bell = mail::make(loop_access::from(*loop_), mail_kind::deadline);
+  if (bell != nullptr) {
+    bell->slot = id.slot;
+    bell->generation = id.generation;
+    bell->number = s->number;
+    ++s->timers;
+    if (loop_access::timer(*loop_, verdict.deadline < last ? verdict.deadline : last, bell, id)) return;
+    mail::free(bell);
+  }
+  refuse_overloaded(remove_slot(channels_.size() - 1));
+}
+
+/// Refuses a join for which memory ran out after its channel was made.
+inline void connection::refuse_overloaded(channel_slot* s) noexcept {
+  reply_to_join(*s, status::error, payload_access::borrow(R"({"reason":"overloaded"})", false), answer::refused_join);
+  terminate_and_destroy(s, exit_reason::killed);
+}
+
+/// Answers a join with ok. @pre `s` is in the table of channels.
+/// @param asked the payload of the phx_join; null if the result came later, by mail.
+inline void connection::accept_join(channel_slot& s, payload const& response, payload const* asked) noexcept {
+  s.intercepts = ops_->intercepts(dispatcher_, s.channel());
+  s.intercepting = !s.intercepts.empty();
+  s.pressure = ops_->when_slow(dispatcher_, s.channel()).value_or(bounds_->pressure);
+  if (s.pressure != pressure_policy::close && s.pressure != pressure_policy::ignore) pressure_above_ = bounds_->outbound / 2;
+  if (!loop_access::topics(*loop_).subscribe(s)) return refuse_overloaded(remove_slot(channels_.find(s.number)));
+  // A verdict came by mail: what was posted before it has been handled, what was posted after it is for this channel.
+  if (asked == nullptr) s.since = 0;
+  errc const fault = reply_to_join(s, status::ok, response, answer::join);
+  if (fault != errc::none) {
+    // A response that this serializer cannot carry: to the client this is a join that crashed.
+    tell({.kind = event_code::not_encoded, .topic = s.on->text(), .error = fault});
+    reply_to_join(s, status::error, payload_access::borrow(R"({"reason":"join crashed"})", false), answer::refused_join);
+    terminate_and_destroy(remove_slot(channels_.find(s.number)), exit_reason::error);
+    return;
+  }
+  s.state = channel_state::joined;
+  tell({.kind = event_code::channel_joined, .topic = s.on->text(), .ref = s.ref, .payload = asked});
+}
+
+/// Bytes held for all pending joins of this client: limits::held_bytes bounds their sum, because a client may have as many
+/// pending joins as it has channels.
+inline std::size_t connection::held_bytes() const noexcept {
+  std::size_t sum = 0;
+  for (auto const& at : channels_)
+    if (at.slot->state == channel_state::joining) sum += at.slot->held_bytes;
+  return sum;
+}
+
+/// Keeps a message of the client until the pending join is decided. Beyond limits::held_pushes or held_bytes the channel ends.
+inline void connection::hold_for_join(message const& m, std::uint32_t at) noexcept {
+  channel_slot& s = channels_[at];
+  std::size_t const bytes = m.payload.raw().size() + m.join_ref.json.size() + m.ref.json.size() + m.topic.size() +
+                            m.event.size() + m.topic_name.json.size() + m.event_name.json.size();
+  mail* const kept = s.held >= bounds_->held_pushes || held_bytes() + bytes > bounds_->held_bytes
+                         ? nullptr
+                         : mail::make(loop_access::from(*loop_), mail_kind::inbound, m.join_ref.json, m.ref.json, m.topic,
+                                      m.event, m.topic_name.json, m.event_name.json);
+  if (kept != nullptr) kept->payload = payload_access::owned(m.payload, loop_access::from(*loop_));
+  if (kept == nullptr || !kept->payload.valid()) {
+    if (kept != nullptr) mail::free(kept);
+    tell({.kind = event_code::held_too_much, .topic = m.topic, .event = m.event, .count = s.held});
+    reply_to_join(s, status::error, payload_access::borrow(R"({"reason":"join crashed"})", false), answer::refused_join);
+    terminate_and_destroy(remove_slot(at), exit_reason::killed);
+    return;
+  }
+  s.waiting.push(kept);
+  ++s.held;
+  s.held_bytes += bytes;
+}
+
+/// Keeps mail for a channel whose join is pending, in order with what its client sends. True: `m` was taken, and is null, or was
+/// dropped.
+inline bool connection::hold_if_joining(mail*& m) noexcept {
+  if (m->kind != mail_kind::push && m->kind != mail_kind::info) return false;
+  std::uint32_t const at = channels_.find(m->number);
+  if (at == none || channels_[at].state != channel_state::joining) return false;
+  channel_slot& s = channels_[at];
+  if (s.held < bounds_->held_pushes) {
+    ++s.held;
+    s.waiting.push(std::exchange(m, nullptr));
+  } else {
+    tell({.kind = event_code::held_too_much, .topic = s.on->text(), .event = m->text(0), .count = s.held});
+  }
+  return true;
+}
+
+/// Ends the wait of a pending join: accepts or refuses it, then handles in order what was held meanwhile.
+inline void connection::complete_join(channel_slot& s, bool yes, payload const& response) noexcept {
+  mail_queue held;
+  held.swap(s.waiting);
+  if (yes) {
+    --s.timers;
+    loop_access::stale_timers(*loop_, 1);  // its deadline
+    accept_join(s, response, nullptr);
+  } else {
+    errc const fault = reply_to_join(s, status::error, response, answer::refused_join);
+    if (fault != errc::none)
+      reply_to_join(s, status::error, payload_access::borrow(R"({"reason":"join crashed"})", false), answer::refused_join);
+    tell({.kind = event_code::channel_refused, .topic = s.on->text(), .ref = s.ref});
+    terminate_and_destroy(remove_slot(channels_.find(s.number)), exit_reason::shutdown);
+  }
+  // What waited goes its way in order, as if it came now.
+  while (mail* const m = held.pop()) {
+    if (closing) {
+      // nothing more
+    } else if (m->kind != mail_kind::inbound) {
+      handle_mail(*m);
+    } else {
+      message in;
+      in.join_ref = {m->text(0)};
+      in.ref = {m->text(1)};
+      in.topic = m->text(2);
+      in.event = m->text(3);
+      in.topic_name = {in.topic, m->text(4)};
+      in.event_name = {in.event, m->text(5)};
+      in.payload = payload_access::lend(m->payload);
+      dispatch(in);
+    }
+    mail::free(m);
+  }
+}
+
+/// Allocates a channel_slot with the dispatcher's channel and the join's refs behind it. Null without memory.
+inline channel_slot* connection::create_slot(message const& m) noexcept {
+  memory const& from = loop_access::from(*loop_);
+  std::size_t const refs = m.join_ref.json.size() + m.ref.json.size();
+  std::size_t const size = sizeof(channel_slot) + ops_->channel_size + refs;
+  void* const at = from.allocate(size);
+  if (at == nullptr) return nullptr;
+  topic* const on = loop_access::topics(*loop_).use(m.topic, canonical(m.topic_name));
+  if (on == nullptr) {
+    from.release(at, size);
+    return nullptr;
+  }
+  channel_slot* const s = new (at) channel_slot;
+  s->owner = this;
+  s->on = on;
+  s->number = ++last_number_;
+  s->end = &end_detached;
+  s->ops = ops_;
+  s->dispatcher = dispatcher_;
+  s->socket = id;
+  s->size = size;
+  char* const text = static_cast<char*>(s->channel()) + ops_->channel_size;
+  if (!m.join_ref.json.empty()) std::memcpy(text, m.join_ref.json.data(), m.join_ref.json.size());
+  if (!m.ref.json.empty()) std::memcpy(text + m.join_ref.json.size(), m.ref.json.data(), m.ref.json.size());
+  s->join_ref = {{text, m.join_ref.json.size()}};
+  s->ref = {{text + m.join_ref.json.size(), m.ref.json.size()}};
+  return s;
+}
+
+/// The topic in quotes with no escapes but the needed ones, whatever the client wrote: it is compared and sent in this form.
+inline std::string_view connection::canonical(json_text const& topic) noexcept {
+  if (topic.json.find('\\') == std::string_view::npos) return topic.json;
+  frame_builder text(loop_access::pool(*loop_));
+  text.start(opcode::text, topic.json.size());
+  text.quoted(topic.text);
+  frame const done = text.finish();
+  // Never longer than what came: every escape it keeps was one already.
+  char* const at = done.empty() ? nullptr : loop_access::scratch(*loop_).room(done.data().size());
+  if (at == nullptr) return topic.json;
+  std::memcpy(at, done.data().data(), done.data().size());
+  return {at, done.data().size()};
+}
+
+}  // namespace detail
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#endif
