@@ -117,7 +117,7 @@ struct transport {
 using socket = phx::socket<transport, dispatcher>;
 
 struct client {
-  std::optional<socket> held{};
+  std::unique_ptr<socket> held{};  // on the heap, so that a use after its end is seen
   std::size_t loop = 0;
   int closes = 0;
   bool over = false;  // closed, gone or destroyed
@@ -168,16 +168,14 @@ struct world {
     if ((how & 32) != 0) in.id = "user";
     in.bounds = &on.bounds;
     old[static_cast<std::size_t>(&c - clients.data())] = (how & 16) != 0;
-    c.held.emplace(loops[c.loop], who, std::move(in), transport{&c}, loops.now());
+    c.held = std::make_unique<socket>(loops[c.loop], who, std::move(in), transport{&c}, loops.now());
   }
   void give(client& c, phx::opcode op, std::string_view part, bool last) {
     if (!c.held || c.over) return;
     // A host has its bytes in a buffer that it uses again.
     std::unique_ptr<char[]> const copy(new char[part.size()]);
     std::copy(part.begin(), part.end(), copy.get());
-    inside = &c;
     bool const lives = c.held->receive(op, {copy.get(), part.size()}, last, loops.now());
-    inside = nullptr;
     must(lives == !c.over, "receive says whether the socket was closed");
   }
   /// A message of this client on topic t0 to t3.
@@ -197,7 +195,7 @@ struct world {
     give(c, phx::opcode::text, std::string_view(text).substr(cut), true);
   }
   void leave(client& c, bool destroy) {
-    if (!c.held || &c == inside) return;  // its own receive is on the stack
+    if (!c.held) return;
     if (!destroy) {
       c.held->gone(phx::lost::error);
       c.over = true;
@@ -216,7 +214,7 @@ struct world {
   /// What a callback does: up to three things that the input says.
   template <class Context>
   void act(Context& ctx) {
-    if (depth != 0) return;  // a callback inside a callback is a defect that `inside` of the loop would show
+    if (depth != 0) return;  // callbacks start from receive, run or gone and never inside one another
     ++depth;
     for (std::uint8_t n = input.byte() & 3; n != 0; --n) {
       std::uint8_t const op = input.byte();
@@ -307,9 +305,7 @@ struct world {
       }
       case 13:
         if (c.held && !c.over) {
-          inside = &c;
           bool const lives = c.held->writable(loops.now());
-          inside = nullptr;
           must(lives == !c.over, "writable says whether the socket was closed");
         }
         break;
@@ -373,7 +369,6 @@ struct world {
   std::array<bool, 6> old{};
   std::array<unsigned long, 4> joins{};
   unsigned long refs = 0;
-  client* inside = nullptr;
   int depth = 0;
 };
 
