@@ -1,7 +1,7 @@
 #ifndef PHX_FWD_HPP
 #define PHX_FWD_HPP
-// Every public type of phx by name, for headers of yours that only mention them: no bodies, and next to nothing to compile.
-// Default template arguments stand here.
+// Forward declarations of every public type of phx, for headers that only name them. They also hold the default template
+// arguments, so include this header instead of declaring the types yourself. Costs next to nothing to compile.
 
 #include <phx/core/detail/build.hpp>
 

@@ -1,7 +1,8 @@
 #ifndef PHX_PHX_HPP
 #define PHX_PHX_HPP
-// What every server needs: core/ to channel/. Who wants them includes longpoll/longpoll.hpp, presence/presence.hpp,
-// socket/throttle.hpp and the adapters himself: together they would cost all others half as much again to compile.
+// What every server needs, from core/ to channel/. Not included, because together they would add half as much again to
+// everybody's compile time: longpoll/longpoll.hpp, presence/presence.hpp, connect/throttle.hpp, the older generations of
+// Phoenix (serializer/legacy/generation.hpp) and the adapters.
 
 #include <phx/channel/router.hpp>
 #include <phx/fwd.hpp>

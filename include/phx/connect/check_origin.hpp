@@ -1,7 +1,7 @@
 #ifndef PHX_CONNECT_CHECK_ORIGIN_HPP
 #define PHX_CONNECT_CHECK_ORIGIN_HPP
-// Which web pages may connect (protocol 9). A browser sends cookies along with a WebSocket whatever page opened it; the
-// Origin header is all a server has against that.
+// Which web pages may connect (protocol 9). A browser sends cookies with a WebSocket whichever page opened it, so only the
+// Origin header tells the server's own pages from others.
 
 #include <phx/connect/connect_info.hpp>
 
@@ -14,13 +14,14 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// An Origin header, or an entry of a list, taken apart as Elixir's URI.parse does (protocol 9.2). Views of its text.
+/// The parts of an Origin header, or of an entry of a list, as Elixir's URI.parse splits them (protocol 9.2). Views of the
+/// text that was parsed.
 struct origin {
-  std::optional<std::string_view> scheme{};  ///< in lower case where a callback sees it
+  std::optional<std::string_view> scheme{};  ///< in lower case when passed to a callback
   std::optional<std::string_view> host{};    ///< as sent, without userinfo and IPv6 brackets; `file://` has the host ""
-  std::optional<std::uint32_t> port{};       ///< else the scheme's default, if it is known; no range is checked
+  std::optional<std::uint32_t> port{};       ///< if absent, the scheme's default, if known. The range is not checked
 
-  /// Reads an `origin` header. @return nothing where it is none.
+  /// Parses an `origin` header. Parts that are absent are empty.
   [[nodiscard]] static constexpr origin parse(std::string_view text) noexcept {
     origin o;
     if (std::size_t const colon = text.find(':'); colon != std::string_view::npos && is_scheme(text.substr(0, colon))) {
@@ -58,7 +59,7 @@ struct origin {
       if (!letter(c) && !(c >= '0' && c <= '9') && c != '+' && c != '-' && c != '.') return false;
     return true;
   }
-  /// Where `[...]` ends, of letters, digits, colons and dots only; 0 when this is no such host.
+  /// The index of the `]` of a host `[...]` of letters, digits, colons and dots; 0 if it is not such a host.
   [[nodiscard]] static constexpr std::size_t closing_bracket(std::string_view authority) noexcept {
     if (!authority.starts_with('[')) return 0;
     for (std::size_t i = 1; i < authority.size(); ++i) {
@@ -81,8 +82,8 @@ struct origin {
   }
 };
 
-/// One allowed origin, from a literal: `//example.com` (any scheme and port), `https://*.example.com` (that domain and all
-/// below it), `//example.com:888`. One without a host does not compile.
+/// One allowed origin, as a literal: `//example.com` (any scheme and port), `https://*.example.com` (that domain and its
+/// subdomains), `//example.com:888`. An entry without a host does not compile.
 class origin_pattern {
  public:
   /// From a literal, `"https://example.com"`, `"//*.example.com"`, checked by the compiler.
@@ -90,7 +91,7 @@ class origin_pattern {
   consteval origin_pattern(char const (&text)[N]) : text_(text, N - 1) {
     if (!origin::parse(text_).host) an_allowed_origin_needs_a_host();
   }
-  /// As it was written.
+  /// The literal.
   [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
 
  private:
@@ -99,20 +100,21 @@ class origin_pattern {
 };
 
 namespace detail {
-/// A part of an entry that is null allows any (protocol 9.1); in the seed's lists so does a null part of the origin (9.3).
-[[nodiscard]] constexpr bool origin_matches(origin const& asked, origin const& allowed, bool as_in_the_seed) noexcept {
-  auto const either_null = [&](bool a, bool b) { return !b || (as_in_the_seed && !a); };
+/// True if an origin matches an entry. A part that the entry lacks matches anything (protocol 9.1).
+/// @param lenient as in Phoenix before 0.16: a part that the origin lacks matches anything too, and there are no wildcards (9.3).
+[[nodiscard]] constexpr bool origin_matches(origin const& asked, origin const& allowed, bool lenient) noexcept {
+  auto const either_null = [&](bool a, bool b) { return !b || (lenient && !a); };
   bool const scheme = either_null(asked.scheme.has_value(), allowed.scheme.has_value()) ||
                       (asked.scheme && same_but_for_case(*asked.scheme, *allowed.scheme));
   bool const port = either_null(asked.port.has_value(), allowed.port.has_value()) || asked.port == allowed.port;
   if (!scheme || !port || !allowed.host) return false;  // an entry always has a host: see origin_pattern and parse
-  if (!asked.host) return as_in_the_seed;
-  if (as_in_the_seed || !allowed.host->starts_with("*.")) return asked.host == allowed.host;
-  // the dot belongs to the boundary: without it evilexample.com passed for *.example.com (CVE-2022-42975)
+  if (!asked.host) return lenient;
+  if (lenient || !allowed.host->starts_with("*.")) return asked.host == allowed.host;
+  // the dot is part of the suffix: without it evilexample.com would match *.example.com (CVE-2022-42975)
   return asked.host == allowed.host->substr(2) || asked.host->ends_with(allowed.host->substr(1));
 }
 
-/// A callback of the user's and its count.
+/// A user's callback with a reference count.
 struct origin_callback {
   std::atomic<std::uint32_t> count{1};
   bool (*call)(origin_callback&, origin const&);
@@ -120,22 +122,23 @@ struct origin_callback {
 };
 }  // namespace detail
 
-/// What came of a check.
+/// The result of a check.
 struct origin_decision {
-  /// May this origin connect?
+  /// True if the origin may connect.
   bool allowed = true;
-  std::string_view header{};  ///< the Origin header as it came; a view of the request
-  std::string detail{};       ///< why not, with the origin and the list, for a log; or what a callback threw
-  /// Did the function of the mount throw? Then it may not.
+  std::string_view header{};  ///< the Origin header as sent; a view of the request
+  std::string detail{};       ///< for a log: the reason of a refusal, with origin and list, or the exception's text
+  /// True if the callback threw; the origin is then refused.
   bool threw = false;
 
-  /// May this origin connect?
+  /// True if the origin may connect.
   [[nodiscard]] explicit operator bool() const noexcept { return allowed; }
 };
 
-/// A mount's policy: one of Phoenix's forms of `check_origin` (protocol 9.1).
+/// A mount's origin policy: one of Phoenix's forms of `check_origin` (protocol 9.1). Set mount::origins; phx calls decide()
+/// in the handshake, on whichever thread does it. Owns its list and callback; copies share the callback.
 ///
-///     .origins = {}                                             // unset: as true; mounts before v0_15 allow all (9.3)
+///     .origins = {}                                             // unset: as true; generations before v0_15 allow all (9.3)
 ///     .origins = true                                           // the host must be the mount's url_host
 ///     .origins = false                                          // all are allowed
 ///     .origins = {"//localhost", "https://*.example.com"}       // one of these; checked by the compiler
@@ -145,30 +148,30 @@ struct origin_decision {
 class check_origin {
  public:
   check_origin() noexcept = default;
-  /// From `true` (the host's own name), `false` (anybody), a list, or a function.
+  /// `true`: the host must be mount::url_host. `false`: all origins are allowed.
   template <std::same_as<bool> B>
-  check_origin(B on) noexcept : rule_(on ? rule::same_host : rule::any) {}
-  /// From `true` (the host's own name), `false` (anybody), a list, or a function.
+  check_origin(B enabled) noexcept : rule_(enabled ? rule::same_host : rule::any) {}
+  /// The allowed origins.
   check_origin(std::initializer_list<origin_pattern> list) : rule_(rule::list) {
     for (origin_pattern const& p : list) {
-      // Clang 14 runs a consteval constructor at run time where braces initialise a variable or member (it checks the
-      // arguments of a call, such as list's); an entry that got through so matches nothing
+      // Clang 14 runs a consteval constructor at run time when braces initialise a variable or member (but not for the
+      // arguments of a call, such as list's). An invalid entry that passes that way matches nothing.
       assert(origin::parse(p.text()).host && "an allowed origin needs a host");
       list_.emplace_back(p.text());
     }
   }
-  /// From `true` (the host's own name), `false` (anybody), a list, or a function.
+  /// A copy; it shares the callback.
   check_origin(check_origin const& o) : rule_(o.rule_), list_(o.list_), callback_(o.callback_) {
     if (callback_ != nullptr) callback_->count.fetch_add(1, std::memory_order_relaxed);
   }
-  /// From `true` (the host's own name), `false` (anybody), a list, or a function.
+  /// Takes the policy over; `o` then allows no origin.
   check_origin(check_origin&& o) noexcept
       : rule_(o.rule_), list_(std::move(o.list_)), callback_(std::exchange(o.callback_, nullptr)) {
-    // what is moved from allows nobody: a policy lost by mistake must not open the door
+    // a policy that was moved from by mistake must not allow anybody
     o.rule_ = rule::list;
     o.list_.clear();
   }
-  /// Replaces what was there.
+  /// Replaces the policy.
   check_origin& operator=(check_origin o) noexcept {
     std::swap(rule_, o.rule_);
     std::swap(list_, o.list_);
@@ -179,9 +182,9 @@ class check_origin {
     if (callback_ != nullptr && callback_->count.fetch_sub(1, std::memory_order_acq_rel) == 1) callback_->destroy(callback_);
   }
 
-  /// The same as braces, as a call: what even Clang 14 checks.
+  /// The same as braces, but Clang 14 checks the entries of a call at compile time.
   [[nodiscard]] static check_origin list(std::initializer_list<origin_pattern> list) { return check_origin(list); }
-  /// A list that is known at run time. @return errc::origin_without_host and the entry, if one has none (`other.com`).
+  /// A list known at run time. @return errc::origin_without_host and the entry, if an entry has no host (`other.com`).
   template <class List = std::initializer_list<std::string_view>>
   [[nodiscard]] static result<check_origin> parse(List const& entries) {
     check_origin c;
@@ -192,29 +195,29 @@ class check_origin {
     }
     return c;
   }
-  /// The `origins` of Phoenix 0.11 to 0.15 (protocol 9.3): a part that is null on *either* side matches, so `Origin: null`
-  /// is allowed by every list; no wildcards. For a mount that must answer as those did.
+  /// The `origins` of Phoenix 0.11 to 0.15 (protocol 9.3), for a mount that must behave as those versions: a part that is
+  /// absent on *either* side matches, so that every list allows `Origin: null`; there are no wildcards.
   [[nodiscard]] static check_origin seed(std::initializer_list<origin_pattern> list) {
     check_origin c(list);
     c.rule_ = rule::seed_list;
     return c;
   }
-  /// Only pages served by this very scheme, host and port. Behind a TLS proxy the host has to set request::scheme.
+  /// Only pages of the same scheme, host and port as the request. Behind a TLS proxy the host must set request::scheme.
   [[nodiscard]] static check_origin conn() noexcept {
     check_origin c;
     c.rule_ = rule::conn;
     return c;
   }
-  /// @param asked any callable `bool(origin const&)`, copied or moved in; called from whichever thread does the handshake,
-  ///   for every origin, one without host too. If it throws, the request is refused (500).
+  /// @param function any callable `bool(origin const&)`, copied or moved in. Called for every origin, also for one without a
+  ///   host, on whichever thread does the handshake. If it throws, the request is refused with 500.
   template <class F>
   requires std::is_invocable_r_v<bool, F&, origin const&>
-  [[nodiscard]] static check_origin callback(F asked) {
+  [[nodiscard]] static check_origin callback(F function) {
     struct holder : detail::origin_callback {
       explicit holder(F&& g) : f(std::move(g)) {}
       F f;
     };
-    holder* const h = new holder(std::move(asked));
+    holder* const h = new holder(std::move(function));
     h->call = [](detail::origin_callback& self, origin const& o) -> bool { return static_cast<holder&>(self).f(o); };
     h->destroy = [](detail::origin_callback* self) noexcept { delete static_cast<holder*>(self); };
     check_origin c;
@@ -223,8 +226,9 @@ class check_origin {
     return c;
   }
 
-  /// @param url_host of the mount; unset: `true` allows every origin that has a host (protocol 9.1).
-  /// @param unset_allows_all the mount speaks for a Phoenix before 0.15.
+  /// Checks the origin of a request; one without an Origin header is allowed, since it does not come from a web page.
+  /// @param asked the request. @param url_host the mount's; unset: `true` allows every origin with a host (protocol 9.1).
+  /// @param unset_allows_all true for a mount of a generation before 0.15.
   [[nodiscard]] origin_decision decide(request const& asked, std::optional<std::string_view> url_host,
                                        bool unset_allows_all = false) const {
     origin_decision d;
@@ -245,7 +249,7 @@ class check_origin {
         break;
       }
       case rule::conn:
-        // a request without a Host header has no origin of its own that a page could share
+        // a request without a Host header has no origin to compare with
         d.allowed = o.host == asked.host && !asked.host.empty() && o.scheme &&
                     detail::same_but_for_case(*o.scheme, asked.scheme) && o.port == asked.port;
         break;
@@ -256,14 +260,14 @@ class check_origin {
       case rule::unset: break;
     }
     if (!d.allowed)
-      d.detail = "origin " + detail::for_a_log(*header) + " refused by " + text(selected, asked, url_host) +
+      d.detail = "origin " + detail::for_a_log(*header) + " refused by " + describe(selected, asked, url_host) +
                  (d.threw ? ", which threw: " + d.detail : std::string());
     return d;
   }
 
-  /// All are allowed, whatever the mount says.
+  /// True if all origins are allowed (`false` was given).
   [[nodiscard]] bool allows_all() const noexcept { return rule_ == rule::any; }
-  /// Has nobody said anything? Then it is `true`, the host's own name.
+  /// True for a default-constructed policy.
   [[nodiscard]] bool unset() const noexcept { return rule_ == rule::unset; }
   /// The entries of a list, as they were written.
   [[nodiscard]] std::span<std::string const> entries() const noexcept { return list_; }
@@ -271,12 +275,13 @@ class check_origin {
  private:
   enum class rule : std::uint8_t { unset, any, same_host, list, seed_list, conn, callback };
 
-  [[nodiscard]] bool any_of_list(origin const& o, bool as_in_the_seed) const noexcept {
+  [[nodiscard]] bool any_of_list(origin const& o, bool lenient) const noexcept {
     for (std::string const& entry : list_)
-      if (detail::origin_matches(o, origin::parse(entry), as_in_the_seed)) return true;
+      if (detail::origin_matches(o, origin::parse(entry), lenient)) return true;
     return false;
   }
-  [[nodiscard]] std::string text(rule selected, request const& asked, std::optional<std::string_view> url_host) const {
+  /// The policy as a log shows it.
+  [[nodiscard]] std::string describe(rule selected, request const& asked, std::optional<std::string_view> url_host) const {
     std::string out;
     switch (selected) {
       case rule::callback: return "a callback";

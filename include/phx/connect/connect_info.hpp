@@ -1,7 +1,7 @@
 #ifndef PHX_CONNECT_CONNECT_INFO_HPP
 #define PHX_CONNECT_CONNECT_INFO_HPP
-// What of an HTTP request the user's connect gets to see (protocol 8.2).
-// Runs once for each connection and allocates: without memory std::bad_alloc leaves, here and in the handshake.
+// The parts of an HTTP request that the user's connect can read (protocol 8.2).
+// Made once per connection. Allocates; std::bad_alloc leaves when memory runs out, here and in the handshake.
 
 #include <phx/connect/params.hpp>
 #include <phx/http/request.hpp>
@@ -10,21 +10,22 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// Which of a mount's two ways a client came (protocol 8.1 and 10).
+/// The transport of a client (protocol 8.1 and 10).
 enum class transport_kind : std::uint8_t { websocket, longpoll };
+/// `websocket` or `longpoll`.
 [[nodiscard]] constexpr std::string_view to_string(transport_kind k) noexcept {
   return k == transport_kind::websocket ? "websocket" : "longpoll";
 }
 
-/// What a client brings to show who it is. Found by admit (mount::auth_token, mount::session), shown to connect.
+/// How a client identifies itself. Filled in by admit (mount::auth_token, mount::session), read by connect.
 struct credentials {
-  std::optional<std::string> auth_token{};  ///< what the client's `authToken` was; nobody has checked it (protocol 8.4)
-  std::optional<std::string> session{};     ///< what mount::session made of the request (protocol 8.3)
+  std::optional<std::string> auth_token{};  ///< the client's `authToken`, not verified (protocol 8.4)
+  std::optional<std::string> session{};     ///< the result of mount::session (protocol 8.3)
 };
 
 namespace detail {
-/// The list that all headers `name` form together (RFC 9110, section 5.3), nothing where there is none. Of one line that is
-/// its value; several are joined in `storage`.
+/// The combined value of all headers `name` (RFC 9110, section 5.3); nothing if there is none. A view of the header if there
+/// is one, else of `storage`, where the values are joined.
 [[nodiscard]] inline std::optional<std::string_view> joined_header(std::span<header const> headers, std::string_view name,
                                                                    std::string& storage) {
   std::optional<std::string_view> joined;
@@ -43,9 +44,9 @@ namespace detail {
 /// A `Sec-WebSocket-Protocol` list that may carry an auth token (protocol 8.4). The views are of the list.
 struct bearer_offer {
   static constexpr std::string_view prefix = "base64url.bearer.phx.";
-  std::string_view token{};  ///< the last one, in base 64
-  unsigned tokens = 0;
-  std::string others{};  ///< all that are no token, `, ` between them
+  std::string_view token{};  ///< the last token, in base 64
+  unsigned tokens = 0;       ///< how many tokens there are
+  std::string others{};      ///< all other subprotocols, separated by `, `
 
   [[nodiscard]] static bearer_offer of(std::string_view header) {
     bearer_offer b;
@@ -60,7 +61,7 @@ struct bearer_offer {
     }
     return b;
   }
-  /// Without what is nobody else's to know.
+  /// The list with its tokens filtered.
   [[nodiscard]] static std::string for_a_log(std::string_view header) {
     bearer_offer const b = of(header);
     if (b.tokens == 0) return detail::for_a_log(header);
@@ -75,20 +76,23 @@ struct uri {
   std::string_view scheme;
   /// From the `host` header, without the port.
   std::string_view host;
-  /// As in the `host` header, or the scheme's own.
+  /// From the `host` header, or the scheme's default.
   std::uint16_t port;
   /// Without the query.
   std::string_view path;
-  /// As it came, without the question mark.
+  /// As sent, without the question mark.
   std::string_view query;
 };
 
-/// What `connect` gets to see. Cookies and all headers but those named here are withheld on purpose: a WebSocket is not
-/// kept to its own origin by the browser, and what connects on the strength of a cookie can be hijacked from another site.
-/// Names of headers are in lower case, as in Phoenix. Everything in here dies when connect returns.
+/// The argument of your `connect`: what it may know about the client. It has no cookies and only the headers below, on
+/// purpose: browsers let any page open a WebSocket to any server, so a connect that trusted a cookie could be hijacked by
+/// another site. Header names are in lower case, as in Phoenix. All views are valid until connect returns.
+/// @par Thread: the one that does the handshake. @par Cost: copies the names of the headers it shows.
 class connect_info {
  public:
-  /// What a host knows of a client that connects; views, nothing is copied.
+  /// handshake makes it; a host of yours that calls `connect` itself may, too. All arguments must outlive it.
+  /// @param from the request. @param params its parameters. @param via the transport. @param custom mount::custom.
+  /// @param brought the client's credentials, or null.
   connect_info(request const& from, phx::params const& params, transport_kind via = transport_kind::websocket,
                std::span<std::pair<std::string, std::string> const> custom = {}, credentials const* brought = nullptr)
       : request_(from), params_(params), custom_(custom), brought_(brought), via_(via) {
@@ -97,10 +101,10 @@ class connect_info {
       return detail::same_but_for_case(name, "traceparent") || detail::same_but_for_case(name, "tracestate");
     };
     auto const any_websocket = [](std::string_view name) { return detail::starts_but_for_case(name, "sec-websocket-"); };
-    std::size_t letters = 0;
+    std::size_t name_bytes = 0;
     for (header const& h : from.headers)
-      if (any_x(h.name) || any_trace(h.name) || any_websocket(h.name)) letters += h.name.size();
-    names_.reserve(letters);  // views of it follow: it must not grow
+      if (any_x(h.name) || any_trace(h.name) || any_websocket(h.name)) name_bytes += h.name.size();
+    names_.reserve(name_bytes);  // headers_ has views of it, so it must not be reallocated
     auto const take = [&](auto const& wanted) {
       for (header const& h : from.headers) {
         if (!wanted(h.name)) continue;
@@ -118,37 +122,37 @@ class connect_info {
   connect_info(connect_info const&) = delete;
   connect_info& operator=(connect_info const&) = delete;
 
-  /// The parameters of the request's query.
+  /// The parameters of the query and of the mount's path.
   [[nodiscard]] phx::params const& params() const noexcept { return params_; }
   /// The text of a parameter, as params().get(name).
   [[nodiscard]] std::optional<std::string_view> param(std::string_view name) const noexcept { return params_.get(name); }
   /// WebSocket or long-poll.
   [[nodiscard]] transport_kind transport() const noexcept { return via_; }
-  /// The parts of the request's address.
+  /// The parts of the request's URI.
   [[nodiscard]] phx::uri uri() const noexcept {
     return {request_.scheme, request_.host, request_.port, request_.path, request_.query};
   }
-  /// Address and port of the client, as its host saw them.
+  /// The client's address and port, as the host reported them.
   [[nodiscard]] phx::peer_data const& peer_data() const noexcept { return request_.peer; }
-  /// The `user-agent` header; empty without one.
+  /// The `user-agent` header, if there is one.
   [[nodiscard]] std::optional<std::string_view> user_agent() const noexcept { return request_.header("user-agent"); }
-  /// All that begin with `x-`; find one by header_value(who.x_headers(), "x-request-id").
+  /// All headers that begin with `x-`; find one by header_value(info.x_headers(), "x-request-id").
   [[nodiscard]] std::span<header const> x_headers() const noexcept { return part(0, x_ends_); }
   /// `traceparent` and `tracestate`.
   [[nodiscard]] std::span<header const> trace_context_headers() const noexcept { return part(x_ends_, trace_ends_); }
-  /// All that begin with `sec-websocket-`.
+  /// All headers that begin with `sec-websocket-`; with mount::auth_token without the token.
   [[nodiscard]] std::span<header const> sec_websocket_headers() const noexcept { return part(trace_ends_, headers_.size()); }
-  /// With mount::auth_token: what phoenix.js was given as `authToken`, if it was. Nobody has checked it.
+  /// With mount::auth_token: the `authToken` that phoenix.js was given, if any. Not verified: connect must check it.
   [[nodiscard]] std::optional<std::string_view> auth_token() const noexcept {
     return brought_ != nullptr && brought_->auth_token ? std::optional<std::string_view>(*brought_->auth_token)
                                                        : std::nullopt;
   }
-  /// With mount::session: the session of the web application the client's page came from, as that source writes it; nothing
-  /// where there is none, or where the page could not show that it is that application's.
+  /// With mount::session: the session of the web application that served the client's page, in the format of that source.
+  /// Nothing if there is none, or if the page could not prove that it belongs to the application (CSRF token).
   [[nodiscard]] std::optional<std::string_view> session() const noexcept {
     return brought_ != nullptr && brought_->session ? std::optional<std::string_view>(*brought_->session) : std::nullopt;
   }
-  /// What the mount says of itself (mount::custom).
+  /// An entry of mount::custom.
   [[nodiscard]] std::optional<std::string_view> custom(std::string_view name) const noexcept {
     for (auto const& [key, value] : custom_)
       if (key == name) return value;
@@ -156,18 +160,18 @@ class connect_info {
   }
 
  private:
-  /// As in Phoenix the token is removed from the subprotocols, and their header with it where nothing else was offered.
-  /// Several lines become one, as they are one list.
+  /// Removes the token from the subprotocols, as Phoenix does, and their header if nothing else is left. Several header lines
+  /// are combined into one.
   void hide_token() {
     std::string storage;
     offered_ =
         detail::bearer_offer::of(detail::joined_header(request_.headers, "sec-websocket-protocol", storage).value_or(""))
             .others;
-    bool shown = offered_.empty();
+    bool replaced = offered_.empty();
     for (std::size_t i = trace_ends_; i < headers_.size();) {
       if (headers_[i].name != "sec-websocket-protocol")
         ++i;
-      else if (std::exchange(shown, true))
+      else if (std::exchange(replaced, true))
         headers_.erase(headers_.begin() + static_cast<std::ptrdiff_t>(i));
       else
         headers_[i++].value = offered_;

@@ -1,6 +1,6 @@
 #ifndef PHX_CONNECT_CONNECTED_HPP
 #define PHX_CONNECT_CONNECTED_HPP
-// What `connect` answers, and the half of the Dispatcher concept that connects: all that phx::handshake asks for.
+// The result of `connect`, and the part of the Dispatcher concept that phx::handshake needs.
 
 #include <phx/connect/connect_info.hpp>
 
@@ -12,14 +12,14 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// The client may connect.
+/// The result of `connect` for a client that may connect.
 template <class S>
 struct connected {
-  /// Yours; it lives as long as the socket, and all its channels share it.
+  /// Your data about the client. The socket owns it, and all its channels share it.
   S session;
   std::optional<std::string> id{};  ///< the topic on which a `disconnect` ends this socket (protocol 8.1)
 };
-/// Or not: the response to write. http::response{}: 403 with an empty body.
+/// The result of `connect`: connected, or the HTTP response to refuse with. http::response{} is 403 with an empty body.
 template <class S>
 using connect_outcome = std::variant<connected<S>, http::response>;
 

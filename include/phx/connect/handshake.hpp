@@ -1,6 +1,6 @@
 #ifndef PHX_CONNECT_HANDSHAKE_HPP
 #define PHX_CONNECT_HANDSHAKE_HPP
-// From an HTTP request to a socket that may be opened, or to the answer that says why not (protocol 8.1).
+// The handshake: from an HTTP request to a socket that may be opened, or to the response that refuses it (protocol 8.1).
 
 #include <phx/connect/connected.hpp>
 #include <phx/connect/mount.hpp>
@@ -9,23 +9,24 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// Why a request was not admitted, one code for an observer's counters. What the peer is told is the answer's business.
+/// Why a request was refused, for an observer's logs and counters, with the HTTP status of the response.
 enum class refusal : std::uint8_t {
-  path,           ///< 404: the mount does not serve it
-  method,         ///< 400: a WebSocket begins with GET
-  params,         ///< 400, 414 where it is too long: a query that cannot be read
-  origin,         ///< 403
-  origin_threw,   ///< 500: the mount's callback
-  auth_token,     ///< 500, as in Phoenix: one that is no base 64
-  subprotocol,    ///< 403: none in common
-  vsn,            ///< 403: no serializer for it, or it is no version
-  connect,        ///< 403, or the dispatcher's own answer
-  connect_threw,  ///< 500
-  upgrade,        ///< 400: no WebSocket upgrade, or not one of RFC 6455
-  draining,       ///< 503: for hosts that drain (protocol 12)
-  too_often,      ///< 429: this address has connected too often lately (throttle)
-  too_many,       ///< 503: all of them together have
+  path,           ///< 404: the mount does not serve this path
+  method,         ///< 400: a WebSocket handshake must be a GET
+  params,         ///< 400: a query that cannot be decoded; 414: one that is too long
+  origin,         ///< 403: mount::origins does not allow it
+  origin_threw,   ///< 500: the callback of mount::origins threw
+  auth_token,     ///< 500, as in Phoenix: the auth token is not base 64
+  subprotocol,    ///< 403: no subprotocol in common
+  vsn,            ///< 403: no serializer for this `vsn`, or it is not a version
+  connect,        ///< 403, or the response that `connect` returned
+  connect_threw,  ///< 500: `connect` or the session source threw
+  upgrade,        ///< 400: not a WebSocket upgrade as RFC 6455 wants it
+  draining,       ///< 503: the host is draining (protocol 12)
+  too_often,      ///< 429: this address has connected too often (throttle)
+  too_many,       ///< 503: all addresses together have connected too often (throttle)
 };
+/// The code's name, as in the enum.
 [[nodiscard]] constexpr std::string_view to_string(refusal reason) noexcept {
   switch (reason) {
     case refusal::path: return "path";
@@ -45,7 +46,7 @@ enum class refusal : std::uint8_t {
   }
   return "unknown";
 }
-/// The HTTP status a refusal has unless something better is known.
+/// The usual HTTP status of a refusal.
 [[nodiscard]] constexpr std::uint16_t status_of(refusal reason) noexcept {
   switch (reason) {
     case refusal::path: return 404;
@@ -66,15 +67,15 @@ enum class refusal : std::uint8_t {
   return 403;
 }
 
-/// `answer` is for the peer, over a WebSocket's connection as it is; `why` and `detail` are for a log, `detail` on one line.
+/// A request that was refused: `answer` goes to the client, `reason` and `detail` to a log (see report_refusal).
 struct refused_request {
-  /// What to write to the client.
+  /// The response to write to the client.
   http_answer answer{};
-  /// Why, for metrics.
+  /// The reason.
   refusal reason = refusal::connect;
-  std::string detail{};
+  std::string detail{};  ///< details on one line, safe for a log
 };
-/// A refusal with its own status and an empty body.
+/// A refusal with its usual status and an empty body.
 [[nodiscard]] inline refused_request refuse(refusal reason, std::string detail = {}) {
   return {{status_of(reason), {}, {}}, reason, std::move(detail)};
 }
@@ -83,41 +84,41 @@ namespace detail {
 inline constexpr limits default_limits{};
 }
 
-/// What a socket is made of. A plain aggregate: a host that authenticates asynchronously calls admit, fills in session and
-/// id later, then upgrades.
+/// An accepted request: what a phx::socket is constructed from. A plain struct. A host that authenticates asynchronously
+/// calls admit, sets session and id later, and then upgrades the connection.
 template <class S>
 struct admission {
-  /// Chosen by the client's `vsn`.
+  /// The serializer for the client's `vsn`.
   serializer_ref serializer;
-  std::string subprotocol{};  ///< not empty: answer it as `Sec-WebSocket-Protocol`
-  /// What `connect` made; to be filled in by a host that called admit.
+  std::string subprotocol{};  ///< not empty: send it as `Sec-WebSocket-Protocol` in the response
+  /// The session that `connect` returned; a host that calls admit sets it.
   std::optional<S> session{};
-  std::optional<std::string> id{};                 ///< the topic on which a `disconnect` ends the socket
-  limits const* bounds = &detail::default_limits;  ///< the mount's
-  phx::params params{};                            ///< of the query and the path
-  credentials brought{};                           ///< what connect gets to see of who it is
+  std::optional<std::string> id{};                 ///< a `disconnect` broadcast on this topic closes the socket
+  limits const* bounds = &detail::default_limits;  ///< the mount's limits
+  phx::params params{};                            ///< the parameters of the query and the path
+  credentials brought{};                           ///< the client's credentials
 };
 template <class S>
 using admitted = std::variant<admission<S>, refused_request>;
 
-/// Everything that is judged before user code is asked, in Phoenix's order: path, method, query, origin, auth token,
-/// subprotocol, vsn; then the session is read.
-/// @param m is kept by the admission: it outlives the socket. @param from only read; nothing of it is kept.
-/// @param via a long-poll skips the method and the subprotocol, and its auth token has a header of its own; its refusals are
-///   written differently too (protocol 10.2).
-/// @par Errors: std::bad_alloc, here and in handshake only. @par Cost: parses the query, allocates.
+/// Checks a request before `connect` is called, in Phoenix's order: path, method, query, origin, auth token, subprotocol,
+/// vsn; then reads the session. Most hosts call handshake instead, which also calls `connect`.
+/// @param m must outlive the socket, which refers to its limits. @param from the request; not referred to afterwards.
+/// @param via for a long-poll, method and subprotocol are not checked, and the auth token is read from a header of its own.
+///   Its refusals are written differently, too (protocol 10.2).
+/// @par Errors: std::bad_alloc, as in handshake. @par Cost: parses the query, allocates.
 ///
-/// With handshake, authentication is done when it returns. Where it takes a while (a token to be looked up elsewhere):
+/// Call admit directly if authentication takes a while, such as a look-up of a token elsewhere:
 ///
-///     auto judged = phx::admit<session>(m, request);
-///     if (auto* no = std::get_if<phx::refused_request>(&judged)) return write(no->answer);
-///     auto coming = std::get<phx::admission<session>>(std::move(judged));      // owns what it holds: keep it
-///     std::string token(coming.params.get("token").value_or(""));
-///     look_up(token, [this, coming = std::move(coming)](std::optional<session> who) mutable {
-///       if (!who) return write(phx::http_answer{});                            // 403, empty
-///       coming.session = std::move(who);
-///       coming.id = "user:" + coming.session->name;
-///       upgrade(std::move(coming));                                            // 101, then phx::socket
+///     auto result = phx::admit<session>(m, request);
+///     if (auto* refused = std::get_if<phx::refused_request>(&result)) return write(refused->answer);
+///     auto accepted = std::get<phx::admission<session>>(std::move(result));    // owns its data: it may be kept
+///     std::string token(accepted.params.get("token").value_or(""));
+///     look_up(token, [this, accepted = std::move(accepted)](std::optional<session> user) mutable {
+///       if (!user) return write(phx::http_answer{});                           // 403, empty
+///       accepted.session = std::move(user);
+///       accepted.id = "user:" + accepted.session->name;
+///       upgrade(std::move(accepted));                                          // 101, then phx::socket
 ///     });
 template <class S>
 [[nodiscard]] admitted<S> admit(mount const& m, request const& from, transport_kind via = transport_kind::websocket) {
@@ -128,10 +129,10 @@ template <class S>
   admission<S> in{};
   result<params> query = params::parse(from.query, m.query);
   if (!query) {
-    refused_request no =
+    refused_request refused =
         refuse(refusal::params, std::string(to_string(query.error().code)).append(": ").append(query.error().entry));
-    if (query.error().code == errc::limit_reached) no.answer.status = 414;
-    return no;
+    if (query.error().code == errc::limit_reached) refused.answer.status = 414;
+    return refused;
   }
   in.params = *std::move(query);
   m.path_params(from.path, in.params);
@@ -145,8 +146,8 @@ template <class S>
     detail::bearer_offer carried;
     if (m.auth_token && offer) {
       carried = detail::bearer_offer::of(*offer);
-      if (carried.tokens == 1) {  // of several none is believed, and all stay where they are
-        // the alphabet is the standard one, whatever the prefix says; browsers let only the other's `-` and `_` through
+      if (carried.tokens == 1) {  // several tokens are ambiguous: none is used, and all stay in the header
+        // phoenix.js uses the standard alphabet, despite the prefix; but browsers accept only `-` and `_` in a subprotocol
         in.brought.auth_token =
             detail::from_base64(carried.token, detail::base64_alphabet::both, detail::base64_padding::optional);
         if (!in.brought.auth_token) return refuse(refusal::auth_token, "not base 64");
@@ -172,7 +173,7 @@ template <class S>
     in.brought.auth_token = from.header("x-phoenix-authtoken");
   }
 
-  // absent means 1.0.0; a list or a map is no version (protocol 3.1, a crash before 1.8.6)
+  // absent means 1.0.0; a list or a map is not a version (protocol 3.1; Phoenix before 1.8.6 crashed)
   std::optional<param> const vsn = in.params.find("vsn");
   std::string_view const version = vsn ? vsn->text().value_or("") : "1.0.0";
   in.serializer = choose(m.offered(), version);
@@ -191,10 +192,11 @@ template <class S>
 template <class S>
 admitted<S> admit(mount const&&, request const&, transport_kind = transport_kind::websocket) = delete;
 
-/// admit, then `d.connect`. Whether the request is an upgrade at all is not asked, as in Phoenix: `connect` may run for one
-/// that is none, and it is for the host, or upgrade_refusal, to say so after.
-/// A `connect` that throws is answered 500, as Phoenix answers a raise; `detail` then says what it threw.
-/// Of a Dispatcher it asks the part that connects, no more.
+/// Calls admit, then `d.connect`. If `connect` throws, the request is refused with 500, as when it raises in Phoenix, and
+/// `detail` is the exception's text. As in Phoenix, it does not check that the request is a WebSocket upgrade: the host, or
+/// upgrade_refusal, does that afterwards.
+/// @param m must outlive the socket. @param d a Dispatcher, or anything with its `connect` half. @param from the request.
+/// @param via the transport.
 template <class D>
 requires has_session<D> && connects<D>
 [[nodiscard]] admitted<typename D::session_type> handshake(mount const& m, D& d, request const& from,
@@ -209,10 +211,11 @@ requires has_session<D> && connects<D>
   connect_info const info(from, in->params, via, m.custom, &in->brought);
   if (!detail::try_invoke([&] { outcome.emplace(d.connect(info)); }, [&](char const* text) { thrown = text; }))
     return refuse(refusal::connect_threw, std::move(thrown));
-  if (auto* const no = std::get_if<http_answer>(&*outcome)) return refused_request{std::move(*no), refusal::connect, {}};
-  auto& yes = *std::get_if<connected<session_type>>(&*outcome);
-  in->session.emplace(std::move(yes.session));
-  in->id = std::move(yes.id);
+  if (auto* const answer = std::get_if<http_answer>(&*outcome))
+    return refused_request{std::move(*answer), refusal::connect, {}};
+  auto& accepted = *std::get_if<connected<session_type>>(&*outcome);
+  in->session.emplace(std::move(accepted.session));
+  in->id = std::move(accepted.id);
   return judged;
 }
 
@@ -220,13 +223,13 @@ template <class D>
 admitted<typename D::session_type> handshake(mount const&&, D&, request const&,
                                              transport_kind = transport_kind::websocket) = delete;
 
-/// websocket::upgrade_refusal for hosts that tell an observer: 400 with the text Phoenix gives, 505 for HTTP/1.0; nothing if
-/// the request is an upgrade to RFC 6455. To be asked after handshake (protocol 8.1, step 6). @par Errors: std::bad_alloc.
+/// The refusal of a request that is not a WebSocket upgrade of RFC 6455: 400 with Phoenix's text, 505 for HTTP/1.0. Nothing
+/// if it is one. Call it after handshake (protocol 8.1, step 6). @par Errors: std::bad_alloc.
 [[nodiscard]] inline std::optional<refused_request> upgrade_refusal(request const& from) {
-  std::optional<http::response> no = websocket::upgrade_refusal(from);
-  if (!no) return std::nullopt;
-  std::string text = no->body;
-  return refused_request{*std::move(no), refusal::upgrade, std::move(text)};
+  std::optional<http::response> answer = websocket::upgrade_refusal(from);
+  if (!answer) return std::nullopt;
+  std::string text = answer->body;
+  return refused_request{*std::move(answer), refusal::upgrade, std::move(text)};
 }
 
 }  // namespace PHX_BUILD

@@ -1,7 +1,7 @@
 #ifndef PHX_CONNECT_PARAMS_HPP
 #define PHX_CONNECT_PARAMS_HPP
 // The parameters of a request's query, decoded as Plug decodes them (protocol 8.1).
-// Runs once for each connection and allocates: without memory std::bad_alloc leaves.
+// Parsed once per connection. Allocates; std::bad_alloc leaves when memory runs out.
 
 #include <phx/core/error.hpp>
 #include <phx/core/text/ascii.hpp>
@@ -23,20 +23,20 @@ inline namespace PHX_BUILD {
 
 class params;
 
-/// One parameter, or one element of a nested one. A view of the params it came from.
+/// One parameter, or one element of a list or map. A view: the params that returned it must outlive it, unchanged.
 class param {
  public:
   class iterator;
 
-  /// Empty for an element of a list.
+  /// The name; empty for an element of a list.
   [[nodiscard]] inline std::string_view name() const noexcept;
-  /// Nothing where the parameter is a list or a map.
+  /// The value; nothing if the parameter is a list or a map.
   [[nodiscard]] inline std::optional<std::string_view> text() const noexcept;
   [[nodiscard]] inline bool is_list() const noexcept;  ///< `a[]=1&a[]=2`
   [[nodiscard]] inline bool is_map() const noexcept;   ///< `a[b]=1`
   /// The elements of a list or map; none for text.
   [[nodiscard]] inline iterator begin() const noexcept;
-  /// Behind the last entry.
+  /// The end of the elements.
   [[nodiscard]] inline iterator end() const noexcept;
 
  private:
@@ -46,24 +46,23 @@ class param {
   std::uint32_t at_;
 };
 
-/// The parameters of a query, decoded as Plug decodes them (protocol 8.1): `+` is a space, `a[b]=c` nests, `a[]=c` makes a
-/// list, of two the last counts; every name and value is UTF-8. An owner: it may outlive the request.
+/// The parameters of a query, decoded as Plug decodes them (protocol 8.1): `+` is a space, `a[b]=c` makes a map, `a[]=c` a
+/// list; if a name occurs twice the last value counts; all names and values are UTF-8. Make one with parse, read it with get
+/// or find. Owns its text, so it may outlive the request.
 class params {
  public:
-  /// What a query may cost. Plug takes 1,000,000 bytes and any number of parameters; no HTTP server in front of it takes
-  /// a request line that long, and a long query only serves who wants to keep a server busy.
+  /// The limits of a query. Plug allows 1,000,000 bytes and any number of parameters. These are lower, because HTTP servers
+  /// limit the request line anyway, and a long query costs the server time.
   struct bounds {
-    /// Bytes that may be read.
-    std::size_t bytes = 65'536;
-    /// Entries that may be read.
-    std::uint32_t count = 512;
-    std::uint32_t depth = 32;  ///< of brackets
+    std::size_t bytes = 65'536;  ///< bytes of the query
+    std::uint32_t count = 512;   ///< parameters
+    std::uint32_t depth = 32;    ///< nested brackets
   };
 
   params() : nodes_(1) {}
 
-  /// @return errc::wrong_shape for an escape that is none (`%`, `%2`, `%zz`), errc::invalid_utf8, errc::limit_reached.
-  ///   Nothing is guessed: a request that cannot be read is refused, as Plug does with 400.
+  /// Parses a query. @return errc::wrong_shape for an invalid escape (`%`, `%2`, `%zz`), errc::invalid_utf8, or
+  ///   errc::limit_reached. Nothing is guessed: the request is then refused, as Plug does with 400.
   [[nodiscard]] static result<params> parse(std::string_view query, bounds const& most) {
     if (query.size() > most.bytes) return error{errc::limit_reached, "the query"};
     params p;
@@ -83,10 +82,10 @@ class params {
     }
     return p;
   }
-  /// Reads a query as Plug does. @return errc::limit_reached beyond the bounds.
+  /// The same with the default limits.
   [[nodiscard]] static result<params> parse(std::string_view query) { return parse(query, bounds{}); }
 
-  /// The text of a parameter: "a", or "a[b]" for a nested one. Nothing where it is absent, a list or a map.
+  /// The value of a parameter: "a", or "a[b]" for an element of a map. Nothing if it is absent, a list or a map.
   [[nodiscard]] std::optional<std::string_view> get(std::string_view name) const noexcept {
     std::uint32_t const at = walk(name);
     return at == none || nodes_[at].nested ? std::nullopt : std::optional(view(nodes_[at].text));
@@ -96,22 +95,23 @@ class params {
     std::uint32_t const at = walk(name);
     return at == none ? std::nullopt : std::optional(param(*this, at));
   }
-  /// The first entry.
+  /// The first parameter.
   [[nodiscard]] inline param::iterator begin() const noexcept;
-  /// Behind the last entry.
+  /// The end of the parameters.
   [[nodiscard]] inline param::iterator end() const noexcept;
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }  ///< without what is nested
-  /// Is there no parameter at all?
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }  ///< the number of parameters; a list or map counts once
+  /// True if there are no parameters.
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
 
-  /// What a mount's path names (`/socket/:room`) replaces what the query says. Both are copied.
+  /// Sets a parameter, and replaces one of that name: a mount's path (`/socket/:room`) takes precedence over the query. Copies
+  /// both texts.
   void set(std::string_view name, std::string_view text) {
     slice const n = keep(name), t = keep(text);
     put(0, n, t);
   }
 
-  /// For a log: `a=1&b[c]=2&token=[FILTERED]`, on one line. Whatever is under a name that contains a filter word is withheld
-  /// (protocol 17: `password` or `token`), whatever its case.
+  /// All parameters on one line, for a log: `a=1&b[c]=2&token=[FILTERED]`. Values whose name contains one of `words` are
+  /// filtered; case is ignored (protocol 17: `password` and `token`).
   [[nodiscard]] std::string filtered(std::span<std::string_view const> words = detail::filter_words) const {
     std::string out;
     std::string prefix;
@@ -125,14 +125,14 @@ class params {
     std::uint32_t at = 0, size = 0;
   };
   static constexpr std::uint32_t none = 0xFFFFFFFFu;
-  // Offsets, not pointers: params are moved, and short strings move their bytes.
+  // Offsets instead of pointers: a short string moves its bytes when the params are moved.
   struct node {
     slice name{}, text{};
     std::uint32_t first = none, last = none, next = none;
     bool nameless = false;      // an element of a list
-    bool nested = false;        // shown as a list or map, not as text
-    bool has_children = false;  // was nested at some time
-    bool is_list = false;       // the newest child has no name
+    bool nested = false;        // a list or map, not text
+    bool has_children = false;  // has been a list or map at some time
+    bool is_list = false;       // the latest child has no name
   };
 
   [[nodiscard]] std::string_view view(slice s) const noexcept { return std::string_view(bytes_).substr(s.at, s.size); }
@@ -148,8 +148,8 @@ class params {
     return true;
   }
 
-  /// Plug's rule: a name nests when it ends in `]` and has a `[` that is not its first byte; parts are split at `][`.
-  /// Gives the first part; `rest` is then what is between the outermost brackets. False: the name is plain.
+  /// Plug's rule: a name nests if it ends in `]` and has a `[` that is not its first byte; its parts are separated by `][`.
+  /// Shortens `name` to the first part and sets `rest` to the text between the outer brackets. False if it does not nest.
   [[nodiscard]] static bool nests(slice& name, std::string_view text, slice& rest) noexcept {
     std::size_t const open = text.find('[');
     if (open == std::string_view::npos || open == 0 || text.back() != ']') return false;
@@ -159,17 +159,18 @@ class params {
     return true;
   }
   [[nodiscard]] static bool next_of(slice& rest, std::string_view text, slice& part) noexcept {
-    std::size_t const seam = text.find("][");
+    std::size_t const separator = text.find("][");
     part = rest;
-    if (seam == std::string_view::npos) return false;
-    part.size = static_cast<std::uint32_t>(seam);
+    if (separator == std::string_view::npos) return false;
+    part.size = static_cast<std::uint32_t>(separator);
     rest.at += part.size + 2;
     rest.size -= part.size + 2;
     return true;
   }
 
-  // What Plug (1.16 on) makes of names that meet: text is where it was last given, a list or map where it was first, and the
-  // later of the two is what one sees; a list that gets a name becomes a map without its elements, and the other way round.
+  // Names that occur several times, as in Plug 1.16 and later: a text has the position of its last occurrence, a list or map
+  // that of its first. If a name is both, the later one counts. A list that gets a named element becomes a map without the
+  // elements of the list, and vice versa.
   [[nodiscard]] bool insert(slice key, slice value, std::uint32_t depth) {
     slice rest{}, part = key;
     if (!nests(part, view(key), rest)) {
@@ -177,8 +178,8 @@ class params {
       return true;
     }
     std::uint32_t at = open(0, part, false);
-    for (std::uint32_t deep = 1;; ++deep) {
-      if (deep > depth) return false;
+    for (std::uint32_t level = 1;; ++level) {
+      if (level > depth) return false;
       bool const more = next_of(rest, view(rest), part);
       if (!more) break;
       at = open(at, part, part.size == 0);
@@ -235,20 +236,21 @@ class params {
     std::uint32_t at = named(0, name.substr(0, open));
     for (name = name.substr(open + 1, name.size() - open - 2);;) {
       if (at == none || !nodes_[at].nested || nodes_[at].is_list) return none;
-      std::size_t const seam = name.find("][");
-      at = named(at, name.substr(0, seam));
-      if (seam == std::string_view::npos) return at;
-      name.remove_prefix(seam + 2);
+      std::size_t const separator = name.find("][");
+      at = named(at, name.substr(0, separator));
+      if (separator == std::string_view::npos) return at;
+      name.remove_prefix(separator + 2);
     }
   }
-  [[nodiscard]] std::uint32_t shown(std::uint32_t in, std::uint32_t from) const noexcept {
+  /// The first child of `in` from `from` on that belongs to its present kind (list or map).
+  [[nodiscard]] std::uint32_t visible(std::uint32_t in, std::uint32_t from) const noexcept {
     while (from != none && nodes_[from].nameless != nodes_[in].is_list) from = nodes_[from].next;
     return from;
   }
   void write_filtered(std::string& out, std::string& prefix, std::uint32_t in,
                       std::span<std::string_view const> words) const {
-    // recursion is as deep as bounds::depth lets names nest
-    for (std::uint32_t i = shown(in, nodes_[in].first); i != none; i = shown(in, nodes_[i].next)) {
+    // bounds::depth limits the recursion
+    for (std::uint32_t i = visible(in, nodes_[in].first); i != none; i = visible(in, nodes_[i].next)) {
       std::string_view const name = view(nodes_[i].name);
       std::size_t const before = prefix.size();
       if (in == 0)
@@ -274,7 +276,7 @@ class params {
   std::uint32_t size_ = 0;
 };
 
-/// Walks the entries of a parameter that is a list or a map.
+/// Iterates over parameters, or over the elements of a list or a map.
 class param::iterator {
  public:
   /// For the standard library.
@@ -289,17 +291,17 @@ class param::iterator {
   using reference = param;
 
   iterator() = default;
-  /// The entry.
+  /// The parameter.
   [[nodiscard]] param operator*() const noexcept { return param(*all_, at_); }
-  /// On to the next.
+  /// Moves to the next one.
   inline iterator& operator++() noexcept;
-  /// On to the next.
+  /// Moves to the next one.
   iterator operator++(int) noexcept {
     iterator const before = *this;
     ++*this;
     return before;
   }
-  /// At the same entry?
+  /// True if both are at the same parameter.
   [[nodiscard]] friend bool operator==(iterator const& a, iterator const& b) noexcept { return a.at_ == b.at_; }
 
  private:
@@ -318,13 +320,13 @@ inline bool param::is_list() const noexcept { return all_->nodes_[at_].nested &&
 inline bool param::is_map() const noexcept { return all_->nodes_[at_].nested && !all_->nodes_[at_].is_list; }
 inline param::iterator param::begin() const noexcept {
   if (!all_->nodes_[at_].nested) return end();
-  return {all_, at_, all_->shown(at_, all_->nodes_[at_].first)};
+  return {all_, at_, all_->visible(at_, all_->nodes_[at_].first)};
 }
 inline param::iterator param::end() const noexcept { return {all_, at_, params::none}; }
-inline param::iterator params::begin() const noexcept { return {this, 0, shown(0, nodes_[0].first)}; }
+inline param::iterator params::begin() const noexcept { return {this, 0, visible(0, nodes_[0].first)}; }
 inline param::iterator params::end() const noexcept { return {this, 0, none}; }
 inline param::iterator& param::iterator::operator++() noexcept {
-  at_ = all_->shown(in_, all_->nodes_[at_].next);
+  at_ = all_->visible(in_, all_->nodes_[at_].next);
   return *this;
 }
 

@@ -1,7 +1,7 @@
 #ifndef PHX_CONNECT_THROTTLE_HPP
 #define PHX_CONNECT_THROTTLE_HPP
-// How often may one address knock, how often all of them, and how long does a refusal keep its client waiting. For hosts
-// that stand on the open internet: without I/O and with the time as an argument, as everything here.
+// Limits how often one address, and all addresses together, may connect, and delays the answers to refused clients. For hosts
+// on the open internet. No I/O, and the time is an argument.
 
 #include <phx/connect/handshake.hpp>
 
@@ -13,29 +13,28 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// A token bucket: `burst` at once, then one `every`.
+/// A token bucket: `burst` at once, then one per `every`.
 struct rate {
-  std::uint32_t burst = 0;  ///< 0: any number
-  /// One more after each of these.
-  duration every = std::chrono::seconds(1);
+  std::uint32_t burst = 0;                   ///< 0: no limit
+  duration every = std::chrono::seconds(1);  ///< the time after which one more is allowed
 };
 
-/// What a host may be knocked at.
+/// The settings of a throttle.
 struct throttle_options {
   rate each{};  ///< for one IPv4 address, or one IPv6 network of 64 bits; beyond: 429
-  rate all{};   ///< for all of them; beyond: 503
-  /// Addresses remembered, at 16 bytes each, rounded up to a power of two. With more than that at once, those that would
-  /// have to wait least are forgotten: a flood from so many is for `all` to stop.
+  rate all{};   ///< for all addresses together; beyond: 503
+  /// The number of addresses remembered, rounded up to a power of two; 16 bytes each. If more connect at once, those that are
+  /// closest to a full bucket are forgotten; `all` limits a flood from that many addresses.
   std::uint32_t addresses = 16'384;
-  /// Any random number: without it somebody might choose addresses that push each other's out.
+  /// A secret random number, so that nobody can choose addresses that evict others.
   std::uint64_t seed = 0;
-  /// What a client whose connect was refused waits for its answer, so that guessing takes time; see hold.
+  /// How long a client whose connect was refused waits for its answer, which slows down guessing; see hold.
   duration refuse_after{};
-  std::uint32_t waiting = 256;  ///< clients that wait so at once; more are answered at once
+  std::uint32_t waiting = 256;  ///< how many clients may wait at the same time; others are answered at once
 };
 
 namespace detail {
-/// SipHash-2-4: nobody who does not know the key can choose what collides.
+/// SipHash-2-4: without the key, nobody can choose texts that collide.
 [[nodiscard]] constexpr std::uint64_t siphash(std::uint64_t k0, std::uint64_t k1, std::string_view text) noexcept {
   std::uint64_t a = k0 ^ 0x736f6d6570736575u, b = k1 ^ 0x646f72616e646f6du, c = k0 ^ 0x6c7967656e657261u,
                 d = k1 ^ 0x7465646279746573u;
@@ -65,7 +64,8 @@ namespace detail {
   return a ^ b ^ c ^ d;
 }
 
-/// What of an address makes its owner: all of IPv4, 64 bits of IPv6. Of other text (a name, a Unix socket), all.
+/// The part of an address that identifies its owner: all of an IPv4 address, 64 bits of an IPv6 address, all of other text (a
+/// name, a Unix socket).
 class address_owner {
  public:
   constexpr explicit address_owner(std::string_view text) noexcept : text_(text) {
@@ -97,7 +97,7 @@ class address_owner {
   }
   constexpr bool six(std::string_view text) noexcept {
     bytes_ = {};
-    std::size_t at = 0, gap = 17;  // in bytes; no gap yet
+    std::size_t at = 0, gap = 17;  // the position of `::` in bytes; 17: none
     if (text.starts_with("::")) {
       gap = 0;
       text.remove_prefix(2);
@@ -141,7 +141,7 @@ class address_owner {
     }
     bool mapped = static_cast<unsigned char>(bytes_[10]) == 0xFF && static_cast<unsigned char>(bytes_[11]) == 0xFF;
     for (std::size_t i = 0; i < 10; ++i) mapped = mapped && bytes_[i] == 0;
-    if (mapped)  // ::ffff:1.2.3.4 is 1.2.3.4 on a socket for both
+    if (mapped)  // ::ffff:1.2.3.4 is how a dual-stack socket reports 1.2.3.4
       for (std::size_t i = 0; i < 4; ++i) bytes_[i] = bytes_[12 + i];
     size_ = mapped ? 4 : 8;
     return true;
@@ -153,70 +153,73 @@ class address_owner {
 };
 }  // namespace detail
 
-/// Who may come in now. One caller at a time: where several threads accept, a mutex around it, or one for each of them.
+/// Limits new connections. Call knock for every accepted connection; if its request is refused later, ask hold when to write
+/// the refusal, and call release once it was written. Not thread-safe: with several accepting threads, use a mutex or one
+/// throttle per thread. Owns one table of fixed size.
 ///
-///     // a connection was accepted; `peer` is its address, as text
-///     if (auto no = door.knock(peer, now)) { report_refusal(loop, *no); write(no->answer); close(); }
+///     // a connection was accepted; `peer` is its address as text
+///     if (auto refused = t.knock(peer, now)) { report_refusal(loop, *refused); write(refused->answer); close(); }
 ///     // its request was refused
-///     time_point const when = door.hold(no.why, now);
-///     if (when > now) later(when, [&] { door.release(); write(no.answer); }); else write(no.answer);
+///     time_point const when = t.hold(refused.reason, now);
+///     if (when > now) later(when, [&] { t.release(); write(refused.answer); }); else write(refused.answer);
 class throttle {
  public:
-  /// Its table is all it will ever hold. @par Errors: std::bad_alloc.
+  /// Allocates the table; nothing else allocates, except the text of a refusal. @par Errors: std::bad_alloc.
   explicit throttle(throttle_options const& opts = {})
       : opts_(opts), each_(opts.each), all_(opts.all), sets_(opts.each.burst == 0 ? 0 : sets_for(opts.addresses)) {
     if (sets_ != 0) table_ = std::make_unique<entry[]>(sets_ * ways);
   }
 
-  /// Somebody knocks. @param address the peer's, as text. @return nothing: come in; else the answer, with `Retry-After`.
-  /// Who is refused pays nothing for it. @par Errors: std::bad_alloc where it refuses. @par Cost: a hash, and eight
-  /// compares.
+  /// Counts a connection and decides whether it may proceed. @param address the peer's, as text. @param now the time.
+  /// @return nothing if it may; otherwise the refusal, with `Retry-After`. A refused connection is not counted.
+  /// @par Errors: std::bad_alloc when it refuses. @par Cost: one hash and eight comparisons.
   [[nodiscard]] std::optional<refused_request> knock(std::string_view address, time_point now) {
-    entry* theirs = nullptr;
+    entry* known = nullptr;
     if (sets_ != 0) {
       std::uint64_t const hash = detail::siphash(opts_.seed, ~opts_.seed, detail::address_owner(address).bytes());
-      theirs = &find(hash, now);
-      if (duration const wait = each_.wait(theirs->full_at, now); wait > duration::zero())
+      known = &find(hash, now);
+      if (duration const wait = each_.wait(known->full_at, now); wait > duration::zero())
         return busy(refusal::too_often, wait, address);
     }
     if (all_.limited())
       if (duration const wait = all_.wait(all_full_at_, now); wait > duration::zero())
         return busy(refusal::too_many, wait, address);
-    if (theirs != nullptr) theirs->full_at = each_.taken(theirs->full_at, now);
+    if (known != nullptr) known->full_at = each_.taken(known->full_at, now);
     if (all_.limited()) all_full_at_ = all_.taken(all_full_at_, now);
     return std::nullopt;
   }
 
-  /// When to write a refusal: `now`, or later. For each that is later call release once: when it is written, or its client
-  /// has left. What is the server's own doing (it drains, it is too busy) waits for nothing.
+  /// When to write a refusal: `now`, or later. If it is later, call release exactly once: when it was written, or when its
+  /// client has gone. Refusals that are not the client's fault (draining, throttled) are not delayed.
   [[nodiscard]] time_point hold(refusal reason, time_point now) noexcept {
-    bool const ours = reason == refusal::draining || reason == refusal::too_often || reason == refusal::too_many;
-    if (ours || opts_.refuse_after <= duration::zero() || held_ >= opts_.waiting) return now;
+    bool const not_the_clients_fault =
+        reason == refusal::draining || reason == refusal::too_often || reason == refusal::too_many;
+    if (not_the_clients_fault || opts_.refuse_after <= duration::zero() || held_ >= opts_.waiting) return now;
     ++held_;
     return saturating_add(now, opts_.refuse_after);
   }
-  /// A refusal that was delayed has been written, or its client has gone.
+  /// A delayed refusal was written, or its client has gone.
   void release() noexcept {
     if (held_ != 0) --held_;
   }
-  /// Refusals that are delayed now.
+  /// The number of refusals that are delayed now.
   [[nodiscard]] std::uint32_t held() const noexcept { return held_; }
 
-  /// Addresses it can remember.
+  /// The number of addresses it can remember.
   [[nodiscard]] std::size_t capacity() const noexcept { return sets_ * ways; }
 
  private:
   static constexpr std::size_t ways = 8;
   struct entry {
-    std::uint64_t hash = 0;  // 0: nobody's
-    time_point full_at{};    // when the bucket is full again: this says all about it
+    std::uint64_t hash = 0;  // 0: unused
+    time_point full_at{};    // when the bucket is full again; its whole state
   };
   static_assert(sizeof(entry) == 16);
 
   class bucket {
    public:
     constexpr explicit bucket(rate const& r) noexcept : limited_(r.burst != 0) {
-      // An empty bucket is full again within 30 years at most: sums of these fit, and the burst is exact.
+      // Limited so that an empty bucket is full within 30 years: sums cannot overflow, and the burst is exact.
       constexpr std::int64_t longest = 1'000'000'000'000'000'000;
       std::int64_t const burst = limited_ ? std::int64_t{r.burst} : 1;
       std::int64_t const each =
@@ -240,7 +243,7 @@ class throttle {
   [[nodiscard]] static constexpr std::size_t sets_for(std::uint32_t addresses) noexcept {
     return std::bit_ceil((std::max<std::size_t>)(addresses, ways)) / ways;
   }
-  /// Theirs, or one that may be: a bucket that is full again says no more than none.
+  /// The entry of `hash`, or a new one. It replaces the entry of its set that is full soonest: a full bucket equals none.
   [[nodiscard]] entry& find(std::uint64_t hash, time_point now) noexcept {
     hash |= 1;
     entry* const set = &table_[(static_cast<std::size_t>(hash >> 32) & (sets_ - 1)) * ways];
@@ -253,10 +256,10 @@ class throttle {
     return *free;
   }
   [[nodiscard]] static refused_request busy(refusal reason, duration wait, std::string_view address) {
-    refused_request no = refuse(reason, detail::for_a_log(address));
+    refused_request refused = refuse(reason, detail::for_a_log(address));
     auto const seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
-    no.answer.headers.emplace_back("retry-after", std::to_string(seconds));
-    return no;
+    refused.answer.headers.emplace_back("retry-after", std::to_string(seconds));
+    return refused;
   }
 
   throttle_options opts_;

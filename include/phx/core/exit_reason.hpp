@@ -1,27 +1,27 @@
 #ifndef PHX_CORE_EXIT_REASON_HPP
 #define PHX_CORE_EXIT_REASON_HPP
-// Why a channel ended, and what its client is told (protocol 6.6).
+// Why a channel ended, and which event its client receives (protocol 6.6).
 
 #include <phx/core/error.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// Why a channel ended. The first group is *declared*: the client gets `phx_close` and does not come back. All others are
-/// `phx_error`, because clients treat close as final and error as "rejoin". Of connection ends the client hears nothing.
+/// Why a channel ended. After a graceful end the client receives `phx_close` and does not rejoin; after any other it
+/// receives `phx_error` and rejoins. When the connection itself ended, nothing is sent. A small value: copy it freely.
 class exit_reason {
  public:
-  /// What ended a channel; an observer and `terminate` see it.
+  /// The reasons. An observer and `terminate` receive them.
   enum kind : std::uint8_t {
     normal,           ///< the handler stopped
     shutdown,         ///< the handler stopped; a refused join; Phoenix's `shutdown` and `{shutdown, detail}`
     left,             ///< the client left: `{shutdown, left}`
-    replaced,         ///< a second join took its place (Phoenix kills the old channel)
+    replaced,         ///< the client joined the topic again, so that the old channel was ended
     error,            ///< a handler threw, or stopped with an error
-    killed,           ///< from outside
+    killed,           ///< ended by other code than its own handlers
     closed,           ///< the connection ended: `{shutdown, closed}`
     draining,         ///< `{shutdown, draining}`
-    connection_error  ///< the connection itself crashed: a malformed message
+    connection_error  ///< the client sent a malformed message, which ends the whole connection
   };
 
   /// From one of the kinds, without details.
@@ -30,11 +30,11 @@ class exit_reason {
   template <std::size_t N>
   consteval exit_reason(kind k, char const (&detail)[N]) : detail_(detail), size_(N - 1), kind_(k) {}
 
-  /// Which kind it is.
+  /// The reason, without its detail.
   [[nodiscard]] constexpr kind what() const noexcept { return kind_; }
-  /// Static text, may be empty.
+  /// The detail: static text, may be empty.
   [[nodiscard]] constexpr std::string_view detail() const noexcept { return {detail_, size_}; }
-  /// phx_close, where phx_error is the other answer: normal, shutdown and {shutdown, _}.
+  /// True if the client receives phx_close, false if it receives phx_error. True for normal, shutdown and {shutdown, _}.
   [[nodiscard]] constexpr bool graceful() const noexcept {
     return kind_ != error && kind_ != killed && kind_ != connection_error;
   }
@@ -42,7 +42,7 @@ class exit_reason {
   [[nodiscard]] friend constexpr bool operator==(exit_reason a, kind k) noexcept { return a.kind_ == k; }
 
  private:
-  // Every socket has one: 16 bytes, where a string_view would make it 24.
+  // Pointer and size instead of a string_view: 16 bytes, not 24, in every socket.
   char const* detail_ = "";
   std::uint32_t size_ = 0;
   kind kind_;

@@ -1,6 +1,6 @@
 #ifndef PHX_CORE_MEMORY_HPP
 #define PHX_CORE_MEMORY_HPP
-// The memory hook, and the two things built on it: an array whose growth may fail, and a counted block of bytes.
+// The allocation hook, and what is built on it: an array that reports failed growth, and a reference-counted block of bytes.
 
 #include <phx/core/error.hpp>
 
@@ -17,13 +17,13 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// Where frames, topics, subscriptions, channels and mailbox items come from. Both may be called from any thread at once;
-/// `allocate` answers null when there is none left: that frame is dropped or that join refused, nothing else suffers.
-/// Memory is aligned for std::max_align_t. `release` gets the size that was asked for.
+/// The allocator of frames, topics, subscriptions, channels and mailbox items: malloc and free unless you set both. Both
+/// may be called from any thread, at the same time. When `allocate` returns null, that frame is dropped or that join is
+/// refused, and nothing else is affected.
 struct memory {
-  /// @return null where there is none. Must not throw.
+  /// Returns memory aligned for std::max_align_t, or null when there is none. Must not throw.
   void* (*allocate)(std::size_t) noexcept = [](std::size_t n) noexcept -> void* { return std::malloc(n); };
-  /// Takes back what `allocate` gave, with the same size.
+  /// Frees what `allocate` returned; the size is the one that was asked for.
   void (*release)(void*, std::size_t) noexcept = [](void* p, std::size_t) noexcept { std::free(p); };
 };
 
@@ -41,7 +41,8 @@ void destroy(memory const& from, T* object) noexcept {
   from.release(object, sizeof(T));
 }
 
-/// A vector of trivially copyable values in hook memory: 16 bytes, growth answers false where std::vector would throw.
+/// A vector of trivially copyable values in memory from the hook. 16 bytes; growth returns false where std::vector throws.
+/// It does not store the hook: the owner passes it, and must call free() before the array is destroyed.
 template <class T>
 class array {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -50,7 +51,7 @@ class array {
   array() = default;
   array(array const&) = delete;
   array& operator=(array const&) = delete;
-  ~array() = default;  // its owner knows the hook and calls free()
+  ~array() = default;  // the owner has called free()
 
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
@@ -64,7 +65,7 @@ class array {
 
   [[nodiscard]] bool reserve(memory const& from, std::size_t n) noexcept {
     if (n <= capacity_) return true;
-    // Small tables dominate (a socket with one channel), so the first step is one element and growth is by a half.
+    // Most arrays are small (a socket has one channel): start with one element and grow by a half.
     std::size_t const grown = capacity_ + capacity_ / 2 + 1;
     std::size_t const room = n > grown ? n : grown;
     if (room > UINT32_MAX) return false;
@@ -79,7 +80,7 @@ class array {
     return true;
   }
   [[nodiscard]] bool push(memory const& from, T const& value) noexcept {
-    T const copy = value;  // `value` may live in here
+    T const copy = value;  // `value` may be an element of this array
     if (!reserve(from, std::size_t{size_} + 1)) return false;
     new (data_ + size_) T(copy);
     ++size_;
@@ -109,7 +110,7 @@ class array {
   std::uint32_t size_ = 0, capacity_ = 0;
 };
 
-/// Bytes behind an atomic count: what payloads and frames are made of. The bytes follow the header.
+/// A block of bytes with an atomic reference count; payloads and frames share it. The bytes follow the header.
 struct block {
   std::atomic<std::uint32_t> count{1};
   std::uint32_t capacity;
@@ -123,13 +124,13 @@ struct block {
     void* const at = from.allocate(sizeof(block) + room);
     return at == nullptr ? nullptr : new (at) block(static_cast<std::uint32_t>(room), from.release);
   }
-  void keep() noexcept { count.fetch_add(1, std::memory_order_relaxed); }
-  void drop() noexcept {
-    // The last owner need not write: nobody else can see the block any more.
+  void add_ref() noexcept { count.fetch_add(1, std::memory_order_relaxed); }
+  void drop_ref() noexcept {
+    // The last owner skips the atomic write: no other thread can reach the block any more.
     if (count.load(std::memory_order_acquire) == 1 || count.fetch_sub(1, std::memory_order_acq_rel) == 1)
       release(this, sizeof(block) + capacity);
   }
-  [[nodiscard]] bool alone() const noexcept { return count.load(std::memory_order_acquire) == 1; }
+  [[nodiscard]] bool unique() const noexcept { return count.load(std::memory_order_acquire) == 1; }
 };
 
 }  // namespace detail

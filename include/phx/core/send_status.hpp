@@ -1,6 +1,6 @@
 #ifndef PHX_CORE_SEND_STATUS_HPP
 #define PHX_CORE_SEND_STATUS_HPP
-// The result of handing something over to be sent.
+// The result of a send.
 
 #include <phx/core/detail/build.hpp>
 
@@ -9,10 +9,11 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
+/// The result of a send to a client, a mailbox or other nodes.
 enum class send_status : std::uint8_t {
   ok,
-  congested,  ///< taken, but slow down
-  dropped,    ///< not taken: a bound was reached, or there was no memory
+  congested,  ///< accepted, but the receiver falls behind: send less
+  dropped,    ///< not accepted: a limit was reached, or there was no memory
   closed,     ///< the receiver no longer exists
 };
 

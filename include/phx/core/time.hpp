@@ -1,7 +1,7 @@
 #ifndef PHX_CORE_TIME_HPP
 #define PHX_CORE_TIME_HPP
-// Time points and durations, and arithmetic on them that saturates: duration::max() is a legal "never" wherever a user or a
-// peer gives a duration, and `now + duration::max()` overflows, which is undefined and in practice lies in the past.
+// Time points and durations, and saturating arithmetic on them. duration::max() means "never" wherever a user or a peer
+// passes a duration; plain `now + duration::max()` overflows, which is undefined and in practice gives a time in the past.
 
 #include <phx/core/detail/build.hpp>
 
@@ -13,11 +13,11 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// Time is an argument everywhere: the host reads its steady clock, or a test moves one by hand.
+/// phx never reads a clock: the host passes the time of its steady clock, and a test passes any time it likes.
 using time_point = std::chrono::steady_clock::time_point;
 using duration = std::chrono::steady_clock::duration;
 
-/// The sum, or the nearest value there is. For std::chrono's integer durations, as everything in this header.
+/// a + b, limited to the range of the type. For integer durations only, as everything in this header.
 template <class Rep, class Period>
 [[nodiscard]] constexpr std::chrono::duration<Rep, Period> saturating_add(
     std::chrono::duration<Rep, Period> a, std::type_identity_t<std::chrono::duration<Rep, Period>> b) noexcept {
@@ -28,7 +28,7 @@ template <class Rep, class Period>
   return a + b;
 }
 
-/// The difference, or the nearest value there is.
+/// a - b, limited to the range of the type.
 template <class Rep, class Period>
 [[nodiscard]] constexpr std::chrono::duration<Rep, Period> saturating_sub(
     std::chrono::duration<Rep, Period> a, std::type_identity_t<std::chrono::duration<Rep, Period>> b) noexcept {
@@ -39,7 +39,7 @@ template <class Rep, class Period>
   return a - b;
 }
 
-/// So many times as long, or the nearest value there is.
+/// a * times, limited to the range of the type.
 template <class Rep, class Period>
 [[nodiscard]] constexpr std::chrono::duration<Rep, Period> saturating_mul(std::chrono::duration<Rep, Period> a,
                                                                           std::type_identity_t<Rep> times) noexcept {
@@ -60,8 +60,7 @@ template <class Rep, class Period>
   return a * times;
 }
 
-/// `d` in another unit, towards zero, or the nearest value there is. A cast to a finer unit may overflow, one to a coarser
-/// unit may not.
+/// `d` in another unit, rounded towards zero and limited to the range of `To`.
 template <class To, class Rep, class Period>
 [[nodiscard]] constexpr To saturating_cast(std::chrono::duration<Rep, Period> d) noexcept {
   static_assert(std::is_integral_v<Rep> && std::is_integral_v<typename To::rep>);
@@ -77,19 +76,19 @@ template <class To, class Rep, class Period>
   return To(static_cast<typename To::rep>(in_unit));
 }
 
-/// The time so much later (or earlier), or the nearest there is.
+/// at + by, limited to the range of the type.
 template <class Clock, class Duration>
 [[nodiscard]] constexpr std::chrono::time_point<Clock, Duration> saturating_add(std::chrono::time_point<Clock, Duration> at,
                                                                                 std::type_identity_t<Duration> by) noexcept {
   return std::chrono::time_point<Clock, Duration>(saturating_add(at.time_since_epoch(), by));
 }
-/// The time so much earlier (or later), or the nearest there is.
+/// at - by, limited to the range of the type.
 template <class Clock, class Duration>
 [[nodiscard]] constexpr std::chrono::time_point<Clock, Duration> saturating_sub(std::chrono::time_point<Clock, Duration> at,
                                                                                 std::type_identity_t<Duration> by) noexcept {
   return std::chrono::time_point<Clock, Duration>(saturating_sub(at.time_since_epoch(), by));
 }
-/// From `earlier` to `later`, or the nearest duration there is.
+/// later - earlier, limited to the range of the type.
 template <class Clock, class Duration>
 [[nodiscard]] constexpr Duration saturating_sub(
     std::chrono::time_point<Clock, Duration> later,

@@ -1,6 +1,6 @@
 #ifndef PHX_MESSAGE_EVENT_HPP
 #define PHX_MESSAGE_EVENT_HPP
-// What an observer is told (protocol 17): every event worth a log line or a counter, each with one reason code.
+// Telemetry (protocol 17): the events that an observer receives, for logs and counters.
 
 #include <phx/core/text/ascii.hpp>
 #include <phx/core/exit_reason.hpp>
@@ -11,39 +11,40 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// One code for each thing that happens. Those from `stale_message` on are things that were *not* done.
+/// The events. The comment of each names the fields of telemetry_event that are set, besides slot, generation and topic.
 enum class event_code : std::uint8_t {
-  socket_connected,  ///< text: the id, if any
-  socket_closed,     ///< text: why; code: the close code, 0 when the other end left
+  socket_connected,  ///< text: the socket's id, if it has one
+  socket_closed,     ///< text: the reason; code: the close code, 0 if the client closed
   channel_joined,    ///< payload: the join's
-  channel_refused,   ///< the join was answered `error`; payload: the join's
-  channel_ended,     ///< exit: why
-  handled_in,        ///< payload: the message's (not told of a handler that threw, nor of phx_leave)
-  duplicate_join,    ///< the old channel was replaced
-  draining,          ///< count: sockets in this batch, total: at the beginning
-  slow,              ///< a policy that drops holds messages back for this socket from now on; count: bytes waiting
-  caught_up,         ///< it holds none back any more; count: messages dropped meanwhile, total: since it connected
+  channel_refused,   ///< the channel refused the join; payload: the join's
+  channel_ended,     ///< exit: the reason
+  handled_in,        ///< a handler returned; payload: the message's. Not for a handler that threw, nor for phx_leave
+  duplicate_join,    ///< the client joined a topic again; the old channel was replaced
+  draining,          ///< count: sockets in this batch, total: sockets when draining began
+  slow,              ///< messages to this socket are queued from now on (pressure_policy); count: bytes waiting
+  caught_up,         ///< none are queued any more; count: messages dropped meanwhile, total: since it connected
   // faults of user code
-  join_crashed,     ///< text: what it threw
-  handler_crashed,  ///< text: what it threw, or why its record could not be encoded; inside the catch
-  join_timed_out,
+  join_crashed,     ///< a join threw; text: the exception's
+  handler_crashed,  ///< text: the exception's, or why a message could not be encoded. Called inside the catch block
+  join_timed_out,   ///< a pending join passed its deadline
   // refusals and drops
-  connect_refused,  ///< event: the refusal's name; text: why, with the origin and the list; code: the HTTP status
-  unmatched_topic,
-  too_many_channels,
-  stale_message,      ///< join_ref of another life (protocol 5, rows 7 and 9)
-  held_too_much,      ///< a pending join ended: more than limits::held_pushes or held_bytes waited
-  frame_dropped,      ///< limits::outbound, or the transport could not take it; count: bytes, total: of this socket so far
-  broadcast_skipped,  ///< count: subscribers whose serializer cannot carry it (limits::strict_encoding); error: why
-  nodes_not_reached,  ///< a broadcast that only this node's subscribers got: the PubSub would not take it
-  not_encoded,        ///< error: a push, reply or broadcast its serializer cannot carry
-  malformed,          ///< error: the peer's bytes; the connection closes
-  too_large,          ///< the peer's message; the connection closes
-  idle,               ///< the connection closes
-  pressure,           ///< limits::outbound with pressure_policy::close; count: bytes waiting
-  no_memory,
+  connect_refused,    ///< event: the refusal's name; text: details, with the origin and the list; code: the HTTP status
+  unmatched_topic,    ///< a message for a topic that is not joined, or a join that no route matches
+  too_many_channels,  ///< a join beyond limits::channels
+  stale_message,      ///< the join_ref is an earlier join's: the message was ignored (protocol 5, rows 7 and 9)
+  held_too_much,      ///< a pending join ended: more than limits::held_pushes or held_bytes were waiting for it
+  frame_dropped,      ///< the client was too slow (limits::outbound); count: bytes, total: bytes of this socket so far
+  broadcast_skipped,  ///< count: subscribers whose serializer cannot encode it (limits::strict_encoding); error: the reason
+  nodes_not_reached,  ///< a broadcast reached this node's subscribers only: the PubSub did not accept it
+  not_encoded,        ///< a push, reply or broadcast that its serializer cannot encode; error: the reason
+  malformed,          ///< a malformed message; error: the reason. The connection closes
+  too_large,          ///< a message longer than limits::frame. The connection closes
+  idle,               ///< nothing received for limits::idle. The connection closes
+  pressure,           ///< limits::outbound exceeded with pressure_policy::close; count: bytes waiting
+  no_memory,          ///< an allocation failed
 };
 
+/// The code's name, as in the enum.
 [[nodiscard]] constexpr std::string_view to_string(event_code kind) noexcept {
   constexpr std::string_view names[] = {"socket_connected",
                                         "socket_closed",
@@ -79,36 +80,36 @@ enum class event_code : std::uint8_t {
 /// `text` is JSON: the values of keys that contain a filter word (`password`, `token`: protocol 17) become "[FILTERED]".
 [[nodiscard]] inline std::string filtered_json(std::string_view text);
 
-/// One notice. Every view dies when the observer returns.
+/// One event. Fields that do not apply are empty. All views are valid until the observer returns.
 struct telemetry_event {
-  /// What has happened.
+  /// What happened.
   event_code kind;
-  /// Which socket; 0, 0 for none
+  /// With generation: the socket; 0, 0 for none.
   std::uint32_t slot = 0;
-  /// Tells it from the one that had the slot before.
+  /// Tells the socket from earlier ones in the same slot.
   std::uint32_t generation = 0;
-  /// The topic it is about.
+  /// The channel's topic.
   std::string_view topic{};
-  /// The event it is about.
+  /// The message's event.
   std::string_view event{};
   /// The message's ref.
   json_ref ref{};
-  /// More about it, for a log.
+  /// Details, for a log.
   std::string_view text{};
-  /// What was wrong.
+  /// The error, for events that report one.
   errc error = errc::none;
-  /// Why a channel or a connection ended.
+  /// Why a channel ended.
   exit_reason exit = exit_reason::normal;
-  /// The code of a close frame.
+  /// A close code or an HTTP status.
   std::uint16_t code = 0;
-  /// How many now.
+  /// A number; see event_code.
   std::uint64_t count = 0;
-  /// How many in all.
+  /// A total; see event_code.
   std::uint64_t total = 0;
   /// The message's payload, or null.
   phx::payload const* payload = nullptr;
 
-  /// The payload for a log: secrets filtered, bytes as their size. Made when asked for.
+  /// The payload for a log: secrets filtered, binary payloads as their size. @par Cost: allocates; walks the payload.
   [[nodiscard]] std::string params() const {
     if (payload == nullptr) return {};
     if (payload->is_binary()) return std::to_string(payload->raw().size()) + " bytes";
@@ -116,7 +117,9 @@ struct telemetry_event {
   }
 };
 
-/// Someone who wants to know. Called inside the loop; must not call back into phx. Costs one test of a pointer when absent.
+/// An observer of telemetry events: the host passes one to the loop, which it outlives. on_event runs on the loop's thread,
+/// in the middle of the operation it reports: it must not throw, block, or call back into phx. Without an observer an event
+/// costs one test of a pointer.
 template <class O>
 concept Observer = requires(O& o, telemetry_event const& n) {
   { o.on_event(n) }

@@ -1,6 +1,6 @@
 #ifndef PHX_MESSAGE_FRAME_HPP
 #define PHX_MESSAGE_FRAME_HPP
-// One encoded message: an immutable counted block behind an 8-byte handle, and the pool and builder that make it.
+// One encoded message: an immutable, reference-counted block behind an 8-byte handle, and the pool and builder that make it.
 
 #include <phx/core/close.hpp>
 #include <phx/core/memory.hpp>
@@ -10,34 +10,36 @@ inline namespace PHX_BUILD {
 
 class frame_builder;
 
-/// A whole message as it goes to one client, or to a thousand. Copying the handle is one atomic increment; a transport that
-/// copies the bytes in `send` touches no count. May be read and released on any thread.
+/// One encoded message, shared by all clients that receive it. A transport gets one in `send`: test op(), then write data()
+/// (a host with a WebSocket library) or websocket() (a host that writes raw sockets). Keep a copy of the handle as long as
+/// the bytes are needed; a transport that copies the bytes need not keep it. May be read and released on any thread.
+/// @par Cost: a copy is one atomic increment.
 class frame {
  public:
   frame() noexcept = default;
-  /// Another handle of the same bytes. @par Cost: an atomic addition for a copy.
+  /// Another handle of the same bytes. @par Cost: an atomic increment.
   frame(frame const& other) noexcept : block_(other.block_) {
-    if (block_ != nullptr) block_->keep();
+    if (block_ != nullptr) block_->add_ref();
   }
-  /// Another handle of the same bytes. @par Cost: an atomic addition for a copy.
+  /// Takes the handle over; `other` becomes empty.
   frame(frame&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
-  /// Lets go of what it held.
+  /// Releases the handle it had.
   frame& operator=(frame other) noexcept {
     std::swap(block_, other.block_);
     return *this;
   }
   ~frame() {
-    if (block_ != nullptr) block_->drop();
+    if (block_ != nullptr) block_->drop_ref();
   }
 
-  /// True for a frame that a serializer chose not to send.
+  /// True for no message: the serializer chose to send nothing, or memory ran out.
   [[nodiscard]] bool empty() const noexcept { return block_ == nullptr; }
   /// Text or binary.
   [[nodiscard]] opcode op() const noexcept { return info().op; }
-  /// The message itself, without WebSocket framing.
+  /// The message, without WebSocket framing. @pre !empty()
   [[nodiscard]] std::string_view data() const noexcept { return {block_->bytes() + sizeof(head), info().size}; }
-  /// The same with its RFC 6455 header before it, in one piece: a server's frames are unmasked, so these bytes serve every
-  /// host that writes raw sockets.
+  /// The message with its RFC 6455 header in front, contiguous: bytes to write to a socket as they are, since a server does
+  /// not mask its frames. @pre !empty()
   [[nodiscard]] std::string_view websocket() const noexcept {
     return {block_->bytes() + sizeof(head) - info().header, std::size_t{info().header} + info().size};
   }
@@ -45,7 +47,7 @@ class frame {
  private:
   friend class frame_builder;
   friend class frame_pool;
-  // 16 bytes before the message: 10 for the longest server header (it grows leftwards from the message), 6 for these.
+  // 16 bytes before the message. `wire` has room for the longest WebSocket header of a server, which ends at the message.
   struct head {
     std::uint32_t size;
     opcode op;
@@ -60,36 +62,36 @@ class frame {
   detail::block* block_ = nullptr;
 };
 
-/// Blocks that were frames, kept to be frames again: what makes echo and broadcast allocate nothing once warm. Belongs to
-/// one loop. A frame still held by a transport, on whatever thread, is left alone: its count says so.
+/// Blocks of earlier frames, reused for new ones, so that a warm loop encodes without allocating. Each loop owns one and
+/// uses it on its own thread. A block is reused only if no frame refers to it any more, whichever thread held the last one.
 class frame_pool {
  public:
-  static constexpr std::size_t most = 64;            ///< blocks kept
-  static constexpr std::size_t largest = 16 * 1024;  ///< bytes of a block kept
+  static constexpr std::size_t most = 64;            ///< blocks kept at most
+  static constexpr std::size_t largest = 16 * 1024;  ///< bytes of the largest block kept
 
-  /// @param from where blocks come from. @param keep how many free blocks are kept.
+  /// @param from the allocator of the blocks. @param keep how many blocks are kept.
   explicit frame_pool(memory const& from, std::size_t keep = most) noexcept
       : from_(from), keep_(keep < most ? keep : most) {}
   frame_pool(frame_pool const&) = delete;
   frame_pool& operator=(frame_pool const&) = delete;
   ~frame_pool() {
     for (detail::block* kept : blocks_)
-      if (kept != nullptr) kept->drop();
+      if (kept != nullptr) kept->drop_ref();
   }
-  /// Where its blocks come from.
+  /// The allocator of its blocks.
   [[nodiscard]] memory const& from() const noexcept { return from_; }
 
  private:
   friend class frame_builder;
 
-  /// A block with room for `room` bytes, whose count the caller owns one of; null without memory.
+  /// A block with room for `room` bytes; the caller owns one reference. Null without memory.
   [[nodiscard]] detail::block* take(std::size_t room) noexcept {
     if (room > largest || keep_ == 0) return detail::block::make(from_, room);
-    // A transport that copied has given back the newest; one that holds handles gives back the oldest first.
+    // If transports copy bytes, the newest block is free again at once; if they hold handles, the oldest is the first.
     for (int probe = 0; probe < 4; ++probe) {
       detail::block*& slot = blocks_[next_];
-      if (slot != nullptr && slot->alone() && slot->capacity >= room) {
-        slot->keep();
+      if (slot != nullptr && slot->unique() && slot->capacity >= room) {
+        slot->add_ref();
         return slot;
       }
       if (slot == nullptr) break;
@@ -99,9 +101,9 @@ class frame_pool {
     while (size < room) size *= 2;
     detail::block* const fresh = detail::block::make(from_, size);
     if (fresh == nullptr) return nullptr;
-    if (blocks_[next_] != nullptr) blocks_[next_]->drop();
+    if (blocks_[next_] != nullptr) blocks_[next_]->drop_ref();
     blocks_[next_] = fresh;
-    fresh->keep();
+    fresh->add_ref();
     return fresh;
   }
 
@@ -134,20 +136,21 @@ inline std::uint8_t write_frame_header(char* end, unsigned first, std::size_t si
 }
 }  // namespace detail
 
-/// Where a serializer writes. Never throws; without memory it swallows the rest and `finish` gives no frame.
+/// Builds one frame; a serializer writes into it. Call start, append any number of times, then finish; then it can start the
+/// next one. Never throws: when memory runs out, appends do nothing and finish returns an empty frame. One thread at a time.
 class frame_builder {
  public:
-  /// Takes its memory from the pool, which outlives it.
+  /// @param pool where it takes its memory from; outlives it.
   explicit frame_builder(frame_pool& pool) noexcept : pool_(&pool) {}
   frame_builder(frame_builder const&) = delete;
   frame_builder& operator=(frame_builder const&) = delete;
   ~frame_builder() {
-    if (block_ != nullptr) block_->drop();
+    if (block_ != nullptr) block_->drop_ref();
   }
 
-  /// Begins a frame; whatever was begun before is forgotten. @param room bytes expected; more is allowed and costs a copy.
+  /// Starts a frame, and discards an unfinished one. @param room bytes expected; more are allowed and cost a copy.
   void start(opcode op, std::size_t room) noexcept {
-    if (block_ != nullptr) block_->drop();
+    if (block_ != nullptr) block_->drop_ref();
     block_ = pool_->take(sizeof(frame::head) + room);
     op_ = op;
     size_ = 0;
@@ -155,18 +158,18 @@ class frame_builder {
     at_ = block_ == nullptr ? nullptr : block_->bytes() + sizeof(frame::head);
     failed_ = block_ == nullptr;
   }
-  /// Behind what is there. Without memory nothing is appended, and `finish` answers no_memory.
+  /// Appends bytes.
   void append(std::string_view bytes) noexcept {
     if (bytes.size() > room_ - size_ && !grow(bytes.size())) return;
     if (!bytes.empty()) std::memcpy(at_ + size_, bytes.data(), bytes.size());
     size_ += bytes.size();
   }
-  /// Behind what is there. Without memory nothing is appended, and `finish` answers no_memory.
+  /// Appends one byte.
   void append(char byte) noexcept {
     if (size_ == room_ && !grow(1)) return;
     at_[size_++] = byte;
   }
-  /// Appends characters and texts one behind the other, with one look at whether there is room.
+  /// Appends characters and texts in order. @par Cost: one check for room, however many parts there are.
   template <class... Part>
   void append_all(Part const&... parts) noexcept {
     std::size_t const more = (std::size_t{0} + ... + size_of(parts));
@@ -189,15 +192,15 @@ class frame_builder {
     append(text.substr(from));
     append('"');
   }
-  /// Bytes of the message so far.
+  /// Bytes appended so far.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   /// True when memory ran out.
   [[nodiscard]] bool failed() const noexcept { return failed_; }
   /// Has `start` been called?
   [[nodiscard]] bool started() const noexcept { return block_ != nullptr; }
-  /// Forgets what was started: this generation stays silent.
+  /// Discards the unfinished frame, so that nothing is sent.
   void discard() noexcept {
-    if (block_ != nullptr) block_->drop();
+    if (block_ != nullptr) block_->drop_ref();
     block_ = nullptr;
     size_ = room_ = 0;
     failed_ = false;
@@ -233,7 +236,7 @@ class frame_builder {
   [[nodiscard]] bool grow(std::size_t more) noexcept {
     if (block_ == nullptr || failed_) {
       failed_ = true;
-      size_ = 0;  // room_ - size_ stays the truth: nothing is written any more
+      size_ = 0;  // no room is left, so that later appends fail too
       room_ = 0;
       return false;
     }
@@ -245,7 +248,7 @@ class frame_builder {
       return false;
     }
     std::memcpy(larger->bytes(), block_->bytes(), sizeof(frame::head) + size_);
-    block_->drop();
+    block_->drop_ref();
     block_ = larger;
     at_ = block_->bytes() + sizeof(frame::head);
     room_ = block_->capacity - sizeof(frame::head);

@@ -1,7 +1,7 @@
 #ifndef PHX_MESSAGE_PAYLOAD_HPP
 #define PHX_MESSAGE_PAYLOAD_HPP
-// What a message carries: JSON text or raw bytes (protocol 2). Payloads travel as text and are parsed only by a handler
-// that asks, so a relayed payload keeps its bytes and big integers survive.
+// The payload of a message: JSON text or raw bytes (protocol 2). JSON stays text and is parsed only when a handler calls
+// get(), so a relayed payload keeps its exact bytes, and big integers are not rounded.
 
 #include <phx/core/text/json.hpp>
 #include <phx/core/memory.hpp>
@@ -14,17 +14,17 @@ struct payload_access;
 }
 class payload;
 
-/// How a T becomes a payload, and how it is read from one. The adapter of a JSON library specialises it for all that it
-/// converts (adapter/nlohmann.hpp); you may for a type of yours, and yours then wins:
+/// How a T is written to a payload and read from one. An adapter of a JSON library specialises it for every type that the
+/// library converts (adapter/nlohmann.hpp). You may specialise it for a type of yours, which takes precedence:
 /// @code
 ///   template <>
 ///   struct phx::json_traits<point> {
 ///     static phx::payload write(point const&);              // may throw
-///     static phx::result<point> read(phx::payload const&);  // errc::wrong_shape, and in `entry` the field at fault
+///     static phx::result<point> read(phx::payload const&);  // errc::wrong_shape, with the field at fault in `entry`
 ///   };
 /// @endcode
-/// Either function may be left out. As with std::hash: include the specialisation in every unit that uses a T as a payload,
-/// before its first use, or two units would disagree on what a T is.
+/// Either function may be left out. As with std::hash, include the specialisation before the first use of T as a payload in
+/// every translation unit; otherwise the program violates the one-definition rule.
 template <class T>
 struct json_traits {};
 /// A type that can be passed where a payload is asked for.
@@ -38,42 +38,46 @@ concept JsonReadable = requires(payload const& p) {
   { json_traits<T>::read(p) } -> std::same_as<result<T>>;
 };
 
-/// JSON text or raw bytes, at most 4 GiB less 64. Counted: a copy shares the bytes and may go to another thread.
-/// The payload of a message borrows the frame it came in; copying *that* one makes bytes of its own, so no copy dangles.
+/// JSON text or raw bytes, at most 4 GiB less 64. Make one with json, binary or trusted_json, or pass a value that
+/// json_traits can write; read one with raw or get. Immutable and reference-counted: a copy shares the bytes and may go to
+/// another thread. The payload of a received message refers to the receive buffer instead; copying it copies the bytes, so
+/// that a copy is always safe to keep. @par Cost: a copy is one atomic increment; of a received one, an allocation.
 class payload {
  public:
   /// `{}`
   payload() noexcept = default;
-  /// @param text checked here, copied. What is not JSON makes a payload that is !valid(): sending it is an error value.
+  /// @param text checked and copied. If it is not JSON, the payload is !valid(), and sending it returns an error.
+  /// @param from the allocator of the copy.
   [[nodiscard]] static payload json(std::string_view text, memory const& from = {}) noexcept {
     return phx::json::valid(text) ? copied(text, shape_of(text), from) : invalid();
   }
-  /// @param bytes copied; any bytes. Carried by the V2 serializer only (protocol 3.4).
+  /// @param bytes any bytes; copied. Only clients of version 2 can receive them (protocol 3.4).
+  /// @param from the allocator of the copy.
   [[nodiscard]] static payload binary(std::string_view bytes, memory const& from = {}) noexcept {
     return copied(bytes, shape::bytes, from);
   }
-  /// JSON text by somebody who made it with a JSON library: not checked again.
+  /// JSON text that a JSON library has written: copied, not checked. @param from the allocator of the copy.
   /// @pre `text` is valid JSON; phx sends it as it is.
   [[nodiscard]] static payload trusted_json(std::string_view text, memory const& from = {}) noexcept {
     return copied(text, shape_of(text), from);
   }
-  /// A value that a JSON library writes, so that `here.push("moved", m)` takes a struct of yours (see json_traits). It is
-  /// written where it is passed, in your code: what the library throws is thrown there, before phx is called.
+  /// A value that a JSON library writes, so that `ctx.push("moved", m)` takes a struct of yours (see json_traits). The
+  /// conversion runs in your code, before phx is called, and throws what the library throws.
   /// @par Cost: the library's text, and one copy of it.
   template <class T>
   requires(!std::is_base_of_v<payload, T>) && JsonWritable<T> payload(T const& value)
       : payload(json_traits<T>::write(value)) {}
 
-  /// Shares the bytes; a borrowed payload is copied.
+  /// Shares the bytes; copies those of a received message.
   payload(payload const& other) noexcept { copy(other); }
-  /// Shares the bytes; a borrowed payload is copied.
+  /// Takes the bytes over; `other` becomes `{}`.
   payload(payload&& other) noexcept
       : data_(std::exchange(other.data_, "{}")),
         owner_(std::exchange(other.owner_, nullptr)),
         size_(std::exchange(other.size_, 2)),
         shape_(std::exchange(other.shape_, shape::object)),
         borrowed_(std::exchange(other.borrowed_, false)) {}
-  /// Lets go of the bytes it held.
+  /// As the copy constructor; releases the bytes it had.
   payload& operator=(payload const& other) noexcept {
     if (this != &other) {
       drop();
@@ -81,7 +85,7 @@ class payload {
     }
     return *this;
   }
-  /// Lets go of the bytes it held.
+  /// As the move constructor; releases the bytes it had.
   payload& operator=(payload&& other) noexcept {
     if (this != &other) {
       drop();
@@ -91,16 +95,16 @@ class payload {
   }
   ~payload() { drop(); }
 
-  /// The JSON text as it came, or the bytes. Lives as long as this payload.
+  /// The JSON text, unchanged, or the bytes. Valid as long as this payload.
   [[nodiscard]] std::string_view raw() const noexcept { return {data_, size_}; }
-  /// Raw bytes, not JSON?
+  /// True for raw bytes, false for JSON.
   [[nodiscard]] bool is_binary() const noexcept { return shape_ == shape::bytes; }
-  /// A JSON object? Pushes and broadcasts must be one, or bytes.
+  /// True for a JSON object. Pushes and broadcasts must be an object, or bytes.
   [[nodiscard]] bool is_object() const noexcept { return shape_ == shape::object; }
-  /// False for text that was not JSON, and when there was no memory.
+  /// False if the text was not JSON, or memory ran out.
   [[nodiscard]] bool valid() const noexcept { return shape_ != shape::nothing; }
   /// This payload as a value: a tree, or a struct of yours (see json_traits).
-  /// @return errc::not_json for bytes; errc::wrong_shape, and in `entry` the field at fault, where the library can name it.
+  /// @return errc::not_json for bytes; errc::wrong_shape with the field at fault in `entry`, if the library can name it.
   template <class T>
   requires JsonReadable<T>
   [[nodiscard]] result<T> get() const { return json_traits<T>::read(*this); }
@@ -141,10 +145,10 @@ class payload {
     size_ = other.size_;
     shape_ = other.shape_;
     borrowed_ = false;
-    if (owner_ != nullptr) owner_->keep();
+    if (owner_ != nullptr) owner_->add_ref();
   }
   void drop() noexcept {
-    if (owner_ != nullptr) owner_->drop();
+    if (owner_ != nullptr) owner_->drop_ref();
     owner_ = nullptr;
   }
 
@@ -156,7 +160,7 @@ class payload {
 };
 
 namespace detail {
-/// For phx and for serializers: payloads that point into a frame being read.
+/// For phx and serializers: payloads that refer to bytes they do not own.
 struct payload_access {
   [[nodiscard]] static payload borrow(std::string_view bytes, bool binary) noexcept {
     payload p;
@@ -166,15 +170,15 @@ struct payload_access {
     p.borrowed_ = true;
     return p;
   }
-  /// Makes `into` borrow the text of one JSON value, without spaces around it.
-  static void borrow_json(std::string_view token, payload& into) noexcept {
+  /// Makes `into` refer to `value`: one JSON value without spaces around it.
+  static void borrow_json(std::string_view value, payload& into) noexcept {
     into.drop();
-    into.data_ = token.data();
-    into.size_ = static_cast<std::uint32_t>(token.size());
-    into.shape_ = token.front() == '{' ? payload::shape::object : payload::shape::other;
+    into.data_ = value.data();
+    into.size_ = static_cast<std::uint32_t>(value.size());
+    into.shape_ = value.front() == '{' ? payload::shape::object : payload::shape::other;
     into.borrowed_ = true;
   }
-  /// The same bytes without a count: for a record that does not outlive `p`.
+  /// A payload that refers to the bytes of `p` without counting, for a record that does not outlive `p`.
   [[nodiscard]] static payload lend(payload const& p) noexcept {
     payload q;
     q.data_ = p.data_;
@@ -184,7 +188,7 @@ struct payload_access {
     return q;
   }
   [[nodiscard]] static bool borrowed(payload const& p) noexcept { return p.borrowed_; }
-  /// Bytes put together from parts; !valid() without memory.
+  /// A binary payload of all parts in order; !valid() if memory runs out.
   template <class... Part>
   [[nodiscard]] static payload assembled(memory const& from, Part const&... parts) noexcept {
     block* const owner = block::make(from, (std::size_t{0} + ... + parts.size()));

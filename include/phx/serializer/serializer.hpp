@@ -1,6 +1,6 @@
 #ifndef PHX_SERIALIZER_SERIALIZER_HPP
 #define PHX_SERIALIZER_SERIALIZER_HPP
-// Bytes <-> records: the Serializer concept, what it is erased to, and the choice by `vsn` (protocol 3.1).
+// Serializers: the concept, a type-erased reference to one, and the choice by `vsn` (protocol 3.1).
 
 #include <phx/message/frame.hpp>
 #include <phx/core/limits.hpp>
@@ -13,11 +13,12 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// What a decoder may need besides the bytes: the bounds it must keep, and room for text that is not in the frame as it
-/// is needed (an unescaped topic, a payload translated to JSON). Room is given back when the message is done with.
+/// What a decoder gets besides the bytes: the limits to enforce, and memory for text that is not in the frame in the form it
+/// is needed (an unescaped topic, a payload translated to JSON). A decoder calls room(); its loop calls reset() after each
+/// message. Owns its memory; used on the loop's thread.
 class scratch {
  public:
-  /// Takes its memory from `from`.
+  /// @param from the allocator.
   explicit scratch(memory const& from) noexcept : from_(from) {}
   scratch(scratch const&) = delete;
   scratch& operator=(scratch const&) = delete;
@@ -29,7 +30,7 @@ class scratch {
   std::uint32_t name = limits{}.name;              ///< limits::name of this socket's mount
   std::uint32_t json_depth = limits{}.json_depth;  ///< limits::json_depth likewise
 
-  /// `n` bytes until the message is done with; null without memory.
+  /// `n` bytes that are valid until the message has been handled; null without memory.
   [[nodiscard]] char* room(std::size_t n) noexcept {
     if (n == 0) n = 1;
     chunk* into = first_;
@@ -44,7 +45,7 @@ class scratch {
     into->used += n;
     return given;
   }
-  /// For the loop, between messages: one small chunk is kept.
+  /// Frees everything but one small chunk. The loop calls it between messages.
   void reset() noexcept {
     while (first_ != nullptr && (first_->next != nullptr || first_->size > 4096))
       release(std::exchange(first_, first_->next));
@@ -63,10 +64,10 @@ class scratch {
   chunk* first_ = nullptr;
 };
 
-/// How a generation of Phoenix differs in what it *does*; in what it writes it differs by its encode functions.
+/// How generations of Phoenix differ in behaviour. (In the bytes they differ by their encode functions.)
 struct wire_rules {
-  bool duplicate_join_refused = false;     ///< 1.0, 1.1: `already joined`, the old channel stays
-  bool leave_of_unjoined_answered = true;  ///< before 1.5 such a leave is an unmatched topic
+  bool duplicate_join_refused = false;     ///< 1.0, 1.1: a second join is refused, `already joined`; the old channel stays
+  bool leave_of_unjoined_answered = true;  ///< before 1.5 a leave of a topic that is not joined is an unmatched topic
 };
 
 template <class S>
@@ -84,33 +85,35 @@ concept encodes = requires(frame_builder& out, Record const& record) {
   noexcept->std::same_as<errc>;
 };
 
-/// One wire version, stateless: four functions and the `vsn` they serve.
-/// requirement: an Elixir requirement, "~> 2.0.0"; a mount's first match wins.
-/// decode: trusts nothing; fills `out` with views of `in` and of `room`; any errc but none closes the connection (3.6).
-///   `in` is a whole message, in a text frame not yet checked to be UTF-8.
-/// encode: calls out.start and appends. On an error nothing is sent and the caller is told (3.5). Not calling start means
-///   that this generation stays silent. A payload's `raw()` is valid JSON, or bytes where `is_binary()`.
+/// One version of the wire format: a type with static functions and no state, called on any loop's thread.
+/// requirement: the `vsn` it serves, as an Elixir requirement such as "~> 2.0.0"; of a mount's serializers the first match
+///   is chosen.
+/// decode: reads one whole message from an untrusted client, and fills `out` with views of `in` and of memory from `room`.
+///   A text message has not been checked to be UTF-8. Any result but errc::none closes the connection (3.6).
+/// encode: calls out.start and appends. On an error nothing is sent and the caller gets the error (3.5). If it does not call
+///   start, nothing is sent. A payload's `raw()` is valid JSON, or bytes if `is_binary()`.
 /// rules, optional: a constexpr wire_rules.
 template <class S>
 concept Serializer = has_requirement<S> && decodes<S> && encodes<S, reply> && encodes<S, push> && encodes<S, broadcast>;
 
-/// A serializer erased to one word. Two refs to the same type are equal, in all loops.
+/// A type-erased reference to a serializer, the size of a pointer. Owns nothing: a serializer has no state. Refs to the same
+/// type are equal. Make one with of<S>(), list it in mount::serializers.
 class serializer_ref {
  public:
   serializer_ref() = default;
-  /// Of a serializer type, without an object.
+  /// The reference to a serializer type.
   template <Serializer S>
   [[nodiscard]] static serializer_ref of() noexcept {
     return serializer_ref(&table_of<S>);
   }
 
-  /// Is there one?
+  /// False for a default-constructed one; nothing else may then be called.
   [[nodiscard]] explicit operator bool() const noexcept { return table_ != nullptr; }
-  /// The same serializer?
+  /// True if both refer to the same serializer.
   [[nodiscard]] friend bool operator==(serializer_ref a, serializer_ref b) noexcept { return a.table_ == b.table_; }
   /// The `vsn` it serves.
   [[nodiscard]] std::string_view requirement() const noexcept { return table_->requirement; }
-  /// What its generation of the protocol does differently.
+  /// How its generation of Phoenix behaves.
   [[nodiscard]] wire_rules const& rules() const noexcept { return table_->rules; }
   /// See Serializer.
   [[nodiscard]] errc decode(opcode op, std::string_view in, scratch& room, message& out) const noexcept {
@@ -154,7 +157,7 @@ class serializer_ref {
   table const* table_ = nullptr;
 };
 
-/// The first of `offered` whose requirement `vsn` meets; null when none does, or `vsn` is no version (3.1).
+/// The first of `offered` whose requirement `vsn` meets; null if none does, or if `vsn` is not a version (3.1).
 [[nodiscard]] inline serializer_ref choose(std::span<serializer_ref const> offered, std::string_view vsn) noexcept {
   for (serializer_ref const s : offered)
     if (satisfies(vsn, s.requirement())) return s;

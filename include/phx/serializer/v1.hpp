@@ -1,52 +1,48 @@
 #ifndef PHX_SERIALIZER_V1_HPP
 #define PHX_SERIALIZER_V1_HPP
-// Version 1: `{"topic":..,"event":..,"ref":..,"payload":..}` (protocol 3.2), and the places where its generations differ.
+// Version 1: `{"topic":..,"event":..,"ref":..,"payload":..}` (protocol 3.2), and how its generations differ.
 
 #include <phx/serializer/detail/envelope.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// How one generation's object frames differ from the others' (protocol 4.1). As it stands: today's.
+/// The differences between the generations of version 1 (protocol 4.1). The defaults are those of Phoenix 1.8.
 struct v1_wire {
-  /// How a reply names the message it answers.
+  /// Where a reply has the ref of the message it answers.
   enum class reply_ref : std::uint8_t { no_replies, in_payload, on_top, both };
-  /// How the end of a channel names its join.
+  /// The ref of phx_close and phx_error.
   enum class end_ref : std::uint8_t {
-    no_ends,  ///< neither phx_close nor phx_error exists
-    null,
-    join_ref,  ///< as the join sent it, so null for a client that sends none
-    join,      ///< the join's join_ref, else its ref
+    no_ends,   ///< neither phx_close nor phx_error is sent
+    null,      ///< always null
+    join_ref,  ///< the join_ref of the join; null for a client that sends none
+    join,      ///< the join_ref of the join, or its ref if it has none
   };
-  /// Whether topic and event may be other JSON than strings.
+  /// When the events `join` and `leave` mean phx_join and phx_leave.
   enum class bare_names : std::uint8_t { never, without_ref, always };
 
-  bool any_minor = false;                ///< `~> 1.0`, where today's is `~> 1.0.0`
-  bool ref_required = true;              ///< a message without the key `ref` is malformed
-  bare_names joins = bare_names::never;  ///< when `join` and `leave` mean phx_join and phx_leave
-  bool ref_written = true;               ///< frames have the key `ref`
-  /// Whether there are replies.
-  reply_ref replies = reply_ref::on_top;
-  /// Whether the end of a channel is told.
-  end_ref ends = end_ref::join_ref;
-  bool heartbeat_echoed = false;  ///< answered with the same message instead of a phx_reply
-  /// Whether a message for no channel is answered.
-  bool unmatched_answered = true;
-  bool refused_is_ignore = false;  ///< the status of a refused join is `ignore`
-  bool crash_named = true;         ///< phx_error says `channel_crash`; before 1.8.10 it was empty
-  /// What this generation of the protocol does differently.
-  wire_rules rules{};
+  bool any_minor = false;                 ///< serves `~> 1.0` instead of `~> 1.0.0`
+  bool ref_required = true;               ///< a message without the key `ref` is malformed
+  bare_names joins = bare_names::never;   ///< see bare_names
+  bool ref_written = true;                ///< frames have the key `ref`
+  reply_ref replies = reply_ref::on_top;  ///< see reply_ref
+  end_ref ends = end_ref::join_ref;       ///< see end_ref
+  bool heartbeat_echoed = false;          ///< a heartbeat is echoed instead of answered by a phx_reply
+  bool unmatched_answered = true;         ///< a message for a topic that is not joined is answered
+  bool refused_is_ignore = false;         ///< the status of a refused join is `ignore`
+  bool crash_named = true;                ///< phx_error has the reason `channel_crash`; empty before 1.8.10
+  wire_rules rules{};                     ///< how the generation behaves
 };
 
-/// The serializer of one such generation.
+/// The serializer of a generation of version 1. Stateless; see Serializer.
 template <v1_wire W>
 struct v1_json_of {
   /// The `vsn` it serves.
   static constexpr std::string_view requirement = W.any_minor ? "~> 1.0" : "~> 1.0.0";
-  /// What this generation of the protocol does differently.
+  /// How its generation of Phoenix behaves.
   static constexpr wire_rules rules = W.rules;
 
-  /// Reads the bytes as JSON whatever the opcode (protocol 3.2). Of a key that comes twice the first counts.
+  /// Reads text and binary frames alike as JSON (protocol 3.2). If a key occurs twice, the first one counts.
   [[nodiscard]] static errc decode(opcode, std::string_view in, scratch& room, message& out) noexcept {
     json::cursor c(in, room.json_depth);
     std::string_view found[fields];
@@ -98,10 +94,10 @@ struct v1_json_of {
 
     constexpr bool on_top = W.replies != v1_wire::reply_ref::in_payload;
     constexpr bool inside = W.replies != v1_wire::reply_ref::on_top;
-    std::string_view const word = W.refused_is_ignore && r.to == answer::refused_join ? "ignore" : r.status.text();
+    std::string_view const status = W.refused_is_ignore && r.to == answer::refused_join ? "ignore" : r.status.text();
     begin(out, r.topic, {event::reply, {}}, on_top ? r.ref : json_ref{},
-          word.size() + r.payload.raw().size() + detail::room_for(r.ref) + 40);
-    out.append_all(R"({"status":")", word, R"(","response":)", r.payload.raw());
+          status.size() + r.payload.raw().size() + detail::room_for(r.ref) + 40);
+    out.append_all(R"({"status":")", status, R"(","response":)", r.payload.raw());
     if constexpr (inside) {
       out.append_all(R"(,"ref":)", detail::text_of(r.ref));
     }
@@ -114,13 +110,13 @@ struct v1_json_of {
     bool const ends = detail::ends_a_channel(p);
     if (W.ends == v1_wire::end_ref::no_ends && ends) return errc::none;
     if (errc const ec = carried(p.payload); ec != errc::none) return ec;
-    json_ref shown{};
+    json_ref end_ref{};
     if (ends) {
-      if constexpr (W.ends == v1_wire::end_ref::join_ref) shown = p.join_ref;
-      if constexpr (W.ends == v1_wire::end_ref::join) shown = p.join_ref.null() ? p.ref : p.join_ref;
+      if constexpr (W.ends == v1_wire::end_ref::join_ref) end_ref = p.join_ref;
+      if constexpr (W.ends == v1_wire::end_ref::join) end_ref = p.join_ref.null() ? p.ref : p.join_ref;
     }
-    bool const unnamed = !W.crash_named && ends && p.payload.raw() == detail::channel_crash.raw();
-    write(out, p.topic, p.event, shown, unnamed ? std::string_view("{}") : p.payload.raw());
+    bool const without_reason = !W.crash_named && ends && p.payload.raw() == detail::channel_crash.raw();
+    write(out, p.topic, p.event, end_ref, without_reason ? std::string_view("{}") : p.payload.raw());
     return errc::none;
   }
   /// See Serializer.
@@ -140,33 +136,33 @@ struct v1_json_of {
     return unknown;
   }
 
-  /// Any JSON goes, also in pushes and broadcasts, where version 2 wants an object; bytes do not (protocol 3.2).
+  /// Any JSON can be encoded, in pushes and broadcasts too, which version 2 limits to objects. Bytes cannot (protocol 3.2).
   [[nodiscard]] static errc carried(payload const& p) noexcept {
     if (!p.valid()) return errc::invalid_payload;
     return p.is_binary() ? errc::bytes_not_carried : errc::none;
   }
 
-  /// All of a frame up to its payload. @param room bytes that will follow.
-  static void begin(frame_builder& out, json_text const& to, json_text const& key, json_ref shown,
+  /// Writes everything before the payload. @param room bytes that will follow.
+  static void begin(frame_builder& out, json_text const& to_topic, json_text const& name, json_ref with_ref,
                     std::size_t room) noexcept {
-    out.start(opcode::text, detail::room_for(to) + detail::room_for(key) + detail::room_for(shown) + room + 40);
+    out.start(opcode::text, detail::room_for(to_topic) + detail::room_for(name) + detail::room_for(with_ref) + room + 40);
     out.append(R"({"topic":)");
-    detail::write_name(out, to);
+    detail::write_name(out, to_topic);
     out.append(R"(,"event":)");
-    detail::write_name(out, key);
+    detail::write_name(out, name);
     if constexpr (W.ref_written) {
-      out.append_all(R"(,"ref":)", detail::text_of(shown));
+      out.append_all(R"(,"ref":)", detail::text_of(with_ref));
     }
     out.append(R"(,"payload":)");
   }
-  static void write(frame_builder& out, json_text const& to, json_text const& key, json_ref shown,
+  static void write(frame_builder& out, json_text const& to_topic, json_text const& name, json_ref with_ref,
                     std::string_view payload) noexcept {
-    begin(out, to, key, shown, payload.size());
+    begin(out, to_topic, name, with_ref, payload.size());
     out.append_all(payload, '}');
   }
 };
 
-/// What phoenix.js up to 1.2 speaks, and every client that names no `vsn`; as Phoenix 1.8 answers it.
+/// Version 1 as Phoenix 1.8 serves it: for phoenix.js up to 1.2, and for every client that sends no `vsn`.
 struct v1_json : v1_json_of<v1_wire{}> {};
 static_assert(Serializer<v1_json>);
 

@@ -8,7 +8,7 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// What phoenix.js 1.3 and later speak.
+/// Version 2, for phoenix.js 1.3 and later. Stateless; see Serializer.
 struct v2_json {
   /// The `vsn` it serves.
   static constexpr std::string_view requirement = "~> 2.0.0";
@@ -33,7 +33,7 @@ struct v2_json {
   [[nodiscard]] static errc encode(frame_builder& out, push const& p) noexcept {
     if (errc const ec = carried(p.payload); ec != errc::none) return ec;
     if (p.payload.is_binary()) return encode_binary(out, p);
-    // An end has the join_ref twice, null or not (protocol 3.3, 5).
+    // phx_close and phx_error have the join_ref as their ref too, even if it is null (protocol 3.3, 5).
     encode_text(out, p.join_ref, detail::ends_a_channel(p) ? p.join_ref : json_ref{}, p.topic, p.event, p.payload);
     return errc::none;
   }
@@ -58,7 +58,7 @@ struct v2_json {
     while (found != 4 && c.compact_string(*parts[found])) plain[found++] = true;
     if (found != 0 || !c.take(']')) {
       do {
-        std::string_view extra;  // behind the fifth: ignored, but it has to be JSON
+        std::string_view extra;  // elements after the fifth are ignored, but must be JSON
         if (!c.value(found < 5 ? *parts[found] : extra)) return c.refusal();
         if (found < 5) plain[found++] = c.plain();
       } while (c.take(','));
@@ -76,7 +76,7 @@ struct v2_json {
     return errc::none;
   }
 
-  /// 00, four sizes in bytes, join_ref ref topic event, then the payload to the end (protocol 3.4).
+  /// A zero byte, four sizes of one byte each, then join_ref, ref, topic, event, and the payload to the end (protocol 3.4).
   [[nodiscard]] static errc decode_binary(std::string_view in, scratch& room, message& out) noexcept {
     if (in.empty()) return errc::truncated;
     if (in.front() != push_kind) return errc::unknown_kind;
@@ -89,12 +89,12 @@ struct v2_json {
       part[i] = in.substr(at, size);
       at += size;
     }
-    // Each on its own: a character must not be split between two of them.
+    // Each is checked alone: a character must not be split between two of them.
     for (std::string_view const text : part) {
       if (!json::utf8(text)) return errc::invalid_utf8;
       if (text.size() > room.name) return errc::name_too_long;
     }
-    // An empty one is the empty string, not null: on a joined topic it is then stale (protocol 3.4).
+    // An empty join_ref is the empty string, not null; on a joined topic the message is then stale (protocol 3.4).
     if (!quote(part[0], room, out.join_ref) || !quote(part[1], room, out.ref)) return errc::no_memory;
     out.topic = part[2];
     out.event = part[3];
@@ -112,7 +112,8 @@ struct v2_json {
     return true;
   }
 
-  /// Phoenix raises in whoever pushes or broadcasts anything but an object or bytes; a reply may be any JSON (protocol 3.5).
+  /// Pushes and broadcasts must be an object or bytes: with anything else Phoenix raises in the caller. A reply may be any
+  /// JSON (protocol 3.5).
   [[nodiscard]] static errc carried(payload const& p) noexcept {
     if (!p.valid()) return errc::invalid_payload;
     return p.is_binary() || p.is_object() ? errc::none : errc::not_an_object;
@@ -129,7 +130,7 @@ struct v2_json {
     out.append_all(',', p.raw(), ']');
   }
 
-  /// A header string of a binary frame: at most 255 bytes of text.
+  /// A string in the header of a binary frame: at most 255 bytes.
   class header {
    public:
     explicit header(std::string_view text) noexcept : text_(text) {}
@@ -143,7 +144,8 @@ struct v2_json {
         return;
       }
       text_ = t.json.substr(1, t.json.size() - 2);
-      if (json::plain(t.json) || text_.size() > sizeof(unescaped_)) return;  // no escape is longer than six for one byte
+      // Too long for the buffer means too long for the header: an escape takes at most six bytes for one.
+      if (json::plain(t.json) || text_.size() > sizeof(unescaped_)) return;
       text_ = {unescaped_, json::unescape(t.json, unescaped_)};
     }
     header(header const&) = delete;
@@ -162,7 +164,7 @@ struct v2_json {
     char unescaped_[6 * longest_header];
   };
 
-  /// The kind, the sizes, the strings, the bytes: all three layouts differ only in which strings there are.
+  /// The kind, the size of each string, the strings, the payload. The three kinds differ only in their strings.
   template <class... Headers>
   [[nodiscard]] static errc encode_binary(frame_builder& out, kind k, payload const& p, Headers const&... strings) noexcept {
     errc ec = errc::none;

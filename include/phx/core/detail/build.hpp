@@ -1,8 +1,7 @@
 #ifndef PHX_CORE_DETAIL_BUILD_HPP
 #define PHX_CORE_DETAIL_BUILD_HPP
-// The inline namespace that every phx type stands in. It names the version, and whether the host builds with exceptions:
-// units that share a phx type and differ in either do not link. They would disagree on a layout, or one would silently lose
-// its `try`.
+// The inline namespace of every phx type. It names the version and whether the build has exceptions. Translation units that
+// share a phx type and differ in either fail to link: they would disagree on a layout, or one would silently lose its `try`.
 
 #include <phx/version.hpp>
 
@@ -15,7 +14,7 @@
 #else
 #define PHX_BUILD v0_1_without_exceptions
 #endif
-// Written out, so that tools find it; before 1.0 a minor version may change any layout.
+// The number is spelled out above, so that tools find it. Before 1.0 a minor version may change any layout.
 #if PHX_VERSION_MAJOR != 0 || PHX_VERSION_MINOR != 1
 #error "PHX_BUILD must name the version"
 #endif

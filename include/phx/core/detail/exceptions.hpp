@@ -1,6 +1,6 @@
 #ifndef PHX_CORE_DETAIL_EXCEPTIONS_HPP
 #define PHX_CORE_DETAIL_EXCEPTIONS_HPP
-// Calls into the host's code, with exceptions and without them.
+// Calls into user code, with exceptions and without.
 
 #include <phx/core/detail/build.hpp>
 
@@ -14,7 +14,8 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// Runs `body`; what it throws is caught and `failed(what)` runs inside the catch, where std::current_exception() is it.
+/// Runs `body`. If it throws, calls `failed(message)` inside the catch block, where std::current_exception() is set, and
+/// returns false. Without exceptions `body` is simply called.
 template <class F, class G>
 bool try_invoke(F&& body, G&& failed) noexcept {
   try {

@@ -1,6 +1,6 @@
 #ifndef PHX_CORE_TEXT_ASCII_HPP
 #define PHX_CORE_TEXT_ASCII_HPP
-// Small functions on ASCII text that several rooms need: case-insensitive comparison, lists, hex digits, text for a log.
+// Functions on ASCII text: case-insensitive comparison, splitting, hex digits, text for a log.
 
 #include <phx/core/detail/build.hpp>
 
@@ -28,13 +28,14 @@ namespace detail {
   return false;
 }
 
-/// Without spaces and tabs at either end.
+/// `s` without leading and trailing spaces and tabs.
 [[nodiscard]] constexpr std::string_view without_spaces_around(std::string_view s) noexcept {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
   while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
   return s;
 }
-/// Removes the part of `rest` before `separator` (all of `rest`, if there is none) and the separator itself.
+/// Removes the part before the first `separator`, and the separator, from the front of `rest`; without one, all of `rest`.
+/// @return that part.
 [[nodiscard]] constexpr std::string_view next_part(std::string_view& rest, char separator) noexcept {
   std::size_t const end = rest.find(separator);
   std::string_view const part = rest.substr(0, end);
@@ -49,7 +50,7 @@ namespace detail {
   return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/// A peer's text as a log may show it: one line, no control characters, at most `longest` bytes.
+/// A peer's text made safe for a log: one line, no control characters, at most `longest` bytes.
 [[nodiscard]] inline std::string for_a_log(std::string_view text, std::size_t longest = 200) {
   std::string out(text.substr(0, longest));
   for (char& c : out)
@@ -58,8 +59,8 @@ namespace detail {
   return out;
 }
 
-/// A parameter whose name contains one of these is not shown in logs (protocol 17: `password`; `token` since 1.8.7).
-/// Compared without case, so that an `accessToken` is hidden too.
+/// Parameters whose name contains one of these are filtered from logs (protocol 17: `password`; `token` since 1.8.7). The
+/// comparison ignores case, so that `accessToken` is filtered too.
 inline constexpr std::string_view filter_words[] = {"password", "token"};
 
 }  // namespace detail

@@ -1,6 +1,6 @@
 #ifndef PHX_CORE_TEXT_BASE64_HPP
 #define PHX_CORE_TEXT_BASE64_HPP
-// Base64 as Elixir's Base module reads and writes it.
+// Base64, read and written as Elixir's Base module does.
 
 #include <phx/core/detail/build.hpp>
 
@@ -13,8 +13,8 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-enum class base64_alphabet : unsigned char { standard, url, both };  ///< `+/`, `-_`; both: reads either
-enum class base64_padding : unsigned char { required, optional };    ///< optional: all of it or none
+enum class base64_alphabet : unsigned char { standard, url, both };  ///< `+/`, `-_`; both: accepts either when reading
+enum class base64_padding : unsigned char { required, optional };    ///< optional: either complete or absent
 
 /// @param into room for `text.size() / 4 * 3 + 2` bytes, or null to validate and measure only.
 /// @return the number of decoded bytes; nothing if `text` is not base64. As in Elixir, unused bits of the last character are
@@ -62,21 +62,21 @@ enum class base64_padding : unsigned char { required, optional };    ///< option
   return out;
 }
 
-/// @param in standard is written with padding, url without: as the tokens and cookies of protocol 15 are.
+/// @param in standard is written with padding, url without it, as in the tokens and cookies of protocol 15.
 /// @param into room for `(bytes.size() + 2) / 3 * 4` characters. @return the number written.
 inline std::size_t to_base64(std::string_view bytes, base64_alphabet in, char* into) noexcept {
-  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+  constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
   bool const url = in == base64_alphabet::url;
-  auto const letter = [&](unsigned v) { return v < 62 ? letters[v] : v == 62 ? (url ? '-' : '+') : (url ? '_' : '/'); };
+  auto const digit = [&](unsigned v) { return v < 62 ? alphabet[v] : v == 62 ? (url ? '-' : '+') : (url ? '_' : '/'); };
   char const* const begin = into;
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     auto const byte = [&](std::size_t k) {
       return i + k < bytes.size() ? unsigned{static_cast<unsigned char>(bytes[i + k])} : 0u;
     };
-    unsigned const three = (byte(0) << 16) | (byte(1) << 8) | byte(2);
-    std::size_t const some = bytes.size() - i < 3 ? bytes.size() - i : 3;
-    for (unsigned k = 0; k <= some; ++k) *into++ = letter((three >> (18 - 6 * k)) & 63u);
-    for (std::size_t k = some; !url && k < 3; ++k) *into++ = '=';
+    unsigned const group = (byte(0) << 16) | (byte(1) << 8) | byte(2);
+    std::size_t const count = bytes.size() - i < 3 ? bytes.size() - i : 3;
+    for (unsigned k = 0; k <= count; ++k) *into++ = digit((group >> (18 - 6 * k)) & 63u);
+    for (std::size_t k = count; !url && k < 3; ++k) *into++ = '=';
   }
   return static_cast<std::size_t>(into - begin);
 }

@@ -11,8 +11,8 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// Appends `text` decoded to `out`: `%41` is an A, `+` a space. @return false for `%` without two hex digits behind it; a
-/// part may have been appended then. @par Errors: std::bad_alloc.
+/// Decodes `text` and appends it to `out`: `%41` becomes A, `+` a space. @return false for a `%` without two hex digits after
+/// it; the part before it may have been appended. @par Errors: std::bad_alloc.
 [[nodiscard]] inline bool percent_decode(std::string_view text, std::string& out) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '%') {

@@ -1,6 +1,6 @@
 #ifndef PHX_SERIALIZER_DETAIL_ENVELOPE_HPP
 #define PHX_SERIALIZER_DETAIL_ENVELOPE_HPP
-// What the JSON serializers share: reading names and refs out of an envelope, writing them into one.
+// Shared by the JSON serializers: reading and writing the topic, event and refs of a message.
 
 #include <phx/serializer/serializer.hpp>
 
@@ -8,8 +8,7 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// Why `in`, which does not even begin as a message does, could not be read: JSON of another shape is told from what is no
-/// JSON.
+/// The error for `in`, which does not begin as a message does: wrong_shape if it is JSON, else what is wrong with it.
 [[nodiscard]] inline errc another_shape(std::string_view in, scratch const& room) noexcept {
   json::cursor c(in, room.json_depth < json::deepest ? room.json_depth + 1 : json::deepest);
   std::string_view raw;
@@ -17,15 +16,15 @@ namespace detail {
 }
 
 [[nodiscard]] inline errc read_escaped(std::string_view raw, scratch& room, json_text& out) noexcept {
-  // An escape is six bytes for one at most, so what is longer than this cannot fit and needs no room.
+  // An escape takes at most six bytes for one, so a longer text exceeds the limit even unescaped.
   if (out.text.size() / 6 > room.name) return errc::name_too_long;
   char* const at = room.room(out.text.size());
   if (at == nullptr) return errc::no_memory;
   out.text = {at, json::unescape(raw, at)};
   return out.text.size() > room.name ? errc::name_too_long : errc::none;
 }
-/// A topic or event from its token. What is no string keeps its JSON and has no text (protocol 2: echoed, never matched).
-/// @param plain no escape in it: the text is then a view of the frame.
+/// Reads a topic or event. A value that is not a string keeps its JSON and has no text (protocol 2: echoed, never matched).
+/// @param plain true if it has no escapes; the text is then a view of the frame.
 [[nodiscard]] inline errc read_name(std::string_view raw, bool plain, scratch& room, json_text& out) noexcept {
   out.json = raw;
   bool const string = raw.front() == '"';
@@ -34,12 +33,12 @@ namespace detail {
   return (string ? out.text : raw).size() > room.name ? errc::name_too_long : errc::none;
 }
 
-/// A ref comes back as it came, so its bytes count as they came, but for the quotes.
+/// True if a ref is within limits::name. It is echoed unchanged, so its JSON is counted, without the quotes.
 [[nodiscard]] inline bool ref_fits(std::string_view raw, scratch const& room) noexcept {
   return raw.size() <= std::size_t{room.name} + 2;
 }
 
-/// phx_close and phx_error, the only pushes with a ref. By name, as clients tell them.
+/// True for phx_close and phx_error, the only pushes with a ref. Clients recognise them by name, too.
 [[nodiscard]] inline bool ends_a_channel(push const& p) noexcept {
   return p.event.text == event::close || p.event.text == event::error;
 }
@@ -51,7 +50,7 @@ inline void write_name(frame_builder& out, json_text const& n) noexcept {
   else
     out.append(n.json);
 }
-/// Bytes that text_of and write_name need, when nothing has to be escaped.
+/// The bytes that text_of and write_name need if nothing has to be escaped.
 [[nodiscard]] inline std::size_t room_for(json_ref t) noexcept { return t.absent() ? 4 : t.json.size(); }
 [[nodiscard]] inline std::size_t room_for(json_text const& n) noexcept {
   return n.json.empty() ? n.text.size() + 2 : n.json.size();

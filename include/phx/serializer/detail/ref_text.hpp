@@ -1,7 +1,6 @@
 #ifndef PHX_SERIALIZER_DETAIL_REF_TEXT_HPP
 #define PHX_SERIALIZER_DETAIL_REF_TEXT_HPP
-// A ref as it stands in a binary frame: what Elixir's `to_string` makes of the JSON value that the client sent
-// (protocol 3.4).
+// A ref in a binary frame: the JSON value that the client sent, as Elixir's `to_string` writes it (protocol 3.4).
 
 #include <phx/message/message.hpp>
 
@@ -13,7 +12,7 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// Room for what `ref_text` writes: no float is longer.
+/// The buffer size for `ref_text`: no float is longer.
 inline constexpr std::size_t ref_text_room = 32;
 
 /// The digits of a JSON number as the nearest double. @pre `number` is valid JSON, with a fraction or an exponent.
@@ -22,10 +21,10 @@ inline constexpr std::size_t ref_text_room = 32;
 #ifdef __cpp_lib_to_chars
   auto const [end, fault] = std::from_chars(number.data(), number.data() + number.size(), value);
   static_cast<void>(end);
-  // A number of this size is no JSON for us (json::beyond_double): out of range is too small, and becomes zero.
+  // Too large is impossible: json::check has refused such numbers. Out of range means too small, which becomes zero.
   if (fault != std::errc{}) value = number.front() == '-' ? -0.0 : 0.0;
 #else
-  // This standard library has no from_chars for double. strtod reads the decimal point of the locale that the host has set.
+  // This standard library has no from_chars for double. strtod expects the decimal point of the current locale.
   char text[4200];
   std::size_t const size = number.size() < sizeof text - 1 ? number.size() : 0;
   std::memcpy(text, number.data(), size);
@@ -40,8 +39,8 @@ inline constexpr std::size_t ref_text_room = 32;
   return value;
 }
 
-/// As Erlang's `float_to_binary(value, [short])`: the shortest digits that read back as `value`, plain where that is not
-/// longer than with an exponent, and always with one from 2^53 on. @param at ref_text_room bytes.
+/// As Erlang's `float_to_binary(value, [short])`: the shortest digits that read back as `value`. With an exponent if that is
+/// shorter, and always from 2^53 on. @param at a buffer of ref_text_room bytes.
 [[nodiscard]] inline std::string_view short_float(double value, char* const at) noexcept {
   char scientific[ref_text_room];  // -d.ddde-308
   std::string_view rest(
@@ -69,7 +68,7 @@ inline constexpr std::size_t ref_text_room = 32;
   auto const zeros = [&to](int n) {
     for (; n > 0; --n) *to++ = '0';
   };
-  // What each spelling takes beside the digits.
+  // The characters that each notation needs besides the digits.
   int const exponent_size = (exponent < 0 ? 1 : 0) + (exponent <= -100 || exponent >= 100 ? 3
                                                       : exponent <= -10 || exponent >= 10 ? 2
                                                                                           : 1);
@@ -102,10 +101,9 @@ inline constexpr std::size_t ref_text_room = 32;
   return {at, static_cast<std::size_t>(to - at)};
 }
 
-/// A ref that is no string: an integer of any size in decimal, a float, `true` or `false`. Null is handled before.
-/// @param at ref_text_room bytes. @return nothing for an array or an object, which Phoenix's serializer raises on (of arrays
-/// it
-///   takes charlists: `[53]` is "5" there; no client sends one).
+/// The text of a ref that is not a string: an integer of any size, a float, `true` or `false`. @pre it is not null.
+/// @param json the ref. @param at a buffer of ref_text_room bytes. @return nothing for an array or an object: Phoenix's
+///   serializer raises on them. (It accepts charlists: `[53]` is "5" there. No client sends one.)
 [[nodiscard]] inline std::optional<std::string_view> ref_text(std::string_view json, char* at) noexcept {
   if (json.front() == '[' || json.front() == '{') return std::nullopt;
   if (json == "-0") return "0";
