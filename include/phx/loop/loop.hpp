@@ -69,7 +69,7 @@ class loop {
   /// @pre its sockets are gone.
   ~loop();
 
-  /// The only pump (mailbox, timers, doomed sockets, flush): call it when woken, when the time it returned has come, or
+  /// The only pump (mailbox, timers, closing sockets, flush): call it when woken, when the time it returned has come, or
   /// every tick. If a later call brings that time nearer, phx calls wake(). time_point::max(): nothing is waiting.
   time_point run(time_point now) noexcept;
 
@@ -187,7 +187,7 @@ class loop {
   void sift_down(std::uint32_t i) noexcept;
   void pop_timer() noexcept;
 
-  /// After what a host published: outside of a callback nothing else ends here that would flush, or close whom it dooms.
+  /// After a host has published: outside of a callback nothing else flushes, or closes the sockets that begin to close.
   void flush_after_publish() noexcept {
     if (depth_ != 0) return;
     if (turns_ == 0) flush_all();
@@ -252,7 +252,7 @@ class loop {
       nullptr;               // channels of sockets that a callback destroyed: `terminate` takes its turn
   std::uint32_t depth_ = 0;  // of receive, run and gone
   std::uint32_t turns_ = 0;
-  bool in_round_ = false;  // the run queue or the doomed list is being served
+  bool in_round_ = false;  // the run queue is being handled
   bool in_run_ = false;
   time_point now_{};
   time_point promised_ = (time_point::max)();  // what run returned last; a host that has not called it yet waits to be woken
@@ -266,7 +266,7 @@ class loop {
 
 namespace detail {
 
-/// What the socket room may do with a loop, and nobody else.
+/// The loop's interface for the socket, presence and longpoll rooms.
 struct loop_access {
   static topic_table& topics(loop& l) noexcept { return l.topic_table_; }
   static frame_pool& pool(loop& l) noexcept { return l.pool_; }
@@ -295,7 +295,7 @@ struct loop_access {
   }
   static void enqueue(loop& l, mail* m) noexcept { l.queue_.push(m); }
   static bool timer(loop& l, time_point at, mail* m, socket_id of) noexcept { return l.set_timer(at, m, of); }
-  /// So many timers, or fewer, that were set are for nobody any more.
+  /// Counts timers whose socket or channel is gone; they are swept once they are many (see set_timer).
   static void stale_timers(loop& l, std::uint32_t timers) noexcept { l.stale_timers_ += timers; }
   static void begin_close(loop& l, client& c) noexcept { l.begin_close(c); }
   static void mark_dirty(loop& l, client& c) noexcept { l.mark_dirty(c); }
@@ -680,8 +680,8 @@ inline void loop::handle(detail::mail* m) noexcept {
 // ---- timers: a binary heap, first by time, then in the order they were set
 
 inline bool loop::set_timer(time_point at, detail::mail* work, socket_id of) noexcept {
-  // Those for nobody any more go when there are many: else a client that joins and leaves, or comes and goes, for ever would
-  // take the timers of all others. Half of them, so that what this costs was paid when they were set.
+  // Stale timers are swept once they are half the heap, so that a client that joins and leaves in a loop cannot exhaust
+  // limits::timers. Amortised O(1) per timer.
   bool const full = work != nullptr && timed_mails_ >= bounds_.timers;
   if (stale_timers_ > (full ? bounds_.timers / 8 : timers_.size() < 128 ? 64 : timers_.size() / 2)) sweep_timers();
   if ((work != nullptr && timed_mails_ >= bounds_.timers) ||
