@@ -232,6 +232,8 @@ TEST_CASE("threads: posting to a loop that is being destroyed is safe, and then 
     phx::channel_id id;
     std::atomic<bool> go{false};
     std::thread poster;
+    phx::testing::fake_waker beside_waker;
+    phx::loop beside(everywhere, beside_waker);  // what a channel_id broadcasts is posted here too
     {
       phx::testing::fake_waker waker;
       phx::loop event_loop(everywhere, waker);
@@ -243,7 +245,10 @@ TEST_CASE("threads: posting to a loop that is being destroyed is safe, and then 
       id = log.ids["room:a"];
       poster = std::thread([&] {
         go = true;
-        while (id.push("x", {}) != phx::send_status::closed) (void)everywhere.broadcast("room:a", "x", {});
+        while (id.push("x", {}) != phx::send_status::closed) {
+          (void)everywhere.broadcast("room:a", "x", {});
+          (void)id.broadcast("x", {});
+        }
       });
       while (!go) std::this_thread::yield();
       (void)event_loop.run(phx::time_point{});
@@ -251,5 +256,6 @@ TEST_CASE("threads: posting to a loop that is being destroyed is safe, and then 
     }
     poster.join();
     CHECK(id.push("x", {}) == phx::send_status::closed);
+    CHECK(id.broadcast("x", {}) == phx::send_status::closed);
   }
 }

@@ -234,7 +234,8 @@ class mailbox {
   void close() noexcept {
     mail* m = head_.exchange(&end_, std::memory_order_seq_cst);
     while (posters_.load(std::memory_order_seq_cst) != 0) {
-      // A poster is between its push and its wake: a few instructions, of which the host's `wake` is the longest.
+      // A poster is between its push and its wake: a few instructions, of which the host's `wake` is the longest. One that has
+      // entered is posting to the other loops of the endpoint.
     }
     while (m != nullptr && m != &end_) mail::free(std::exchange(m, m->next));
   }
