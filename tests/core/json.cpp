@@ -253,8 +253,8 @@ TEST_CASE("json: eight bytes at a time and sixteen see the same") {
     CAPTURE(text);
     std::vector<char> const exact(text.begin(), text.end());
     char const* const from = exact.data();
-    scanner_of<json::detail::word_block> words(from + exact.size(), 16);
-    scanner_of<json::detail::block> blocks(from + exact.size(), 16);
+    scanner_of<phx::detail::word_block> words(from + exact.size(), 16);
+    scanner_of<phx::detail::byte_block> blocks(from + exact.size(), 16);
     CHECK(words.value(from, *from) == blocks.value(from, *from));
     CHECK(words.fault == blocks.fault);
     CHECK(words.stopped == blocks.stopped);
@@ -300,7 +300,7 @@ TEST_CASE("json: a compact string is a short one without escapes, with a comma r
   CHECK(raw == "\"ab\"");
   REQUIRE(some.compact_string(raw));
   CHECK(raw == "\"\"");
-  if constexpr (json::detail::block::size == 16) {
+  if constexpr (phx::detail::byte_block::size == 16) {
     REQUIRE(some.compact_string(raw));
     CHECK(raw == "\"123456789012345\"");
     CHECK_FALSE(some.compact_string(raw));

@@ -22,7 +22,7 @@ STANDARD = set(
     "utility valarray variant vector version".split())
 SLOW_TO_INCLUDE = {"functional", "iostream", "regex"}
 # Where it is the compiler's own and asked for: SSE2 to scan strings with, words elsewhere.
-COMPILERS_OWN = {"core/text/json.hpp": {"emmintrin.h"}}
+COMPILERS_OWN = {"core/text/byte_block.hpp": {"emmintrin.h"}}
 
 MACROS = {"core/detail/build.hpp": "PHX_BUILD", "version.hpp": r"PHX_VERSION\w*"}
 

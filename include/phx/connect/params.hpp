@@ -4,9 +4,8 @@
 // Parsed once per connection. Allocates; std::bad_alloc leaves when memory runs out.
 
 #include <phx/core/error.hpp>
-#include <phx/core/text/ascii.hpp>
+#include <phx/core/text/filter.hpp>
 #include <phx/core/text/percent.hpp>
-#include <phx/core/text/utf8.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -76,7 +75,7 @@ class params {
       slice key_at, value_at;
       for (auto const& [from, to] : {std::pair{key, &key_at}, std::pair{value, &value_at}}) {
         if (!p.decode(from, *to)) return error{errc::wrong_shape, detail::for_a_log(key)};
-        if (!detail::well_formed(p.view(*to))) return error{errc::invalid_utf8, detail::for_a_log(key)};
+        if (!detail::is_utf8(p.view(*to))) return error{errc::invalid_utf8, detail::for_a_log(key)};
       }
       if (!p.insert(key_at, value_at, most.depth)) return error{errc::limit_reached, detail::for_a_log(key)};
     }

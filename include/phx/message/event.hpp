@@ -2,8 +2,8 @@
 #define PHX_MESSAGE_EVENT_HPP
 // Telemetry (protocol 17): the events that an observer receives, for logs and counters.
 
-#include <phx/core/text/ascii.hpp>
 #include <phx/core/exit_reason.hpp>
+#include <phx/core/text/filter.hpp>
 #include <phx/message/message.hpp>
 
 #include <concepts>
@@ -77,9 +77,6 @@ enum class event_code : std::uint8_t {
   return names[static_cast<std::size_t>(kind)];
 }
 
-/// `text` is JSON: the values of keys that contain a filter word (`password`, `token`: protocol 17) become "[FILTERED]".
-[[nodiscard]] inline std::string filtered_json(std::string_view text);
-
 /// One event. Fields that do not apply are empty. All views are valid until the observer returns.
 struct telemetry_event {
   /// What happened.
@@ -141,88 +138,6 @@ struct observer_ref {
   }
 };
 }  // namespace detail
-
-namespace detail {
-/// A key as it stands in JSON, without its quotes, contains a filter word, however it is spelt: `"\u0070assword"` is the
-/// same key as `"password"`. The words are ASCII, so of escapes above that only a placeholder is kept.
-[[nodiscard]] inline bool is_secret_key(std::string_view key) {
-  std::string spelt_out;
-  if (key.find('\\') != std::string_view::npos) {
-    spelt_out.reserve(key.size());
-    for (std::size_t i = 0; i < key.size(); ++i) {
-      if (key[i] != '\\' || ++i == key.size()) {
-        if (i < key.size()) spelt_out += key[i];
-        continue;
-      }
-      if (key[i] != 'u') {  // of the short escapes only `\/`, `\\` and `\"` are themselves, and none is a letter
-        spelt_out += key[i] == '/' || key[i] == '\\' || key[i] == '"' ? key[i] : ' ';
-        continue;
-      }
-      unsigned code = 0;
-      for (std::size_t const end = i + 4; i < end && i + 1 < key.size();) {
-        int const digit = hex_value(key[++i]);
-        code = code * 16 + static_cast<unsigned>(digit < 0 ? 0 : digit);
-      }
-      spelt_out += code < 0x80 ? static_cast<char>(code) : '?';
-    }
-    key = spelt_out;
-  }
-  for (std::string_view const word : filter_words)
-    if (contains_but_for_case(key, word)) return true;
-  return false;
-}
-}  // namespace detail
-
-inline std::string filtered_json(std::string_view text) {
-  // `text` is valid JSON: a walk over its strings is enough. A string is a key when a colon follows it.
-  auto const string_end = [&](std::size_t from) {
-    std::size_t i = from + 1;
-    while (i < text.size() && text[i] != '"') i += text[i] == '\\' ? 2u : 1u;
-    return i + 1;
-  };
-  auto const value_end = [&](std::size_t from) {
-    std::size_t i = from, depth = 0;
-    while (i < text.size()) {
-      char const c = text[i];
-      if (c == '"') {
-        i = string_end(i);
-        if (depth == 0) return i;
-        continue;
-      }
-      if (c == '{' || c == '[')
-        ++depth;
-      else if (c == '}' || c == ']') {
-        if (depth == 0) return i;
-        if (--depth == 0) return i + 1;
-      } else if (c == ',' && depth == 0) {
-        return i;
-      }
-      ++i;
-    }
-    return i;
-  };
-  std::string out;
-  std::size_t done = 0, i = 0;
-  while (i < text.size()) {
-    if (text[i] != '"') {
-      ++i;
-      continue;
-    }
-    std::size_t const end = string_end(i);
-    std::string_view const key = text.substr(i + 1, end - i > 2 ? end - i - 2 : 0);
-    std::size_t after = text.find_first_not_of(" \t\r\n", end);
-    if (after != std::string_view::npos && text[after] == ':' && detail::is_secret_key(key)) {
-      after = text.find_first_not_of(" \t\r\n", after + 1);
-      if (after == std::string_view::npos) break;
-      out.append(text.substr(done, after - done)).append("\"[FILTERED]\"");
-      done = i = value_end(after);
-      continue;
-    }
-    i = end;
-  }
-  if (done < text.size()) out.append(text.substr(done));
-  return out;
-}
 
 }  // namespace PHX_BUILD
 }  // namespace phx

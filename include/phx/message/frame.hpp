@@ -4,6 +4,7 @@
 
 #include <phx/core/close.hpp>
 #include <phx/core/memory.hpp>
+#include <phx/core/text/json_string.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
@@ -180,17 +181,7 @@ class frame_builder {
   }
   /// Appends `text` as a JSON string with no needless escapes: `"`, `\` and control characters only.
   void quoted(std::string_view text) noexcept {
-    append('"');
-    std::size_t from = 0;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-      auto const c = static_cast<unsigned char>(text[i]);
-      if (c >= 0x20 && c != '"' && c != '\\') continue;
-      append(text.substr(from, i - from));
-      escape(c);
-      from = i + 1;
-    }
-    append(text.substr(from));
-    append('"');
+    json::detail::append_quoted_pieces(text, [this](auto part) noexcept { append(part); });
   }
   /// Bytes appended so far.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -254,23 +245,6 @@ class frame_builder {
     room_ = block_->capacity - sizeof(frame::head);
     return true;
   }
-  void escape(unsigned char c) noexcept {
-    constexpr std::string_view digits = "0123456789abcdef";
-    switch (c) {
-      case '"': append("\\\""); break;
-      case '\\': append("\\\\"); break;
-      case '\n': append("\\n"); break;
-      case '\r': append("\\r"); break;
-      case '\t': append("\\t"); break;
-      case '\b': append("\\b"); break;
-      case '\f': append("\\f"); break;
-      default:
-        append("\\u00");
-        append(digits[c >> 4]);
-        append(digits[c & 15]);
-    }
-  }
-
   frame_pool* pool_;
   detail::block* block_ = nullptr;
   char* at_ = nullptr;

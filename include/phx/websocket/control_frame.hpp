@@ -52,7 +52,7 @@ inline constexpr std::uint16_t normal_closure = 1000;
 /// may not be sent. @param payload of the close frame, code and reason
 [[nodiscard]] constexpr std::uint16_t answer_to_close(std::string_view payload) noexcept {
   if (payload.empty()) return normal_closure;
-  if (payload.size() == 1 || !detail::well_formed(payload.substr(2)))
+  if (payload.size() == 1 || !detail::is_utf8(payload.substr(2)))
     return static_cast<std::uint16_t>(close_code::protocol_error);
   auto const byte = [&](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(payload[i])); };
   bool const allowed = client_may_send(static_cast<std::uint16_t>(byte(0) << 8 | byte(1)));

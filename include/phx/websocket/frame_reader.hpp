@@ -194,7 +194,7 @@ class frame_reader {
     if (op() == opcode::ping) return {event_kind::ping, opcode::ping, true, 0, all};
     if (op() == opcode::pong) return {event_kind::pong, opcode::pong, true, 0, all};
     ended_ = true;
-    if (all.size() == 1 || (all.size() > 2 && !detail::well_formed(all.substr(2))))
+    if (all.size() == 1 || (all.size() > 2 && !detail::is_utf8(all.substr(2))))
       return error(static_cast<std::uint16_t>(close_code::protocol_error));
     return {event_kind::close, opcode::close, true, answer_to_close(all), all};
   }

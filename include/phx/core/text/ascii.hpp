@@ -4,7 +4,9 @@
 
 #include <phx/core/detail/build.hpp>
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -43,12 +45,17 @@ namespace detail {
   return part;
 }
 
-/// 0 to 15, or -1 for a character that is no hex digit.
-[[nodiscard]] constexpr int hex_value(char c) noexcept {
-  if (c >= '0' && c <= '9') return c - '0';
-  char const lower = lower_letter(c);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
+inline constexpr std::array<std::int8_t, 256> hex_values = [] {
+  std::array<std::int8_t, 256> values{};
+  for (int c = 0; c < 256; ++c)
+    values[static_cast<std::size_t>(c)] = static_cast<std::int8_t>(c >= '0' && c <= '9'   ? c - '0'
+                                                                   : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                                                   : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                                                          : -1);
+  return values;
+}();
+/// The value of a hex digit, 0 to 15; -1 for any other character.
+[[nodiscard]] constexpr int hex_value(char c) noexcept { return hex_values[static_cast<unsigned char>(c)]; }
 
 /// A peer's text made safe for a log: one line, no control characters, at most `longest` bytes.
 [[nodiscard]] inline std::string for_a_log(std::string_view text, std::size_t longest = 200) {
@@ -58,10 +65,6 @@ namespace detail {
   if (text.size() > longest) out += "...";
   return out;
 }
-
-/// Parameters whose name contains one of these are filtered from logs (protocol 17: `password`; `token` since 1.8.7). The
-/// comparison ignores case, so that `accessToken` is filtered too.
-inline constexpr std::string_view filter_words[] = {"password", "token"};
 
 }  // namespace detail
 }  // namespace PHX_BUILD
