@@ -232,7 +232,7 @@ TEST_CASE("presence: keys that break JavaScript objects are refused, and nothing
     CHECK(ann.expect_push("presence_state") == "{}");
     auto const no = ann.call("track");
     REQUIRE(no);
-    CHECK(no->response == R"({"reason":"a key that breaks JavaScript objects"})");
+    CHECK(no->response == R"({"reason":"a key that is unsafe in JavaScript objects, such as __proto__"})");
     CHECK(ann.rest().empty());
     CHECK(h.list() == "{}");
   }
@@ -252,7 +252,7 @@ TEST_CASE("presence: what track refuses, the channel survives") {
   house h(options);
   auto ann = h.join("ann");
   (void)ann.rest();
-  CHECK(ann.call("track")->response == R"({"reason":"the channel is tracked under this key already"})");
+  CHECK(ann.call("track")->response == R"({"reason":"the channel is already tracked under this key"})");
   CHECK(ann.call("also", R"({"text":"0123456789"})")->response ==
         R"({"reason":"a meta larger than presence_options::meta"})");
   CHECK(ann.call("also", "[]")->response == R"({"reason":"a meta that is no JSON object"})");

@@ -305,7 +305,7 @@ const checks = [
     await until('she sees herself', () => ann.keys() === 'ann');
     const proto = c.present(await c.socket(), at, { key: '__proto__' });
     await until('its state', () => proto.keys() === 'ann');
-    same('update', await answer(proto.channel.push('update', { a: 1 })), ['error', { reason: 'a key that breaks JavaScript objects' }]);
+    same('update', await answer(proto.channel.push('update', { a: 1 })), ['error', { reason: 'a key that is unsafe in JavaScript objects, such as __proto__' }]);
     const bob = c.present(await c.socket(), at, { key: 'bob' });
     await until('others come', () => ann.keys() === 'ann bob' && proto.keys() === 'ann bob' && bob.keys() === 'ann bob');
   } },
