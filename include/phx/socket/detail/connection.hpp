@@ -319,7 +319,7 @@ class connection : public outbound {
   std::uint32_t last_number_ = 0;
   close_code code_ = close_code::internal;
   std::uint8_t reason_size_ = 0;
-  bool in_join_ = false;  // the channel with the last number is not among the seats yet
+  bool in_join_ = false;  // the channel with the last number is not in the channel table yet
 };
 // A million idle clients need a million of these: what only some clients need is behind a pointer.
 static_assert(sizeof(void*) != 8 || sizeof(connection) <= 200, "every client pays for a new member");
