@@ -2,6 +2,7 @@
 // today's Phoenix has moved on, the case holds phx to today's (protocol 4.4) and, where it matters, to the sentence as well.
 
 #include <phx/testing/conversation.hpp>
+#include <phx/serializer/legacy/generation.hpp>
 
 #include <support/msgpack.hpp>
 
@@ -182,7 +183,7 @@ TEST_CASE("contract: dispatch: error") {
 
 TEST_CASE("contract: dispatch of the seed: a refused join is answered ignore, an unmatched topic with silence") {
   auto d = obedient_router();
-  conversation c(d, "1.0.0", {.generation = phx::generation::v0_11});
+  conversation c(d, "1.0.0", {.generation = phx::legacy::of<phx::generation::v0_11>()});
   c.in(R"({"topic":"private:a","event":"phx_join","payload":{},"ref":"1"})");
   c.in(R"({"topic":"hall","event":"phx_join","payload":{},"ref":"2"})");
   auto const out = c.out();
@@ -439,7 +440,7 @@ TEST_CASE(
   CHECK(upgrade_status(list, "http://localhost") == 101);
   CHECK(upgrade_status(list, "") == 101);
   // In the seed an unset list allows all; today it means the mount's own host (protocol 9.3).
-  phx::mount const seed{.generation = phx::generation::v0_11, .websocket_path = "/websocket"};
+  phx::mount const seed{.generation = phx::legacy::of<phx::generation::v0_11>(), .websocket_path = "/websocket"};
   auto d = obedient_router();
   phx::header const headers[] = {{"host", "localhost"}, {"origin", "https://example.org"}};
   auto const judged = phx::handshake(seed, d, phx::request::of("GET", "/socket", headers));
@@ -490,11 +491,11 @@ TEST_CASE("contract: The server will respond to heartbeats with the same message
   // Literally so in the generations up to 0.13; from 0.14 on it is a reply with the ref (protocol 4.1).
   auto d = obedient_router();
   for (auto const g : {phx::generation::v0_11, phx::generation::v0_13_0, phx::generation::v0_13_1}) {
-    conversation c(d, "1.0.0", {.generation = g});
+    conversation c(d, "1.0.0", {.generation = phx::legacy::of(g)});
     c.in(R"({"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"})");
     CHECK(c.out() == texts{R"({"topic":"phoenix","event":"heartbeat","ref":null,"payload":{}})"});
   }
-  conversation c(d, "1.0.0", {.generation = phx::generation::v0_14});
+  conversation c(d, "1.0.0", {.generation = phx::legacy::of<phx::generation::v0_14>()});
   c.in(R"({"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"})");
   CHECK(c.out() == texts{R"({"topic":"phoenix","event":"phx_reply","ref":"1","payload":{"status":"ok","response":{}}})"});
 }

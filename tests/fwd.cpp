@@ -15,6 +15,7 @@ struct host {
 }  // namespace
 
 #include <phx/phx.hpp>
+#include <phx/serializer/legacy/generation.hpp>
 #include <phx/testing/conversation.hpp>
 
 #include <doctest/doctest.h>

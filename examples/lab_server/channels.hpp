@@ -9,6 +9,7 @@
 #include "alarms.hpp"
 
 #include <phx/adapter/nlohmann.hpp>
+#include <phx/serializer/legacy/generation.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
 #include <phx/presence/presence.hpp>
@@ -519,7 +520,10 @@ template <class Make>
   few.channels = 2;
   whole_lab(serve({.path = "/socket", .origins = lab_origins, .bounds = of_lab}, &lab::connect, 2s));
   rooms(serve({.path = "/limited", .origins = lab_origins, .bounds = few}, &lab::connect));
-  whole_lab(serve({.path = "/legacy", .generation = phx::generation::legacy, .origins = lab_origins, .bounds = of_lab},
+  whole_lab(serve({.path = "/legacy",
+                   .generation = phx::legacy::of<phx::generation::legacy>(),
+                   .origins = lab_origins,
+                   .bounds = of_lab},
                   &lab::connect, 2s));
 
   phx::check_origin const suite_origins{"//example.com"};

@@ -46,6 +46,7 @@ class scanner;
 
 // serializer
 enum class generation : std::uint8_t;
+class mount_generation;
 class scratch;
 class serializer_ref;
 struct v1_json;

@@ -6,7 +6,6 @@
 
 #include <phx/channel/router.hpp>
 #include <phx/fwd.hpp>
-#include <phx/serializer/legacy/generation.hpp>
 #include <phx/serializer/v1.hpp>
 #include <phx/serializer/v2.hpp>
 #include <phx/connect/check_origin.hpp>

@@ -1,4 +1,5 @@
 #include <phx/connect/handshake.hpp>
+#include <phx/serializer/legacy/generation.hpp>
 
 #include <doctest/doctest.h>
 
@@ -372,9 +373,9 @@ TEST_CASE("admit: keeps what the client brought for who asks later") {
 }
 
 TEST_CASE("handshake: old generations take any 1.x, or none, at the path itself") {
-  phx::mount const seed{.path = "/ws", .generation = phx::generation::v0_11};
+  phx::mount const seed{.path = "/ws", .generation = phx::legacy::of<phx::generation::v0_11>()};
   CHECK(answered_status("/ws", {.mount = seed, .headers = {{"origin", "http://evil.org"}}}).starts_with("ok ~> 1.0 "));
-  phx::mount const legacy{.path = "/legacy", .generation = phx::generation::legacy};
+  phx::mount const legacy{.path = "/legacy", .generation = phx::legacy::of<phx::generation::legacy>()};
   CHECK(answered_status("/legacy?vsn=1.2.0", {.mount = legacy}).starts_with("ok ~> 1.0 "));
   CHECK(answered_status("/legacy/websocket?vsn=2.0.0", {.mount = legacy}).starts_with("ok ~> 2.0.0 "));
   CHECK(answered_status("/legacy?vsn=3.0.0", {.mount = legacy}) == "403 vsn");

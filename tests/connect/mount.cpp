@@ -1,4 +1,5 @@
 #include <phx/connect/mount.hpp>
+#include <phx/serializer/legacy/generation.hpp>
 
 #include <doctest/doctest.h>
 
@@ -68,7 +69,7 @@ TEST_CASE("mount: the paths of its transports may be others") {
 TEST_CASE("mount: before 0.15 clients connect to the path itself and poll beside it; legacy serves all") {
   for (phx::generation const old : {phx::generation::v0_10, phx::generation::v0_11, phx::generation::v0_13_0,
                                     phx::generation::v0_13_1, phx::generation::v0_14, phx::generation::legacy}) {
-    phx::mount const m{.path = "/legacy", .generation = old, .longpoll = true};
+    phx::mount const m{.path = "/legacy", .generation = phx::legacy::of(old), .longpoll = true};
     CHECK(routed(m, "/legacy") == "websocket");
     CHECK(routed(m, "/legacy/websocket") == "websocket");
     CHECK(routed(m, "/legacy/poll") == "longpoll");
@@ -77,7 +78,7 @@ TEST_CASE("mount: before 0.15 clients connect to the path itself and poll beside
   }
   for (phx::generation const later :
        {phx::generation::v0_15, phx::generation::v1_0, phx::generation::v1_2, phx::generation::today}) {
-    phx::mount const m{.path = "/legacy", .generation = later, .longpoll = true};
+    phx::mount const m{.path = "/legacy", .generation = phx::legacy::of(later), .longpoll = true};
     CHECK(routed(m, "/legacy") == "nowhere");
     CHECK(routed(m, "/legacy/poll") == "nowhere");
     CHECK(routed(m, "/legacy/websocket") == "websocket");
@@ -101,7 +102,7 @@ TEST_CASE("mount: it offers the serializers of its generation, or its own") {
   CHECK(phx::choose(today.offered(), "2.0.0"));
   CHECK(phx::choose(today.offered(), "1.0.0"));
   CHECK_FALSE(phx::choose(today.offered(), "3.0.0"));
-  phx::mount const seed{.generation = phx::generation::v0_11};
+  phx::mount const seed{.generation = phx::legacy::of<phx::generation::v0_11>()};
   CHECK_FALSE(phx::choose(seed.offered(), "2.0.0"));
   CHECK(phx::choose(seed.offered(), "1.0.0"));
   phx::mount const own{.serializers = {phx::serializer_ref::of<v3>()}};
@@ -117,12 +118,16 @@ TEST_CASE("mount: without origins its url_host's are allowed, before v0_15 all")
   CHECK_FALSE(phx::mount{}.origin(from_evil).allowed);
   CHECK(phx::mount{.url_host = "evil.org"}.origin(from_evil).allowed);
   CHECK(phx::mount{.url_host = std::nullopt}.origin(from_evil).allowed);
-  CHECK(phx::mount{.generation = phx::generation::v0_11}.origin(from_evil).allowed);
-  CHECK(phx::mount{.generation = phx::generation::v0_14}.origin(from_evil).allowed);
-  CHECK_FALSE(phx::mount{.generation = phx::generation::v0_15}.origin(from_evil).allowed);
-  CHECK_FALSE(phx::mount{.generation = phx::generation::legacy}.origin(from_evil).allowed);
-  CHECK_FALSE(phx::mount{.generation = phx::generation::v0_11, .origins = {"//localhost"}}.origin(from_evil).allowed);
-  CHECK(phx::mount{.generation = phx::generation::v0_11, .origins = {"//localhost"}}.origin(from_local).allowed);
+  CHECK(phx::mount{.generation = phx::legacy::of<phx::generation::v0_11>()}.origin(from_evil).allowed);
+  CHECK(phx::mount{.generation = phx::legacy::of<phx::generation::v0_14>()}.origin(from_evil).allowed);
+  CHECK_FALSE(phx::mount{.generation = phx::legacy::of<phx::generation::v0_15>()}.origin(from_evil).allowed);
+  CHECK_FALSE(phx::mount{.generation = phx::legacy::of<phx::generation::legacy>()}.origin(from_evil).allowed);
+  CHECK_FALSE(phx::mount{.generation = phx::legacy::of<phx::generation::v0_11>(), .origins = {"//localhost"}}
+                  .origin(from_evil)
+                  .allowed);
+  CHECK(phx::mount{.generation = phx::legacy::of<phx::generation::v0_11>(), .origins = {"//localhost"}}
+            .origin(from_local)
+            .allowed);
   CHECK(phx::mount{.origins = false}.origin(from_evil).allowed);
 }
 
@@ -167,5 +172,6 @@ TEST_CASE("mount: a session that neither the origin nor the CSRF token guards is
   CHECK(phx::mount{.origins = {"//a"}, .session = careless}.check().code == errc::none);
   CHECK(phx::mount{.session = careless}.check().code == errc::none);
   CHECK(phx::mount{.origins = false, .session = careless}.check().code == errc::unguarded_session);
-  CHECK(phx::mount{.generation = phx::generation::v0_11, .session = careless}.check().code == errc::unguarded_session);
+  CHECK(phx::mount{.generation = phx::legacy::of<phx::generation::v0_11>(), .session = careless}.check().code ==
+        errc::unguarded_session);
 }

@@ -54,7 +54,7 @@ void read(phx::serializer_ref mode, std::string_view in, bool ref_required) {
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
   std::string_view const in(reinterpret_cast<char const*>(data), size);
-  read(phx::serializers_of(phx::generation::today)[0], in, true);
-  read(phx::serializers_of(phx::generation::legacy)[0], in, false);
+  read(phx::legacy::of<phx::generation::today>().serializers()[0], in, true);
+  read(phx::legacy::of<phx::generation::legacy>().serializers()[0], in, false);
   return 0;
 }

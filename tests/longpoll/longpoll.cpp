@@ -1,4 +1,5 @@
 #include <phx/longpoll/longpoll.hpp>
+#include <phx/serializer/legacy/generation.hpp>
 
 #include <support/polls.hpp>
 
@@ -500,7 +501,7 @@ TEST_CASE("longpoll: without entropy no session is opened") {
 
 TEST_CASE("longpoll: old clients get objects, version 2 gets strings") {
   phx::mount legacy;
-  legacy.generation = phx::generation::legacy;
+  legacy.generation = phx::legacy::of<phx::generation::legacy>();
   polls p(1, {}, legacy);
   std::string const old = p.open(0, "vsn=1.0.0"), young = p.open();
   (void)p.post(old, R"({"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"})");
@@ -530,7 +531,7 @@ TEST_CASE("longpoll: old clients get objects, version 2 gets strings") {
 TEST_CASE("longpoll: at a mount of 0.10 HTTP has the status, from 0.11 on only the body") {
   for (auto const g : {phx::generation::v0_10, phx::generation::v0_11, phx::generation::v0_14, phx::generation::v0_15}) {
     phx::mount m;
-    m.generation = g;
+    m.generation = phx::legacy::of(g);
     polls p(1, {}, m);
     std::string_view const at = g < phx::generation::v0_15 ? "/socket/poll" : "/socket/longpoll";
     bool const real = g == phx::generation::v0_10;
@@ -550,7 +551,7 @@ TEST_CASE(
     "longpoll: at a mount of 0.10 what is for no channel, and a refused join, are 401: nothing else tells the client") {
   for (std::size_t const loop : {0u, 1u}) {
     phx::mount m;
-    m.generation = phx::generation::v0_10;
+    m.generation = phx::legacy::of<phx::generation::v0_10>();
     polls p(2, {}, m);
     std::string const token = p.now({.query = "", .path = "/socket/poll"}).token();
     auto const post = [&](std::string_view topic, std::string_view event, std::string_view payload = "{}") {

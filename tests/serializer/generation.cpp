@@ -5,10 +5,9 @@
 using phx::choose;
 using phx::generation;
 using phx::serializer_ref;
-using phx::serializers_of;
 
 TEST_CASE("generation: today's serve 1.0 and 2.0, in that order") {
-  auto const today = serializers_of(generation::today);
+  auto const today = phx::legacy::of(generation::today).serializers();
   REQUIRE(today.size() == 2);
   CHECK(today[0] == serializer_ref::of<phx::v1_json>());
   CHECK(today[1] == serializer_ref::of<phx::v2_json>());
@@ -17,9 +16,9 @@ TEST_CASE("generation: today's serve 1.0 and 2.0, in that order") {
 
 TEST_CASE("generation: the older ones serve any 1.x and nothing else") {
   auto const check = [](generation g, serializer_ref only) {
-    REQUIRE(serializers_of(g).size() == 1);
-    for (char const* const vsn : {"1.0.0", "1.1.0", "1.2.3"}) CHECK(choose(serializers_of(g), vsn) == only);
-    for (char const* const vsn : {"2.0.0", "0.9.0", ""}) CHECK_FALSE(choose(serializers_of(g), vsn));
+    REQUIRE(phx::legacy::of(g).serializers().size() == 1);
+    for (char const* const vsn : {"1.0.0", "1.1.0", "1.2.3"}) CHECK(choose(phx::legacy::of(g).serializers(), vsn) == only);
+    for (char const* const vsn : {"2.0.0", "0.9.0", ""}) CHECK_FALSE(choose(phx::legacy::of(g).serializers(), vsn));
   };
   check(generation::v0_10, serializer_ref::of<phx::v1_json_seed<generation::v0_10>>());
   check(generation::v0_11, serializer_ref::of<phx::v1_json_seed<generation::v0_11>>());
@@ -32,7 +31,7 @@ TEST_CASE("generation: the older ones serve any 1.x and nothing else") {
 }
 
 TEST_CASE("generation: legacy serves any 1.x for old clients, and version 2 as today") {
-  auto const legacy = serializers_of(generation::legacy);
+  auto const legacy = phx::legacy::of(generation::legacy).serializers();
   CHECK(choose(legacy, "1.0.0") == serializer_ref::of<phx::v1_json_seed<generation::legacy>>());
   CHECK(choose(legacy, "1.2.0") == serializer_ref::of<phx::v1_json_seed<generation::legacy>>());
   CHECK(choose(legacy, "2.0.0") == serializer_ref::of<phx::v2_json>());

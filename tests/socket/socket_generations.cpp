@@ -2,6 +2,7 @@
 // heartbeat, as its servers of the day answered them (protocol 4.1).
 
 #include <phx/socket/socket.hpp>
+#include <phx/serializer/legacy/generation.hpp>
 
 #include <support/room.hpp>
 
@@ -37,7 +38,7 @@ std::string replied_inside(std::string_view ref, std::string_view status = "ok",
 }
 
 struct old_talk : talk {
-  explicit old_talk(phx::generation g) : talk("1.0.0", {.generation = g}) {}
+  explicit old_talk(phx::generation g) : talk("1.0.0", {.generation = phx::legacy::of(g)}) {}
   texts client(std::string_view event, std::string_view payload = "{}", std::string_view ref = {},
                std::string_view topic = "room:a") {
     return say(says(topic, event, payload, ref));
@@ -149,6 +150,6 @@ TEST_CASE("generation legacy: today's channels for all of these clients at once"
   CHECK(t.client("stop", "{}", "4") == texts{listening("phx_close", "{}", "\"3\"")});
   CHECK(t.client("heartbeat", "{}", "5", "phoenix").size() == 1);
 
-  talk two("2.0.0", {.generation = phx::generation::legacy});
+  talk two("2.0.0", {.generation = phx::legacy::of<phx::generation::legacy>()});
   CHECK(two.join() == texts{reply("\"1\"", "\"1\"")});
 }

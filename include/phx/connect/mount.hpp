@@ -1,30 +1,29 @@
 #ifndef PHX_CONNECT_MOUNT_HPP
 #define PHX_CONNECT_MOUNT_HPP
-// Where a socket is mounted and on what terms: what `socket "/socket", UserSocket, ...` says in a Phoenix endpoint.
+// The settings of a mounted socket: `socket "/socket", UserSocket, ...` of a Phoenix endpoint.
 
-#include <phx/serializer/legacy/generation.hpp>
+#include <phx/serializer/generation.hpp>
 #include <phx/connect/check_origin.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// Someone who can tell from what a browser sends by itself whose page it is: the cookie of the web application next door
-/// (protocol 8.3). phx::session_cookie of adapter/token.hpp is one.
-/// session: bytes whose meaning is the source's own; nothing, where there is no session or it is not to be trusted. Asked by
-///   whichever thread does the handshake. If it throws, the request is refused (500).
-/// checks_csrf: the page has to show that it belongs to the application too. A browser sends the cookie whatever page
-///   connects, so that a mount without check_origin needs this.
+/// Reads the session of a web application from a request, usually from its cookie (protocol 8.3), such as phx::session_cookie.
+/// session: the session in the source's own format; nothing if there is none, or if it cannot be trusted. Called on whichever
+///   thread does the handshake. If it throws, the request is refused with 500.
+/// checks_csrf: true if the source also requires a CSRF token of the page. Browsers send the cookie whichever page connects,
+///   so a mount that does not check the origin needs such a source.
 template <class S>
 concept SessionSource = requires(S const& s, request const& from, params const& of_it) {
   { s.session(from, of_it) } -> std::same_as<std::optional<std::string>>;
   { s.checks_csrf() }
   noexcept->std::same_as<bool>;
 };
-/// A SessionSource by reference: it outlives the mount and its copies.
+/// A reference to a SessionSource, which must outlive the mount and its copies. phx calls it in the handshake.
 class session_source {
  public:
   constexpr session_source() noexcept = default;
-  /// From a session_cookie, which outlives the mount.
+  /// @param from must outlive the mount.
   template <SessionSource S>
   session_source(S const& from) noexcept
       : from_(&from),
@@ -34,13 +33,13 @@ class session_source {
   template <SessionSource S>
   session_source(S const&&) = delete;
 
-  /// Is there one?
+  /// False for a default-constructed one.
   [[nodiscard]] explicit operator bool() const noexcept { return from_ != nullptr; }
-  /// @pre *this
+  /// See SessionSource. @pre *this
   [[nodiscard]] std::optional<std::string> session(request const& from, params const& of_it) const {
     return session_(from_, from, of_it);
   }
-  /// @pre *this
+  /// See SessionSource. @pre *this
   [[nodiscard]] bool checks_csrf() const noexcept { return checks_csrf_(from_); }
 
  private:
@@ -49,32 +48,33 @@ class session_source {
   bool (*checks_csrf_)(void const*) noexcept = nullptr;
 };
 
-/// A plain aggregate, to be written with designated initialisers. Sockets point at their mount's limits: it must outlive
-/// them, and stay as it is.
+/// A plain struct, best written with designated initialisers. Call check() once at start-up (or use checked), then pass the
+/// mount to handshake or a host. It must outlive its sockets and not change, since they refer to its limits. Constant, it may
+/// be used on any thread.
 ///
 ///     phx::mount const m{.path = "/socket", .origins = {"//localhost", "https://*.example.com"}, .longpoll = true};
 struct mount {
-  /// Segments; one that reads `:name` takes what the client has there, as it was sent, and it becomes the param `name`,
-  /// whatever the query says of that name. One like `:_name` takes anything and tells nobody.
+  /// The path. A segment `:name` matches any segment of the request, which becomes the param `name`, as it was sent, and takes
+  /// precedence over the query. A segment `:_name` matches any segment without making it a param.
   std::string path = "/socket";
-  /// Which Phoenix this is on the wire. Says which serializers are offered, which paths are served, and what `origins` are
-  /// if they are not set: before v0_15 all (protocol 9.3; 0.15 itself too, which shares its generation with stricter ones).
-  /// A set policy is today's in every generation, but for check_origin::seed.
-  phx::generation generation = phx::generation::today;
+  /// Which Phoenix this is on the wire; an older one comes from phx::legacy::of (serializer/legacy/generation.hpp). It decides
+  /// the serializers, the paths, and the default of `origins`: before v0_15 all are allowed (protocol 9.3; in 0.15 itself too,
+  /// which shares its generation with stricter versions). If `origins` is set, it means the same in every generation.
+  mount_generation generation{};
   std::vector<serializer_ref> serializers{};  ///< in the order of choice; empty: those of `generation`
-  /// Who may connect from a browser.
+  /// Which web pages may connect.
   check_origin origins{};
   std::optional<std::string> url_host = "localhost";  ///< for `origins = true`; unset: any host (protocol 9.1)
-  /// Unset: an offer is ignored, none is answered. Set: the first of these that the client offers is answered, and a client
-  /// that offers only others is refused (protocol 8.5).
+  /// Unset: the client's offer is ignored. Set: the first of these that the client offers is chosen, and a client that offers
+  /// only others is refused (protocol 8.5).
   std::optional<std::vector<std::string>> subprotocols{};
-  /// Take the client's `authToken` out of its `Sec-WebSocket-Protocol` (answered `phoenix`: it counts as the first of
-  /// `subprotocols`) or its `X-Phoenix-AuthToken` and show it to connect (protocol 8.4).
+  /// true: `connect` gets the client's `authToken`, from `Sec-WebSocket-Protocol` (the answer is then `phoenix`, as if it were
+  /// the first of `subprotocols`) or from `X-Phoenix-AuthToken` (protocol 8.4).
   bool auth_token = false;
-  session_source session{};  ///< whose answer connect_info::session is
-  /// What its sockets keep to.
+  session_source session{};  ///< the source of connect_info::session
+  /// The limits of its sockets.
   limits bounds{};
-  /// What is read of a request's query.
+  /// The limits of a request's query.
   params::bounds query{};
   /// Passed through to connect_info::custom.
   std::vector<std::pair<std::string, std::string>> custom{};
@@ -86,9 +86,9 @@ struct mount {
   std::string websocket_path = "/websocket";  ///< below `path`
   std::string longpoll_path = "/longpoll";    ///< below `path`
 
-  /// Which of its transports a request path belongs to, if any. As in Phoenix empty segments do not count, so that
-  /// `/socket//websocket/` is `/socket/websocket`, and a path is compared as it was sent, percent escapes and all.
-  /// Before 0.15 WebSockets connect to `path` itself and polls go to `path/poll` (protocol 4.1); `legacy` serves both.
+  /// The transport of a request path; nothing if the mount does not serve it. As in Phoenix, empty segments are ignored, so
+  /// that `/socket//websocket/` equals `/socket/websocket`, and percent escapes are not decoded. Before 0.15, WebSockets
+  /// connect to `path` itself and polls go to `path/poll` (protocol 4.1); `legacy` serves old and new paths.
   [[nodiscard]] std::optional<transport_kind> route(std::string_view request_path) const noexcept {
     bool const old = generation < phx::generation::v0_15 || generation == phx::generation::legacy;
     if (websocket && (matches(request_path, websocket_path) || (old && matches(request_path, {}))))
@@ -98,7 +98,7 @@ struct mount {
     return std::nullopt;
   }
 
-  /// Puts what `request_path` has in the place of each `:name` into `into`. @pre route(request_path)
+  /// Sets a param for each segment `:name` of the path. @pre route(request_path)
   void path_params(std::string_view request_path, params& into) const {
     for (std::string_view rest = path; !rest.empty();) {
       std::string_view const ours = segment(rest);
@@ -107,20 +107,19 @@ struct mount {
     }
   }
 
-  /// The origin policy's word on a request (protocol 9). For WebSockets admit asks it; a long-poll is checked at every
-  /// request.
+  /// Checks the origin of a request (protocol 9). admit calls it for a WebSocket; a long-poll is checked at every request.
   [[nodiscard]] origin_decision origin(request const& asked) const {
-    // v0_15 stands for 0.15 to 0.17, of which only the first allowed all: the stricter of the two
+    // v0_15 stands for 0.15 to 0.17; only 0.15 allowed all, so the stricter default applies
     return origins.decide(asked, url_host ? std::optional<std::string_view>(*url_host) : std::nullopt,
                           generation < phx::generation::v0_15);
   }
 
-  /// The serializers that it offers, in their order.
+  /// Its serializers in the order of choice.
   [[nodiscard]] std::span<serializer_ref const> offered() const noexcept {
-    return serializers.empty() ? serializers_of(generation) : std::span<serializer_ref const>(serializers);
+    return serializers.empty() ? generation.serializers() : std::span<serializer_ref const>(serializers);
   }
 
-  /// What is wrong with this mount: errc::none, or the code and the entry at fault. Ask once, at start-up.
+  /// Checks the settings: errc::none, or an error with the entry at fault. Call it once, at start-up.
   [[nodiscard]] error check() const {
     for (std::string const* const p : {&path, &websocket_path, &longpoll_path}) {
       if (!p->starts_with('/') || p->find_first_of("?#") != std::string::npos) return {errc::bad_path, *p};
@@ -132,10 +131,10 @@ struct mount {
       }
     }
     if (session && !session.checks_csrf() && origins_open())
-      return {errc::unguarded_session, path};  // Phoenix does not start either
+      return {errc::unguarded_session, path};  // Phoenix refuses to start, too
     for (serializer_ref const s : serializers) {
       if (!s) return {errc::bad_requirement, "a null serializer_ref"};
-      // a requirement is met by the version it names; `~> 3.0` names 3.0.0
+      // a valid requirement is met by the version it names; `~> 3.0` names 3.0.0
       std::string_view named = s.requirement();
       while (!named.empty() && !(named.front() >= '0' && named.front() <= '9')) named.remove_prefix(1);
       if (!satisfies(named, s.requirement()) && !satisfies(std::string(named) + ".0", s.requirement()))
@@ -148,7 +147,7 @@ struct mount {
   [[nodiscard]] bool origins_open() const noexcept {
     return origins.allows_all() || (origins.unset() && generation < phx::generation::v0_15);
   }
-  /// Takes the first segment that is not empty away from `rest`; empty at the end.
+  /// Removes the first non-empty segment from `rest` and returns it; empty at the end.
   [[nodiscard]] static constexpr std::string_view segment(std::string_view& rest) noexcept {
     while (rest.starts_with('/')) rest.remove_prefix(1);
     std::string_view const s = rest.substr(0, rest.find('/'));
@@ -174,7 +173,7 @@ struct mount {
   }
 };
 
-/// `m`, or what is wrong with it: phx::checked({.path = ...}).value() stops a program that is wrongly configured.
+/// The mount if its settings are valid, else the error: phx::checked({.path = ...}).value() stops a misconfigured program.
 [[nodiscard]] inline result<mount> checked(mount m) {
   error wrong = m.check();
   if (wrong.code != errc::none) return wrong;

@@ -1,33 +1,50 @@
 #ifndef PHX_SERIALIZER_LEGACY_GENERATION_HPP
 #define PHX_SERIALIZER_LEGACY_GENERATION_HPP
-// The serializers of a generation of Phoenix: what a mount offers.
+// Phoenix 0.10 to 1.2 as generations of a mount. Not part of phx.hpp: include it where you make such a mount.
 
 #include <phx/serializer/legacy/v1_seed.hpp>
-#include <phx/serializer/v2.hpp>
+
+#include <array>
+#include <cstddef>
+#include <utility>
 
 namespace phx {
 inline namespace PHX_BUILD {
+namespace legacy {
 
-/// In the order of choice (protocol 3.1): today's are V1 for `~> 1.0.0` and V2 for `~> 2.0.0`. Static storage.
-[[nodiscard]] inline std::span<serializer_ref const> serializers_of(generation g) noexcept {
-  static serializer_ref const of[] = {serializer_ref::of<v1_json_seed<generation::v0_10>>(),
-                                      serializer_ref::of<v1_json_seed<generation::v0_11>>(),
-                                      serializer_ref::of<v1_json_seed<generation::v0_13_0>>(),
-                                      serializer_ref::of<v1_json_seed<generation::v0_13_1>>(),
-                                      serializer_ref::of<v1_json_seed<generation::v0_14>>(),
-                                      serializer_ref::of<v1_json_seed<generation::v0_15>>(),
-                                      serializer_ref::of<v1_json_seed<generation::v1_0>>(),
-                                      serializer_ref::of<v1_json_seed<generation::v1_2>>(),
-                                      serializer_ref::of<v1_json_seed<generation::legacy>>(),
-                                      serializer_ref::of<v2_json>(),
-                                      serializer_ref::of<v1_json>(),
-                                      serializer_ref::of<v2_json>()};
-  std::span<serializer_ref const> const all(of);
-  if (g == generation::today) return all.subspan(10, 2);
-  auto const at = static_cast<std::size_t>(g);
-  return all.subspan(at, g == generation::legacy ? 2 : 1);
+/// The serializers of one generation, in the order of choice (protocol 3.1). Static storage.
+template <generation G>
+[[nodiscard]] inline std::span<serializer_ref const> serializers() noexcept {
+  if constexpr (G == generation::today) {
+    return detail::serializers_of_today();
+  } else if constexpr (G == generation::legacy) {
+    static serializer_ref const all[] = {serializer_ref::of<v1_json_seed<G>>(), serializer_ref::of<v2_json>()};
+    return all;
+  } else {
+    static serializer_ref const all[] = {serializer_ref::of<v1_json_seed<G>>()};
+    return all;
+  }
 }
 
+/// One generation for a mount: its serializers, its paths, and what it allows if mount::origins is not set. Compiles the
+/// serializers of this one only.
+/// @code
+///   phx::mount const m{.path = "/legacy", .generation = phx::legacy::of<phx::generation::legacy>()};
+/// @endcode
+template <generation G>
+[[nodiscard]] constexpr mount_generation of() noexcept {
+  return detail::generation_access::make(G, &serializers<G>);
+}
+/// The same for a generation that is known at run time only. Compiles the serializers of all.
+[[nodiscard]] inline mount_generation of(generation g) noexcept {
+  constexpr auto all = []<std::size_t... I>(std::index_sequence<I...>) {
+    return std::array{of<static_cast<generation>(I)>()...};
+  }
+  (std::make_index_sequence<static_cast<std::size_t>(generation::today) + 1>());
+  return all[static_cast<std::size_t>(g)];
+}
+
+}  // namespace legacy
 }  // namespace PHX_BUILD
 }  // namespace phx
 

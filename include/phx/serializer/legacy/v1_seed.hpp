@@ -1,27 +1,13 @@
 #ifndef PHX_SERIALIZER_LEGACY_V1_SEED_HPP
 #define PHX_SERIALIZER_LEGACY_V1_SEED_HPP
-// The object frames of Phoenix 0.10 to 1.2 (protocol 4.1), as differences from today's.
+// Version 1 of Phoenix 0.10 to 1.2 (protocol 4.1), as differences from today's.
 
-#include <phx/serializer/v1.hpp>
+#include <phx/serializer/generation.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// Which Phoenix a mount is on the wire. Each lasts until the next; the order is that of time.
-enum class generation : std::uint8_t {
-  v0_10,
-  v0_11,  ///< and 0.12: the seed of Phoenix Channels as they are
-  v0_13_0,
-  v0_13_1,
-  v0_14,
-  v0_15,  ///< to 0.17
-  v1_0,   ///< and 1.1
-  v1_2,
-  legacy,  ///< today's behaviour for the clients of all of these at once, and for version 2 (protocol 4.3)
-  today,
-};
-
-/// The history of version 1, read from the newest change back.
+/// The differences of a generation from today's version 1; each `if` undoes one change of Phoenix, from the newest back.
 [[nodiscard]] constexpr v1_wire wire_of(generation g) noexcept {
   v1_wire w;
   if (g == generation::today) return w;
@@ -51,7 +37,7 @@ enum class generation : std::uint8_t {
   return w;
 }
 
-/// Version 1 as generation `G` speaks it, with any `vsn` of 1.x or none.
+/// Version 1 of generation `G`, for any `vsn` of 1.x or none. Stateless; see Serializer.
 template <generation G>
 struct v1_json_seed : v1_json_of<wire_of(G)> {};
 static_assert(Serializer<v1_json_seed<generation::v0_11>>);
