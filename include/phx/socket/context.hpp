@@ -25,16 +25,20 @@ struct watch_access;
 /// in.
 class channel_id {
  public:
+  /// The address of no channel: sending to it answers `closed`.
   channel_id() = default;
+  /// Another address of the same channel. Copies share counts, atomically; nothing is allocated.
   channel_id(channel_id const& other) noexcept
       : box_(other.box_), topic_(other.topic_), socket_(other.socket_), number_(other.number_) {
     if (topic_ != nullptr) topic_->keep();
   }
+  /// Takes the address over; `other` becomes the address of no channel.
   channel_id(channel_id&& other) noexcept
       : box_(std::move(other.box_)),
         topic_(std::exchange(other.topic_, nullptr)),
         socket_(other.socket_),
         number_(other.number_) {}
+  /// From now on the address of `other`'s channel.
   channel_id& operator=(channel_id other) noexcept {
     std::swap(box_, other.box_);
     std::swap(topic_, other.topic_);
