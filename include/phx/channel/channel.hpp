@@ -123,6 +123,7 @@ concept names_intercepts_list = std::is_final_v<C>
 template <class C>
 concept names_when_slow = std::is_final_v<C>
 == requires { &detail::channel_names_of<C>::when_slow; };
+// clang-format off
 template <class C>
 concept channel_joins = requires(C& c, joining& j, message const& in) {
   { c.join(j, in) } -> std::same_as<join_result>;
@@ -141,8 +142,7 @@ concept channel_handles_info = requires(C& c, context& ctx, message const& in) {
 };
 template <class C>
 concept channel_terminates = requires(C& c, context& ctx, exit_reason reason) {
-  { c.terminate(ctx, reason) }
-  noexcept->std::same_as<void>;
+  { c.terminate(ctx, reason) } noexcept -> std::same_as<void>;
 };
 template <class C>
 concept channel_intercepts = requires {
@@ -156,6 +156,7 @@ template <class C>
 concept names_events = requires {
   C::events;
 };
+// clang-format on
 
 namespace detail {
 

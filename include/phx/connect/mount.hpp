@@ -13,12 +13,13 @@ inline namespace PHX_BUILD {
 ///   thread does the handshake. If it throws, the request is refused with 500.
 /// checks_csrf: true if the source also requires a CSRF token of the page. Browsers send the cookie whichever page connects,
 ///   so a mount that does not check the origin needs such a source.
+// clang-format off
 template <class S>
 concept SessionSource = requires(S const& s, request const& from, params const& of_it) {
   { s.session(from, of_it) } -> std::same_as<std::optional<std::string>>;
-  { s.checks_csrf() }
-  noexcept->std::same_as<bool>;
+  { s.checks_csrf() } noexcept -> std::same_as<bool>;
 };
+// clang-format on
 /// A reference to a SessionSource, which must outlive the mount and its copies. phx calls it in the handshake.
 class session_source {
  public:

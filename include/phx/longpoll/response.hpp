@@ -133,11 +133,12 @@ class response {
 /// Whoever waits for a response. Called inside the loop that was asked, once for each serve(): before it returns, or from a
 /// later receive, run or serve of that loop. It must not call into phx; it may keep the response, and destroy its
 /// poll_request.
+// clang-format off
 template <class H>
 concept takes_responses = requires(H& h, response r) {
-  { h.respond(std::move(r)) }
-  noexcept;
+  { h.respond(std::move(r)) } noexcept;
 };
+// clang-format on
 
 }  // namespace longpoll
 }  // namespace PHX_BUILD

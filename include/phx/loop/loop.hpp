@@ -16,11 +16,12 @@ namespace phx {
 inline namespace PHX_BUILD {
 
 /// All that is asked of an event loop: from any thread, have loop::run called soon, inside the loop. Must not throw.
+// clang-format off
 template <class W>
 concept Waker = requires(W& w) {
-  { w.wake() }
-  noexcept;
+  { w.wake() } noexcept;
 };
+// clang-format on
 
 class loop;
 /// What went through a loop since it was made: messages, and their bytes without WebSocket framing.

@@ -117,11 +117,12 @@ struct telemetry_event {
 /// An observer of telemetry events: the host passes one to the loop, which it outlives. on_event runs on the loop's thread,
 /// in the middle of the operation it reports: it must not throw, block, or call back into phx. Without an observer an event
 /// costs one test of a pointer.
+// clang-format off
 template <class O>
 concept Observer = requires(O& o, telemetry_event const& n) {
-  { o.on_event(n) }
-  noexcept;
+  { o.on_event(n) } noexcept;
 };
+// clang-format on
 
 namespace detail {
 struct observer_ref {

@@ -20,18 +20,16 @@ class endpoint;
 ///   broadcast(b): to all nodes but this one.
 ///   direct_broadcast(node, b): to one, which may be this one: then it arrives by `deliver` as well, now or later.
 /// `ok` and `congested` mean that it was taken, not that it has arrived: there is no acknowledgement and no history.
+// clang-format off
 template <class P>
 concept PubSub = requires(P& p, P const& c, endpoint& ctx, broadcast const& b, std::string_view node) {
   p.start(ctx);
-  { p.stop() }
-  noexcept;
-  { c.node_name() }
-  noexcept->std::convertible_to<std::string_view>;
-  { p.broadcast(b) }
-  noexcept->std::same_as<send_status>;
-  { p.direct_broadcast(node, b) }
-  noexcept->std::same_as<send_status>;
+  { p.stop() } noexcept;
+  { c.node_name() } noexcept -> std::convertible_to<std::string_view>;
+  { p.broadcast(b) } noexcept -> std::same_as<send_status>;
+  { p.direct_broadcast(node, b) } noexcept -> std::same_as<send_status>;
 };
+// clang-format on
 
 /// Someone who hears a topic that no client joins, such as presence its peers.
 /// heard: on the adapter's thread, with no lock of phx held; the views of the broadcast die when it returns. It may publish,

@@ -70,20 +70,20 @@ struct wire_rules {
   bool leave_of_unjoined_answered = true;  ///< before 1.5 a leave of a topic that is not joined is an unmatched topic
 };
 
+// clang-format off
 template <class S>
 concept has_requirement = requires {
   { S::requirement } -> std::convertible_to<std::string_view>;
 };
 template <class S>
 concept decodes = requires(opcode op, std::string_view in, scratch& room, message& out) {
-  { S::decode(op, in, room, out) }
-  noexcept->std::same_as<errc>;
+  { S::decode(op, in, room, out) } noexcept -> std::same_as<errc>;
 };
 template <class S, class Record>
 concept encodes = requires(frame_builder& out, Record const& record) {
-  { S::encode(out, record) }
-  noexcept->std::same_as<errc>;
+  { S::encode(out, record) } noexcept -> std::same_as<errc>;
 };
+// clang-format on
 
 /// One version of the wire format: a type with static functions and no state, called on any loop's thread.
 /// requirement: the `vsn` it serves, as an Elixir requirement such as "~> 2.0.0"; of a mount's serializers the first match

@@ -48,10 +48,10 @@ using join_outcome = std::variant<accepted<C>, pending<C>, refused, crashed, ref
 
 template <class D>
 concept has_channel = std::is_nothrow_move_constructible_v<typename D::channel_type>;
+// clang-format off
 template <class D>
 concept matches_topics = requires(D& d, std::string_view topic) {
-  { d.matches(topic) }
-  noexcept->std::same_as<bool>;
+  { d.matches(topic) } noexcept -> std::same_as<bool>;
 };
 template <class D>
 concept joins = requires(D& d, typename D::session_type& me, joining& j, message const& in) {
@@ -63,36 +63,27 @@ concept handles_in = requires(D& d, typename D::channel_type& ch, context& ctx, 
 };
 template <class D>
 concept terminates_channels = requires(D& d, typename D::channel_type& ch, context& ctx, exit_reason reason) {
-  { d.terminate(ch, ctx, reason) }
-  noexcept;
+  { d.terminate(ch, ctx, reason) } noexcept;
 };
+// clang-format on
 
 // Optional ones: named but of another signature, they are an error, never skipped.
+// clang-format off
 template <class D>
-concept names_intercepts = requires {
-  &D::intercepts;
-};
+concept names_intercepts = requires { &D::intercepts; };
 template <class D>
-concept names_choice_when_slow = requires {
-  &D::when_slow;
-};
+concept names_choice_when_slow = requires { &D::when_slow; };
 template <class D>
-concept names_handle_out = requires {
-  &D::handle_out;
-};
+concept names_handle_out = requires { &D::handle_out; };
 template <class D>
-concept names_handle_info = requires {
-  &D::handle_info;
-};
+concept names_handle_info = requires { &D::handle_info; };
 template <class D>
 concept intercepts_events = requires(D& d, typename D::channel_type const& ch) {
-  { d.intercepts(ch) }
-  noexcept->std::same_as<std::span<std::string_view const>>;
+  { d.intercepts(ch) } noexcept -> std::same_as<std::span<std::string_view const>>;
 };
 template <class D>
 concept chooses_pressure = requires(D& d, typename D::channel_type const& ch) {
-  { d.when_slow(ch) }
-  noexcept->std::same_as<std::optional<pressure_policy>>;
+  { d.when_slow(ch) } noexcept -> std::same_as<std::optional<pressure_policy>>;
 };
 template <class D>
 concept handles_out = requires(D& d, typename D::channel_type& ch, context& ctx, broadcast const& b) {
@@ -102,6 +93,7 @@ template <class D>
 concept handles_info = requires(D& d, typename D::channel_type& ch, context& ctx, message const& in) {
   { d.handle_info(ch, ctx, in) } -> std::same_as<outcome>;
 };
+// clang-format on
 
 /// Who may connect, and which channel serves a topic: Phoenix's UserSocket.
 /// connect: asked by `handshake`, once the origin, the vsn and the subprotocol have been found good.
@@ -114,10 +106,12 @@ concept handles_info = requires(D& d, typename D::channel_type& ch, context& ctx
 ///
 ///   | end | order |
 ///   | --- | --- |
-///   | leave; a stop or an exit that is graceful | the reply, phx_close, then what terminate pushes, broadcasts or publishes
-///   | | a crash; a stop or an exit that is not | what terminate says, then phx_error | | refused_channel, a pending join
-///   that ends | the answer to the join; then terminate, which can publish but not push | | replaced by a second join |
-///   terminate, the answer to that join, phx_close | | the connection ends | terminate; its client gets nothing |
+///   | leave; a stop or an exit that is graceful | the reply, phx_close, then what terminate pushes, broadcasts or publishes |
+///   | a crash; a stop or an exit that is not | what terminate says, then phx_error |
+///   | refused_channel, a pending join that ends | the answer to the join; then terminate, which can publish but not push |
+///   | replaced by a second join | terminate, the answer to that join, phx_close |
+///   | the connection ends | terminate; its client gets nothing |
+///
 /// Optional:
 ///   intercepts(channel const&) noexcept -> std::span<std::string_view const>, asked once, when the join is accepted; the
 ///     names outlive the channel;

@@ -15,30 +15,26 @@ inline namespace PHX_BUILD {
 ///   your queue is this, never a throw. `closed`: the peer is gone.
 /// Neither send nor flush nor buffered calls phx or destroys the socket: a write that fails is remembered, and `gone` said
 /// once the outermost receive or run has returned.
+// clang-format off
 template <class T>
 concept FrameSink = requires(T& t, frame const& f) {
-  { t.send(f) }
-  noexcept->std::same_as<send_status>;
+  { t.send(f) } noexcept -> std::same_as<send_status>;
 };
 template <class T>
 concept closes = requires(T& t, close_frame reason) {
-  { t.close(reason) }
-  noexcept;
+  { t.close(reason) } noexcept;
 };
 template <class T>
 concept counts_buffered = requires(T const& t) {
-  { t.buffered() }
-  noexcept->std::convertible_to<std::size_t>;
+  { t.buffered() } noexcept -> std::convertible_to<std::size_t>;
 };
 template <class T>
 concept flushes = requires(T& t) {
-  { t.flush() }
-  noexcept;
+  { t.flush() } noexcept;
 };
 template <class T>
-concept names_flush = requires {
-  &T::flush;
-};
+concept names_flush = requires { &T::flush; };
+// clang-format on
 
 /// A small handle (a reference to the connection will do), not the connection.
 /// close: at most once, as the last act of an outermost receive, run or gone; it may destroy the socket. After it, after
