@@ -626,7 +626,7 @@ TEST_CASE("blocking: when too many come together, the next is told 503, and many
   running r(o);
   raw_client a = r.joined();
   std::vector<raw_client> many;
-  for (std::size_t i = 0; i < phx::detail::told_no::most + 10; ++i) {
+  for (std::size_t i = 0; i < phx::detail::rejected_connections::most + 10; ++i) {
     many.push_back(r.client());
     CHECK(many.back().read_head() == 503);
     CHECK(many.back().head().find("retry-after: ") != std::string::npos);

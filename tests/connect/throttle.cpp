@@ -10,8 +10,8 @@ using namespace std::chrono_literals;
 phx::time_point at(phx::duration since) { return phx::time_point{} + since; }
 
 /// "in", or the status, the refusal and what Retry-After says.
-std::string knock(phx::throttle& door, std::string_view address, phx::duration now) {
-  auto const no = door.knock(address, at(now));
+std::string try_acquire(phx::throttle& door, std::string_view address, phx::duration now) {
+  auto const no = door.try_acquire(address, at(now));
   if (!no) return "in";
   CHECK(no->answer.body.empty());
   CHECK(no->detail == address);
@@ -30,49 +30,49 @@ std::string owner(std::string_view address) {
 
 TEST_CASE("throttle: without options everybody comes in, and nothing is remembered") {
   phx::throttle door;
-  for (int i = 0; i < 1000; ++i) CHECK(knock(door, "10.0.0.1", 0s) == "in");
+  for (int i = 0; i < 1000; ++i) CHECK(try_acquire(door, "10.0.0.1", 0s) == "in");
   CHECK(door.capacity() == 0);
 }
 
 TEST_CASE("throttle: an address has its burst, then one at a time") {
   phx::throttle door({.each = {.burst = 3, .every = 2s}});
-  for (int i = 0; i < 3; ++i) CHECK(knock(door, "10.0.0.1", 100s) == "in");
-  CHECK(knock(door, "10.0.0.1", 100s) == "429 too_often 2");
-  CHECK(knock(door, "10.0.0.1", 100s + 1ms) == "429 too_often 2");
-  CHECK(knock(door, "10.0.0.1", 101s + 1ms) == "429 too_often 1");
-  CHECK(knock(door, "10.0.0.2", 101s) == "in");  // nobody else suffers
-  CHECK(knock(door, "10.0.0.1", 102s) == "in");  // who was refused paid nothing
-  CHECK(knock(door, "10.0.0.1", 102s) == "429 too_often 2");
+  for (int i = 0; i < 3; ++i) CHECK(try_acquire(door, "10.0.0.1", 100s) == "in");
+  CHECK(try_acquire(door, "10.0.0.1", 100s) == "429 too_often 2");
+  CHECK(try_acquire(door, "10.0.0.1", 100s + 1ms) == "429 too_often 2");
+  CHECK(try_acquire(door, "10.0.0.1", 101s + 1ms) == "429 too_often 1");
+  CHECK(try_acquire(door, "10.0.0.2", 101s) == "in");  // nobody else suffers
+  CHECK(try_acquire(door, "10.0.0.1", 102s) == "in");  // who was refused paid nothing
+  CHECK(try_acquire(door, "10.0.0.1", 102s) == "429 too_often 2");
   // full again after burst * every, and no fuller
-  for (int i = 0; i < 3; ++i) CHECK(knock(door, "10.0.0.1", 1h) == "in");
-  CHECK(knock(door, "10.0.0.1", 1h) == "429 too_often 2");
+  for (int i = 0; i < 3; ++i) CHECK(try_acquire(door, "10.0.0.1", 1h) == "in");
+  CHECK(try_acquire(door, "10.0.0.1", 1h) == "429 too_often 2");
 }
 
 TEST_CASE("throttle: all together have a bucket too") {
   phx::throttle door({.each = {.burst = 2, .every = 10s}, .all = {.burst = 3, .every = 1s}});
-  CHECK(knock(door, "a", 0s) == "in");
-  CHECK(knock(door, "a", 0s) == "in");
-  CHECK(knock(door, "a", 0s) == "429 too_often 10");  // takes nothing from the others
-  CHECK(knock(door, "b", 0s) == "in");
-  CHECK(knock(door, "c", 0s) == "503 too_many 1");
-  CHECK(knock(door, "c", 1s) == "in");
-  CHECK(knock(door, "c", 1s) == "503 too_many 1");
-  CHECK(knock(door, "c", 2s) == "in");  // the refusal cost c nothing of its own
-  CHECK(knock(door, "c", 3s) == "429 too_often 8");
+  CHECK(try_acquire(door, "a", 0s) == "in");
+  CHECK(try_acquire(door, "a", 0s) == "in");
+  CHECK(try_acquire(door, "a", 0s) == "429 too_often 10");  // takes nothing from the others
+  CHECK(try_acquire(door, "b", 0s) == "in");
+  CHECK(try_acquire(door, "c", 0s) == "503 too_many 1");
+  CHECK(try_acquire(door, "c", 1s) == "in");
+  CHECK(try_acquire(door, "c", 1s) == "503 too_many 1");
+  CHECK(try_acquire(door, "c", 2s) == "in");  // the refusal cost c nothing of its own
+  CHECK(try_acquire(door, "c", 3s) == "429 too_often 8");
 
   phx::throttle only_all({.all = {.burst = 1, .every = 500ms}});
   CHECK(only_all.capacity() == 0);
-  CHECK(knock(only_all, "a", 0s) == "in");
-  CHECK(knock(only_all, "b", 499ms) == "503 too_many 1");
-  CHECK(knock(only_all, "b", 500ms) == "in");
+  CHECK(try_acquire(only_all, "a", 0s) == "in");
+  CHECK(try_acquire(only_all, "b", 499ms) == "503 too_many 1");
+  CHECK(try_acquire(only_all, "b", 500ms) == "in");
 }
 
 TEST_CASE("throttle: rates beyond all reason do not overflow") {
   for (phx::rate const r : {phx::rate{0xFFFFFFFFu, phx::duration::max()}, phx::rate{1, phx::duration::max()},
                             phx::rate{0xFFFFFFFFu, 1ns}, phx::rate{5, 0s}, phx::rate{5, -1s}}) {
     phx::throttle door({.each = r, .all = r});
-    CHECK(knock(door, "a", 24h * 36'500) == "in");
-    (void)door.knock("a", at(24h * 36'500));
+    CHECK(try_acquire(door, "a", 24h * 36'500) == "in");
+    (void)door.try_acquire("a", at(24h * 36'500));
   }
 }
 
@@ -129,48 +129,48 @@ TEST_CASE("throttle: a million addresses need no more memory than was agreed") {
   for (std::uint32_t i = 0; i < 1'000'000; ++i) {
     std::string const address =
         "10." + std::to_string(i >> 16) + "." + std::to_string(i >> 8 & 255) + "." + std::to_string(i & 255);
-    if (!door.knock(address, at(std::chrono::microseconds(i)))) ++in;
+    if (!door.try_acquire(address, at(std::chrono::microseconds(i)))) ++in;
   }
   CHECK(in == 1'000'000);  // each came once, and had two
   CHECK(door.capacity() == 1024);
   // and still it knows who comes often
   int last = 0;
-  for (int i = 0; i < 100; ++i) last += knock(door, "192.0.2.1", 2s) == "in";
+  for (int i = 0; i < 100; ++i) last += try_acquire(door, "192.0.2.1", 2s) == "in";
   CHECK(last == 2);
 }
 
 TEST_CASE("throttle: a busy table forgets those who would have to wait least") {
   phx::throttle door({.each = {.burst = 1, .every = 60s}, .addresses = 8});
   REQUIRE(door.capacity() == 8);
-  for (int i = 0; i < 8; ++i) CHECK(knock(door, "10.0.0." + std::to_string(i), std::chrono::seconds(i)) == "in");
-  for (int i = 0; i < 8; ++i) CHECK(knock(door, "10.0.0." + std::to_string(i), 10s).starts_with("429"));
-  CHECK(knock(door, "10.0.1.1", 10s) == "in");
-  for (int i = 1; i < 8; ++i) CHECK(knock(door, "10.0.0." + std::to_string(i), 10s).starts_with("429"));
-  CHECK(knock(door, "10.0.0.0", 10s) == "in");  // it had been forgotten
+  for (int i = 0; i < 8; ++i) CHECK(try_acquire(door, "10.0.0." + std::to_string(i), std::chrono::seconds(i)) == "in");
+  for (int i = 0; i < 8; ++i) CHECK(try_acquire(door, "10.0.0." + std::to_string(i), 10s).starts_with("429"));
+  CHECK(try_acquire(door, "10.0.1.1", 10s) == "in");
+  for (int i = 1; i < 8; ++i) CHECK(try_acquire(door, "10.0.0." + std::to_string(i), 10s).starts_with("429"));
+  CHECK(try_acquire(door, "10.0.0.0", 10s) == "in");  // it had been forgotten
   // whose bucket is full again makes room for nothing
   phx::throttle quick({.each = {.burst = 1, .every = 1s}, .addresses = 8});
-  for (int i = 0; i < 7; ++i) CHECK(knock(quick, "10.0.0." + std::to_string(i), 0s) == "in");
-  CHECK(knock(quick, "10.0.0.7", 1900ms) == "in");
-  CHECK(knock(quick, "10.0.1.7", 2s) == "in");
-  CHECK(knock(quick, "10.0.0.7", 2s) == "429 too_often 1");
+  for (int i = 0; i < 7; ++i) CHECK(try_acquire(quick, "10.0.0." + std::to_string(i), 0s) == "in");
+  CHECK(try_acquire(quick, "10.0.0.7", 1900ms) == "in");
+  CHECK(try_acquire(quick, "10.0.1.7", 2s) == "in");
+  CHECK(try_acquire(quick, "10.0.0.7", 2s) == "429 too_often 1");
 }
 
 TEST_CASE("throttle: refusals of clients wait, so many at once, those of the server do not") {
   phx::throttle door({.refuse_after = 2s, .waiting = 2});
-  CHECK(door.hold(phx::refusal::connect, at(1s)) == at(3s));
-  CHECK(door.hold(phx::refusal::draining, at(1s)) == at(1s));
-  CHECK(door.hold(phx::refusal::too_many, at(1s)) == at(1s));
-  CHECK(door.hold(phx::refusal::too_often, at(1s)) == at(1s));
-  CHECK(door.hold(phx::refusal::auth_token, at(1s)) == at(3s));
+  CHECK(door.delay_until(phx::refusal::connect, at(1s)) == at(3s));
+  CHECK(door.delay_until(phx::refusal::draining, at(1s)) == at(1s));
+  CHECK(door.delay_until(phx::refusal::too_many, at(1s)) == at(1s));
+  CHECK(door.delay_until(phx::refusal::too_often, at(1s)) == at(1s));
+  CHECK(door.delay_until(phx::refusal::auth_token, at(1s)) == at(3s));
   CHECK(door.held() == 2);
-  CHECK(door.hold(phx::refusal::connect, at(1s)) == at(1s));  // enough of them wait
+  CHECK(door.delay_until(phx::refusal::connect, at(1s)) == at(1s));  // enough of them wait
   CHECK(door.held() == 2);
   door.release();
-  CHECK(door.hold(phx::refusal::origin, at(4s)) == at(6s));
+  CHECK(door.delay_until(phx::refusal::origin, at(4s)) == at(6s));
   door.release();
   door.release();
   door.release();
   CHECK(door.held() == 0);
   phx::throttle none;
-  CHECK(none.hold(phx::refusal::connect, at(1s)) == at(1s));
+  CHECK(none.delay_until(phx::refusal::connect, at(1s)) == at(1s));
 }

@@ -103,9 +103,9 @@ TEST_CASE("times: a throttle of max lets the burst in and no more, and holds a r
   for (phx::duration const every : {most, least}) {
     phx::throttle door({.each = {.burst = 3, .every = every}, .all = {.burst = 4, .every = every}, .refuse_after = every});
     int in = 0;
-    for (int i = 0; i < 10; ++i) in += door.knock("10.0.0.1", now) ? 0 : 1;
+    for (int i = 0; i < 10; ++i) in += door.try_acquire("10.0.0.1", now) ? 0 : 1;
     CHECK(in == (every == most ? 3 : 10));
-    CHECK(door.hold(phx::refusal::connect, now) == (every == most ? (phx::time_point::max)() : now));
+    CHECK(door.delay_until(phx::refusal::connect, now) == (every == most ? (phx::time_point::max)() : now));
     CHECK(door.held() == (every == most ? 1 : 0));
   }
 }

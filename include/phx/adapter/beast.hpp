@@ -24,7 +24,7 @@
 //
 // TLS is in adapter/beast_tls.hpp, which needs OpenSSL; this header does not.
 
-#include <phx/adapter/detail/beast_visitor.hpp>
+#include <phx/adapter/detail/beast_http_connection.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
@@ -46,8 +46,8 @@ class server {
   /// Ends every connection without a word: their channels end. @pre no thread runs the io_context.
   ~server() {
     core_->draining.store(false);  // nobody is told any more
-    for (auto const& l : core_->lanes) l->dismiss();
-    for (auto const& l : core_->lanes) l->end();
+    for (auto const& l : core_->strands) l->dismiss();
+    for (auto const& l : core_->strands) l->end();
   }
 
   // ---- before start
@@ -72,7 +72,7 @@ class server {
   /// @param o told of everything, refused requests included, by several threads at once. Outlives the server.
   template <Observer O>
   void observe(O& o) noexcept {
-    for (auto const& l : core_->lanes) l->loop().observe(o);
+    for (auto const& l : core_->strands) l->loop().observe(o);
   }
   /// Accepts connections from now on. @par Errors: an address or a port that cannot be had: std::runtime_error.
   void start() {
@@ -92,11 +92,11 @@ class server {
   /// Broadcasts and disconnects.
   [[nodiscard]] phx::endpoint& endpoint() noexcept { return core_->everywhere; }
   /// TCP connections, those included that speak HTTP or are on their way out.
-  [[nodiscard]] std::uint32_t connections() const noexcept { return core_->guests.load(); }
+  [[nodiscard]] std::uint32_t connections() const noexcept { return core_->connection_count.load(); }
   /// Calls `f(phx::loop&)` inside each loop, soon: to list sockets, say. @param f copied.
   template <class F>
   void in_loops(F f) {
-    core_->in_lanes([f = std::move(f)](detail::lane& l) mutable { f(l.loop()); });
+    core_->post_to_all_strands([f = std::move(f)](detail::strand_context& l) mutable { f(l.loop()); });
   }
   /// Nobody is let in any more; all WebSockets close with 1012, in batches (protocol 12). `done` is called, on some thread
   /// of the io_context, when the last connection is gone: at the latest options::goodbye after drain_options::limit. Then
@@ -124,7 +124,7 @@ class server {
     class opening_to final : public detail::opening {
      public:
       opening_to(D& app, admitted_as&& admitted) : app_(app), who_(std::move(admitted)) { subprotocol = who_.subprotocol; }
-      void open(detail::ticket&& t, detail::stream&& s, std::span<char> early) override {
+      void open(detail::connection_permit&& t, detail::stream&& s, std::span<char> early) override {
         detail::connection_to<D>::open(std::move(t), std::move(s), app_, std::move(who_), early);
       }
 

@@ -9,7 +9,7 @@
 // enough for some hundreds of connections; for many more take a host on an event loop.
 //
 // HTTP connections stay open from one long-poll to the next: to close them would make every poll and every message of such a
-// client a connection, with a thread of its own, and a knock at options::throttle.
+// client a connection, with a thread of its own, and counts for options::throttle.
 
 #include <phx/adapter/blocking/detail/http_stream.hpp>
 #include <phx/adapter/blocking/write_queue.hpp>
@@ -63,14 +63,14 @@ struct poll_answer {
   /// Rings when it has.
   detail::self_pipe bell{};
   /// What the throttle said.
-  bool knocked = true;  // to be accepted, for the first session
+  bool first_of_connection = true;  // to be accepted, for the first session
 
   /// For one request. @param at may count it.
   poll_answer(throttle& at, std::string_view whose) noexcept : door(at), address(whose) {}
   /// Sessions of one connection are to be no more than connections, which are counted.
   std::optional<refused_request> may_open(time_point now) {
-    if (std::exchange(knocked, false)) return std::nullopt;
-    return door.knock(address, now);
+    if (std::exchange(first_of_connection, false)) return std::nullopt;
+    return door.try_acquire(address, now);
   }
   /// See longpoll::service.
   void respond(longpoll::response r) noexcept {
@@ -106,7 +106,7 @@ class server {
         door_(detail::seeded(how_.throttle)),
         loop_(everywhere_, waker_, detail::seeded(how_.limits)),
         listener_(how_.address, how_.port),
-        told_no_(how_.goodbye) {
+        rejected_connections_(how_.goodbye) {
     if (error const wrong = how_.mount.check(); wrong.code != errc::none)
       detail::no_value((std::string(to_string(wrong.code)) + ": " + wrong.entry).c_str());
     if (listener_.fd < 0)
@@ -143,7 +143,7 @@ class server {
         if (connections_.empty()) return;
         hang_up(connection::polls);  // that a later one has replaced: they would wait for the end of their window
       }
-      next = (std::min)(next, told_no_.look());
+      next = (std::min)(next, rejected_connections_.look());
 
       pollfd on[2] = {{waker_.pipe.readable(), POLLIN, 0}, {listener_.fd, POLLIN, 0}};  // poll skips a closed one, -1
       (void)::poll(on, 2, detail::milliseconds_until(next));
@@ -333,7 +333,7 @@ class server {
     time_point until;
     {
       std::lock_guard const inside(mutex_);
-      until = door_.hold(reason, now);
+      until = door_.delay_until(reason, now);
     }
     if (until <= now) return true;
     bool const present = stream.wait(-1, until) == detail::http_stream::wait_result::timeout;
@@ -359,7 +359,7 @@ class server {
     bool const judged = detail::try_invoke(
         [&] {
           std::lock_guard const inside(mutex_);
-          if (auto const refused = door_.knock(from.host, detail::clock_now())) {
+          if (auto const refused = door_.try_acquire(from.host, detail::clock_now())) {
             report_refusal(loop_, *refused);
             no = http::to_bytes(refused->answer);
           } else if (connections_.size() == how_.max_connections) {
@@ -369,7 +369,7 @@ class server {
         [](char const*) noexcept {});
     if (judged && no.empty() && begin(from)) return;
     constexpr std::string_view no_memory = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n";  // or threads
-    told_no_.add(from.fd, no.empty() ? no_memory : std::string_view(no));
+    rejected_connections_.add(from.fd, no.empty() ? no_memory : std::string_view(no));
   }
   [[nodiscard]] bool begin(detail::accepted_socket const& from) noexcept {
     if (!detail::try_invoke([&] { connections_.emplace_back(from); }, [](char const*) noexcept {})) return false;
@@ -425,7 +425,7 @@ class server {
   detail::listener listener_;
   std::atomic<std::size_t> count_{0};  // of connections_, which are run()'s alone; a connection's thread knows only its own
   std::list<connection> connections_;
-  detail::told_no told_no_;
+  detail::rejected_connections rejected_connections_;
 };
 
 }  // namespace blocking

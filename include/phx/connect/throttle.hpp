@@ -28,7 +28,7 @@ struct throttle_options {
   std::uint32_t addresses = 16'384;
   /// A secret random number, so that nobody can choose addresses that evict others.
   std::uint64_t seed = 0;
-  /// How long a client whose connect was refused waits for its answer, which slows down guessing; see hold.
+  /// How long a client whose connect was refused waits for its answer, which slows down guessing; see delay_until.
   duration refuse_after{};
   std::uint32_t waiting = 256;  ///< how many clients may wait at the same time; others are answered at once
 };
@@ -153,14 +153,14 @@ class address_owner {
 };
 }  // namespace detail
 
-/// Limits new connections. Call knock for every accepted connection; if its request is refused later, ask hold when to write
-/// the refusal, and call release once it was written. Not thread-safe: with several accepting threads, use a mutex or one
+/// Limits new connections. Call try_acquire for every accepted connection; if its request is refused later, ask delay_until when
+/// to write the refusal, and call release once it was written. Not thread-safe: with several accepting threads, use a mutex or one
 /// throttle per thread. Owns one table of fixed size.
 ///
 ///     // a connection was accepted; `peer` is its address as text
-///     if (auto refused = t.knock(peer, now)) { report_refusal(loop, *refused); write(refused->answer); close(); }
+///     if (auto refused = t.try_acquire(peer, now)) { report_refusal(loop, *refused); write(refused->answer); close(); }
 ///     // its request was refused
-///     time_point const when = t.hold(refused.reason, now);
+///     time_point const when = t.delay_until(refused.reason, now);
 ///     if (when > now) later(when, [&] { t.release(); write(refused.answer); }); else write(refused.answer);
 class throttle {
  public:
@@ -173,7 +173,7 @@ class throttle {
   /// Counts a connection and decides whether it may proceed. @param address the peer's, as text. @param now the time.
   /// @return nothing if it may; otherwise the refusal, with `Retry-After`. A refused connection is not counted.
   /// @par Errors: std::bad_alloc when it refuses. @par Cost: one hash and eight comparisons.
-  [[nodiscard]] std::optional<refused_request> knock(std::string_view address, time_point now) {
+  [[nodiscard]] std::optional<refused_request> try_acquire(std::string_view address, time_point now) {
     entry* known = nullptr;
     if (sets_ != 0) {
       std::uint64_t const hash = detail::siphash(opts_.seed, ~opts_.seed, detail::address_owner(address).bytes());
@@ -191,7 +191,7 @@ class throttle {
 
   /// When to write a refusal: `now`, or later. If it is later, call release exactly once: when it was written, or when its
   /// client has gone. Refusals that are not the client's fault (draining, throttled) are not delayed.
-  [[nodiscard]] time_point hold(refusal reason, time_point now) noexcept {
+  [[nodiscard]] time_point delay_until(refusal reason, time_point now) noexcept {
     bool const not_the_clients_fault =
         reason == refusal::draining || reason == refusal::too_often || reason == refusal::too_many;
     if (not_the_clients_fault || opts_.refuse_after <= duration::zero() || held_ >= opts_.waiting) return now;

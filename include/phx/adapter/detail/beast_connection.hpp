@@ -22,9 +22,10 @@ namespace beast::detail {
 
 /// What is the same for all dispatchers: bytes in, frames out. An idle one owns no buffer: it waits for the socket to become
 /// readable, then reads into its loop's.
-class connection : public guest {
+class connection : public tcp_connection {
  public:
-  connection(ticket&& t, stream&& s, std::size_t most) : guest(std::move(t), std::move(s)), frames_(most) {
+  connection(connection_permit&& t, stream&& s, std::size_t most)
+      : tcp_connection(std::move(t), std::move(s)), frames_(most) {
     event_loop().keep(*this);
   }
 
@@ -33,7 +34,7 @@ class connection : public guest {
     if (state_ != state::open || failed_) return send_status::closed;
     if (!queue(f)) return send_status::dropped;
     // A turn that says a lot need not wait for its end.
-    if (waiting_ >= lane::room && !blocked_) write();
+    if (waiting_ >= strand_context::room && !blocked_) write();
     return failed_ ? send_status::closed : waiting_ > all().opts.high_water ? send_status::congested : send_status::ok;
   }
   void flush() noexcept {
@@ -42,7 +43,7 @@ class connection : public guest {
   void close(close_frame frame) noexcept { leave(static_cast<std::uint16_t>(frame.code), frame.reason); }
   [[nodiscard]] std::size_t buffered() const noexcept { return waiting_; }
 
-  // ---- a guest
+  // ---- a tcp_connection
   /// The client was told goodbye and does not hang up.
   void expired() noexcept override { hang_up(); }
   void asked_to_leave() noexcept override {}
@@ -103,7 +104,7 @@ class connection : public guest {
     // One client with much to say must not keep the others of its loop waiting: so many buffers, then they have their turn.
     if (!ec) {
       auto const turn = event_loop().loop().turn();
-      std::span<char> const into(event_loop().in.get(), lane::room);
+      std::span<char> const into(event_loop().in.get(), strand_context::room);
       for (int rounds = 4; rounds != 0 && !ec; --rounds) {
         std::size_t const n = stream_.read(into, ec);
         if (!ec && n != 0 && state_ == state::open) feed(into.first(n), clock_now());
@@ -122,11 +123,11 @@ class connection : public guest {
     hang_up();
   }
   void feed(std::span<char> bytes, time_point now) noexcept {
-    using event = phx::detail::frame_event;
+    using event = websocket::event_kind;
     for (bool heard = false;; heard = true) {
-      event const e = frames_.next(bytes);
-      switch (e.verdict) {
-        case event::nothing:
+      websocket::frame_event const e = frames_.next(bytes);
+      switch (e.kind) {
+        case event::need_more:
           // Half a header is a sign of life as well: Phoenix's idle timeout counts bytes (protocol 11).
           if (!heard) (void)receive(opcode::pong, {}, true, now);
           return;
@@ -136,7 +137,7 @@ class connection : public guest {
           if (!receive(e.op, e.part, e.last, now) || state_ != state::open) return;
           break;
         case event::close:
-        case event::broken: {
+        case event::error: {
           // What the turn said so far goes first; `gone` then says nothing more.
           gone(lost::normal);
           leave(e.code, {});
@@ -152,7 +153,7 @@ class connection : public guest {
     if (first_.empty()) {
       first_ = f;
     } else {
-      lane::place* const p = event_loop().take_place();
+      strand_context::place* const p = event_loop().take_place();
       if (p == nullptr) return false;
       p->bytes = f;
       (rest_ == nullptr ? rest_ : last_->next) = p;
@@ -165,7 +166,7 @@ class connection : public guest {
     first_ = frame();
     written_ = 0;
     if (rest_ == nullptr) return;
-    lane::place* const p = std::exchange(rest_, rest_->next);
+    strand_context::place* const p = std::exchange(rest_, rest_->next);
     first_ = std::move(p->bytes);
     event_loop().give_place(p);
   }
@@ -202,7 +203,7 @@ class connection : public guest {
   void write_queue() noexcept {
     while (waiting_ != 0 && !failed_) {
       std::string_view next = first_.websocket().substr(written_);
-      if (rest_ != nullptr && next.size() < lane::room / 2) next = together(next);
+      if (rest_ != nullptr && next.size() < strand_context::room / 2) next = together(next);
       error_code ec;
       std::size_t const n = stream_.write(next, ec);
       if (ec) return fail();
@@ -219,9 +220,9 @@ class connection : public guest {
     char* const to = event_loop().out.get();
     std::memcpy(to, next.data(), next.size());
     std::size_t have = next.size();
-    for (lane::place const* p = rest_; p != nullptr; p = p->next) {
+    for (strand_context::place const* p = rest_; p != nullptr; p = p->next) {
       std::string_view const more = p->bytes.websocket();
-      if (more.size() > lane::room - have) break;
+      if (more.size() > strand_context::room - have) break;
       std::memcpy(to + have, more.data(), more.size());
       have += more.size();
     }
@@ -243,7 +244,7 @@ class connection : public guest {
     blocked_ = false;
     if (ec) return;  // closed
     write();
-    // What phx held back for a slow client. It may close, which is no matter here: this guest is held.
+    // What phx held back for a slow client. It may close, which is no matter here: this tcp_connection is held.
     if (state_ == state::open && !failed_ && waiting_ <= all().opts.high_water / 2) writable(clock_now());
     if (paused_ && waiting_ <= all().opts.high_water / 2) go_on();
   }
@@ -265,7 +266,7 @@ class connection : public guest {
     char body[125] = {static_cast<char>(code >> 8), static_cast<char>(code & 0xff)};
     std::size_t const n = (std::min)(reason.size(), sizeof body - 2);
     if (n != 0) std::memcpy(body + 2, reason.data(), n);
-    if (frame const f = control(static_cast<opcode>(8), {body, n + 2}); !f.empty()) (void)queue(f);
+    if (frame const f = control(opcode::close, {body, n + 2}); !f.empty()) (void)queue(f);
     state_ = state::leaving;
     event_loop().part(*this);
     // What the client still sends is read and dropped until it hangs up: with bytes unread the kernel would reset the
@@ -275,12 +276,12 @@ class connection : public guest {
   }
   void finish() noexcept { stream_.finish(); }
 
-  phx::detail::frame_reader frames_;
+  websocket::frame_reader frames_;
   static constexpr std::uint8_t most_pongs = 64;  // in the queue; then one more
   frame first_{};
   frame last_pong_{};
-  lane::place* rest_ = nullptr;
-  lane::place* last_ = nullptr;
+  strand_context::place* rest_ = nullptr;
+  strand_context::place* last_ = nullptr;
   std::size_t written_ = 0;  // of first_
   std::size_t waiting_ = 0;
   state state_ = state::open;
@@ -306,14 +307,14 @@ class connection_to final : public connection {
  public:
   using admitted_as = admission<typename D::session_type>;
 
-  static void open(ticket&& t, stream&& s, D& app, admitted_as&& admitted, std::span<char> early) {
+  static void open(connection_permit&& t, stream&& s, D& app, admitted_as&& admitted, std::span<char> early) {
     auto* const made = new connection_to(std::move(t), std::move(s), app, std::move(admitted));
     hold const while_it_begins(*made);
     made->begin(early);
   }
 
  private:
-  connection_to(ticket&& t, stream&& s, D& app, admitted_as&& admitted)
+  connection_to(connection_permit&& t, stream&& s, D& app, admitted_as&& admitted)
       : connection(std::move(t), std::move(s), admitted.bounds->frame) {
     phoenix_.emplace(event_loop().loop(), app, std::move(admitted), transport{this}, clock_now());
   }

@@ -2,13 +2,14 @@
 #define PHX_ADAPTER_DETAIL_BEAST_LOOP_HPP
 // What the connections of the Beast host share: the server's inner part, and its loops, each of them a strand.
 
+#include <phx/adapter/beast_options.hpp>
 #include <phx/adapter/detail/beast_memory.hpp>
 #include <phx/adapter/detail/beast_sockets.hpp>
-#include <phx/adapter/detail/rfc6455.hpp>
+#include <phx/adapter/detail/beast_stream.hpp>
 #include <phx/adapter/random_seed.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
-#include <phx/connect/throttle.hpp>
+#include <phx/websocket/frame_reader.hpp>
 
 #include <utility>  // before Asio: Boost 1.74 uses std::exchange and forgets this
 
@@ -37,33 +38,9 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace beast {
 
-struct options {
-  std::string address = "127.0.0.1";  ///< numeric, IPv4 or IPv6
-  std::uint16_t port = 4000;          ///< 0: any free one, server::port() tells
-  std::uint32_t loops = 1;  ///< strands; 2 to 4 for each thread that runs the io_context, 1 where that is one thread
-  phx::limits limits{};     ///< each loop's; what concerns a connection is its mount's
-  std::uint32_t max_connections = 1'000'000;      ///< of all loops, requests under way included; beyond: 503
-  std::uint32_t head_bytes = 16 * 1024;           ///< of a request's line and headers; beyond: 431
-  std::uint32_t body_bytes = 64 * 1024;           ///< of a request's body; beyond: 413
-  duration handshake = std::chrono::seconds(10);  ///< from accept, or the last answer, to the end of a request; beyond: 408
-  duration goodbye = std::chrono::seconds(5);     ///< after a close: to write what waits and to hear the client hang up
-  std::uint32_t max_sessions = 100'000;           ///< of long-polling, of all mounts; who wants one more is told 503
-  /// Bytes waiting for one client beyond which phx is told `congested` and the client is not read from until half is gone:
-  /// who does not listen cannot make us speak.
-  std::size_t high_water = 256 * 1024;
-  /// Bytes the kernel is to hold for one client (it takes twice as many); 0: as it likes, which is some megabytes for one
-  /// that stops reading.
-  std::uint32_t send_buffer = 0;
-  /// Who may knock how often: asked when a connection is accepted, before it is read from, and for each socket or long-poll
-  /// session that it asks a mount for after the first; the answer is 429 or 503, with Retry-After. And how long those wait
-  /// for their answer whom a mount refuses. What counts is the TCP peer's address: behind a proxy that is the proxy's, and
-  /// this its business. A `seed` of 0 is replaced by chance.
-  throttle_options throttle{};
-};
-
 class late_answer;
 namespace detail {
-class visitor;
+class http_connection;
 }
 
 /// A request for the host's own routes. Views: they die when the route returns.
@@ -74,172 +51,60 @@ struct http_request : phx::request {
   [[nodiscard]] late_answer later() const;
 
  private:
-  friend class detail::visitor;
-  detail::visitor* from_ = nullptr;
+  friend class detail::http_connection;
+  detail::http_connection* from_ = nullptr;
 };
 
 namespace detail {
 
-using strand = net::strand<reserved_executor<net::io_context::executor_type>>;
-using tcp_socket = net::basic_stream_socket<net::ip::tcp, strand>;
-using tcp_acceptor = net::basic_socket_acceptor<net::ip::tcp, strand>;
-using strand_timer =
-    net::basic_waitable_timer<std::chrono::steady_clock, net::wait_traits<std::chrono::steady_clock>, strand>;
-using phx::detail::try_invoke;
-
-/// Only adapters read a clock; phx gets the time as an argument.
-[[nodiscard]] inline time_point clock_now() noexcept { return std::chrono::steady_clock::now(); }
-
-// ---- bytes
-
-/// TLS on a connection. It works on the socket by itself and never blocks.
-class cipher {
- public:
-  cipher() = default;
-  cipher(cipher const&) = delete;
-  cipher& operator=(cipher const&) = delete;
-  virtual ~cipher() = default;
-  /// As stream's. Where nothing came, the socket has to be ready for what `reads_by` says before it can go on.
-  [[nodiscard]] virtual std::size_t read(std::span<char> into, error_code& ec) noexcept = 0;
-  [[nodiscard]] virtual std::size_t write(std::string_view bytes, error_code& ec) noexcept = 0;
-  [[nodiscard]] virtual net::socket_base::wait_type reads_by() const noexcept = 0;
-  /// Whether there is something to read although the socket has nothing.
-  [[nodiscard]] virtual bool holds_more() const noexcept = 0;
-  /// The peer's certificate, DER; empty without one.
-  [[nodiscard]] virtual std::string certificate() const = 0;
-  /// Says that nothing more will be written.
-  virtual void finish() noexcept = 0;
-};
-/// Where connections get theirs (adapter/beast_tls.hpp).
-class ciphers {
- public:
-  ciphers() = default;
-  ciphers(ciphers const&) = delete;
-  ciphers& operator=(ciphers const&) = delete;
-  virtual ~ciphers() = default;
-  /// From any thread. @par Errors: std::bad_alloc.
-  [[nodiscard]] virtual std::unique_ptr<cipher> make(tcp_socket::native_handle_type accepted) const = 0;
-};
-/// A client that was to speak TLS has begun with HTTP.
-[[nodiscard]] inline error_code speaks_http() noexcept { return make_error_code(boost::system::errc::wrong_protocol_type); }
-
-/// A client's bytes, by readiness: TCP, or a cipher over it. A plain one pays for the other with a test for each system
-/// call.
-class stream {
- public:
-  stream(tcp_socket&& s, std::unique_ptr<cipher> c) noexcept : socket_(std::move(s)), cipher_(std::move(c)) {}
-
-  /// As recv, the end is net::error::eof. Nothing there now: 0 and no error.
-  [[nodiscard]] std::size_t read(std::span<char> into, error_code& ec) noexcept {
-    if (cipher_) return cipher_->read(into, ec);
-    std::size_t const n = socket_.receive(net::buffer(into.data(), into.size()), 0, ec);
-    not_yet(ec);
-    return n;
-  }
-  /// Gives how many were taken. Fewer than all and no error: the rest when the socket is writable.
-  [[nodiscard]] std::size_t write(std::string_view bytes, error_code& ec) noexcept {
-    if (cipher_) return cipher_->write(bytes, ec);
-    std::size_t const n = socket_.send(net::buffer(bytes.data(), bytes.size()), 0, ec);
-    not_yet(ec);
-    return n;
-  }
-  /// Calls `done(error_code)` once, later, when there is something to read, or the end.
-  template <class Done>
-  void when_readable(Done&& done) {
-    if (cipher_ && cipher_->holds_more())
-      return net::post(socket_.get_executor(), now<std::decay_t<Done>>{std::forward<Done>(done)});
-    socket_.async_wait(cipher_ ? cipher_->reads_by() : net::socket_base::wait_read, std::forward<Done>(done));
-  }
-  template <class Done>
-  void when_writable(Done&& done) {
-    socket_.async_wait(net::socket_base::wait_write, std::forward<Done>(done));
-  }
-  /// No more will be written; what still comes can be read.
-  void finish() noexcept {
-    if (cipher_) cipher_->finish();
-    shut(net::socket_base::shutdown_send);
-  }
-  void shut(net::socket_base::shutdown_type direction) noexcept {
-    error_code ignored;
-    socket_.shutdown(direction, ignored);
-  }
-  void close() noexcept {
-    cipher_.reset();  // it knows the socket by a number that will be another's
-    error_code ignored;
-    socket_.close(ignored);
-  }
-  /// From now on.
-  void speak_plainly() noexcept { cipher_.reset(); }
-  [[nodiscard]] net::ip::tcp::endpoint peer() const noexcept {
-    error_code ignored;
-    return socket_.remote_endpoint(ignored);
-  }
-  [[nodiscard]] bool secure() const noexcept { return cipher_ != nullptr; }
-  [[nodiscard]] std::string certificate() const { return cipher_ ? cipher_->certificate() : std::string(); }
-
- private:
-  template <class Done>
-  struct now {
-    Done done;
-    using allocator_type = typename Done::allocator_type;
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return done.get_allocator(); }
-    void operator()() { done(error_code()); }
-  };
-  static void not_yet(error_code& ec) noexcept {
-    if (ec == net::error::would_block || ec == net::error::try_again || ec == net::error::interrupted) ec = {};
-  }
-  tcp_socket socket_;
-  std::unique_ptr<cipher> cipher_;
-};
-
 // ---- whoever is connected
 
 class core;
-class lane;
-class guest;
+class strand_context;
+class tcp_connection;
 class mounted;
 
 /// A place in a loop and in the count of all, taken when a connection is accepted, given back when it is gone.
-class ticket {
+class connection_permit {
  public:
-  ticket(std::shared_ptr<core> all, lane& on) noexcept;
-  ticket(ticket&& other) noexcept : all_(std::move(other.all_)), on_(other.on_) {}
-  ticket& operator=(ticket&&) = delete;
-  ~ticket();
+  connection_permit(std::shared_ptr<core> all, strand_context& on) noexcept;
+  connection_permit(connection_permit&& other) noexcept : all_(std::move(other.all_)), on_(other.on_) {}
+  connection_permit& operator=(connection_permit&&) = delete;
+  ~connection_permit();
   [[nodiscard]] std::shared_ptr<core> const& all() const noexcept { return all_; }
-  [[nodiscard]] lane& on() const noexcept { return *on_; }
+  [[nodiscard]] strand_context& on() const noexcept { return *on_; }
 
  private:
   std::shared_ptr<core> all_;
-  lane* on_;
+  strand_context* on_;
 };
 
-/// First in, first out; a guest is in one of them.
-struct guest_list {
-  guest* first = nullptr;
-  guest* last = nullptr;
+/// First in, first out; a tcp_connection is in one of them.
+struct tcp_connection_list {
+  tcp_connection* first = nullptr;
+  tcp_connection* last = nullptr;
 };
 
 /// A TCP connection and its place in a loop. It lives as long as one of its operations is under way: each holds it, from the
 /// inside of its strand or, when the io_context ends, alone. So the count needs no atomic.
-class guest {
+class tcp_connection {
  public:
-  guest(ticket&& t, stream&& s) noexcept
-      : stream_(std::move(s)), ticket_(std::move(t)), all_(ticket_.all()), lane_(&ticket_.on()) {}
-  guest(guest const&) = delete;
-  guest& operator=(guest const&) = delete;
+  tcp_connection(connection_permit&& t, stream&& s) noexcept
+      : stream_(std::move(s)), permit_(std::move(t)), all_(permit_.all()), strand_context_(&permit_.on()) {}
+  tcp_connection(tcp_connection const&) = delete;
+  tcp_connection& operator=(tcp_connection const&) = delete;
 
   class hold {
    public:
-    explicit hold(guest& g) noexcept : guest_(&g) { ++g.holds_; }
-    hold(hold&& other) noexcept : guest_(std::exchange(other.guest_, nullptr)) {}
+    explicit hold(tcp_connection& g) noexcept : connection_(&g) { ++g.holds_; }
+    hold(hold&& other) noexcept : connection_(std::exchange(other.connection_, nullptr)) {}
     hold& operator=(hold&&) = delete;
     ~hold() {
-      if (guest_ != nullptr && --guest_->holds_ == 0) delete guest_;
+      if (connection_ != nullptr && --connection_->holds_ == 0) delete connection_;
     }
 
    private:
-    guest* guest_;
+    tcp_connection* connection_;
   };
 
   /// The time it had is over.
@@ -250,32 +115,32 @@ class guest {
   virtual void asked_to_leave() noexcept = 0;
 
  protected:
-  virtual ~guest();
+  virtual ~tcp_connection();
   void hang_up() noexcept { stream_.close(); }
-  [[nodiscard]] lane& event_loop() const noexcept { return *lane_; }
+  [[nodiscard]] strand_context& event_loop() const noexcept { return *strand_context_; }
   [[nodiscard]] core& all() const noexcept { return *all_; }
-  /// For the guest that this one becomes.
-  [[nodiscard]] ticket pass_on() noexcept { return std::move(ticket_); }
+  /// For the tcp_connection that this one becomes.
+  [[nodiscard]] connection_permit pass_on() noexcept { return std::move(permit_); }
   stream stream_;
 
  private:
-  friend class lane;
-  ticket ticket_;
+  friend class strand_context;
+  connection_permit permit_;
   std::shared_ptr<core> all_;
-  lane* lane_;
-  guest_list* in_ = nullptr;
-  guest* before_ = nullptr;
-  guest* after_ = nullptr;
+  strand_context* strand_context_;
+  tcp_connection_list* in_ = nullptr;
+  tcp_connection* before_ = nullptr;
+  tcp_connection* after_ = nullptr;
   time_point deadline_ = (time_point::max)();
   std::uint32_t holds_ = 0;
 };
 
-/// An operation's completion: a member function of a guest, run inside the guest's strand.
+/// An operation's completion: a member function of a tcp_connection, run inside the tcp_connection's strand.
 template <class G, void (G::*Done)(error_code)>
 struct completion {
   G* who;
   op_room* room;
-  guest::hold held;
+  tcp_connection::hold held;
   using allocator_type = op_allocator<char>;
   [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*room); }
   void operator()(error_code ec) { (who->*Done)(ec); }
@@ -285,18 +150,18 @@ struct completion {
 
 /// One loop: a strand, a phx::loop, and what the connections on it share. On cache lines of its own (two: processors fetch
 /// them in pairs), so that loops made one behind the other do not write into each other's.
-class alignas(128) lane {
+class alignas(128) strand_context {
  public:
   static constexpr std::size_t room = 64 * 1024;
 
-  lane(core& all, net::io_context& io);
-  lane(lane const&) = delete;
-  lane& operator=(lane const&) = delete;
-  ~lane() = default;
+  strand_context(core& all, net::io_context& io);
+  strand_context(strand_context const&) = delete;
+  strand_context& operator=(strand_context const&) = delete;
+  ~strand_context() = default;
 
   /// phx's Waker: from any thread.
   void wake() noexcept { request(turn); }
-  /// What can be asked of a lane from any thread. It is done inside the strand, soon, and needs no memory: of each kind one
+  /// What can be asked of a strand_context from any thread. It is done inside the strand, soon, and needs no memory: of each kind one
   /// is enough.
   enum task : unsigned {
     turn = 1,       ///< the loop runs
@@ -312,13 +177,13 @@ class alignas(128) lane {
   [[nodiscard]] strand const& executor() const noexcept { return strand_; }
   void run() noexcept;
   /// No deadline.
-  void keep(guest& g) noexcept { move(g, &open_, (time_point::max)()); }
+  void keep(tcp_connection& g) noexcept { move(g, &open_, (time_point::max)()); }
   /// All who wait for a request, and all who leave, have the same time for it: so both lists are in order of time.
-  void greet(guest& g) noexcept;
-  void part(guest& g) noexcept;
+  void greet(tcp_connection& g) noexcept;
+  void part(tcp_connection& g) noexcept;
   /// @param until not before that of the one before.
-  void hold_back(guest& g, time_point until) noexcept;
-  void forget(guest& g) noexcept { move(g, nullptr, (time_point::max)()); }
+  void hold_back(tcp_connection& g, time_point until) noexcept;
+  void forget(tcp_connection& g) noexcept { move(g, nullptr, (time_point::max)()); }
   void ask_to_leave() noexcept;
   void dismiss() noexcept;
   void stop_timer() noexcept {
@@ -337,7 +202,7 @@ class alignas(128) lane {
   frame_pool pool;              // of pongs and closes
   std::unique_ptr<char[]> in;   // what was read last
   std::unique_ptr<char[]> out;  // small frames, put together for one write
-  std::atomic<std::uint32_t> guests{0};
+  std::atomic<std::uint32_t> connection_count{0};
 
   // Places in the queues of frames, kept for all connections of this loop.
   struct place {
@@ -361,21 +226,21 @@ class alignas(128) lane {
  private:
   static constexpr std::uint32_t most_places = 64 * 1024;  // 1 MiB
   struct places_owner {
-    lane& l;
+    strand_context& l;
     ~places_owner() {
       while (l.free_places_ != nullptr) delete std::exchange(l.free_places_, l.free_places_->next);
     }
   };
 
   void perform() noexcept;
-  void move(guest& g, guest_list* to, time_point deadline) noexcept;
+  void move(tcp_connection& g, tcp_connection_list* to, time_point deadline) noexcept;
   void arm(time_point when) noexcept;
   void wait() noexcept;
   void on_timer(error_code ec) noexcept;
   template <class F>
-  static void each(guest_list& of, F&& f) noexcept {
-    for (guest* g = of.first; g != nullptr;) {
-      guest* const next = g->after_;
+  static void each(tcp_connection_list& of, F&& f) noexcept {
+    for (tcp_connection* g = of.first; g != nullptr;) {
+      tcp_connection* const next = g->after_;
       f(*g);
       g = next;
     }
@@ -389,7 +254,7 @@ class alignas(128) lane {
   time_point armed_at_ = (time_point::max)();  // max: not
   time_point leave_by_ = (time_point::max)();  // of a drain: then whoever is left is cut off
   bool waiting_ = false;                       // a wait of the timer is under way; there is never a second
-  guest_list greeting_{}, open_{}, held_back_{}, leaving_{};
+  tcp_connection_list greeting_{}, open_{}, held_back_{}, leaving_{};
   place* free_places_ = nullptr;
   std::uint32_t places_ = 0;
   places_owner owner_{*this};
@@ -397,7 +262,7 @@ class alignas(128) lane {
   alignas(128) std::optional<phx::loop> loop_;
   std::vector<std::unique_ptr<longpoll::service>> polling_;  // by mounted::number
 };
-static_assert(Waker<lane>);
+static_assert(Waker<strand_context>);
 
 // ---- what the server consists of
 
@@ -409,7 +274,7 @@ class opening {
   opening& operator=(opening const&) = delete;
   virtual ~opening() = default;
   /// @param early frames that came with the request.
-  virtual void open(ticket&&, stream&&, std::span<char> early) = 0;
+  virtual void open(connection_permit&&, stream&&, std::span<char> early) = 0;
   std::string subprotocol{};
 };
 class mounted {
@@ -445,7 +310,7 @@ class core : public std::enable_shared_from_this<core> {
 
   void prepare() {
     std::uint32_t const n = opts.loops == 0 ? 1 : opts.loops;
-    for (std::uint32_t i = 0; i < n; ++i) lanes.push_back(std::make_unique<lane>(*this, io_));
+    for (std::uint32_t i = 0; i < n; ++i) strands.push_back(std::make_unique<strand_context>(*this, io_));
   }
   /// @par Errors: what the address or the port was refused for.
   [[nodiscard]] error_code listen() {
@@ -478,14 +343,15 @@ class core : public std::enable_shared_from_this<core> {
     std::lock_guard const one(mutex_);
     secure_.swap(with);
   }
-  /// The last guest left a server that takes no more. From any thread.
+  /// The last tcp_connection left a server that takes no more. From any thread.
   void left() noexcept {
-    if (guests.fetch_sub(1) == 1 && draining.load()) request(tell_empty);
+    if (connection_count.fetch_sub(1) == 1 && draining.load()) request(tell_empty);
   }
-  /// `f(lane&)` inside each loop. @par Errors: std::bad_alloc; some loops may have it then.
+  /// `f(strand_context&)` inside each loop. @par Errors: std::bad_alloc; some loops may have it then.
   template <class F>
-  void in_lanes(F f) {
-    for (auto const& l : lanes) net::post(l->executor(), [self = shared_from_this(), at = l.get(), f]() mutable { f(*at); });
+  void post_to_all_strands(F f) {
+    for (auto const& l : strands)
+      net::post(l->executor(), [self = shared_from_this(), at = l.get(), f]() mutable { f(*at); });
   }
   /// The mount that has this path, and what for; null: none.
   [[nodiscard]] std::pair<mounted*, transport_kind> find(std::string_view path) const noexcept {
@@ -495,19 +361,19 @@ class core : public std::enable_shared_from_this<core> {
   }
 
   /// When a client that a mount has refused is told so: now, or later. For each that is later, release() once.
-  [[nodiscard]] time_point hold(refusal reason, time_point now) noexcept {
+  [[nodiscard]] time_point delay_until(refusal reason, time_point now) noexcept {
     std::lock_guard const one(throttling_);
-    return throttle_.hold(reason, now);
+    return throttle_.delay_until(reason, now);
   }
   void release() noexcept {
     std::lock_guard const one(throttling_);
     throttle_.release();
   }
   /// @par Errors: std::bad_alloc.
-  [[nodiscard]] std::optional<refused_request> knock(std::string_view address) {
+  [[nodiscard]] std::optional<refused_request> try_acquire(std::string_view address) {
     if (!throttles()) return std::nullopt;
     std::lock_guard const one(throttling_);
-    return throttle_.knock(address, clock_now());
+    return throttle_.try_acquire(address, clock_now());
   }
   [[nodiscard]] bool throttles() const noexcept { return opts.throttle.each.burst != 0 || opts.throttle.all.burst != 0; }
 
@@ -516,16 +382,16 @@ class core : public std::enable_shared_from_this<core> {
   longpoll::sessions polls;
   std::vector<std::unique_ptr<mounted>> mounts;
   std::vector<route> routes;
-  std::vector<std::unique_ptr<lane>> lanes;  // after `everywhere`, which their loops are in
+  std::vector<std::unique_ptr<strand_context>> strands;  // after `everywhere`, which their loops are in
   std::uint16_t port = 0;
-  std::atomic<std::uint32_t> guests{0};
+  std::atomic<std::uint32_t> connection_count{0};
   std::atomic<bool> draining{false};
   drain_options how_to_drain{};  // once it drains
 
  private:
-  friend class lane;
+  friend class strand_context;
 
-  // As lane::task, of the door: the strand that accepts, and sees to the end.
+  // As strand_context::task, of the door: the strand that accepts, and sees to the end.
   enum task : unsigned { open_door = 1, begin_drain = 2, stop_all = 4, tell_empty = 8, door_again = 16 };
   void request(unsigned tasks) noexcept {
     door_tasks_.request(door_, *this, tasks, [this] { perform(); });
@@ -537,9 +403,10 @@ class core : public std::enable_shared_from_this<core> {
       close_door();
       draining.store(true);
       if ((tasks & begin_drain) != 0) everywhere.drain(how_to_drain);  // loops of the host's own
-      for (auto const& l : lanes)
-        l->request(((tasks & begin_drain) != 0 ? lane::leave : 0u) | ((tasks & stop_all) != 0 ? lane::dismissal : 0u));
-      if (guests.load() == 0) empty();
+      for (auto const& l : strands)
+        l->request(((tasks & begin_drain) != 0 ? strand_context::leave : 0u) |
+                   ((tasks & stop_all) != 0 ? strand_context::dismissal : 0u));
+      if (connection_count.load() == 0) empty();
     }
     if ((tasks & (open_door | door_again)) != 0) await_clients();
     if ((tasks & tell_empty) != 0) empty();
@@ -573,11 +440,11 @@ class core : public std::enable_shared_from_this<core> {
     await_clients();
   }
   /// False: there is no memory for it.
-  [[nodiscard]] bool admit(accepted_socket& client) noexcept;  // beast_visitor.hpp
+  [[nodiscard]] bool admit(accepted_socket& client) noexcept;  // beast_http_connection.hpp
   /// @par Errors: std::bad_alloc.
-  [[nodiscard]] std::optional<refused_request> knock(tcp_socket const& s) {
+  [[nodiscard]] std::optional<refused_request> try_acquire(tcp_socket const& s) {
     error_code ignored;
-    return throttles() ? knock(s.remote_endpoint(ignored).address().to_string()) : std::nullopt;
+    return throttles() ? try_acquire(s.remote_endpoint(ignored).address().to_string()) : std::nullopt;
   }
   /// Out of descriptors or memory: the backlog keeps those who come meanwhile.
   void rest() noexcept {
@@ -592,7 +459,7 @@ class core : public std::enable_shared_from_this<core> {
     if (!begun) request(door_again);  // Asio keeps all timers in one vector, which may have to grow
   }
   void empty() noexcept {
-    for (auto const& l : lanes) l->request(lane::no_timer);
+    for (auto const& l : strands) l->request(strand_context::no_timer);
     std::vector<std::function<void()>> callbacks;
     {
       std::lock_guard const one(mutex_);
@@ -621,18 +488,19 @@ class core : public std::enable_shared_from_this<core> {
 
 inline std::shared_ptr<void> strand_memory::owner() const { return owner_->shared_from_this(); }
 
-inline ticket::ticket(std::shared_ptr<core> all, lane& on) noexcept : all_(std::move(all)), on_(&on) {
-  all_->guests.fetch_add(1);
-  on_->guests.fetch_add(1, std::memory_order_relaxed);
+inline connection_permit::connection_permit(std::shared_ptr<core> all, strand_context& on) noexcept
+    : all_(std::move(all)), on_(&on) {
+  all_->connection_count.fetch_add(1);
+  on_->connection_count.fetch_add(1, std::memory_order_relaxed);
 }
-inline ticket::~ticket() {
+inline connection_permit::~connection_permit() {
   if (!all_) return;
-  on_->guests.fetch_sub(1, std::memory_order_relaxed);
+  on_->connection_count.fetch_sub(1, std::memory_order_relaxed);
   all_->left();
 }
-inline guest::~guest() { lane_->forget(*this); }
+inline tcp_connection::~tcp_connection() { strand_context_->forget(*this); }
 
-inline lane::lane(core& all, net::io_context& io)
+inline strand_context::strand_context(core& all, net::io_context& io)
     : pool(all.opts.limits.memory, 8),
       in(new char[room]),
       out(new char[room]),
@@ -643,10 +511,10 @@ inline lane::lane(core& all, net::io_context& io)
   loop_.emplace(all.everywhere, *this, phx::detail::seeded(all.opts.limits));
 }
 
-inline void lane::request(unsigned tasks) noexcept {
+inline void strand_context::request(unsigned tasks) noexcept {
   tasks_.request(strand_, all_, tasks, [this] { perform(); });
 }
-inline void lane::perform() noexcept {
+inline void strand_context::perform() noexcept {
   unsigned const tasks = tasks_.take();
   if ((tasks & again) != 0) without_memory();
   if ((tasks & leave) != 0) ask_to_leave();
@@ -655,13 +523,13 @@ inline void lane::perform() noexcept {
   if ((tasks & no_timer) != 0) stop_timer();
 }
 
-inline void lane::run() noexcept {
+inline void strand_context::run() noexcept {
   if (!loop_) return;
   time_point const now = clock_now();
   time_point next = loop_->run(now);
-  for (guest_list* const list : {&greeting_, &held_back_, &leaving_}) {
+  for (tcp_connection_list* const list : {&greeting_, &held_back_, &leaving_}) {
     while (list->first != nullptr && list->first->deadline_ <= now) {
-      guest& late = *list->first;
+      tcp_connection& late = *list->first;
       keep(late);  // unless it finds itself another end
       late.expired();
     }
@@ -672,12 +540,12 @@ inline void lane::run() noexcept {
     dismiss();
   }
   if (leave_by_ < next) next = leave_by_;
-  bool const deserted = guests.load(std::memory_order_relaxed) == 0;
+  bool const deserted = connection_count.load(std::memory_order_relaxed) == 0;
   if (!deserted || !all_.draining.load())
     arm(next);  // what a loop still waits for must not keep the io_context from its end
 }
 
-inline void lane::arm(time_point when) noexcept {
+inline void strand_context::arm(time_point when) noexcept {
   if (when >= armed_at_) return;
   armed_at_ = when;
   if (!waiting_) return wait();
@@ -685,7 +553,7 @@ inline void lane::arm(time_point when) noexcept {
   error_code ignored;
   timer_.cancel(ignored);
 }
-inline void lane::wait() noexcept {
+inline void strand_context::wait() noexcept {
   waiting_ = try_invoke(
       [&] {
         timer_.expires_at(armed_at_);
@@ -696,14 +564,14 @@ inline void lane::wait() noexcept {
   armed_at_ = (time_point::max)();
   request(again);  // Asio keeps all timers in one vector, which may have to grow
 }
-inline void lane::on_timer(error_code ec) noexcept {
+inline void strand_context::on_timer(error_code ec) noexcept {
   waiting_ = false;
   if (ec && armed_at_ != (time_point::max)()) return wait();  // for less long; or stopped
   armed_at_ = (time_point::max)();
   if (!ec) run();
 }
 
-inline void lane::move(guest& g, guest_list* to, time_point deadline) noexcept {
+inline void strand_context::move(tcp_connection& g, tcp_connection_list* to, time_point deadline) noexcept {
   if (g.in_ != nullptr) {
     (g.before_ == nullptr ? g.in_->first : g.before_->after_) = g.after_;
     (g.after_ == nullptr ? g.in_->last : g.after_->before_) = g.before_;
@@ -717,39 +585,40 @@ inline void lane::move(guest& g, guest_list* to, time_point deadline) noexcept {
   (to->last == nullptr ? to->first : to->last->after_) = &g;
   to->last = &g;
 }
-inline void lane::greet(guest& g) noexcept {
+inline void strand_context::greet(tcp_connection& g) noexcept {
   time_point const until = saturating_add(clock_now(), all_.opts.handshake);
   move(g, &greeting_, until);
   arm(until);
 }
-inline void lane::part(guest& g) noexcept {
+inline void strand_context::part(tcp_connection& g) noexcept {
   time_point const until = saturating_add(clock_now(), all_.opts.goodbye);
   move(g, &leaving_, until);
   arm(until);
 }
-inline void lane::hold_back(guest& g, time_point until) noexcept {
+inline void strand_context::hold_back(tcp_connection& g, time_point until) noexcept {
   move(g, &held_back_, until);
   arm(until);
 }
-inline longpoll::service& lane::polling(mounted& at) {
+inline longpoll::service& strand_context::polling(mounted& at) {
   if (polling_.size() <= at.number) polling_.resize(at.number + 1);
   auto& mine = polling_[at.number];
   if (!mine) mine = at.polling(all_.polls, *loop_);
   return *mine;
 }
-inline void lane::ask_to_leave() noexcept {
+inline void strand_context::ask_to_leave() noexcept {
   if (!loop_) return;
   time_point const now = clock_now();
   loop_->drain(all_.how_to_drain, now);  // not by the endpoint's mail alone, which needs memory
   if (leave_by_ == (time_point::max)())
     leave_by_ = saturating_add(saturating_add(now, all_.how_to_drain.limit), all_.opts.goodbye);
-  for (guest_list* const list : {&greeting_, &open_, &held_back_}) each(*list, [](guest& g) { g.asked_to_leave(); });
+  for (tcp_connection_list* const list : {&greeting_, &open_, &held_back_})
+    each(*list, [](tcp_connection& g) { g.asked_to_leave(); });
 }
-inline void lane::dismiss() noexcept {
+inline void strand_context::dismiss() noexcept {
   // One may take another with it, or make it say goodbye.
-  for (guest_list* const list : {&greeting_, &open_, &held_back_, &leaving_})
+  for (tcp_connection_list* const list : {&greeting_, &open_, &held_back_, &leaving_})
     while (list->first != nullptr) {
-      guest& g = *list->first;
+      tcp_connection& g = *list->first;
       forget(g);
       g.dismissed();
     }

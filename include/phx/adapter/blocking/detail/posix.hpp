@@ -96,14 +96,14 @@ class self_pipe {
 
 /// Connections that were told no and have no thread to wait until they have read it: closed when they hang up, or a while
 /// later. With bytes unread the kernel would reset them, answer and all.
-class told_no {
+class rejected_connections {
  public:
   static constexpr std::size_t most = 64;  ///< at once; beyond, the next is closed without a wait
 
-  explicit told_no(duration patience) noexcept : patience_(patience) {}
-  told_no(told_no const&) = delete;
-  told_no& operator=(told_no const&) = delete;
-  ~told_no() {
+  explicit rejected_connections(duration patience) noexcept : patience_(patience) {}
+  rejected_connections(rejected_connections const&) = delete;
+  rejected_connections& operator=(rejected_connections const&) = delete;
+  ~rejected_connections() {
     while (count_ != 0) (void)::close(all_[--count_].fd);
   }
   /// Takes a socket whose answer fits into the kernel's buffer.

@@ -1,5 +1,5 @@
-#ifndef PHX_ADAPTER_DETAIL_BEAST_VISITOR_HPP
-#define PHX_ADAPTER_DETAIL_BEAST_VISITOR_HPP
+#ifndef PHX_ADAPTER_DETAIL_BEAST_HTTP_CONNECTION_HPP
+#define PHX_ADAPTER_DETAIL_BEAST_HTTP_CONNECTION_HPP
 // A connection of the Beast host while it speaks HTTP: one request after the other, until one becomes a WebSocket.
 //
 //   state              | its deadline                     | what ends it
@@ -20,7 +20,8 @@
 // handshake and goodbye are in options, limit is in drain_options. As a WebSocket: beast_connection.hpp.
 
 #include <phx/adapter/detail/beast_connection.hpp>
-#include <phx/adapter/detail/http.hpp>
+#include <phx/http/response.hpp>
+#include <phx/websocket/handshake.hpp>
 
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/error.hpp>
@@ -35,38 +36,6 @@ inline namespace PHX_BUILD {
 namespace beast::detail {
 
 namespace http = boost::beast::http;
-
-/// The answer as bytes. A header that would break out of its line, or that speaks of the length or the connection, is left
-/// out: those two are said here.
-[[nodiscard]] inline std::string head_of(std::uint16_t code, bool stays, std::size_t size) {
-  std::uint16_t const status = code >= 200 && code <= 599 ? code : std::uint16_t{500};
-  auto const phrase = http::obsolete_reason(http::int_to_status(status));
-  std::string out = "HTTP/1.1 " + std::to_string(status) + ' ';
-  out.append(phrase.data(), phrase.size());
-  out += stays ? "\r\n" : "\r\nconnection: close\r\n";
-  if (status != 204 && status != 304) out += "content-length: " + std::to_string(size) + "\r\n";
-  return out;
-}
-[[nodiscard]] inline std::string to_bytes(http_answer const& answer, bool stays, bool without_body) {
-  std::string out = head_of(answer.status, stays, answer.body.size());
-  for (auto const& [name, value] : answer.headers) {
-    using phx::detail::same_but_for_case;
-    bool const ours = same_but_for_case(name, "connection") || same_but_for_case(name, "content-length") ||
-                      same_but_for_case(name, "transfer-encoding");
-    bool const breaks = name.empty() || name.find_first_of(std::string_view(": \t\r\n\0", 6)) != std::string::npos ||
-                        value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos;
-    if (!ours && !breaks) out.append(name).append(": ").append(value).append("\r\n");
-  }
-  out += "\r\n";
-  if (answer.status != 204 && answer.status != 304 && !without_body) out += answer.body;
-  return out;
-}
-[[nodiscard]] inline std::string to_bytes(longpoll::response const& answer, bool stays) {
-  std::string out = head_of(answer.status(), stays, answer.body().size());
-  answer.each_header(
-      [&](std::string_view name, std::string_view value) { out.append(name).append(": ").append(value).append("\r\n"); });
-  return out.append("\r\n").append(answer.body());
-}
 
 /// A body that grows as it comes: http::string_body believes a content-length and takes all of it beforehand.
 struct text_body {
@@ -96,29 +65,29 @@ struct text_body {
   };
 };
 
-class visitor;
-/// What a late_answer still has of its visitor. `who` is looked at inside the strand alone, and null once nobody waits. The
+class http_connection;
+/// What a late_answer still has of its http_connection. `who` is looked at inside the strand alone, and null once nobody waits. The
 /// answer and the memory to bring it there are in here, so that it cannot get lost.
 struct awaited {
-  awaited(std::weak_ptr<core> server, lane& of, visitor& waiting) noexcept
+  awaited(std::weak_ptr<core> server, strand_context& of, http_connection& waiting) noexcept
       : all(std::move(server)), at(&of), connection(&waiting) {}
   std::weak_ptr<core> all;
-  lane* at;
-  visitor* connection;
+  strand_context* at;
+  http_connection* connection;
   op_room room{};
   http_answer answer{};
 };
 
-class visitor final : public guest {
+class http_connection final : public tcp_connection {
  public:
-  /// @param no it knocks too often, or too many do.
-  static void begin(ticket&& t, stream&& s, std::optional<refused_request> const& no) {
-    auto* const made = new visitor(std::move(t), std::move(s));
+  /// @param no the refusal: this address, or all of them, connect too often.
+  static void begin(connection_permit&& t, stream&& s, std::optional<refused_request> const& no) {
+    auto* const made = new http_connection(std::move(t), std::move(s));
     hold const while_it_begins(*made);
     made->event_loop().greet(*made);
     if (no) {
       made->refuse(no->answer);
-    } else if (made->all().guests.load() > made->all().opts.max_connections) {
+    } else if (made->all().connection_count.load() > made->all().opts.max_connections) {
       made->refuse(503);
     } else {
       made->next_request();
@@ -139,11 +108,11 @@ class visitor final : public guest {
     or_hang_up([&] { write(answer); });
   }
 
-  /// What this connection asks mounts for is to be no more than connections, which are counted: it knocked to be accepted,
+  /// What this connection asks mounts for is to be no more than connections, which are counted: it was counted when it was accepted,
   /// and does so again for each socket or session after the first. @par Errors: std::bad_alloc.
   [[nodiscard]] std::optional<refused_request> may_open(time_point) {
     if (std::exchange(knocked_, false)) return std::nullopt;
-    return all().knock(address_);
+    return all().try_acquire(address_);
   }
   /// What a poll or a POST is answered, during serve() or later, in the middle of what the loop does.
   void respond(longpoll::response answer) noexcept {
@@ -152,7 +121,7 @@ class visitor final : public guest {
     or_hang_up([&] { net::post(event_loop().executor(), poll_answered{this, &write_room_, hold(*this)}); });
   }
 
-  // ---- a guest
+  // ---- a tcp_connection
   void expired() noexcept override {
     if (state_ == state::held_back) return tell_refusal();
     if (state_ != state::reading || !begun_) return end();
@@ -172,12 +141,13 @@ class visitor final : public guest {
   using parser = http::request_parser<text_body>;
   static constexpr std::size_t room = 16 * 1024;  // of one read
 
-  visitor(ticket&& t, stream&& s) : guest(std::move(t), std::move(s)), bytes_(std::size_t{all().opts.head_bytes} + 4096) {
+  http_connection(connection_permit&& t, stream&& s)
+      : tcp_connection(std::move(t), std::move(s)), bytes_(std::size_t{all().opts.head_bytes} + 4096) {
     auto const peer = stream_.peer();
     address_ = peer.address().to_string();
     peer_port_ = peer.port();
   }
-  ~visitor() override {
+  ~http_connection() override {
     if (later_) later_->connection = nullptr;
   }
 
@@ -215,7 +185,7 @@ class visitor final : public guest {
   /// While a late answer is waited for as well: who hangs up then is not answered.
   void read() {
     if (reading_ || bytes_.size() == bytes_.max_size()) return;
-    stream_.when_readable(completion<visitor, &visitor::on_readable>{this, &read_room_, hold(*this)});
+    stream_.when_readable(completion<http_connection, &http_connection::on_readable>{this, &read_room_, hold(*this)});
     reading_ = true;
   }
   void on_readable(error_code ec) noexcept {
@@ -231,7 +201,7 @@ class visitor final : public guest {
   }
   void take_bytes(error_code& ec) {
     if (state_ == state::lingering) {
-      (void)stream_.read({event_loop().in.get(), lane::room}, ec);
+      (void)stream_.read({event_loop().in.get(), strand_context::room}, ec);
       return ec ? void() : read();
     }
     auto const to = bytes_.prepare((std::min)(room, bytes_.max_size() - bytes_.size()));
@@ -335,7 +305,7 @@ class visitor final : public guest {
     head_only_ = value.method() == http::verb::head;
 
     if (at_.first != nullptr && at_.second == transport_kind::longpoll) return poll(*at_.first);
-    if (at_.first != nullptr) return knock(*at_.first, asked_, value.version() >= 11);
+    if (at_.first != nullptr) return try_acquire(*at_.first, asked_, value.version() >= 11);
     std::optional<http_answer> answer;
     asked_.from_ = this;
     for (core::route const& r : all().routes) {
@@ -366,9 +336,9 @@ class visitor final : public guest {
   }
   void write_poll() {
     stays_ = stays_ && !all().draining.load();
-    write(to_bytes(*going_, stays_));
+    write(phx::http::to_bytes(*going_, after()));
   }
-  void knock(mounted& at, http_request const& asked, bool new_enough) {
+  void try_acquire(mounted& at, http_request const& asked, bool new_enough) {
     std::optional<refused_request> no;
     if (all().draining.load()) {
       no = phx::refuse(refusal::draining);
@@ -390,12 +360,15 @@ class visitor final : public guest {
       refused_.emplace(std::move(no->answer));
       return hold_back(no->reason);
     }
-    write(phx::detail::switching_protocols(*asked.header("sec-websocket-key"), opening_->subprotocol));
+    write(websocket::switching_protocols(asked, opening_->subprotocol));
+  }
+  [[nodiscard]] phx::http::persistence after() const noexcept {
+    return stays_ ? phx::http::persistence::keep_alive : phx::http::persistence::close;
   }
   /// `refused_`, or a poll's answer, goes out; or waits as long as options::throttle has it, and while its client does.
   void hold_back(refusal reason) {
     if (all().draining.load()) return write_refusal();
-    time_point const now = clock_now(), until = all().hold(reason, now);
+    time_point const now = clock_now(), until = all().delay_until(reason, now);
     if (until <= now) return write_refusal();
     state_ = state::held_back;
     stays_here_.emplace(*this);
@@ -433,7 +406,7 @@ class visitor final : public guest {
   }
   void write(http_answer const& answer) {
     stays_ = stays_ && !all().draining.load();
-    write(to_bytes(answer, stays_, head_only_));
+    write(phx::http::to_bytes(answer, after(), head_only_));
   }
   void write(std::string bytes) {
     state_ = state::answering;
@@ -453,7 +426,9 @@ class visitor final : public guest {
     sent_ += stream_.write(std::string_view(out_).substr(sent_), ec);
     if (ec) return end();
     if (sent_ == out_.size()) return on_written();
-    or_hang_up([&] { stream_.when_writable(completion<visitor, &visitor::on_writable>{this, &write_room_, hold(*this)}); });
+    or_hang_up([&] {
+      stream_.when_writable(completion<http_connection, &http_connection::on_writable>{this, &write_room_, hold(*this)});
+    });
   }
   void on_writable(error_code ec) noexcept {
     if (state_ != state::answering) return;
@@ -486,7 +461,7 @@ class visitor final : public guest {
     or_hang_up([&] { read(); });
   }
   struct poll_answered {
-    visitor* connection;
+    http_connection* connection;
     op_room* room;
     hold held;
     using allocator_type = op_allocator<char>;
@@ -499,7 +474,7 @@ class visitor final : public guest {
     }
   };
   struct next {
-    visitor* connection;
+    http_connection* connection;
     op_room* room;
     hold held;
     using allocator_type = op_allocator<char>;
@@ -535,7 +510,7 @@ class visitor final : public guest {
 
 /// Somebody was accepted, and comes to the loop.
 struct arrival {
-  ticket place;
+  connection_permit place;
   tcp_socket socket;
   std::shared_ptr<ciphers const> secure;
   std::optional<refused_request> no;
@@ -546,19 +521,20 @@ struct arrival {
           core const& all = *place.all();
           if (no) report_refusal(place.on().loop(), *no);
           // Who is not to come in is not worth a handshake, which costs more than all that it is kept from.
-          bool const turned_away = no || all.guests.load() > all.opts.max_connections;
+          bool const turned_away = no || all.connection_count.load() > all.opts.max_connections;
           if (secure && turned_away) return;
           auto cipher = secure ? secure->make(socket.native_handle()) : nullptr;
-          visitor::begin(std::move(place), stream(std::move(socket), std::move(cipher)), no);
+          http_connection::begin(std::move(place), stream(std::move(socket), std::move(cipher)), no);
         },
         [](char const*) noexcept {});
   }
 };
 
 inline bool core::admit(accepted_socket& client) noexcept {
-  lane* at = lanes.front().get();
-  for (auto const& l : lanes)
-    if (l->guests.load(std::memory_order_relaxed) < at->guests.load(std::memory_order_relaxed)) at = l.get();
+  strand_context* at = strands.front().get();
+  for (auto const& l : strands)
+    if (l->connection_count.load(std::memory_order_relaxed) < at->connection_count.load(std::memory_order_relaxed))
+      at = l.get();
   error_code ec;
   bool const done = try_invoke(
       [&] {
@@ -572,12 +548,13 @@ inline bool core::admit(accepted_socket& client) noexcept {
           s.set_option(net::socket_base::send_buffer_size(static_cast<int>((std::min)(opts.send_buffer, 1U << 30))),
                        ignored);
         s.non_blocking(true, ignored);
-        auto no = knock(s);
+        auto no = try_acquire(s);
         auto with = [&] {
           std::lock_guard const one(mutex_);
           return secure_;
         }();
-        net::post(at->executor(), arrival{ticket(shared_from_this(), *at), std::move(s), std::move(with), std::move(no)});
+        net::post(at->executor(),
+                  arrival{connection_permit(shared_from_this(), *at), std::move(s), std::move(with), std::move(no)});
       },
       [](char const*) noexcept {});
   return done && !ec;

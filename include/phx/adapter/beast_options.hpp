@@ -1,0 +1,44 @@
+#ifndef PHX_ADAPTER_BEAST_OPTIONS_HPP
+#define PHX_ADAPTER_BEAST_OPTIONS_HPP
+// What a program may choose of the Beast host: addresses, loops, bounds, deadlines, pace. Free of Boost, for programs that read
+// it from a configuration.
+
+#include <phx/connect/throttle.hpp>
+#include <phx/core/limits.hpp>
+
+#include <string>
+
+namespace phx {
+inline namespace PHX_BUILD {
+namespace beast {
+
+/// Of a phx::beast::server. Every bound has a default and a documented answer.
+struct options {
+  std::string address = "127.0.0.1";  ///< numeric, IPv4 or IPv6
+  std::uint16_t port = 4000;          ///< 0: any free one, server::port() tells
+  std::uint32_t loops = 1;  ///< strands; 2 to 4 for each thread that runs the io_context, 1 where that is one thread
+  phx::limits limits{};     ///< each loop's; what concerns a connection is its mount's
+  std::uint32_t max_connections = 1'000'000;      ///< of all loops, requests under way included; beyond: 503
+  std::uint32_t head_bytes = 16 * 1024;           ///< of a request's line and headers; beyond: 431
+  std::uint32_t body_bytes = 64 * 1024;           ///< of a request's body; beyond: 413
+  duration handshake = std::chrono::seconds(10);  ///< from accept, or the last answer, to the end of a request; beyond: 408
+  duration goodbye = std::chrono::seconds(5);     ///< after a close: to write what waits and to hear the client hang up
+  std::uint32_t max_sessions = 100'000;           ///< of long-polling, of all mounts; who wants one more is told 503
+  /// Bytes waiting for one client beyond which phx is told `congested` and the client is not read from until half is gone:
+  /// who does not listen cannot make us speak.
+  std::size_t high_water = 256 * 1024;
+  /// Bytes the kernel is to hold for one client (it takes twice as many); 0: as it likes, which is some megabytes for one
+  /// that stops reading.
+  std::uint32_t send_buffer = 0;
+  /// How often clients may connect: asked when a connection is accepted, before it is read from, and for each socket or long-poll
+  /// session that it asks a mount for after the first; the answer is 429 or 503, with Retry-After. And how long those wait
+  /// for their answer whom a mount refuses. What counts is the TCP peer's address: behind a proxy that is the proxy's, and
+  /// this its business. A `seed` of 0 is replaced by chance.
+  throttle_options throttle{};
+};
+
+}  // namespace beast
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#endif
