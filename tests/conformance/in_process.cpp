@@ -76,7 +76,7 @@ void play_all(char const* mode, Play play) {
     std::string const name = conversation.find("name")->text;
 #ifndef __cpp_exceptions
     if (crashes_in_join(conversation)) {
-      std::printf("in process, %s: %s needs a join that throws\n", how, name.c_str());
+      std::printf("in process, %s: %s needs a join that throws\n", mode, name.c_str());
       ++skipped;
       continue;
     }

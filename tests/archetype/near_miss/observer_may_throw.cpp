@@ -1,4 +1,4 @@
-// error: o.on(n)
+// error: o.on_event(n)
 // clang: Observer
 #include <phx/phx.hpp>
 
