@@ -9,8 +9,8 @@
 //   detached      | (not called)     | (not found)        | (not found)      | ignored
 //
 // Its parts: detail/channel_table.hpp (which topics), join.hpp (how one is joined), channel_callback.hpp (user code and mail),
-// channel_end.hpp (how one ends), channel_listener.hpp (other topics), outbound.hpp (what is sent). They define members of this
-// class: a real composition would cost a pointer per part and client, or a call per message.
+// channel_end.hpp (how one ends), channel_listener.hpp (other topics), outbound.hpp (what is sent). Only the table is a class of
+// its own yet; the others are cuts by file, which define members of this class.
 
 #include <phx/socket/detail/outbound.hpp>
 
