@@ -4,7 +4,7 @@
 #include <phx/phx.hpp>
 
 #include <support/heap.hpp>
-#include <support/nowhere.hpp>
+#include <support/null_transport.hpp>
 #include <support/room.hpp>
 
 using namespace support;
@@ -25,7 +25,7 @@ struct stateless {
     return phx::outcome::reply(in.payload);
   }
 };
-using plain_socket = phx::socket<nowhere, phx::router<>>;
+using plain_socket = phx::socket<null_transport, phx::router<>>;
 
 struct many {
   std::size_t frames = 0;
@@ -45,7 +45,8 @@ struct many {
     phx::admission<phx::anonymous> in{phx::serializer_ref::of<phx::v2_json>()};
     in.session.emplace();
     in.bounds = &bounds;
-    sockets.push_back(std::make_unique<plain_socket>(loops[on_loop], d, std::move(in), nowhere{&frames}, loops.now()));
+    sockets.push_back(
+        std::make_unique<plain_socket>(loops[on_loop], d, std::move(in), null_transport{&frames}, loops.now()));
   }
   void say(std::size_t number, std::string_view text, phx::opcode op = phx::opcode::text) {
     (void)sockets[number]->receive(op, text, true, loops.now());

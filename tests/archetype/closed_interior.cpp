@@ -1,7 +1,7 @@
 // What is private to phx cannot be reached through a public type: no base class and no member of `detail`.
 // (tests/archetype/near_miss has the accesses that must not compile.)
 
-#include "archetype/poorest.hpp"
+#include "archetype/minimal.hpp"
 
 #include <phx/longpoll/longpoll.hpp>
 

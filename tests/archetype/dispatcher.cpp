@@ -1,6 +1,6 @@
 // A socket and a handshake made with the poorest Dispatcher there can be.
 
-#include "poorest.hpp"
+#include "minimal.hpp"
 
 namespace archetype {
 

@@ -30,10 +30,10 @@ struct may_throw : pubsub {
   phx::send_status broadcast(phx::broadcast const&);
 };
 static_assert(!phx::PubSub<may_throw>);
-struct says_nothing : pubsub {
+struct returns_nothing : pubsub {
   void direct_broadcast(std::string_view, phx::broadcast const&) noexcept;
 };
-static_assert(!phx::PubSub<says_nothing>);
+static_assert(!phx::PubSub<returns_nothing>);
 struct nameless : pubsub {
   int node_name() const noexcept;
 };

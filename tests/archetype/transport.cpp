@@ -57,10 +57,10 @@ struct may_throw {
   phx::send_status send(phx::frame const&);
 };
 static_assert(!phx::FrameSink<may_throw>);
-struct says_nothing {
+struct returns_nothing {
   void send(phx::frame const&) noexcept;
 };
-static_assert(!phx::FrameSink<says_nothing>);
+static_assert(!phx::FrameSink<returns_nothing>);
 struct takes_it_all {
   phx::send_status send(phx::frame&) noexcept;
 };

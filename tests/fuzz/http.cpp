@@ -1,6 +1,6 @@
 // Whatever a client sends and however TCP cuts it: the same request and the same body are read, within their bounds, or the
 // same is refused; and what is left is the next request's.
-#include "judge.hpp"
+#include "oracle.hpp"
 
 #include <phx/http/body_reader.hpp>
 
@@ -32,12 +32,12 @@ outcome read(std::string_view bytes, std::size_t most, std::size_t cut) {
   }
   if (out.head == progress::refused) out.status = head.status();
   if (out.head != progress::complete) return out;
-  judge::must(head.size() <= have && head.size() <= request_reader::default_max_bytes, "a head is of what has come");
-  judge::must(head.headers().size() <= request_reader::max_headers, "and has so many headers at most");
+  oracle::require(head.size() <= have && head.size() <= request_reader::default_max_bytes, "a head is of what has come");
+  oracle::require(head.headers().size() <= request_reader::max_headers, "and has so many headers at most");
   out.method = head.method();
   out.target = head.target();
   for (auto const& [name, value] : head.headers()) {
-    judge::must(value.find_first_of(std::string_view("\r\n\0", 3)) == value.npos, "a header is one line");
+    oracle::require(value.find_first_of(std::string_view("\r\n\0", 3)) == value.npos, "a header is one line");
     out.headers.append(name).append(":").append(value).append("\n");
   }
   phx::http::body_reader body(head, most);
@@ -47,18 +47,18 @@ outcome read(std::string_view bytes, std::size_t most, std::size_t cut) {
     body_event event = body.next(part);
     for (; event.state == body_event::data; event = body.next(part)) out.text += event.part;
     out.body = event.state;
-    judge::must(out.text.size() <= most, "a body is no longer than it may be");
-    if (out.body == body_event::need_more) judge::must(part.empty(), "until its end all is the body's");
+    oracle::require(out.text.size() <= most, "a body is no longer than it may be");
+    if (out.body == body_event::need_more) oracle::require(part.empty(), "until its end all is the body's");
     at += came - part.size();
     if (out.body == body_event::refused) {
-      judge::must(body.status() == 400 || body.status() == 413, "a refusal has its status");
+      oracle::require(body.status() == 400 || body.status() == 413, "a refusal has its status");
       break;
     }
     out.left = bytes.size() - at;
     if (out.body == body_event::complete || came == 0) break;
   }
   if (out.body == body_event::complete && !head.chunked())
-    judge::must(out.text.size() == head.content_length(), "as long as it was announced");
+    oracle::require(out.text.size() == head.content_length(), "as long as it was announced");
   return out;
 }
 
@@ -70,7 +70,7 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   std::string_view const bytes(reinterpret_cast<char const*>(data + 2), size - 2);
   outcome const whole = read(bytes, most, size), parts = read(bytes, most, cut);
   // A body that is refused may have been kept in part.
-  judge::must(whole.body == body_event::refused ? parts.body == body_event::refused : whole == parts,
-              "cut or not, it is read the same");
+  oracle::require(whole.body == body_event::refused ? parts.body == body_event::refused : whole == parts,
+                  "cut or not, it is read the same");
   return 0;
 }

@@ -4,11 +4,11 @@
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/testing/fake_loop.hpp>
 
-#include "judge.hpp"
+#include "oracle.hpp"
 
 namespace {
 
-using judge::must;
+using oracle::require;
 
 struct echo {
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
@@ -56,9 +56,10 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
     s.serve(on.asked, phx::request::of(method, target, headers), body, loops.now());
     loops.settle();
     if (on.asked.waiting()) loops.advance(opts.window);
-    must(on.responses == 1, "one response to each request");
-    must(on.status == 200 || on.status == 400 || on.status == 414 || on.status == 500 || on.status == 503, "a known status");
-    must(on.status != 200 || on.body.empty() || judge::accepts(on.body), "the body is JSON");
+    require(on.responses == 1, "one response to each request");
+    require(on.status == 200 || on.status == 400 || on.status == 414 || on.status == 500 || on.status == 503,
+            "a known status");
+    require(on.status != 200 || on.body.empty() || oracle::accepts(on.body), "the body is JSON");
   };
   std::string const base = "/socket/longpoll?vsn=2.0.0";
   ask(first, beside, "GET", base, {}, {});
@@ -78,8 +79,8 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   }
   ask(at, l, "GET", base + "&token=" + token, {}, {});
   ask(at, beside, "POST", base + "&token=" + other, {}, R"([null,"1","phoenix","heartbeat",{}])");
-  must(beside.body == R"({"status":200})", "the other session lives");
+  require(beside.body == R"({"status":200})", "the other session lives");
   ask(at, beside, "GET", base + "&token=" + other, {}, {});
-  must(beside.body.find(R"(\"1\",\"phoenix\",\"phx_reply\")") != std::string::npos, "and gets its own answers");
+  require(beside.body.find(R"(\"1\",\"phoenix\",\"phx_reply\")") != std::string::npos, "and gets its own answers");
   return 0;
 }

@@ -4,7 +4,7 @@
 #include <phx/channel/router.hpp>
 #include <phx/longpoll/longpoll.hpp>
 
-#include "judge.hpp"
+#include "oracle.hpp"
 
 #include <charconv>
 #include <deque>
@@ -13,7 +13,7 @@
 
 namespace {
 
-using judge::must;
+using oracle::require;
 using namespace std::chrono_literals;
 
 // ---- memory that fails, and is counted
@@ -153,7 +153,7 @@ struct world {
   void settle() {
     bool ran = true;
     for (int rounds = 0; ran; ++rounds) {
-      must(rounds < 10'000, "the loops come to rest");
+      require(rounds < 10'000, "the loops come to rest");
       ran = false;
       for (one_loop& l : loops) ran = l.run(now) || ran;
     }
@@ -210,26 +210,26 @@ struct world {
   void received(client& by, std::vector<std::uint32_t> const& frames, phx::longpoll::response& r) {
     r.written();
     for (std::uint32_t const n : frames) {
-      must(by.received.insert(n).second, "no frame comes twice");
-      if (by.in_order) must(n + 1 == by.received.size(), "frames come in their order");
+      require(by.received.insert(n).second, "no frame comes twice");
+      if (by.in_order) require(n + 1 == by.received.size(), "frames come in their order");
     }
   }
 };
 
 void connection::respond(phx::longpoll::response r) noexcept {
-  must(std::exchange(asked, false), "one response to each request, and none to what was cancelled");
+  require(std::exchange(asked, false), "one response to each request, and none to what was cancelled");
   client* const waited = std::exchange(polls, nullptr);
   status = r.status();
   body = std::string(r.body());
-  must(status == 200 || status == 400 || status == 500 || status == 503, "a known status");
-  must(body.empty() || judge::accepts(body), "the body is JSON");
+  require(status == 200 || status == 400 || status == 500 || status == 503, "a known status");
+  require(body.empty() || oracle::accepts(body), "the body is JSON");
   auto const says = [&](std::string_view code) { return body.find("\"status\":" + std::string(code)) != std::string::npos; };
   std::size_t const at = body.find(R"("token":")");
   std::string const token = at == std::string::npos ? "" : body.substr(at + 9, 43);
 
   if (status == 200 && says("410") && !token.empty()) {  // a new session
     if (!opens) {
-      must(waited == nullptr || waited->may_end, "no session ends without a reason");
+      require(waited == nullptr || waited->may_end, "no session ends without a reason");
       return;  // of nobody: it will not be polled
     }
     client& c = in->clients[user];
@@ -239,14 +239,14 @@ void connection::respond(phx::longpoll::response r) noexcept {
   }
   if (status != 200 || !says("200") || token.empty()) return;
   auto const known = in->by_token.find(token);
-  must(known != in->by_token.end() && known->second == waited, "who polls gets its own frames");
+  require(known != in->by_token.end() && known->second == waited, "who polls gets its own frames");
   std::vector<std::uint32_t> frames;
   constexpr std::string_view mark = R"({\"n\":)";
   for (std::size_t from = 0; (from = body.find(mark, from)) != std::string::npos; from += mark.size()) {
     std::uint32_t n = 0;
     std::from_chars(body.data() + from + mark.size(), body.data() + body.size(), n);
-    must(frames.empty() || frames.back() < n, "a response has its frames in order");
-    must(n < waited->sent, "only what was sent");
+    require(frames.empty() || frames.back() < n, "a response has its frames in order");
+    require(n < waited->sent, "only what was sent");
     frames.push_back(n);
   }
   if (mode != writes) waited->in_order = false;
@@ -388,14 +388,14 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
       std::size_t const loop = one.sent & 1;
       connection& c = *w.connections[0];
       for (int polls = 0;; ++polls) {
-        must(polls < 1000, "a session does not answer for ever");
+        require(polls < 1000, "a session does not answer for ever");
         w.ask(c, loop, "GET", &one);
         w.settle();
         if (c.asked) {
-          must(w.service_went || one.received.size() == one.sent, "each frame came, or its session has ended");
+          require(w.service_went || one.received.size() == one.sent, "each frame came, or its session has ended");
           break;
         }
-        must(c.status != 503, "with memory there are answers");
+        require(c.status != 503, "with memory there are answers");
         if (c.body.find(R"("status":410)") != std::string::npos) break;
       }
       w.hang_up(c);
@@ -403,9 +403,9 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
       w.settle();
     }
     w.advance(4 * world::window);
-    must(w.sessions.size() == 0, "who is not polled has no session");
-    for (one_loop& l : w.loops) must(l.loop.sockets() == 0, "nor a socket");
+    require(w.sessions.size() == 0, "who is not polled has no session");
+    for (one_loop& l : w.loops) require(l.loop.sockets() == 0, "nor a socket");
   }
-  must(counted_memory::bytes == 0, "no byte is left");
+  require(counted_memory::bytes == 0, "no byte is left");
   return 0;
 }

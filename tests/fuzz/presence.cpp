@@ -3,7 +3,7 @@
 // the model says, under the same refs, and have told their clients no more and no less.
 #include <phx/presence/tracker.hpp>
 
-#include "judge.hpp"
+#include "oracle.hpp"
 
 #include <algorithm>
 #include <array>
@@ -13,7 +13,7 @@
 
 namespace {
 
-using judge::must;
+using oracle::require;
 using phx::detail::dot;
 
 struct node {
@@ -60,7 +60,7 @@ class world {
       case 4:
         if (!n.model.empty()) {
           auto const which = std::next(n.model.begin(), static_cast<std::ptrdiff_t>(arg % n.model.size()));
-          must(n.tracker->leave(which->first), "an entry leaves once");
+          require(n.tracker->leave(which->first), "an entry leaves once");
           n.model.erase(which);
         }
         break;
@@ -68,7 +68,7 @@ class world {
         if (!n.model.empty()) {
           auto const which = std::next(n.model.begin(), static_cast<std::ptrdiff_t>(arg % n.model.size()));
           auto const e = n.tracker->update(which->first, "\"n\":" + std::to_string(arg));
-          must(e != nullptr && e->prev == which->first, "an entry is updated");
+          require(e != nullptr && e->prev == which->first, "an entry is updated");
           n.model.erase(which);
           n.model[e->clock] = content(*e);
         }
@@ -103,15 +103,15 @@ class world {
     for (node const& n : nodes_) {
       for (auto const& [clock, text] : n.model) {
         auto const own = n.tracker->own(clock);
-        must(own != nullptr && content(*own) == text, "a node has what the model has");
+        require(own != nullptr && content(*own) == text, "a node has what the model has");
         all.insert(line(*own));
       }
     }
     for (node const& n : nodes_) {
       std::set<std::string> seen;
-      n.tracker->for_each([&](auto const& e) { must(seen.insert(line(*e)).second, "nothing is listed twice"); });
-      must(seen == all, "all nodes show the same");
-      must(n.shown == all, "and have told their clients so");
+      n.tracker->for_each([&](auto const& e) { require(seen.insert(line(*e)).second, "nothing is listed twice"); });
+      require(seen == all, "all nodes show the same");
+      require(n.shown == all, "and have told their clients so");
     }
   }
 
@@ -148,7 +148,7 @@ class world {
     node& n = nodes_[at];
     lives_.insert({at, n.tracker->start()});
     for (phx::tracker::change const& c : n.tracker->take_changes())
-      must(c.joined ? n.shown.insert(line(*c.entry)).second : n.shown.erase(line(*c.entry)) == 1, "a change makes sense");
+      require(c.joined ? n.shown.insert(line(*c.entry)).second : n.shown.erase(line(*c.entry)) == 1, "a change makes sense");
     for (phx::tracker::parcel const& p : n.tracker->take_parcels())
       for (std::size_t to = 0; to < nodes_.size(); ++to) {
         bool const is_cut = to != at && (cut_ >> (at * 2 + (to > at ? to - 1 : to)) & 1) != 0;
@@ -161,12 +161,12 @@ class world {
     auto const it = under_way_.begin() + static_cast<std::ptrdiff_t>(which % under_way_.size());
     letter const l = *it;
     if (!stays) under_way_.erase(it);
-    must(nodes_[l.to].tracker->receive(l.bytes), "trackers understand each other");
+    require(nodes_[l.to].tracker->receive(l.bytes), "trackers understand each other");
     collect(l.to);
   }
   void deliver_all() {
     for (int i = 0; !under_way_.empty(); ++i) {
-      must(i < 100'000, "what is said comes to an end");
+      require(i < 100'000, "what is said comes to an end");
       deliver(0, false);
     }
   }

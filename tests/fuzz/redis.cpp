@@ -5,7 +5,7 @@
 #include <phx/adapter/detail/redis_wire.hpp>
 #include <phx/adapter/elixir_struct.hpp>
 
-#include "judge.hpp"
+#include "oracle.hpp"
 
 #include <functional>
 
@@ -31,19 +31,19 @@ std::vector<std::string> replies(std::string_view in, Piece piece) {
   redis_replies reader;
   for (std::size_t at = 0; at < in.size();) {
     std::size_t const size = (std::min)(piece(), in.size() - at);
-    judge::must(reader.feed(in.data() + at, size), "there is memory");
+    oracle::require(reader.feed(in.data() + at, size), "there is memory");
     at += size;
     for (;;) {
       redis_replies::state const s = reader.next();
       if (s == redis_replies::state::need_more) break;
       if (s == redis_replies::state::failed) {
-        judge::must(!reader.error().empty(), "a failure has a reason");
+        oracle::require(!reader.error().empty(), "a failure has a reason");
         all.push_back("failed");
         return all;
       }
       all.push_back(text(reader.reply()));
     }
-    judge::must(reader.buffered() <= at, "no more is buffered than came");
+    oracle::require(reader.buffered() <= at, "no more is buffered than came");
   }
   return all;
 }
@@ -104,14 +104,14 @@ class plain {
 };
 
 void is_json(std::string_view payload) {
-  if (judge::has_huge_number(payload)) return;
-  judge::must(judge::accepts(payload), "a payload is JSON");
-  judge::must(phx::json::valid(payload), "and phx says so too");
+  if (oracle::has_huge_number(payload)) return;
+  oracle::require(oracle::accepts(payload), "a payload is JSON");
+  oracle::require(phx::json::valid(payload), "and phx says so too");
 }
 
 void read_message(std::string_view raw) {
   static std::function<std::optional<std::string>(phx::elixir_struct const&)> encode = [](phx::elixir_struct const& s) {
-    judge::must(s.module().size() < 0x10000, "a module has a name");
+    oracle::require(s.module().size() < 0x10000, "a module has a name");
     if (std::optional<phx::term_view> const fields = s.fields()) (void)fields->elements();
     return s.only({"a"});
   };
@@ -124,14 +124,14 @@ void read_message(std::string_view raw) {
     auto const term =
         redis_wire::read_term(raw, storage, most, encodes ? elixir_struct_access::hook(encode) : etf::struct_hook{});
     using redis_wire::outcome;
-    judge::must((term.outcome == outcome::unknown_struct) == !term.module.empty(), "a struct nobody encodes is named");
+    oracle::require((term.outcome == outcome::unknown_struct) == !term.module.empty(), "a struct nobody encodes is named");
     if (term.outcome == outcome::not_ours || (term.outcome == outcome::unreadable && term.message.event.empty())) continue;
     if (term.outcome != outcome::unreadable)
-      judge::must(phx::json::utf8(term.message.topic) && phx::json::utf8(term.message.event), "names are text");
+      oracle::require(phx::json::utf8(term.message.topic) && phx::json::utf8(term.message.event), "names are text");
     if (term.outcome == outcome::broadcast && !term.message.bytes) {
       is_json(term.message.payload);
-      judge::must(term.message.payload.find("__struct__") == std::string_view::npos || raw.find("\x6d") != raw.npos,
-                  "a struct's name is shown only where it was a string");
+      oracle::require(term.message.payload.find("__struct__") == std::string_view::npos || raw.find("\x6d") != raw.npos,
+                      "a struct's name is shown only where it was a string");
     }
   }
 }
@@ -144,12 +144,12 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   std::size_t turn = 0;
   std::vector<std::string> const cut =
       replies(in, [&] { return std::size_t{1} + static_cast<unsigned char>(in[turn++ % in.size()]) % 23; });
-  judge::must(whole == cut, "replies do not depend on how the bytes are cut");
+  oracle::require(whole == cut, "replies do not depend on how the bytes are cut");
   plain reader(in);
   for (std::size_t i = 0;; ++i) {
     std::optional<std::string> const expected = reader.next();
     if (!expected) break;
-    judge::must(i < whole.size() && whole[i] == *expected, "a well-formed reply is what it says");
+    oracle::require(i < whole.size() && whole[i] == *expected, "a well-formed reply is what it says");
   }
 
   // As a message that somebody published.
@@ -157,13 +157,13 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   ((message += in) += "\r\n") += "+PONG\r\n";
   redis_replies subscription;
   std::string_view payload;
-  judge::must(subscription.feed(message.data(), message.size()), "there is memory");
-  judge::must(subscription.next() == redis_replies::state::reply && subscription.reply().is_message(payload),
-              "it is a message");
-  judge::must(payload == in, "as it was published");
+  oracle::require(subscription.feed(message.data(), message.size()), "there is memory");
+  oracle::require(subscription.next() == redis_replies::state::reply && subscription.reply().is_message(payload),
+                  "it is a message");
+  oracle::require(payload == in, "as it was published");
   read_message(payload);
-  judge::must(subscription.next() == redis_replies::state::reply && !subscription.reply().is_message(payload),
-              "and a pong after it");
-  judge::must(subscription.next() == redis_replies::state::need_more, "and no more");
+  oracle::require(subscription.next() == redis_replies::state::reply && !subscription.reply().is_message(payload),
+                  "and a pong after it");
+  oracle::require(subscription.next() == redis_replies::state::need_more, "and no more");
   return 0;
 }

@@ -2,7 +2,7 @@
 // same; JSON that becomes a term comes back as the same JSON.
 #include <phx/adapter/detail/redis_wire.hpp>
 
-#include "judge.hpp"
+#include "oracle.hpp"
 
 using namespace phx::detail;
 
@@ -14,15 +14,15 @@ phx::broadcast again(redis_wire::bus_message const& h) {
 std::optional<redis_wire::bus_message> broadcast_in(std::string_view in, redis_wire::term_storage& storage,
                                                     etf::bounds const& most) {
   redis_wire::term_message const term = redis_wire::read_term(in, storage, most);
-  judge::must((term.outcome == redis_wire::outcome::unknown_struct) == !term.module.empty(), "a struct has a name");
+  oracle::require((term.outcome == redis_wire::outcome::unknown_struct) == !term.module.empty(), "a struct has a name");
   if (term.outcome != redis_wire::outcome::broadcast) return std::nullopt;
   return term.message;
 }
 void same(redis_wire::bus_message const& a, std::optional<redis_wire::bus_message> const& b) {
-  judge::must(b.has_value(), "what was taken is taken again");
-  judge::must(a.only == b->only && a.node == b->node && a.topic == b->topic && a.event == b->event,
-              "its names are the same");
-  judge::must(a.payload == b->payload && a.bytes == b->bytes, "its payload is the same");
+  oracle::require(b.has_value(), "what was taken is taken again");
+  oracle::require(a.only == b->only && a.node == b->node && a.topic == b->topic && a.event == b->event,
+                  "its names are the same");
+  oracle::require(a.payload == b->payload && a.bytes == b->bytes, "its payload is the same");
 }
 
 }  // namespace
@@ -35,13 +35,14 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
 
   if (auto const h = redis_wire::read(in)) {
     std::string out;
-    judge::must(redis_wire::write(out, h->only, h->node, again(*h)) && out == in, "our own form has one way to be written");
+    oracle::require(redis_wire::write(out, h->only, h->node, again(*h)) && out == in,
+                    "our own form has one way to be written");
   }
   redis_wire::term_storage storage, storage_again;
   if (auto const h = broadcast_in(in, storage, most)) {
-    bool const judged = !h->bytes && !judge::has_huge_number(h->payload);
-    judge::must(!judged || judge::accepts(h->payload), "a payload is JSON");
-    judge::must(!judged || phx::json::valid(h->payload), "and phx says so too");
+    bool const judged = !h->bytes && !oracle::has_huge_number(h->payload);
+    oracle::require(!judged || oracle::accepts(h->payload), "a payload is JSON");
+    oracle::require(!judged || phx::json::valid(h->payload), "and phx says so too");
     std::string out;
     // A name may be longer, or both with an @ and a binary, which we never write; of an atom and a binary that are one key
     // in JSON one is left; a float may be an integer's too many digits.
@@ -53,9 +54,9 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   std::string term, json, second;
   if (phx::json::check(in, most.depth) == phx::errc::none && etf::writer(term).json(in, most)) {
     etf::reader from(term);
-    judge::must(etf::json_encoder(term, most).value(from, json) && from.done(), "what is written can be read");
-    judge::must(judge::accepts(json), "and is JSON again");
-    judge::must(etf::writer(second).json(json, most) && second == term, "of the same term");
+    oracle::require(etf::json_encoder(term, most).value(from, json) && from.done(), "what is written can be read");
+    oracle::require(oracle::accepts(json), "and is JSON again");
+    oracle::require(etf::writer(second).json(json, most) && second == term, "of the same term");
   }
   return 0;
 }

@@ -6,7 +6,7 @@
 #include <phx/phx.hpp>
 #include <phx/testing/fake_loop.hpp>
 
-#include "judge.hpp"
+#include "oracle.hpp"
 
 #include <array>
 #include <deque>
@@ -16,7 +16,7 @@
 
 namespace {
 
-using judge::must;
+using oracle::require;
 using namespace std::chrono_literals;
 
 // ---- memory that is counted and fails
@@ -44,7 +44,7 @@ struct heap {
             },
             [](void* p, std::size_t n) noexcept {
               auto* const at = reinterpret_cast<std::size_t*>(static_cast<char*>(p) - sizeof(std::max_align_t));
-              must(*at == n, "memory is released with the size it was asked for");
+              require(*at == n, "memory is released with the size it was asked for");
               --blocks;
               std::free(at);
             }};
@@ -176,7 +176,7 @@ struct world {
     std::unique_ptr<char[]> const copy(new char[part.size()]);
     std::copy(part.begin(), part.end(), copy.get());
     bool const lives = c.held->receive(op, {copy.get(), part.size()}, last, loops.now());
-    must(lives == !c.over, "receive says whether the socket was closed");
+    require(lives == !c.over, "receive says whether the socket was closed");
   }
   /// A message of this client on topic t0 to t3.
   void say(client& c, std::string_view event, std::string_view payload) {
@@ -306,7 +306,7 @@ struct world {
       case 13:
         if (c.held && !c.over) {
           bool const lives = c.held->writable(loops.now());
-          must(lives == !c.over, "writable says whether the socket was closed");
+          require(lives == !c.over, "writable says whether the socket was closed");
         }
         break;
       case 14:
@@ -348,13 +348,13 @@ struct world {
     for (client& c : clients) leave(c, true);
     loops.settle();
     for (std::size_t i = 0; i < loops.size(); ++i) {
-      must(loops[i].sockets() == 0, "no sockets are left");
-      must(loops[i].channels() == 0, "no channels are left");
-      must(loops[i].topics() == 0, "no topics are left");
+      require(loops[i].sockets() == 0, "no sockets are left");
+      require(loops[i].channels() == 0, "no channels are left");
+      require(loops[i].topics() == 0, "no topics are left");
     }
     for (record const& r : records) {
-      must(r.destroyed == 1, "each channel is destroyed once");
-      must(r.terminated == 1, "each channel is terminated once");
+      require(r.destroyed == 1, "each channel is destroyed once");
+      require(r.terminated == 1, "each channel is terminated once");
     }
   }
 
@@ -399,26 +399,26 @@ std::optional<phx::pressure_policy> dispatcher::when_slow(life const&) noexcept 
   return static_cast<phx::pressure_policy>((how & 7) % 5);
 }
 void dispatcher::terminate(life& l, phx::context& ctx, phx::exit_reason) noexcept {
-  must(l.of != nullptr && l.of->destroyed == 0, "a channel that is terminated lives");
-  must(++l.of->terminated == 1, "each channel is terminated once");
+  require(l.of != nullptr && l.of->destroyed == 0, "a channel that is terminated lives");
+  require(++l.of->terminated == 1, "each channel is terminated once");
   all->act(ctx);
 }
 
 phx::send_status transport::send(phx::frame const&) noexcept {
-  must(!to->over, "nothing is sent after the end");
+  require(!to->over, "nothing is sent after the end");
   return to->answer;
 }
 void transport::close(phx::close_frame) noexcept {
-  must(!to->over, "no close after the end");
-  must(++to->closes == 1, "one close");
+  require(!to->over, "no close after the end");
+  require(++to->closes == 1, "one close");
   to->over = true;
   if (to->destroys_in_close) to->held.reset();
 }
 std::size_t transport::buffered() const noexcept {
-  must(!to->over, "nothing is asked after the end");
+  require(!to->over, "nothing is asked after the end");
   return to->waiting;
 }
-void transport::flush() noexcept { must(!to->over, "no flush after the end"); }
+void transport::flush() noexcept { require(!to->over, "no flush after the end"); }
 
 }  // namespace
 
@@ -430,6 +430,6 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
     for (int steps = 0; !input.empty() && steps < 400; ++steps) w.step();
     w.finish();
   }
-  must(heap::blocks == 0, "all memory was released");
+  require(heap::blocks == 0, "all memory was released");
   return 0;
 }

@@ -7,7 +7,7 @@
 
 namespace {
 
-void must(bool holds) {
+void require(bool holds) {
   if (!holds) std::abort();
 }
 
@@ -18,7 +18,7 @@ void look(phx::term_view const& t) {
   (void)t.atom();
   (void)t.find("data");
   auto const all = t.elements();
-  must(t.kind() == phx::term_kind::map ? all.size() == 2 * t.size() : all.size() == t.size());
+  require(t.kind() == phx::term_kind::map ? all.size() == 2 * t.size() : all.size() == t.size());
   for (phx::term_view const& each : all) look(each);
 }
 
@@ -34,11 +34,11 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   std::string_view const in(static_cast<char const*>(static_cast<void const*>(data)), size);
 
   phx::phoenix_token::time const now{std::chrono::seconds(1'700'000'000)};
-  must(!token.verify(in, now) && !token.decrypt(in, now));
-  must(!plain.read(in) && !hidden.read(in));
+  require(!token.verify(in, now) && !token.decrypt(in, now));
+  require(!plain.read(in) && !hidden.read(in));
   phx::header const cookie{"cookie", in};
   phx::request const asked = phx::request::of("GET", "/", {&cookie, 1});
-  must(!plain.session(asked, {}) && !hidden.session(asked, {}));
+  require(!plain.session(asked, {}) && !hidden.session(asked, {}));
 
   // the same bytes, signed: what is behind the mac
   auto const inside = phx::term::read(in);
@@ -48,11 +48,11 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
                      .value());
   if (inside) {
     look(inside->view());
-    must(phx::term::read(inside->external(), {.bytes = 2'000'000}).has_value());
-    must(shown.has_value() == (inside->view().kind() == phx::term_kind::map));
+    require(phx::term::read(inside->external(), {.bytes = 2'000'000}).has_value());
+    require(shown.has_value() == (inside->view().kind() == phx::term_kind::map));
     (void)token.verify(token.sign(*inside, now).value(), now).value();
   } else {
-    must(!shown);
+    require(!shown);
   }
   return 0;
 }

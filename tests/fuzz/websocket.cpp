@@ -21,7 +21,7 @@ struct message {
   friend bool operator==(message const&, message const&) = default;
 };
 
-void must(bool holds) {
+void require(bool holds) {
   if (!holds) std::abort();
 }
 
@@ -38,18 +38,18 @@ std::vector<message> read(std::string bytes, std::size_t most, std::size_t cut) 
     for (;;) {
       frame_event const e = reader.next(rest);
       if (e.kind == event_kind::need_more) break;
-      must(!ended);
+      require(!ended);
       ended = e.kind == event_kind::close || e.kind == event_kind::error;
       if (e.kind != event_kind::data) {
-        must(e.part.size() <= 125);
+        require(e.part.size() <= 125);
         out.push_back({e.kind, e.op, e.code, std::string(e.part)});
         continue;
       }
       text += e.part;
-      must(text.size() <= most);
+      require(text.size() <= most);
       if (e.last) out.push_back({e.kind, e.op, 0, std::exchange(text, {})});
     }
-    must(rest.empty());
+    require(rest.empty());
   }
   if (!text.empty()) out.push_back({event_kind::data, phx::opcode::text, 0, text});
   return out;
@@ -61,6 +61,6 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   if (size < 2) return 0;
   std::size_t const most = data[0] * 16u, cut = data[1] % 32u + 1;
   std::string const bytes(reinterpret_cast<char const*>(data + 2), size - 2);
-  must(read(bytes, most, 0) == read(bytes, most, cut));
+  require(read(bytes, most, 0) == read(bytes, most, cut));
   return 0;
 }

@@ -1,9 +1,9 @@
 // error: handle_info must be: outcome handle_info(channel_type&, context&, message const&)
-#include "archetype/poorest.hpp"
+#include "archetype/minimal.hpp"
 
 namespace archetype {
-struct spoilt : dispatcher {
+struct broken : dispatcher {
   phx::outcome handle_info(channel&, phx::context&, int);
 };
-template void open(phx::loop&, spoilt&, phx::admission<session>);
+template void open(phx::loop&, broken&, phx::admission<session>);
 }  // namespace archetype

@@ -1,9 +1,9 @@
 // error: intercepts must be: std::span<std::string_view const> intercepts(channel_type const&) noexcept
-#include "archetype/poorest.hpp"
+#include "archetype/minimal.hpp"
 
 namespace archetype {
-struct spoilt : dispatcher {
+struct broken : dispatcher {
   std::vector<std::string> intercepts(channel const&) noexcept;
 };
-template void open(phx::loop&, spoilt&, phx::admission<session>);
+template void open(phx::loop&, broken&, phx::admission<session>);
 }  // namespace archetype

@@ -1,9 +1,9 @@
 // error: your dispatcher needs: void terminate(channel_type&, context&, exit_reason) noexcept
-#include "archetype/poorest.hpp"
+#include "archetype/minimal.hpp"
 
 namespace archetype {
-struct spoilt : dispatcher {
+struct broken : dispatcher {
   void terminate(channel&, phx::context&, phx::exit_reason);
 };
-template void open(phx::loop&, spoilt&, phx::admission<session>);
+template void open(phx::loop&, broken&, phx::admission<session>);
 }  // namespace archetype

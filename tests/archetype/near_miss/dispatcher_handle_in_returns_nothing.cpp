@@ -1,9 +1,9 @@
 // error: your dispatcher needs: outcome handle_in(channel_type&, context&, message const&)
-#include "archetype/poorest.hpp"
+#include "archetype/minimal.hpp"
 
 namespace archetype {
-struct spoilt : dispatcher {
+struct broken : dispatcher {
   void handle_in(channel&, phx::context&, phx::message const&);
 };
-template void open(phx::loop&, spoilt&, phx::admission<session>);
+template void open(phx::loop&, broken&, phx::admission<session>);
 }  // namespace archetype

@@ -1,9 +1,9 @@
 // error: when_slow must be: std::optional<pressure_policy> when_slow(channel_type const&) noexcept
-#include "archetype/poorest.hpp"
+#include "archetype/minimal.hpp"
 
 namespace archetype {
-struct spoilt : dispatcher {
+struct broken : dispatcher {
   phx::pressure_policy when_slow(channel const&) noexcept;
 };
-template void open(phx::loop&, spoilt&, phx::admission<session>);
+template void open(phx::loop&, broken&, phx::admission<session>);
 }  // namespace archetype

@@ -1,12 +1,12 @@
-#ifndef TESTS_SUPPORT_NOWHERE_HPP
-#define TESTS_SUPPORT_NOWHERE_HPP
+#ifndef TESTS_SUPPORT_NULL_TRANSPORT_HPP
+#define TESTS_SUPPORT_NULL_TRANSPORT_HPP
 
 #include <phx/phx.hpp>
 
 namespace support {
 
 /// A Transport to nothing: all that a connection costs here is phx's.
-struct nowhere {
+struct null_transport {
   std::size_t* frames;
   phx::send_status send(phx::frame const&) noexcept {
     ++*frames;

@@ -1,9 +1,9 @@
 // error: your dispatcher needs: connect_outcome<session_type> connect(connect_info const&)
-#include "archetype/poorest.hpp"
+#include "archetype/minimal.hpp"
 
 namespace archetype {
-struct spoilt : dispatcher {
+struct broken : dispatcher {
   bool connect(phx::connect_info const&);
 };
-template void open(phx::loop&, spoilt&, phx::admission<session>);
+template void open(phx::loop&, broken&, phx::admission<session>);
 }  // namespace archetype

@@ -1,5 +1,5 @@
-#ifndef TESTS_ARCHETYPE_POOREST_HPP
-#define TESTS_ARCHETYPE_POOREST_HPP
+#ifndef TESTS_ARCHETYPE_MINIMAL_HPP
+#define TESTS_ARCHETYPE_MINIMAL_HPP
 // The poorest types there can be: they have what the concepts ask for and nothing else. The near misses spoil one part of
 // them.
 

@@ -4,7 +4,7 @@
 #include <phx/phx.hpp>
 
 #include <doctest/doctest.h>
-#include <support/nowhere.hpp>
+#include <support/null_transport.hpp>
 
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -66,7 +66,7 @@ struct talk {
   }
 };
 using application = phx::router<>;
-using client = phx::socket<support::nowhere, application>;
+using client = phx::socket<support::null_transport, application>;
 
 /// A loop with all that is its own, but its mailbox: into that the others write, one item for each broadcast.
 struct side {
@@ -90,7 +90,8 @@ struct side {
       from.query = "vsn=2.0.0";
       auto judged = phx::handshake(where, app, from);
       REQUIRE(judged.index() == 0);
-      c = &own.make<client>(*loop, app, std::move(*std::get_if<0>(&judged)), support::nowhere{frames}, phx::time_point{});
+      c = &own.make<client>(*loop, app, std::move(*std::get_if<0>(&judged)), support::null_transport{frames},
+                            phx::time_point{});
       CHECK(say(*c, R"(["1","1","room:a","phx_join",{}])"));
     }
   }

@@ -1,6 +1,6 @@
-#ifndef PHX_TESTS_FUZZ_JUDGE_HPP
-#define PHX_TESTS_FUZZ_JUDGE_HPP
-// nlohmann's `accept` as the judge of what is JSON, with its two differences from what Phoenix reads, and a NUL.
+#ifndef PHX_TESTS_FUZZ_ORACLE_HPP
+#define PHX_TESTS_FUZZ_ORACLE_HPP
+// nlohmann's `accept` as the oracle for JSON validity. It differs from Phoenix in three cases, handled here.
 
 #include <nlohmann/json.hpp>
 
@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace judge {
+namespace oracle {
 
 /// Difference 1: nlohmann skips a byte order mark, Phoenix refuses it. Difference 2: a number beyond a double is refused, as
 /// nlohmann's parser happens to do since 3.x; it is asked for again in tests/core/json.cpp. And nlohmann takes a NUL between
@@ -41,12 +41,12 @@ inline bool has_huge_number(std::string_view text) {
   return false;
 }
 
-inline void must(bool holds, char const* text) {
+inline void require(bool holds, char const* text) {
   if (holds) return;
   std::fprintf(stderr, "does not hold: %s\n", text);
   std::abort();
 }
 
-}  // namespace judge
+}  // namespace oracle
 
 #endif
