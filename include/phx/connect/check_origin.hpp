@@ -208,8 +208,9 @@ class check_origin {
     c.rule_ = rule::conn;
     return c;
   }
-  /// @param function any callable `bool(origin const&)`, copied or moved in. Called for every origin, also for one without a
-  ///   host, on whichever thread does the handshake. If it throws, the request is refused with 500.
+  /// @param function any callable `bool(origin const&)`, copied or moved in. Called for every origin, including one without
+  ///   a host, on
+  /// whichever thread does the handshake. If it throws, the request is refused with 500.
   template <class F>
   requires std::is_invocable_r_v<bool, F&, origin const&>
   [[nodiscard]] static check_origin callback(F function) {

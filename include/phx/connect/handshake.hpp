@@ -21,7 +21,7 @@ enum class refusal : std::uint8_t {
   vsn,            ///< 403: no serializer for this `vsn`, or it is not a version
   connect,        ///< 403, or the response that `connect` returned
   connect_threw,  ///< 500: `connect` or the session source threw
-  upgrade,        ///< 400: not a WebSocket upgrade as RFC 6455 wants it
+  upgrade,        ///< 400: not a WebSocket upgrade as RFC 6455 defines it
   draining,       ///< 503: the host is draining (protocol 12)
   too_often,      ///< 429: this address has connected too often (throttle)
   too_many,       ///< 503: all addresses together have connected too often (throttle)

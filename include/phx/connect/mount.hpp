@@ -81,8 +81,8 @@ struct mount {
   std::vector<std::pair<std::string, std::string>> custom{};
   /// Whether WebSockets are served.
   bool websocket = true;
-  /// Whether long-polling is served, for clients that cannot open a WebSocket. A restart reaches a phoenix.js that polls as an
-  /// error without the code 1012, which only WebSockets have; it comes back all the same.
+  /// Whether long-polling is served, for clients that cannot open a WebSocket. At a restart a polling phoenix.js gets an
+  /// error without the code 1012, which only WebSockets have; it reconnects all the same.
   bool longpoll = false;
   std::string websocket_path = "/websocket";  ///< below `path`
   std::string longpoll_path = "/longpoll";    ///< below `path`

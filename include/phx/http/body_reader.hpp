@@ -1,15 +1,16 @@
 #ifndef PHX_HTTP_BODY_READER_HPP
 #define PHX_HTTP_BODY_READER_HPP
-// The body of a request out of a host's bytes, by its Content-Length or in chunks (RFC 9112, sections 6 and 7.1). No I/O, no
+// Reads the body of a request from a host's bytes, by its Content-Length or in chunks (RFC 9112, sections 6 and 7.1). No
+// I/O, no
 // allocation, no exceptions.
 //
 //     phx::http::body_reader reader(head, 1'000'000);          // head: a request_reader that is complete
-//     std::string_view bytes = ...;                            // what has come behind the head
+//     std::string_view bytes = ...;                            // received after the head
 //     for (;;) {
-//       phx::http::body_event const event = reader.next(bytes);      // removes what it has read from the front of `bytes`
+//       phx::http::body_event const event = reader.next(bytes);      // removes what it has read from `bytes`
 //       if (event.state == phx::http::body_event::data) body.append(event.part);
 //       else if (event.state == phx::http::body_event::need_more) bytes = receive();
-//       else break;                                            // complete: `bytes` is the next request's; refused: status()
+//       else break;                                            // complete or refused: see status()
 //     }
 
 #include <phx/http/request_reader.hpp>
@@ -18,21 +19,23 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace http {
 
-/// What the next bytes of a body are.
+/// What next() found in the bytes.
 struct body_event {
-  /// What has happened.
+  /// The kinds of event.
   enum kind : std::uint8_t {
-    need_more,  ///< all bytes were read and belong to the body; bring more
-    data,       ///< `part` is the body's next part
-    complete,   ///< the body has ended; what is left of the bytes belongs to the next request
-    refused,    ///< status() is the answer; the connection ends with it
+    need_more,  ///< all bytes were read and belong to the body; receive more
+    data,       ///< `part` is the next part of the body
+    complete,   ///< the body has ended; the remaining bytes belong to the next request
+    refused,    ///< respond with status() and close the connection
   };
-  /// Where the body is now.
+  /// The kind of this event.
   kind state = need_more;
-  std::string_view part{};  ///< of data: a view of the caller's bytes
+  std::string_view part{};  ///< for data: a view of the caller's bytes
 };
 
-/// Reads one body. Chunk extensions and trailers are skipped: a trailer is not a header, for no proxy has judged it.
+/// Reads one body. Call next() until it returns complete or refused. Skips chunk extensions and trailers; a trailer is not
+/// treated as a
+/// header, because no proxy has checked it.
 ///
 /// | state       | bytes                                   | becomes     | event                                 |
 /// | ----------- | --------------------------------------- | ----------- | ------------------------------------- |
@@ -44,13 +47,13 @@ struct body_event {
 /// | any         | a length that exceeds `max_bytes`       | end         | refused 413, before any of it is read |
 /// | any         | anything else                           | end         | refused 400                           |
 ///
-/// Used by one thread at a time. @par Cost: what is not data is read byte by byte; nothing is kept.
+/// Used by one thread at a time. @par Cost: data is passed on without a copy; everything else is read byte by byte.
 class body_reader {
  public:
-  /// Bytes of one chunk's extension, and of all trailers together.
+  /// The most bytes of one chunk's extension, and of all trailers together.
   static constexpr std::size_t max_line = 4096;
 
-  /// @pre `head` is complete. @param max_bytes of the body
+  /// @pre `head` is complete. @param max_bytes the most bytes that the body may have
   body_reader(request_reader const& head, std::size_t max_bytes) noexcept
       : left_(head.content_length()), max_bytes_(max_bytes), chunked_(head.chunked()) {
     if (chunked_)
@@ -61,7 +64,7 @@ class body_reader {
       state_ = left_ == 0 ? state::end : state::data;
   }
 
-  /// Call until it says need_more, complete or refused.
+  /// Call until it returns need_more, complete or refused.
   [[nodiscard]] body_event next(std::string_view& bytes) noexcept {
     while (!bytes.empty() && state_ != state::end && state_ != state::failed) {
       if (state_ == state::data) {
@@ -81,7 +84,7 @@ class body_reader {
                                       : body_event::need_more,
             {}};
   }
-  /// After refused: 400, or 413 where the body exceeds `max_bytes`.
+  /// After refused: 400, or 413 if the body exceeds `max_bytes`.
   [[nodiscard]] std::uint16_t status() const noexcept { return status_; }
 
  private:
@@ -118,10 +121,10 @@ class body_reader {
     }
   }
 
-  std::uint64_t left_;  // bytes still to come of the body, or of the chunk
+  std::uint64_t left_;  // bytes of the body, or of the chunk, not read yet
   std::uint64_t max_bytes_;
   std::uint64_t received_ = 0;
-  std::size_t line_ = 0;  // digits of a size, then bytes behind it
+  std::size_t line_ = 0;  // digits of a chunk size, then bytes after it
   std::uint16_t status_ = 0;
   state state_ = state::end;
   bool chunked_;

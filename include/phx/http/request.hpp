@@ -1,6 +1,6 @@
 #ifndef PHX_HTTP_REQUEST_HPP
 #define PHX_HTTP_REQUEST_HPP
-// An HTTP request as a host hands it to phx: views of what came, and where it came from. No I/O, no allocation.
+// An HTTP request as a host passes it to phx: views of the received bytes, and the peer's address. No I/O, no allocation.
 
 #include <phx/core/text/ascii.hpp>
 
@@ -13,19 +13,19 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace http {
 
-/// One header line (RFC 9110, section 5). The name as it was sent; names are compared without case.
+/// One header line (RFC 9110, section 5).
 struct header {
-  /// Compared without regard to case.
+  /// As sent; names are compared without regard to case.
   std::string_view name;
-  /// Without the spaces around it.
+  /// Without leading and trailing spaces.
   std::string_view value;
 };
 
 /// The other end of the connection, as the server sees it.
 struct peer_data {
-  /// As text.
+  /// The address, as text.
   std::string_view address{};
-  /// The client's own port.
+  /// The client's port.
   std::uint16_t port = 0;
   std::optional<std::string_view> ssl_cert{};  ///< the peer's certificate, DER
 };
@@ -59,31 +59,34 @@ constexpr void for_each_element(std::span<header const> headers, std::string_vie
   return found;
 }
 
-/// A request without its body. Everything in it is a view of the host's bytes: they must live until the call that takes the
-/// request returns (phx::handshake, longpoll::service::serve), no longer.
+/// A request without its body. All views refer to the host's bytes, which must stay valid until the call that takes the
+/// request
+/// (phx::handshake, longpoll::service::serve) has returned.
 struct request {
-  /// As it came: `GET`, `POST`.
+  /// The method as sent: `GET`, `POST`.
   std::string_view method = "GET";
-  /// As the server sees it. Behind a TLS proxy that is what the proxy speaks, unless the host knows better.
+  /// As the server sees it. Behind a TLS proxy this is `http`, unless the host sets it.
   std::string_view scheme = "http";
   std::string_view host{};      ///< from the Host header, without port and brackets
-  std::uint16_t port = 80;      ///< from the Host header, or the scheme's; 0 where the header's is no port number
+  std::uint16_t port = 80;      ///< from the Host header, or the scheme's default; 0 if the header has an invalid port
   std::string_view path = "/";  ///< as sent, percent escapes included
   std::string_view query{};     ///< without the question mark
-  /// In their order.
+  /// The headers, in the order received.
   std::span<http::header const> headers{};
-  /// Who sent it, as the host saw it.
+  /// The sender, as the host sees it.
   peer_data peer{};
   std::uint8_t version = 11;  ///< 10 for HTTP/1.0, else 11
-  bool has_body = false;      ///< whether a body was announced; an upgrade must have none
+  bool has_body = false;      ///< whether a body follows; an upgrade must have none
 
-  /// The value of the first header of that name, empty without one.
+  /// The value of the first header of that name; empty if there is none.
   [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const noexcept {
     return header_value(headers, name);
   }
 
-  /// For hosts whose HTTP library gives them a request line and headers. (request_reader::request does this for you.)
-  /// @param target `/path?query` or `http://host/path?query`; of the latter the host counts, as RFC 9112, section 3.2.2 says
+  /// Makes a request for hosts whose HTTP library gives them a request line and headers. (request_reader::request does this
+  /// for you.)
+  /// @param target `/path?query` or `http://host/path?query`; the host in a target takes precedence (RFC 9112, section
+  ///   3.2.2)
   [[nodiscard]] static request of(std::string_view method, std::string_view target, std::span<http::header const> headers,
                                   peer_data peer = {}, std::string_view scheme = "http") noexcept {
     request r;

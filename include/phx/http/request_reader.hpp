@@ -1,16 +1,16 @@
 #ifndef PHX_HTTP_REQUEST_READER_HPP
 #define PHX_HTTP_REQUEST_READER_HPP
-// The head of an HTTP/1.1 or HTTP/1.0 request out of a host's bytes (RFC 9112). No I/O, no allocation, no exceptions.
+// Reads the head of an HTTP/1.1 or HTTP/1.0 request from a host's bytes (RFC 9112). No I/O, no allocation, no exceptions.
 //
 //     phx::http::request_reader reader;                        // one per connection
 //     for (;;) {
-//       switch (reader.read(buffer)) {                         // all that has come so far
-//         case phx::http::progress::need_more: receive more behind what is in `buffer`; continue;
+//       switch (reader.read(buffer)) {                         // everything received so far
+//         case phx::http::progress::need_more: append more to `buffer`; continue;
 //         case phx::http::progress::refused:   write reader.status(), close; return;
 //         case phx::http::progress::complete:  break;
 //       }
 //       phx::http::request const request = reader.request(peer);    // views of `buffer`
-//       ...                                                    // answer it; a body, if reader.has_body(): body_reader.hpp
+//       ...                                                    // respond; if reader.has_body(): body_reader.hpp
 //       remove reader.size() bytes and the body from `buffer`;
 //       reader.reset();                                        // for the next request, if reader.keep_alive()
 //     }
@@ -25,14 +25,14 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace http {
 
-/// What a reader says of the bytes it has seen.
+/// The result of read().
 enum class progress : std::uint8_t {
-  need_more,  ///< so far good, but not all of it has come
+  need_more,  ///< valid so far, but incomplete
   complete,
-  refused,  ///< status() is the answer; the connection ends with it, for nobody knows where the next request would begin
+  refused,  ///< respond with status() and close: the start of the next request is unknown
 };
 
-/// Reads one request head at a time.
+/// Reads one request head at a time: call read() until it is complete or refused, then reset() before the next one.
 ///
 /// Strict wherever leniency lets two servers see different requests (request smuggling, RFC 9112, section 11.2).
 ///
@@ -49,25 +49,27 @@ enum class progress : std::uint8_t {
 /// | Transfer-Encoding other than `chunked`, twice, with Content-Length, or in 1.0 | 400    | 6.1       |
 /// | a head of more than `max_bytes`, more than `max_headers` headers              | 431    | 3, 5      |
 ///
-/// Accepted on purpose: empty lines before the request line (old clients and proxies send one behind a body), raw bytes from
-/// 0x80 in the target (browsers' and curl's UTF-8), any method.
+/// Accepted on purpose: empty lines before the request line (old clients and proxies send one after a body), raw bytes from
+/// 0x80 on in
+/// the target (browsers and curl send UTF-8), any method.
 ///
-/// Used by one thread at a time. @par Cost: each byte is looked at once, however the head is cut; sizeof is about 4 KB.
+/// Used by one thread at a time. @par Cost: each byte is looked at once, however the head is split; sizeof is about 4 KB.
 class request_reader {
  public:
-  /// How long a head may be.
+  /// The default limit of a head, in bytes.
   static constexpr std::size_t default_max_bytes = 16 * 1024;
-  /// How many headers a head may have.
+  /// The most headers that a head may have.
   static constexpr std::size_t max_headers = 100;
-  /// How many empty lines before a request line are ignored.
+  /// The most empty lines before a request line; they are ignored.
   static constexpr std::size_t max_empty_lines = 8;
 
-  /// @param max_bytes of one head, with the empty lines before it; at most 65,535
+  /// @param max_bytes limit of one head, including the empty lines before it; at most 65,535
   explicit request_reader(std::size_t max_bytes = default_max_bytes) noexcept
       : max_bytes_(max_bytes < 65'535 ? max_bytes : 65'535) {}
 
-  /// @param bytes all that has come of this request so far: those of the last call, wherever they are now, and new ones
-  /// behind
+  /// @param bytes everything received of this request so far: the bytes of the last call, which may have moved, and new ones
+  ///   after
+  /// them
   /// @return complete and refused are final: call reset before the next request
   [[nodiscard]] progress read(std::string_view bytes) noexcept {
     for (std::size_t at = seen_; (at = bytes.find('\n', at)) != std::string_view::npos; seen_ = line_ = ++at) {
@@ -88,46 +90,47 @@ class request_reader {
     seen_ = bytes.size();
     return seen_ >= max_bytes_ ? refuse(431) : progress::need_more;
   }
-  /// Forgets everything: the next call of read begins another request.
+  /// Forgets everything: the next call of read starts another request.
   void reset() noexcept { *this = request_reader(max_bytes_); }
 
-  /// After need_more: whether anything of a request has come. Empty lines are nothing; a connection that has sent no more
-  /// than those may be closed without an answer when it has been idle for too long, others are answered 408.
+  /// After need_more: true if any part of a request was received. Empty lines do not count. When the connection is idle for
+  /// too long, the
+  /// host closes it without a response if this is false, and responds 408 if it is true.
   [[nodiscard]] bool begun() const noexcept { return seen_ > start_; }
   /// After refused: 400, 431 or 505.
   [[nodiscard]] std::uint16_t status() const noexcept { return status_; }
 
   // ---- After complete
 
-  /// Bytes of the head. Those behind it are the body, or the client's first WebSocket frames.
+  /// The size of the head. The bytes after it are the body, or the client's first WebSocket frames.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  /// The request, in views of the bytes that were read last.
+  /// The request, as views of the bytes passed to the last read().
   [[nodiscard]] http::request request(peer_data peer = {}, std::string_view scheme = "http") const noexcept {
     http::request r = http::request::of(method_, target_, headers(), peer, scheme);
     r.version = version_;
     r.has_body = has_body();
     return r;
   }
-  /// Valid once the head was read.
+  /// The method. @pre complete
   [[nodiscard]] std::string_view method() const noexcept { return method_; }
-  /// Path and query, as they came.
+  /// Path and query, as sent.
   [[nodiscard]] std::string_view target() const noexcept { return target_; }
-  /// In their order; views into the reader.
+  /// The headers, in the order received; views of the reader.
   [[nodiscard]] std::span<header const> headers() const noexcept { return {headers_.data(), count_}; }
   /// 10 for HTTP/1.0, 11 for HTTP/1.1.
   [[nodiscard]] std::uint8_t version() const noexcept { return version_; }
-  /// Whether a body follows.
+  /// True if a body follows.
   [[nodiscard]] bool has_body() const noexcept { return chunked_ || length_ != 0; }
-  /// How the body ends: by its own mark, or after content_length() bytes.
+  /// True if the body is chunked; otherwise it has content_length() bytes.
   [[nodiscard]] bool chunked() const noexcept { return chunked_; }
-  /// Of the body, if the head names one.
+  /// The value of Content-Length; 0 if there is none.
   [[nodiscard]] std::uint64_t content_length() const noexcept { return length_; }
-  /// Whether the client lets the connection stay open. HTTP/1.0 ends with its response: keep-alive was never agreed on
-  /// there.
+  /// True if the connection may stay open after the response. Always false for HTTP/1.0, where keep-alive is not
+  /// standardized.
   [[nodiscard]] bool keep_alive() const noexcept {
     return version_ >= 11 && !header_lists(headers(), "connection", "close");
   }
-  /// Whether the client waits for continue_response before it sends the body.
+  /// True if the client waits for continue_response before it sends the body.
   [[nodiscard]] bool expects_continue() const noexcept {
     return version_ >= 11 && has_body() && header_lists(headers(), "expect", "100-continue");
   }
@@ -182,7 +185,7 @@ class request_reader {
                             offset(line_ + static_cast<std::size_t>(value.data() - line.data())), offset(value.size())};
     return true;
   }
-  /// A body of which two servers might see different ends is refused.
+  /// Refuses a body whose end two servers could find in different places.
   [[nodiscard]] bool framing(std::string_view name, std::string_view value) noexcept {
     if (detail::same_but_for_case(name, "transfer-encoding"))
       return version_ >= 11 && !std::exchange(chunked_, true) && !has_length_ && detail::same_but_for_case(value, "chunked");
@@ -205,7 +208,7 @@ class request_reader {
   }
 
   std::size_t max_bytes_;
-  std::size_t seen_ = 0, line_ = 0, start_ = 0;  // bytes looked at; where the current line and the request line begin
+  std::size_t seen_ = 0, line_ = 0, start_ = 0;  // bytes looked at; start of the current line and of the request line
   std::size_t size_ = 0, method_size_ = 0, target_size_ = 0, count_ = 0, empty_lines_ = 0;
   std::uint64_t length_ = 0;
   std::uint16_t status_ = 0;

@@ -1,7 +1,8 @@
 #ifndef PHX_HTTP_RESPONSE_HPP
 #define PHX_HTTP_RESPONSE_HPP
-// An HTTP response as a value, and the writer that turns responses into bytes (RFC 9112, section 4). No I/O: the bytes go to
-// an output of the caller's, which may be a std::string or a host's own outbound buffer.
+// An HTTP response as a value, and the writer that encodes responses (RFC 9112, section 4). No I/O: the bytes are appended
+// to an
+// output that the caller provides, a std::string or the host's own buffer.
 //
 //     std::string bytes;
 //     phx::http::write_response(bytes, answer, phx::http::persistence::close);
@@ -19,26 +20,29 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace http {
 
-/// A response as a value. response{}: 403 with an empty body, Phoenix's plain refusal; what nobody filled in lets nobody in.
+/// A response as a value. response{} is 403 with an empty body, as Phoenix refuses, so that a forgotten response lets nobody
+/// in.
 struct response {
   /// The HTTP status.
   std::uint16_t status = 403;
   /// Without content-length and connection, which the writer adds.
   std::vector<std::pair<std::string, std::string>> headers{};
-  /// The body, empty for most.
+  /// The body; often empty.
   std::string body{};
 };
 
-/// What becomes of the connection after a response (RFC 9112, section 9.3).
+/// What happens to the connection after a response (RFC 9112, section 9.3).
 enum class persistence : std::uint8_t {
-  close,       ///< the response says `connection: close`; the host closes once it is written
-  keep_alive,  ///< the next request may follow
+  close,       ///< the response has `connection: close`; the host closes after writing it
+  keep_alive,  ///< the next request may follow on the same connection
 };
 
-/// A client that sends `Expect: 100-continue` waits for this before it sends the body (RFC 9110, section 10.1.1).
+/// The interim response for a client that sent `Expect: 100-continue`, which waits for it before it sends the body (RFC
+/// 9110,
+/// section 10.1.1).
 inline constexpr std::string_view continue_response = "HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The reason phrase of a status, empty for one that is not in RFC 9110 (which allows that).
+/// The reason phrase of a status; empty if it is not in RFC 9110 (which allows an empty one).
 [[nodiscard]] constexpr std::string_view reason_phrase(std::uint16_t status) noexcept {
   switch (status) {
     case 200: return "OK";
@@ -86,7 +90,7 @@ inline constexpr std::string_view continue_response = "HTTP/1.1 100 Continue\r\n
   }
 }
 
-/// Where bytes are appended: std::string, or a buffer of the host's.
+/// An output that bytes are appended to: std::string, or a buffer of the host.
 template <class O>
 concept Output = requires(O& out, std::string_view bytes) {
   out.append(bytes);
@@ -95,8 +99,7 @@ concept Output = requires(O& out, std::string_view bytes) {
 /// Writes one response, piece by piece, for hosts that have no http::response. Call the constructor, then `header` for each
 /// header, then `body` exactly once.
 ///
-/// @par Errors: what Output::append throws (std::bad_alloc of a std::string); nothing else. @par Cost: allocates nothing
-/// itself.
+/// @par Errors: whatever Output::append throws (std::bad_alloc of a std::string). @par Cost: allocates nothing itself.
 template <class O>
 class response_writer {
   static_assert(Output<O>, "an output needs: void append(std::string_view)");
@@ -104,7 +107,7 @@ class response_writer {
  public:
   /// Writes the status line, `connection` and `content-length`.
   /// @param status 200 to 599; anything else is written as 500
-  /// @param body_size bytes of the body, also when it will not be written because the request was a HEAD
+  /// @param body_size bytes of the body, even if it is not written because the request was a HEAD
   response_writer(O& out, std::uint16_t status, std::size_t body_size, persistence after)
       : out_(&out), status_(status >= 200 && status <= 599 ? status : std::uint16_t{500}) {
     out.append(std::string_view("HTTP/1.1 "));
@@ -118,7 +121,7 @@ class response_writer {
     out.append(std::string_view("\r\n"));
   }
 
-  /// Leaves out a header that would break out of its line (response splitting), and those that the constructor has written.
+  /// Writes a header. Skips one that contains a line break (response splitting), and those that the constructor writes.
   void header(std::string_view name, std::string_view value) {
     if (!is_safe(name, value) || is_framing(name)) return;
     out_->append(name);
@@ -127,7 +130,7 @@ class response_writer {
     out_->append(std::string_view("\r\n"));
   }
 
-  /// Ends the head, and writes the body where the status may have one. @param text empty for a HEAD
+  /// Ends the head, and writes the body if the status allows one. @param text empty for a HEAD
   void body(std::string_view text) {
     out_->append(std::string_view("\r\n"));
     if (may_have_body() && !text.empty()) out_->append(text);
@@ -155,7 +158,7 @@ class response_writer {
   std::uint16_t status_;
 };
 
-/// What is written like longpoll::response: functions instead of members.
+/// A response type that is not http::response but has the same parts as functions, such as longpoll::response.
 template <class R>
 concept ResponseView = requires(R const& r) {
   r.status();
@@ -176,7 +179,7 @@ void write_response(O& out, R const& r, persistence after, bool head_only = fals
   r.each_header([&](std::string_view name, std::string_view value) { writer.header(name, value); });
   writer.body(head_only ? std::string_view{} : std::string_view(r.body()));
 }
-/// The bytes of a whole response as a string of their own. @par Errors: std::bad_alloc.
+/// The bytes of a whole response as a string. @par Errors: std::bad_alloc.
 template <class R>
 [[nodiscard]] std::string to_bytes(R const& r, persistence after = persistence::close, bool head_only = false) {
   std::string out;

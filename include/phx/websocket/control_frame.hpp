@@ -1,6 +1,7 @@
 #ifndef PHX_WEBSOCKET_CONTROL_FRAME_HPP
 #define PHX_WEBSOCKET_CONTROL_FRAME_HPP
-// The control frames a server sends (RFC 6455, section 5.5) and the codes of a close (section 7.4). No I/O, no allocation.
+// The control frames that a server sends (RFC 6455, section 5.5) and the codes of a close (section 7.4). No I/O, no
+// allocation.
 
 #include <phx/core/close.hpp>
 #include <phx/core/text/utf8.hpp>
@@ -14,19 +15,20 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace websocket {
 
-/// Bytes a control frame may carry (section 5.5); of a close two are the code.
+/// The most payload bytes of a control frame (section 5.5); in a close the first two are the code.
 inline constexpr std::size_t max_control_payload = 125;
 
-/// A close that went as it should. phx itself never begins one with it (phx::close_code), but answers with it.
+/// A normal closure. phx never starts a close with this code (see phx::close_code), but answers with it.
 inline constexpr std::uint16_t normal_closure = 1000;
 
-/// Whether an endpoint may send this code (section 7.4): not 1004 to 1006, nor what was not assigned or is only for logs.
-/// 1012 to 1014 were registered later; Phoenix's servers accept them from no client.
+/// True if a client may send this code (section 7.4): not 1004 to 1006, nor unassigned or reserved codes. 1012 to 1014 were
+/// registered
+/// later; like Phoenix's servers, phx does not accept them from a client.
 [[nodiscard]] constexpr bool client_may_send(std::uint16_t code) noexcept {
   return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1011) || code >= 3000;
 }
 
-/// The name of a close code (section 7.4.1 and IANA's registry), for logs; empty for an application's own.
+/// The name of a close code (section 7.4.1 and IANA's registry), for logs; empty for application codes.
 [[nodiscard]] constexpr std::string_view close_code_name(std::uint16_t code) noexcept {
   switch (code) {
     case 1000: return "normal closure";
@@ -48,8 +50,9 @@ inline constexpr std::uint16_t normal_closure = 1000;
   }
 }
 
-/// The code to answer a client's close with, as Phoenix's servers do (protocol 12): 1000, or 1002 where the client's code
-/// may not be sent. @param payload of the close frame, code and reason
+/// The code to answer a client's close with, as Phoenix's servers do (protocol 12): 1000, or 1002 if a client may not send
+/// its code.
+/// @param payload the payload of the close frame: code and reason
 [[nodiscard]] constexpr std::uint16_t answer_to_close(std::string_view payload) noexcept {
   if (payload.empty()) return normal_closure;
   if (payload.size() == 1 || !detail::is_utf8(payload.substr(2)))
@@ -59,10 +62,10 @@ inline constexpr std::uint16_t normal_closure = 1000;
   return allowed ? normal_closure : static_cast<std::uint16_t>(close_code::protocol_error);
 }
 
-/// A whole control frame as a server sends it: unmasked, header included. A value of 128 bytes, for any thread.
+/// A whole control frame as a server sends it: unmasked, with its header. A value of 128 bytes; may be copied to any thread.
 class control_frame {
  public:
-  /// @param data at most 125 bytes, longer ones are cut; what a ping brought is never longer
+  /// @param data at most 125 bytes, more are cut off; a received ping never has more
   [[nodiscard]] static control_frame pong(std::string_view data) noexcept {
     return {opcode::pong, data.substr(0, max_control_payload)};
   }
@@ -70,19 +73,19 @@ class control_frame {
   [[nodiscard]] static control_frame ping(std::string_view data = {}) noexcept {
     return {opcode::ping, data.substr(0, max_control_payload)};
   }
-  /// @param reason UTF-8; cut to 123 bytes, but not inside a character
+  /// @param reason UTF-8; cut to 123 bytes at a character boundary
   [[nodiscard]] static control_frame close(std::uint16_t code, std::string_view reason = {}) noexcept {
     reason = detail::utf8_prefix(reason, max_control_payload - 2);
     char payload[max_control_payload] = {static_cast<char>(code >> 8), static_cast<char>(code & 0xff)};
     if (!reason.empty()) std::memcpy(payload + 2, reason.data(), reason.size());
     return {opcode::close, {payload, 2 + reason.size()}};
   }
-  /// What Transport::close was given.
+  /// The frame for the argument of Transport::close.
   [[nodiscard]] static control_frame close(close_frame const& frame) noexcept {
     return close(static_cast<std::uint16_t>(frame.code), frame.reason);
   }
 
-  /// To be written as they are.
+  /// The bytes to write, header included.
   [[nodiscard]] std::string_view bytes() const noexcept { return {bytes_, size_}; }
   /// Ping, pong or close.
   [[nodiscard]] opcode op() const noexcept { return static_cast<opcode>(bytes_[0] & 0x0f); }

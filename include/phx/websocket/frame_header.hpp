@@ -1,7 +1,8 @@
 #ifndef PHX_WEBSOCKET_FRAME_HEADER_HPP
 #define PHX_WEBSOCKET_FRAME_HEADER_HPP
-// The header of a data frame that a server sends (RFC 6455, section 5.2), for messages that a host sends itself. phx's own
-// are phx::frame, which has its header already: frame::websocket().
+// The header of a data frame that a server sends (RFC 6455, section 5.2), for messages of the host's own. A phx::frame
+// already has its
+// header: see frame::websocket().
 
 #include <phx/message/frame.hpp>
 
@@ -13,14 +14,14 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace websocket {
 
-/// A value of 11 bytes, for any thread: write bytes(), then the payload, unmasked.
+/// The header as a value of 11 bytes, for any thread. Write bytes(), then the payload, unmasked.
 class frame_header {
  public:
   /// @param op text or binary for the first frame of a message, continuation for the others
-  /// @param size bytes of this frame's payload @param last this frame completes the message
+  /// @param size bytes of this frame's payload @param last true if this frame completes the message
   explicit frame_header(opcode op, std::size_t size, bool last = true) noexcept
       : size_(detail::write_frame_header(bytes_ + sizeof bytes_, (last ? 0x80u : 0u) | static_cast<unsigned>(op), size)) {}
-  /// To be written as they are.
+  /// The bytes of the header.
   [[nodiscard]] std::string_view bytes() const noexcept { return {bytes_ + sizeof bytes_ - size_, size_}; }
 
  private:

@@ -1,9 +1,9 @@
 #ifndef PHX_WEBSOCKET_FRAME_READER_HPP
 #define PHX_WEBSOCKET_FRAME_READER_HPP
-// The frames of a client out of a host's bytes (RFC 6455, section 5). No I/O, no allocation, no exceptions.
+// Reads the frames of a client from a host's bytes (RFC 6455, section 5). No I/O, no allocation, no exceptions.
 //
 //     phx::websocket::frame_reader reader(mount.bounds.frame);      // one per connection, after the 101
-//     std::span<char> bytes = ...;                                  // received and writable: it is unmasked in place
+//     std::span<char> bytes = ...;                                  // received and writable: the reader unmasks in place
 //     for (;;) {
 //       phx::websocket::frame_event const event = reader.next(bytes);
 //       switch (event.kind) {
@@ -12,12 +12,11 @@
 //         case phx::websocket::event_kind::pong:
 //         case phx::websocket::event_kind::data:                    // socket.receive(event.op, event.part, event.last, now)
 //         case phx::websocket::event_kind::close:                   // socket.gone(lost::normal), write
-//         case phx::websocket::event_kind::error:                   //   control_frame::close(event.code).bytes(), hang up
+//         case phx::websocket::event_kind::error:                   //   control_frame::close(event.code).bytes(), disconnect
 //       }
 //     }
 //
-// phx::receive_frames (socket/receive_frames.hpp) is this loop. What a server sends is frame::websocket() and
-// control_frame.hpp.
+// phx::receive_frames (socket/receive_frames.hpp) is this loop. To send, see frame::websocket() and control_frame.hpp.
 
 #include <phx/core/close.hpp>
 #include <phx/websocket/control_frame.hpp>
@@ -33,7 +32,8 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace websocket {
 
-/// Removes a client's mask in place (section 5.3). @param key the four bytes as they came. @param phase bytes of the payload
+/// Removes a client's mask in place (section 5.3). @param key the four bytes of the mask. @param phase the number of payload
+/// bytes
 /// before these.
 inline void unmask(std::span<char> bytes, char const (&key)[4], std::size_t phase) noexcept {
   char turned[8];
@@ -42,7 +42,7 @@ inline void unmask(std::span<char> bytes, char const (&key)[4], std::size_t phas
   std::memcpy(&word, turned, 8);
   char* at = bytes.data();
   std::size_t left = bytes.size();
-  for (; left >= 32; left -= 32, at += 32) {  // four at once: compilers make two or one vector instructions of it
+  for (; left >= 32; left -= 32, at += 32) {  // four at once: compilers make one or two vector instructions of it
     std::uint64_t block[4];
     std::memcpy(block, at, 32);
     for (std::uint64_t& w : block) w ^= word;
@@ -58,29 +58,31 @@ inline void unmask(std::span<char> bytes, char const (&key)[4], std::size_t phas
 }
 
 enum class event_kind : std::uint8_t {
-  need_more,  ///< all bytes were read; bring more
-  data,       ///< `part` of a text or binary message; `last` completes the message
+  need_more,  ///< all bytes were read; receive more
+  data,       ///< `part` of a text or binary message; `last`: it completes the message
   ping,       ///< answer it with control_frame::pong(part)
   pong,
-  close,  ///< the client closes: answer with control_frame::close(code). Nothing follows
-  error,  ///< the client violated the protocol: close with `code`, 1002 or 1009. Nothing follows
+  close,  ///< the client closes: answer with control_frame::close(code). No event follows
+  error,  ///< the client violated the protocol: close with `code`, 1002 or 1009. No event follows
 };
-/// What the next bytes of a client are.
+/// What next() found in the bytes.
 struct frame_event {
-  /// What was found.
+  /// The kind of this event.
   event_kind kind = event_kind::need_more;
-  opcode op = opcode::text;  ///< of data: the message's, for its later fragments too. Of a ping or pong: that
-  /// Does it complete its message?
+  opcode op = opcode::text;  ///< for data: text or binary, in later fragments too. Else ping or pong
+  /// For data: true if it completes the message.
   bool last = true;
-  std::uint16_t code = 0;  ///< of close and error: what the server's close frame says
-  /// A view of the caller's bytes or, for a control frame, of the reader: valid until the next call. Of a close: the
-  /// client's code and reason.
+  std::uint16_t code = 0;  ///< for close and error: the code to close with
+  /// A view of the caller's bytes or, for a control frame, of the reader: valid until the next call. For a close: the
+  /// client's code and
+  /// reason.
   std::string_view part{};
 };
 
-/// Reads what a client sends, cut into pieces of any size. A message comes out in the parts it arrived in (one, if it
-/// arrived whole), so that nothing is kept but a header or a control frame that is cut in two: its size is what a connection
-/// costs.
+/// Reads the frames of a client, received in pieces of any size. Returns a message in the parts it arrived in (one, if it
+/// arrived
+/// whole), so that the reader stores only a header or a control frame that was split: a connection costs
+/// sizeof(frame_reader).
 ///
 /// | state   | header of                                       | becomes                    | event             |
 /// | ------- | ----------------------------------------------- | -------------------------- | ----------------- |
@@ -94,15 +96,17 @@ struct frame_event {
 /// | both    | a message of more than `max_message` bytes, fragments together | ended | error 1009, the payload unread |
 /// | ended   | anything                                        | ended                      | need_more         |
 ///
-/// Text is not checked to be UTF-8: phx::socket does that (1007). Extensions were not negotiated, so RSV bits are errors.
-/// Used by one thread at a time. @par Cost: one pass over the payload, to unmask it; 176 bytes.
+/// Does not check that text is UTF-8: phx::socket does that (1007). No extension is negotiated, so RSV bits are errors. Used
+/// by one
+/// thread at a time. @par Cost: one pass over the payload, to unmask it; 176 bytes.
 class frame_reader {
  public:
-  /// @param max_message bytes of one message; limits::frame of the mount
+  /// @param max_message the most bytes of one message: limits::frame of the mount
   explicit frame_reader(std::size_t max_message) noexcept : max_message_(max_message) {}
 
-  /// Removes what it has read from the front of `bytes`, and unmasks there. Call it until it says need_more; after close and
-  /// error the rest of `bytes` is worth nothing.
+  /// Removes what it has read from the front of `bytes`, and unmasks it there. Call it until it returns need_more. After
+  /// close or error,
+  /// ignore the rest of `bytes`.
   [[nodiscard]] frame_event next(std::span<char>& bytes) noexcept {
     if (ended_) bytes = {};
     if (!in_payload_) {
@@ -135,10 +139,10 @@ class frame_reader {
     code_ = static_cast<std::uint16_t>(code);
     return false;
   }
-  /// True when a header is complete and allowed.
+  /// True if a header is complete and valid.
   [[nodiscard]] bool read_header(std::span<char>& bytes) noexcept {
     if (ended_ || !fill(bytes, 2)) return false;
-    // Judged by its first two bytes: an unmasked frame may have no more.
+    // Checked as soon as two bytes are there: an unmasked frame may be too short for more.
     bool const known = op() <= opcode::binary || (op() >= opcode::close && op() <= opcode::pong);
     bool const masked = (byte(1) & mask_bit) != 0;
     std::size_t const announced = byte(1) & length_bits;
@@ -148,7 +152,7 @@ class frame_reader {
 
     std::size_t const wide = announced == 126 ? 2 : announced == 127 ? 8 : 0;
     if (!fill(bytes, 2 + wide + 4)) return false;
-    // Longer forms of a short length pass, as they do with Phoenix's servers.
+    // A length encoded in more bytes than needed is accepted, as by Phoenix's servers.
     left_ = wide == 0 ? announced : 0;
     for (std::size_t i = 0; i < wide; ++i) left_ = left_ << 8 | byte(2 + i);
     std::memcpy(key_, header_ + 2 + wide, 4);
@@ -167,7 +171,7 @@ class frame_reader {
     in_message_ = true;
     return true;
   }
-  /// As much of the payload as is here, unmasked.
+  /// The part of the payload that was received, unmasked.
   [[nodiscard]] std::span<char> take(std::span<char>& bytes) noexcept {
     std::size_t const n = left_ < bytes.size() ? static_cast<std::size_t>(left_) : bytes.size();
     std::span<char> const part = bytes.first(n);
@@ -198,7 +202,7 @@ class frame_reader {
       return error(static_cast<std::uint16_t>(close_code::protocol_error));
     return {event_kind::close, opcode::close, true, answer_to_close(all), all};
   }
-  /// Reported once; afterwards there is only need_more.
+  /// Reports an error once; after it there is only need_more.
   [[nodiscard]] frame_event error(std::uint16_t code) noexcept {
     code_ = 0;
     return code == 0 ? frame_event{} : frame_event{event_kind::error, opcode::text, true, code, {}};
@@ -206,7 +210,7 @@ class frame_reader {
 
   std::size_t max_message_;
   std::size_t message_ = 0;  // bytes announced for the message so far
-  std::uint64_t left_ = 0;   // bytes of this frame's payload still to come
+  std::uint64_t left_ = 0;   // bytes of this frame's payload not received yet
   std::size_t phase_ = 0;
   std::uint16_t code_ = 0;
   bool in_payload_ = false, in_message_ = false, ended_ = false;

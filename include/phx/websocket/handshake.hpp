@@ -1,11 +1,11 @@
 #ifndef PHX_WEBSOCKET_HANDSHAKE_HPP
 #define PHX_WEBSOCKET_HANDSHAKE_HPP
-// The opening handshake of RFC 6455, section 4.2: is a request an upgrade, and the 101 response. No I/O.
+// The opening handshake of RFC 6455, section 4.2: checks that a request is an upgrade, and writes the 101 response. No I/O.
 //
 //     auto judged = phx::handshake(mount, dispatcher, request);               // path, origin, vsn, connect: Phoenix's part
 //     if (auto no = phx::websocket::upgrade_refusal(request)) ...             // write *no, close
 //     phx::websocket::write_switching_protocols(out, request, admission.subprotocol);
-//     // From here on the connection speaks frames: frame_reader.hpp.
+//     // From here on the connection carries frames: frame_reader.hpp.
 
 #include <phx/core/text/base64.hpp>
 #include <phx/http/request.hpp>
@@ -37,9 +37,11 @@ class accept_key {
   std::array<char, 28> text_{};
 };
 
-/// Why a request is not an upgrade to WebSocket (section 4.2.1), as the response to write; nothing if it is one. 400 with
-/// the text that Phoenix's server gives; 400 for a request with a body as well, whose bytes would be taken for frames; 505
-/// for HTTP/1.0. Ask it after phx::handshake, as Phoenix does (protocol 8.1, step 6).
+/// The response to a request that is not an upgrade to WebSocket (section 4.2.1); nothing if it is one. 400 with the text of
+/// Phoenix's
+/// server; 400 also for a request with a body, whose bytes would be read as frames; 505 for HTTP/1.0. Call it after
+/// phx::handshake, as
+/// Phoenix does (protocol 8.1, step 6).
 /// @par Errors: std::bad_alloc. @par Cost: allocates only to refuse.
 [[nodiscard]] inline std::optional<http::response> upgrade_refusal(http::request const& request) {
   auto const no = [](std::string text, std::uint16_t status = 400) -> std::optional<http::response> {
@@ -73,7 +75,7 @@ class accept_key {
 }
 
 /// Appends the 101 response (section 4.2.2). @pre upgrade_refusal(request) is nothing.
-/// @param subprotocol of admission::subprotocol; answered if it is not empty
+/// @param subprotocol admission::subprotocol; sent if it is not empty
 template <http::Output O>
 void write_switching_protocols(O& out, http::request const& request, std::string_view subprotocol = {}) {
   out.append(std::string_view("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"));
@@ -85,7 +87,7 @@ void write_switching_protocols(O& out, http::request const& request, std::string
   }
   out.append(std::string_view("\r\n\r\n"));
 }
-/// The same as a string of its own. @par Errors: std::bad_alloc.
+/// The 101 response as a string. @par Errors: std::bad_alloc.
 [[nodiscard]] inline std::string switching_protocols(http::request const& request, std::string_view subprotocol = {}) {
   std::string out;
   write_switching_protocols(out, request, subprotocol);

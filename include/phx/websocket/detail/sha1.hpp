@@ -1,6 +1,6 @@
 #ifndef PHX_WEBSOCKET_DETAIL_SHA1_HPP
 #define PHX_WEBSOCKET_DETAIL_SHA1_HPP
-// SHA-1 (RFC 3174), for Sec-WebSocket-Accept only: it hashes public text, nothing here is secret.
+// SHA-1 (RFC 3174), for Sec-WebSocket-Accept only. Its input is public, so that SHA-1's weakness does not matter.
 
 #include <phx/fwd.hpp>
 
@@ -21,7 +21,7 @@ class sha1 {
       if (size_ % 64 == 0) add_block();
     }
   }
-  /// Call once, last.
+  /// The hash. Call it once, after all input.
   [[nodiscard]] std::array<char, 20> digest() noexcept {
     std::uint64_t const bits = size_ * 8;
     update(std::string_view("\x80", 1));
