@@ -209,8 +209,7 @@ class check_origin {
     return c;
   }
   /// @param function any callable `bool(origin const&)`, copied or moved in. Called for every origin, including one without
-  ///   a host, on
-  /// whichever thread does the handshake. If it throws, the request is refused with 500.
+  ///   a host, on whichever thread does the handshake. If it throws, the request is refused with 500.
   template <class F>
   requires std::is_invocable_r_v<bool, F&, origin const&>
   [[nodiscard]] static check_origin callback(F function) {

@@ -1,8 +1,7 @@
 #ifndef PHX_CONNECT_CONNECT_INFO_HPP
 #define PHX_CONNECT_CONNECT_INFO_HPP
 // The parts of an HTTP request that the user's connect can read (protocol 8.2). Made once per connection. Allocates; the
-// handshake
-// throws std::bad_alloc when memory runs out.
+// handshake throws std::bad_alloc when memory runs out.
 
 #include <phx/connect/params.hpp>
 #include <phx/http/request.hpp>

@@ -1,8 +1,7 @@
 #ifndef PHX_CONNECT_PARAMS_HPP
 #define PHX_CONNECT_PARAMS_HPP
 // The parameters of a request's query, decoded as Plug decodes them (protocol 8.1). Parsed once per connection. Allocates;
-// throws
-// std::bad_alloc when memory runs out.
+// throws std::bad_alloc when memory runs out.
 
 #include <phx/core/error.hpp>
 #include <phx/core/text/filter.hpp>
@@ -62,8 +61,7 @@ class params {
   params() : nodes_(1) {}
 
   /// Parses a query. @return errc::wrong_shape for an invalid escape (`%`, `%2`, `%zz`), errc::invalid_utf8, or
-  /// errc::limit_reached.
-  /// An invalid query is never repaired: the request is refused, as Plug does with 400.
+  /// errc::limit_reached. An invalid query is never repaired: the request is refused, as Plug does with 400.
   [[nodiscard]] static result<params> parse(std::string_view query, bounds const& most) {
     if (query.size() > most.bytes) return error{errc::limit_reached, "the query"};
     params p;

@@ -1,8 +1,7 @@
 #ifndef PHX_HTTP_BODY_READER_HPP
 #define PHX_HTTP_BODY_READER_HPP
 // Reads the body of a request from a host's bytes, by its Content-Length or in chunks (RFC 9112, sections 6 and 7.1). No
-// I/O, no
-// allocation, no exceptions.
+// I/O, no allocation, no exceptions.
 //
 //     phx::http::body_reader reader(head, 1'000'000);          // head: a request_reader that is complete
 //     std::string_view bytes = ...;                            // received after the head
@@ -34,8 +33,7 @@ struct body_event {
 };
 
 /// Reads one body. Call next() until it returns complete or refused. Skips chunk extensions and trailers; a trailer is not
-/// treated as a
-/// header, because no proxy has checked it.
+/// treated as a header, because no proxy has checked it.
 ///
 /// | state       | bytes                                   | becomes     | event                                 |
 /// | ----------- | --------------------------------------- | ----------- | ------------------------------------- |

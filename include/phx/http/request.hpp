@@ -60,8 +60,7 @@ constexpr void for_each_element(std::span<header const> headers, std::string_vie
 }
 
 /// A request without its body. All views refer to the host's bytes, which must stay valid until the call that takes the
-/// request
-/// (phx::handshake, longpoll::service::serve) has returned.
+/// request (phx::handshake, longpoll::service::serve) has returned.
 struct request {
   /// The method as sent: `GET`, `POST`.
   std::string_view method = "GET";

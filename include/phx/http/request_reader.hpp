@@ -50,8 +50,7 @@ enum class progress : std::uint8_t {
 /// | a head of more than `max_bytes`, more than `max_headers` headers              | 431    | 3, 5      |
 ///
 /// Accepted on purpose: empty lines before the request line (old clients and proxies send one after a body), raw bytes from
-/// 0x80 on in
-/// the target (browsers and curl send UTF-8), any method.
+/// 0x80 on in the target (browsers and curl send UTF-8), any method.
 ///
 /// Used by one thread at a time. @par Cost: each byte is looked at once, however the head is split; sizeof is about 4 KB.
 class request_reader {
@@ -68,8 +67,7 @@ class request_reader {
       : max_bytes_(max_bytes < 65'535 ? max_bytes : 65'535) {}
 
   /// @param bytes everything received of this request so far: the bytes of the last call, which may have moved, and new ones
-  ///   after
-  /// them
+  ///   after them
   /// @return complete and refused are final: call reset before the next request
   [[nodiscard]] progress read(std::string_view bytes) noexcept {
     for (std::size_t at = seen_; (at = bytes.find('\n', at)) != std::string_view::npos; seen_ = line_ = ++at) {
@@ -94,8 +92,7 @@ class request_reader {
   void reset() noexcept { *this = request_reader(max_bytes_); }
 
   /// After need_more: true if any part of a request was received. Empty lines do not count. When the connection is idle for
-  /// too long, the
-  /// host closes it without a response if this is false, and responds 408 if it is true.
+  /// too long, the host closes it without a response if this is false, and responds 408 if it is true.
   [[nodiscard]] bool begun() const noexcept { return seen_ > start_; }
   /// After refused: 400, 431 or 505.
   [[nodiscard]] std::uint16_t status() const noexcept { return status_; }

@@ -1,8 +1,7 @@
 #ifndef PHX_HTTP_RESPONSE_HPP
 #define PHX_HTTP_RESPONSE_HPP
 // An HTTP response as a value, and the writer that encodes responses (RFC 9112, section 4). No I/O: the bytes are appended
-// to an
-// output that the caller provides, a std::string or the host's own buffer.
+// to an output that the caller provides, a std::string or the host's own buffer.
 //
 //     std::string bytes;
 //     phx::http::write_response(bytes, answer, phx::http::persistence::close);
@@ -38,8 +37,7 @@ enum class persistence : std::uint8_t {
 };
 
 /// The interim response for a client that sent `Expect: 100-continue`, which waits for it before it sends the body (RFC
-/// 9110,
-/// section 10.1.1).
+/// 9110, section 10.1.1).
 inline constexpr std::string_view continue_response = "HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The reason phrase of a status; empty if it is not in RFC 9110 (which allows an empty one).

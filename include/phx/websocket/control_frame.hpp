@@ -22,8 +22,7 @@ inline constexpr std::size_t max_control_payload = 125;
 inline constexpr std::uint16_t normal_closure = 1000;
 
 /// True if a client may send this code (section 7.4): not 1004 to 1006, nor unassigned or reserved codes. 1012 to 1014 were
-/// registered
-/// later; like Phoenix's servers, phx does not accept them from a client.
+/// registered later; like Phoenix's servers, phx does not accept them from a client.
 [[nodiscard]] constexpr bool client_may_send(std::uint16_t code) noexcept {
   return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1011) || code >= 3000;
 }

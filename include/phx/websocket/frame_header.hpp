@@ -1,8 +1,7 @@
 #ifndef PHX_WEBSOCKET_FRAME_HEADER_HPP
 #define PHX_WEBSOCKET_FRAME_HEADER_HPP
 // The header of a data frame that a server sends (RFC 6455, section 5.2), for messages of the host's own. A phx::frame
-// already has its
-// header: see frame::websocket().
+// already has its header: see frame::websocket().
 
 #include <phx/message/frame.hpp>
 

@@ -33,8 +33,7 @@ inline namespace PHX_BUILD {
 namespace websocket {
 
 /// Removes a client's mask in place (section 5.3). @param key the four bytes of the mask. @param phase the number of payload
-/// bytes
-/// before these.
+/// bytes before these.
 inline void unmask(std::span<char> bytes, char const (&key)[4], std::size_t phase) noexcept {
   char turned[8];
   for (std::size_t i = 0; i < 8; ++i) turned[i] = key[(phase + i) & 3];
@@ -74,14 +73,12 @@ struct frame_event {
   bool last = true;
   std::uint16_t code = 0;  ///< for close and error: the code to close with
   /// A view of the caller's bytes or, for a control frame, of the reader: valid until the next call. For a close: the
-  /// client's code and
-  /// reason.
+  /// client's code and reason.
   std::string_view part{};
 };
 
 /// Reads the frames of a client, received in pieces of any size. Returns a message in the parts it arrived in (one, if it
-/// arrived
-/// whole), so that the reader stores only a header or a control frame that was split: a connection costs
+/// arrived whole), so that the reader stores only a header or a control frame that was split: a connection costs
 /// sizeof(frame_reader).
 ///
 /// | state   | header of                                       | becomes                    | event             |
@@ -97,16 +94,14 @@ struct frame_event {
 /// | ended   | anything                                        | ended                      | need_more         |
 ///
 /// Does not check that text is UTF-8: phx::socket does that (1007). No extension is negotiated, so RSV bits are errors. Used
-/// by one
-/// thread at a time. @par Cost: one pass over the payload, to unmask it; 176 bytes.
+/// by one thread at a time. @par Cost: one pass over the payload, to unmask it; 176 bytes.
 class frame_reader {
  public:
   /// @param max_message the most bytes of one message: limits::frame of the mount
   explicit frame_reader(std::size_t max_message) noexcept : max_message_(max_message) {}
 
   /// Removes what it has read from the front of `bytes`, and unmasks it there. Call it until it returns need_more. After
-  /// close or error,
-  /// ignore the rest of `bytes`.
+  /// close or error, ignore the rest of `bytes`.
   [[nodiscard]] frame_event next(std::span<char>& bytes) noexcept {
     if (ended_) bytes = {};
     if (!in_payload_) {

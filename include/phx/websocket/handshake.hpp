@@ -38,10 +38,8 @@ class accept_key {
 };
 
 /// The response to a request that is not an upgrade to WebSocket (section 4.2.1); nothing if it is one. 400 with the text of
-/// Phoenix's
-/// server; 400 also for a request with a body, whose bytes would be read as frames; 505 for HTTP/1.0. Call it after
-/// phx::handshake, as
-/// Phoenix does (protocol 8.1, step 6).
+/// Phoenix's server; 400 also for a request with a body, whose bytes would be read as frames; 505 for HTTP/1.0. Call it
+/// after phx::handshake, as Phoenix does (protocol 8.1, step 6).
 /// @par Errors: std::bad_alloc. @par Cost: allocates only to refuse.
 [[nodiscard]] inline std::optional<http::response> upgrade_refusal(http::request const& request) {
   auto const no = [](std::string text, std::uint16_t status = 400) -> std::optional<http::response> {
