@@ -1,6 +1,6 @@
 #ifndef PHX_LONGPOLL_POLL_REQUEST_HPP
 #define PHX_LONGPOLL_POLL_REQUEST_HPP
-// One HTTP request of a long-poll client, a GET or a POST, until it is answered, which may take a while.
+// One HTTP request of a long-poll client, a GET or a POST, until its response.
 
 #include <phx/longpoll/response.hpp>
 
@@ -8,19 +8,20 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace longpoll {
 
-/// Optional: asked before a new session is opened, inside the loop, before its dispatcher is. A connection that stays open
-/// can ask for one after the other, and whoever counts connections (throttle) counts those as one. It may throw: 503.
+/// Optional: the host is asked before a new session is opened, on the loop, before its dispatcher. One connection that stays
+/// open can request many sessions, although a limit per connection (throttle) counts it once. It may throw: the response is
+/// then 503.
 template <class H>
 concept guards_sessions = requires(H& h, time_point now) {
   { h.may_open(now) } -> std::same_as<std::optional<refused_request>>;
 };
 
-/// A request under way. An HTTP connection has one as a member and uses it again and again, for one request at a time: hand
-/// it to service::serve, and its host's `respond` is called. Neither copied nor moved; it belongs to one loop; destroying it
-/// cancels. It allocates nothing.
+/// A request in progress. An HTTP connection has one as a member and reuses it, for one request at a time: pass it to
+/// service::serve; phx then calls the host's `respond`. Neither copied nor moved. Belongs to one loop; destroying it cancels
+/// it. Allocates nothing.
 class poll_request {
  public:
-  /// @param host is kept: `host.respond(response)` takes what is to be written.
+  /// @param host must outlive it; phx calls `host.respond(response)` with the response to write.
   template <takes_responses H>
   explicit poll_request(H& host) noexcept
       : host_(&host), respond_([](void* to, response&& r) noexcept { static_cast<H*>(to)->respond(std::move(r)); }) {
@@ -31,10 +32,10 @@ class poll_request {
   poll_request& operator=(poll_request const&) = delete;
   ~poll_request() { cancel(); }
 
-  /// The connection is gone, or nobody cares any more: there will be no response. What a poll waited for stays for the next;
-  /// a POST may be processed all the same. Inside the loop.
+  /// Call it when the connection was lost or the response is not needed: `respond` will not be called. The frames that a
+  /// poll waited for stay for the next one; a POST may still be processed. Inside the loop.
   void cancel() noexcept;
-  /// Whether a response is due.
+  /// True while `respond` has still to be called.
   [[nodiscard]] bool waiting() const noexcept { return service_ != nullptr; }
 
  private:
@@ -44,16 +45,16 @@ class poll_request {
   void* host_;
   void (*respond_)(void*, response&&) noexcept;
   std::optional<refused_request> (*may_open_)(void*, time_point) = nullptr;
-  service* service_ = nullptr;        // where it waits
-  poll_request* previous_ = nullptr;  // among those that wait, by deadline
+  service* service_ = nullptr;        // the service in which it waits
+  poll_request* previous_ = nullptr;  // in the list of waiting requests, by deadline
   poll_request* next_ = nullptr;
   time_point deadline_{};
-  detail::session_address session_{};  // what it waits for
-  detail::slot_key key_{};             // by which another loop names it; no slot: no other loop has heard of it
-  bool* cancelled_ = nullptr;          // set by cancel(): somebody on the stack wants to know
+  detail::session_address session_{};  // the session of the request
+  detail::slot_key key_{};             // its key for other loops; without a slot: no other loop knows it
+  bool* cancelled_ = nullptr;          // set by cancel(), for a function on the stack that must notice
   kind kind_ = kind::poll;
-  bool local_ = false;             // the session is of this loop, and waits with this poll
-  bool real_http_status_ = false;  // the status in the JSON is HTTP's as well (0.10)
+  bool local_ = false;             // the session is on this loop, and this poll is its waiter
+  bool real_http_status_ = false;  // the status in the JSON is also the HTTP status (0.10)
   char token_[detail::token::text_size] = {};
 };
 

@@ -1,6 +1,6 @@
 #ifndef PHX_LONGPOLL_RESPONSE_HPP
 #define PHX_LONGPOLL_RESPONSE_HPP
-// What a long-poll client is answered.
+// The response to a long-poll request.
 
 #include <phx/longpoll/sessions.hpp>
 #include <phx/connect/handshake.hpp>
@@ -17,9 +17,9 @@ namespace detail {
 
 using phx::detail::loop_access;
 
-/// Shared by a service and its responses, which may outlive it. Used inside one loop only.
+/// Shared by a service and its responses, which may outlive it. Used on one loop only.
 struct service_handle {
-  longpoll::service* service;  // null once it has gone
+  longpoll::service* service;  // null once it was destroyed
   memory from;
   std::uint32_t owners = 1;
 };
@@ -29,28 +29,27 @@ inline void release(service_handle* handle) noexcept {
   phx::detail::destroy(from, handle);
 }
 
-/// The frames of a session that one response carries.
+/// The frames of a session that a response contains.
 struct carried_frames {
-  std::uint32_t slot = 0, generation = 0;  // the session's
-  std::uint32_t response = 0;              // its number there; 0: no frames
+  std::uint32_t slot = 0, generation = 0;  // the session
+  std::uint32_t response = 0;              // its number in that session; 0: no frames
 };
 
 }  // namespace detail
 
-/// What to write: an HTTP status, headers, a body. The host adds `content-length` and what concerns the connection. Write
-/// it, then call written().
+/// The response to write: an HTTP status, headers, a body. The host adds `content-length` and the headers of the connection.
+/// Write it, then call written().
 ///
-/// It carries frames out of the session's buffer, which keeps them until the host has said what became of them. Once
-/// written() they are gone; a response that failed(), or is destroyed without a word, leaves them to the next poll, in their
-/// order. So a host that forgets to say anything sends frames twice, and none is lost. (What reached the client's kernel and
-/// no further is lost, as in Phoenix.)
+/// The session keeps the frames in a response until the host reports its result. written() releases them; failed(), or
+/// destroying the response without a report, returns them to the next poll, in order. So a host that forgets to report sends
+/// frames twice, but loses none. (As in Phoenix, a frame is lost if it was written to the kernel but did not reach the
+/// client.)
 ///
-/// Moved, not copied; views of it die when it is moved. It belongs to the loop that its request came to: everything but
-/// reading it happens inside that loop, its destruction too. It may outlive its service. It costs no allocation but the
-/// body's.
+/// Moved, not copied; moving it invalidates its views. Belongs to the loop of its request: anything but reading it,
+/// including its destruction, happens inside that loop. It may outlive its service. Allocates only the body.
 class response {
  public:
-  /// Moved, with the frames it carries.
+  /// Moves the response, with its frames.
   response(response&& other) noexcept
       : status_(other.status_),
         json_(other.json_),
@@ -65,7 +64,7 @@ class response {
         text_(std::move(other.text_)) {
     std::memcpy(small_, other.small_, small_size_);
   }
-  /// Moved, with the frames it carries; what it was before has failed.
+  /// Moves the response, with its frames; the previous content counts as failed.
   response& operator=(response&& other) noexcept {
     if (this != &other) {
       this->~response();
@@ -73,22 +72,23 @@ class response {
     }
     return *this;
   }
-  /// As failed(), unless the host has said what became of it.
+  /// As failed(), unless written() or failed() was called.
   ~response() { finish(false); }
 
   /// The HTTP status.
   [[nodiscard]] std::uint16_t status() const noexcept { return status_; }
-  /// Why its client was not let in, for throttle::hold; nothing if that is not what it says.
+  /// The reason why the client was refused, for throttle::delay_until; nothing if this is not a refusal.
   [[nodiscard]] std::optional<refusal> refused() const noexcept { return refused_; }
-  /// Calls `each(std::string_view name, std::string_view value)`, names in lower case.
+  /// Calls `each(std::string_view name, std::string_view value)` for each header, with names in lower case.
   template <class F>
   void each_header(F&& each) const {
     each(std::string_view("access-control-allow-origin"), std::string_view("*"));
-    each(std::string_view("cache-control"), std::string_view("no-store"));  // a token in a header is no part of the URL
+    each(std::string_view("cache-control"),
+         std::string_view("no-store"));  // the token is in the body, so that caches could store it
     if (json_) each(std::string_view("content-type"), std::string_view("application/json; charset=utf-8"));
     for (auto const& [name, value] : headers_) each(std::string_view(name), std::string_view(value));
   }
-  /// The body, empty for most statuses but 200.
+  /// The body; empty for most statuses except 200.
   [[nodiscard]] std::string_view body() const noexcept {
     if (small_size_ != 0) return {small_, small_size_};
     if (!body_.empty()) return body_.data();
@@ -102,12 +102,11 @@ class response {
     return a;
   }
 
-  /// The kernel, or whoever writes for the host, has all of it: the frames in it are done with. The body is not to be read
-  /// any more. Inside the loop.
+  /// Reports that the whole response was written: its frames are released. Do not read the body afterwards. Inside the loop.
   void written() noexcept { finish(true); }
-  /// The client has not got it: a write failed, or the connection was gone. The frames in it go back to the head of their
-  /// session's buffer, in their order, for the next poll; one that waits already is answered in this call: its host's
-  /// `respond` is called. The body is not to be read any more. Inside the loop.
+  /// Reports that the client did not get the response: a write failed, or the connection was lost. Its frames return to the
+  /// front of the session's queue, in order, for the next poll. A poll that already waits is answered in this call: its
+  /// host's `respond` is called. Do not read the body afterwards. Inside the loop.
   void failed() noexcept { finish(false); }
 
  private:
@@ -123,16 +122,15 @@ class response {
   char small_[110];  // a body with a token and no messages
   std::string_view fixed_{};
   frame body_{};                  // of a session on this loop
-  detail::mail* mail_ = nullptr;  // brought the body of another loop's session, and takes the outcome back there
+  detail::mail* mail_ = nullptr;  // the message with the body of another loop's session; it carries the outcome back
   detail::service_handle* handle_ = nullptr;
   detail::carried_frames frames_{};
-  std::vector<std::pair<std::string, std::string>> headers_{};  // of a refusal, or of a preflight's answer
+  std::vector<std::pair<std::string, std::string>> headers_{};  // of a refusal or a preflight
   std::string text_{};
 };
 
-/// Whoever waits for a response. Called inside the loop that was asked, once for each serve(): before it returns, or from a
-/// later receive, run or serve of that loop. It must not call into phx; it may keep the response, and destroy its
-/// poll_request.
+/// The host of a poll_request. `respond` is called once for each serve(), inside that loop: before serve returns, or from a
+/// later receive, run or serve. It must not call into phx; it may keep the response and destroy its poll_request.
 // clang-format off
 template <class H>
 concept takes_responses = requires(H& h, response r) {

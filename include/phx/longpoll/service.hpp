@@ -1,6 +1,6 @@
 #ifndef PHX_LONGPOLL_SERVICE_HPP
 #define PHX_LONGPOLL_SERVICE_HPP
-// The long-polling of one mount on one loop: requests go in, responses come out.
+// Long-polling of one mount on one loop: requests go in, responses come out.
 
 #include <phx/core/time.hpp>
 #include <phx/longpoll/detail/intrusive_list.hpp>
@@ -10,59 +10,59 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace longpoll {
 
-/// What a mount's long-polling keeps to. Phoenix's defaults.
+/// The settings of a mount's long-polling. The defaults are Phoenix's.
 struct options {
-  /// How long a poll waits for something to tell (then 204), and a POST to be processed (then 408). A session ends when it
-  /// finds itself, at one of the checks it makes every 1.5 windows, not polled for 1.5 windows or more.
+  /// How long a poll waits for a message (then 204), and a POST for being processed (then 408). Every 1.5 windows a session
+  /// checks whether it was polled in the last 1.5 windows, and ends if not.
   duration window = std::chrono::seconds(10);
-  duration token_age = std::chrono::hours(24 * 14);  ///< then a token is nobody's; it is not renewed
+  duration token_age = std::chrono::hours(24 * 14);  ///< after this a token is unknown; it is not renewed
   std::size_t body = 8'000'000;                      ///< bytes of a POST; beyond: 400
-  std::uint32_t lines = 100;                         ///< of a batch that are read; the rest is dropped, and 200 all the same
-  std::size_t base64 = 10'000'000;                   ///< characters of one line of base64; beyond: 400
-  bool skip_empty_lines = false;  ///< Phoenix takes one for an empty binary frame: it ends the session, 408
-  bool wake_at_end = false;       ///< a waiting poll is answered (204) when its session ends; Phoenix lets it wait
+  std::uint32_t lines = 100;  ///< lines of a batch that are processed; the rest is dropped, and the status is still 200
+  std::size_t base64 = 10'000'000;  ///< characters of one line of base64; beyond: 400
+  bool skip_empty_lines = false;    ///< Phoenix reads one as an empty binary frame, which ends the session with 408
+  bool wake_at_end = false;         ///< true: a waiting poll is answered (204) when its session ends; Phoenix lets it wait
 };
 
-/// The long-polling of one mount on one loop, of which a host calls serve() and most_body(). Made of a dispatcher:
-/// service_for. Everything of it happens inside its loop. It is made and destroyed while no callback of its loop runs.
+/// Long-polling of one mount on one loop. A host makes it as service_for, with its dispatcher, and calls serve() and
+/// max_body(). Used inside its loop only. It is created and destroyed while no callback of its loop runs.
 class service : private phx::detail::loop_component {
  public:
   service(service const&) = delete;
   service& operator=(service const&) = delete;
-  /// Its sessions end ({shutdown, closed}); requests that wait for a response of its own loop get none any more, those of
-  /// other loops are answered 204 or 408. Before the loop goes.
+  /// Ends its sessions ({shutdown, closed}). Requests of its own loop that wait for a response get none; those of other
+  /// loops are answered 204 or 408. Destroy it before the loop.
   virtual ~service() = default;
 
-  /// Answers one HTTP request. It may end sessions, and call everything a host or an application has: check_origin's own
-  /// function, may_open, connect, channels. Those may destroy connections, this one too.
-  /// @param request gets the response, in this call or later; whatever it waited for before is cancelled.
-  /// @param head, @param body only read. `body` is the whole of a POST's; of one that is longer than options::body, any that
-  ///   is longer. @pre `mount.route(head.path)` is a long-poll's: else 404. @pre no callback of this loop is running.
-  /// @par Errors: none leave; without memory: 503. @par Cost: a lookup in the table, and what its frames cost; a request
-  /// that
-  ///   reached another loop than its session's costs one message each way, and a copy of a POST's body.
+  /// Answers one HTTP request. It may end sessions, and it calls user code: the callback of check_origin, may_open, connect,
+  /// channels. These may destroy connections, including this one.
+  /// @param request gets the response, in this call or later; if it still waits for another response, that one is cancelled.
+  /// @param head only read. @param body the whole body of a POST; if it is longer than options::body, any part that is
+  ///   longer is enough.
+  /// @pre `mount.route(head.path)` is longpoll; otherwise 404. @pre no callback of this loop is running.
+  /// @par Errors: never throws; without memory: 503. @par Cost: one table look-up, and the processing of its frames. A
+  ///   request for a session of another loop costs one message each way, and a copy of a POST's body.
   ///
   // clang-format off
-  /// | request | response, HTTP 200 unless it says HTTP |
+  /// | request | response; HTTP 200 with this status in the JSON, unless marked HTTP |
   /// | --- | --- |
-  /// | GET, no token, one that is nobody's, or whose session has ended | a new session: 410 and its token |
-  /// | GET, `connect` or `vsn` or the origin refused | 403; other refusals as on WebSockets (HTTP 400, 414, 429, 500, 503) |
-  /// | GET, frames are there | 200, all of them |
-  /// | GET, none are there | waits: 200 with the first turn's; 204 when the window ends, also for one that a later GET replaced |
-  /// | POST, no token, one that is nobody's, or whose session has ended | 410 |
-  /// | POST, its frames processed | 200 |
-  /// | POST at a mount of 0.10, for no channel, or a join that is refused | HTTP 401 |
-  /// | POST, not processed within the window, or the session died of it | 408 |
-  /// | POST, too long | HTTP 400 |
-  /// | POST, no base64 | HTTP 500, the session lives |
-  /// | OPTIONS | HTTP 200, what CORS asks; another origin: 403 |
+  /// | GET; no token, an unknown one, or its session has ended | a new session: 410 and its token |
+  /// | GET; `connect`, `vsn` or the origin refused | 403; other refusals as for WebSockets (HTTP 400, 414, 429, 500, 503) |
+  /// | GET; frames are waiting | 200 with all frames |
+  /// | GET; no frames are waiting | waits: 200 with the next frames; 204 when the window ends, also if a later GET replaced it |
+  /// | POST; no token, an unknown one, or its session has ended | 410 |
+  /// | POST; frames processed | 200 |
+  /// | POST at a mount of 0.10; no channel for the message, or a refused join | HTTP 401 |
+  /// | POST; not processed within the window, or the session ended during it | 408 |
+  /// | POST; too long | HTTP 400 |
+  /// | POST; not base64 | HTTP 500, the session continues |
+  /// | OPTIONS | HTTP 200 with the CORS headers; another origin: 403 |
   /// | anything else | HTTP 400 |
-  /// | loop draining, sessions::most reached, no entropy, no memory | HTTP 503: phoenix.js comes back |
+  /// | loop draining, limit of sessions reached, no entropy, no memory | HTTP 503; phoenix.js tries again |
   // clang-format on
   void serve(poll_request& request, phx::request const& head, std::string_view body, time_point now) noexcept;
 
-  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }  ///< sessions
-  /// How much of a body a host needs to read; one byte more, and it is too long.
+  [[nodiscard]] std::uint32_t size() const noexcept { return size_; }  ///< the number of sessions
+  /// The longest body that a host needs to read; with one more byte it is too long.
   [[nodiscard]] std::size_t most_body() const noexcept { return options_.body; }
 
  private:
@@ -73,8 +73,8 @@ class service : private phx::detail::loop_component {
   friend class service_for;
 
   service(sessions& all, loop& on, phx::mount const& at, options const& opts);
-  /// Ends everything. The derived class calls it while it can still open sessions: the last thing channels see is a whole
-  /// service.
+  /// Ends everything. The derived class calls it in its destructor, while open() is still valid: channels that end may call
+  /// phx.
   void end() noexcept;
 
   using opened = std::variant<detail::session*, refused_request>;  // null: no memory
@@ -131,15 +131,15 @@ class service : private phx::detail::loop_component {
   void answered(detail::relay_message&& m) noexcept;
   void report(detail::relay_message&& m, bool written) noexcept;
 
-  // ---- phx::detail::component
+  // ---- phx::detail::loop_component
   void handle(detail::mail* m) noexcept override;
   [[nodiscard]] time_point due() const noexcept override;
   void on_timer(time_point now) noexcept override;
 
-  /// For how long a session may go without a poll.
+  /// How long a session may go without a poll.
   [[nodiscard]] duration inactivity() const noexcept { return saturating_add(options_.window, options_.window / 2); }
 
-  std::uint32_t number_ = 0;  // in `sessions`
+  std::uint32_t number_ = 0;  // its number in `sessions`
   detail::service_handle* handle_ = nullptr;
   detail::slot_map<detail::session> live_;
   std::uint32_t size_ = 0;
@@ -152,10 +152,10 @@ class service : private phx::detail::loop_component {
 template <class D>
 class service_for final : public service {
  public:
-  /// All of `all`, `on`, `at` and `app` outlive it. Inside the loop. @par Errors: no memory: as result::value().
+  /// @pre `all`, `on`, `at` and `app` outlive it. Inside the loop. @par Errors: without memory as result::value().
   service_for(sessions& all, loop& on, phx::mount const& at, D& app, options const& opts = {})
       : service(all, on, at, opts), app_(app) {}
-  /// Its sessions end.
+  /// Ends its sessions.
   ~service_for() override { this->end(); }
 
  private:

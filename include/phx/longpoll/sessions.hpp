@@ -1,7 +1,7 @@
 #ifndef PHX_LONGPOLL_SESSIONS_HPP
 #define PHX_LONGPOLL_SESSIONS_HPP
-// Which long-poll sessions there are and which loop has each. It is all that the loops of a server share for polling: the
-// polls of one client come in on whatever connection its browser has at hand, so at any loop.
+// The table of all long-poll sessions, and of the loop that owns each. It is all that the loops of a server share for
+// long-polling: a browser may send each poll over another connection, and so to another loop.
 
 #include <phx/core/text/base64.hpp>
 #include <phx/core/limits.hpp>
@@ -17,12 +17,12 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace longpoll {
 
-/// Where tokens get their secret. fill: all `n` bytes, unpredictable, from any thread; false: there is none to be had, and
-/// no session is opened (503). The default asks std::random_device for each.
+/// The source of random bytes for tokens. fill sets all `n` bytes unpredictably, on any thread; if it returns false, no
+/// session is opened (503). The default calls std::random_device each time.
 struct entropy {
-  /// Handed to `fill`.
+  /// Passed to `fill`.
   void* host = nullptr;
-  /// Fills `n` bytes with randomness that nobody can guess. @return false where there is none.
+  /// Fills `n` bytes with random values that nobody can guess. @return false if there are none.
   bool (*fill)(void* host, unsigned char* into, std::size_t n) noexcept = [](void*, unsigned char* into,
                                                                              std::size_t n) noexcept {
     return phx::detail::try_invoke(
@@ -45,22 +45,23 @@ using phx::detail::mail_kind;
 using phx::detail::mailbox_ref;
 using phx::detail::try_invoke;
 
-/// What a client names its session by: 256 random bits, 64 to find the session and 192 that prove the right to it.
+/// The token by which a client names its session: 256 random bits, 64 to find the session and 192 to authenticate the
+/// client.
 ///
-/// Only the process whose table has it knows it. A signed token (Phoenix's, protocol 10.1) can be forged by whoever steals
-/// the key, and is still well signed after its session has ended; this one has no key to lose, is guessed with 2^-192 at
-/// each try, and ends with its session. It carries no time, so that clocks do not matter. The 192 bits are compared in
-/// constant time. The 64 are compared as they come: measuring that tells which sessions exist, not how to speak for one.
+/// Only the process with the table knows it. Phoenix's signed token (protocol 10.1) can be forged by anyone who steals the
+/// key, and stays valid after its session has ended. This one needs no key, can be guessed with a chance of 2^-192, and ends
+/// with its session. It contains no time, so that clocks do not matter. The 192 bits are compared in constant time. The 64
+/// bits are not: measuring that reveals which sessions exist, but gives no access to one.
 struct token {
   static constexpr std::size_t size = 32, hashed = 8;
-  static constexpr std::size_t text_size = 43;  // base64url, no padding
+  static constexpr std::size_t text_size = 43;  // base64url without padding
 
   unsigned char bytes[size] = {};
 
   void write(char* into) const noexcept {
     (void)phx::detail::to_base64({reinterpret_cast<char const*>(bytes), size}, phx::detail::base64_alphabet::url, into);
   }
-  /// Only what write() gives: 256 bits leave two of the last letter's unused, which are zero.
+  /// Reads only what write() produces: 256 bits leave two bits of the last character unused, which must be zero.
   [[nodiscard]] bool read(std::string_view text) noexcept {
     constexpr std::string_view last = "AEIMQUYcgkosw048";
     return text.size() == text_size && last.find(text.back()) != std::string_view::npos &&
@@ -79,13 +80,13 @@ struct token {
   }
 };
 
-/// Where a session is, for any loop.
+/// The address of a session, for any loop.
 struct session_address {
-  std::uint32_t service = 0;  // its number in `sessions`
-  slot_key key{};             // in that service's slot_map
+  std::uint32_t service = 0;  // the number of its service in `sessions`
+  slot_key key{};             // its key in that service
 };
 
-/// A session's entry in the table; it lives in the session.
+/// The entry of a session in the table; it is part of the session.
 struct entry {
   token key{};
   phx::mount const* mount = nullptr;
@@ -97,14 +98,14 @@ struct entry {
 
 }  // namespace detail
 
-/// The sessions of a process, of all its mounts and loops: owned next to the phx::endpoint. It outlives the services that
-/// were given it; a host calls nothing but the constructor and, if it likes, size(). A lookup takes one of 16 locks for the
-/// time of a few comparisons.
+/// The sessions of a process, of all mounts and loops. Make one beside the phx::endpoint; it must outlive the services that
+/// use it. A host calls only the constructor and size(). Thread-safe. @par Cost: a look-up holds one of 16 mutexes for a few
+/// comparisons.
 class sessions {
  public:
-  /// @param most sessions at once; beyond, a request for a new one is answered 503. Phoenix has no such bound; but a session
-  ///   that nobody polls takes memory for 1.5 to 3 windows, and opening one costs a client nothing.
-  /// @param random where tokens come from. @param from where the table's memory comes from.
+  /// @param most the most sessions at once; a request for another one is answered 503. Phoenix has no such limit. But a
+  ///   session that nobody polls uses memory for 1.5 to 3 windows, and opening one costs a client nothing.
+  /// @param random the source of tokens. @param from the allocator of the table.
   explicit sessions(std::uint32_t most = 100'000, longpoll::entropy random = {}, memory const& from = {}) noexcept
       : from_(from), random_(random), most_(most) {}
   sessions(sessions const&) = delete;
@@ -112,7 +113,7 @@ class sessions {
   ~sessions() {
     for (shard& s : shards_) s.buckets.free(from_);
   }
-  /// From any thread.
+  /// The number of sessions. Any thread.
   [[nodiscard]] std::uint32_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
 
  private:
@@ -129,7 +130,7 @@ class sessions {
   [[nodiscard]] static std::uint32_t bucket_of(std::uint64_t h, std::uint32_t size) noexcept {
     return static_cast<std::uint32_t>(h / shard_count) & (size - 1);
   }
-  /// Counts one more session, until release(). False: there are as many as there may be.
+  /// Counts one more session, until release(). @return false if the limit is reached.
   [[nodiscard]] bool try_reserve() noexcept {
     if (count_.fetch_add(1, std::memory_order_relaxed) < most_) return true;
     release();
@@ -138,7 +139,7 @@ class sessions {
   void release() noexcept { count_.fetch_sub(1, std::memory_order_relaxed); }
   [[nodiscard]] bool fill(detail::token& t) noexcept { return random_.fill(random_.host, t.bytes, detail::token::size); }
 
-  /// False without memory.
+  /// @return false without memory.
   [[nodiscard]] bool insert(detail::entry& e) noexcept {
     std::uint64_t const h = e.key.hash();
     shard& in = shard_of(h);
@@ -158,7 +159,7 @@ class sessions {
         in.buckets.swap(wider);
         wider.free(from_);
       } else if (in.buckets.empty()) {
-        return false;  // crowded buckets still work, none do not
+        return false;  // full buckets still work; without any buckets there is no place
       }
     }
     detail::entry*& bucket = in.buckets[bucket_of(h, in.buckets.size())];
@@ -179,7 +180,7 @@ class sessions {
     *link = e.next;
     if (--in.count == 0) in.buckets.free(from_);
   }
-  /// The session of a token: of this mount, and not too old.
+  /// Finds the session of a token, if it belongs to this mount and has not expired.
   [[nodiscard]] bool find(detail::token const& t, mount const& of, time_point now, detail::session_address& found) noexcept {
     std::uint64_t const h = t.hash();
     shard& in = shard_of(h);
@@ -193,7 +194,7 @@ class sessions {
     return false;
   }
 
-  // ---- the services, by number, so that one loop's can send to another's
+  // ---- the services by number, so that a service can send to one of another loop
 
   struct mailing_address {
     detail::mailbox_ref box{};
@@ -209,7 +210,7 @@ class sessions {
     std::lock_guard const hold(services_mutex_);
     services_[service].box = {};
   }
-  /// Takes `m` in any case. From any thread.
+  /// Sends `m`, and takes ownership even if that fails. From any thread.
   send_status post(std::uint32_t service, detail::mail* m, bool bounded) noexcept {
     detail::mailbox_ref box;
     {

@@ -1,6 +1,6 @@
 #ifndef PHX_LONGPOLL_DETAIL_FRAME_QUEUE_HPP
 #define PHX_LONGPOLL_DETAIL_FRAME_QUEUE_HPP
-// The frames of a session: those that wait for a poll, and those in responses that may yet fail.
+// The frames of a session: those that wait for a poll, and those in responses that can still fail.
 
 #include <phx/message/frame.hpp>
 #include <phx/core/memory.hpp>
@@ -14,8 +14,9 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace longpoll::detail {
 
-/// In the order in which they were sent. Those of a response are apart from those that wait: a client that leaves a large
-/// response unread makes no other request slow. Its memory is its service's, handed in; clear() before it goes.
+/// A queue of frames in the order in which they were sent. Frames that are part of a response are stored apart from those
+/// that wait, so that a client that leaves a large response unread slows down no other request. It does not store the
+/// allocator: the owner passes it, and must call clear() before the queue is destroyed.
 class frame_queue {
  public:
   frame_queue() = default;
@@ -23,17 +24,17 @@ class frame_queue {
   frame_queue& operator=(frame_queue const&) = delete;
   ~frame_queue() = default;
 
-  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }  ///< of all frames, in a response or not
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }  ///< of all frames, including those in responses
   [[nodiscard]] bool waiting() const noexcept { return first_ != nullptr; }
-  [[nodiscard]] std::uint32_t responses() const noexcept { return responses_; }  ///< the number of the last one made
+  [[nodiscard]] std::uint32_t responses() const noexcept { return responses_; }  ///< the number of the latest response
 
-  /// @return false: no memory.
+  /// @return false without memory.
   [[nodiscard]] bool append(memory const& from, frame const& f) noexcept { return append(from, f, true); }
-  /// A frame that no poll can carry, for it is no text: see has_unsendable().
+  /// Appends a frame that cannot be sent in a poll, since it is not text: see has_unsendable().
   [[nodiscard]] bool append_unsendable(memory const& from, frame const& f) noexcept { return append(from, f, false); }
 
   [[nodiscard]] bool has_unsendable() const noexcept { return unsendable_ != 0; }
-  /// Removes those that no poll can carry; `dropped(bytes)` is called for each.
+  /// Removes all frames that cannot be sent in a poll, and calls `dropped(bytes)` for each.
   template <class F>
   void drop_unsendable(memory const& from, F&& dropped) noexcept {
     last_ = nullptr;
@@ -51,9 +52,9 @@ class frame_queue {
     unsendable_ = 0;
   }
 
-  /// All that waits, as the body of a poll's answer, which is then response number responses().
-  /// @param objects frames of version 1 stand in it as objects, not as strings.
-  /// @return an empty frame: no memory; nothing has changed. @pre !has_unsendable().
+  /// Makes the body of a poll's response from all waiting frames; the response then has the number responses().
+  /// @param objects true: frames of version 1 are written as objects, not as strings.
+  /// @return an empty frame without memory; then nothing has changed. @pre !has_unsendable().
   [[nodiscard]] frame compose(memory const& from, frame_pool& pool, std::string_view token, bool objects) noexcept {
     if (!in_responses_.reserve(from, std::size_t{in_responses_.size()} + 1)) return {};
     std::size_t room = 128;
@@ -79,7 +80,7 @@ class frame_queue {
     return body;
   }
 
-  /// What became of a response: its frames are done with, or wait again, before all that were sent later.
+  /// Ends a response. If it was written its frames are released; otherwise they wait again, before all frames sent later.
   void finish(memory const& from, std::uint32_t response, bool written) noexcept {
     carried* at = in_responses_.begin();
     while (at != in_responses_.end() && at->response != response) ++at;
@@ -88,7 +89,7 @@ class frame_queue {
     *at = in_responses_.back();
     in_responses_.pop();
     if (written) return drop_all(from, back);
-    // Those of other responses may have come back before them.
+    // Frames of other responses may already wait again.
     for (entry** link = &first_; back != nullptr; link = &(*link)->next) {
       while (*link != nullptr && (*link)->number < back->number) link = &(*link)->next;
       entry* const e = std::exchange(back, back->next);
@@ -110,7 +111,7 @@ class frame_queue {
   struct entry {
     frame bytes;
     entry* next = nullptr;
-    std::uint64_t number = 0;  // rises in the order in which they were sent
+    std::uint64_t number = 0;  // increases in the order of sending
     bool sendable = true;
   };
   struct carried {
@@ -135,7 +136,7 @@ class frame_queue {
     while (first != nullptr) drop(from, std::exchange(first, first->next));
   }
 
-  entry* first_ = nullptr;  // of those in no response
+  entry* first_ = nullptr;  // of the frames that are in no response
   entry* last_ = nullptr;
   phx::detail::array<carried> in_responses_{};
   std::size_t bytes_ = 0;

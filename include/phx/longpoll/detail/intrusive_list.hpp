@@ -1,6 +1,6 @@
 #ifndef PHX_LONGPOLL_DETAIL_INTRUSIVE_LIST_HPP
 #define PHX_LONGPOLL_DETAIL_INTRUSIVE_LIST_HPP
-// A doubly linked list through members of its elements.
+// A doubly linked list whose links are members of its elements.
 
 #include <phx/core/memory.hpp>
 
@@ -8,20 +8,20 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace longpoll::detail {
 
-/// In the order in which elements were pushed, so that of those with the same delay the first is due first. It owns nothing.
+/// A list in the order of push_back: among elements with the same delay, the front is due first. Owns nothing.
 template <class T, T* T::*Previous, T* T::*Next>
 class intrusive_list {
  public:
-  /// Null: empty.
+  /// The first element; null if the list is empty.
   [[nodiscard]] T* front() const noexcept { return first_; }
-  /// @pre it is in no list.
+  /// @pre `element` is in no list.
   void push_back(T& element) noexcept {
     element.*Previous = last_;
     element.*Next = nullptr;
     (last_ == nullptr ? first_ : last_->*Next) = &element;
     last_ = &element;
   }
-  /// Nothing, if it is not in the list.
+  /// Does nothing if `element` is not in the list.
   void remove(T& element) noexcept {
     T* const before = element.*Previous;
     T* const behind = element.*Next;

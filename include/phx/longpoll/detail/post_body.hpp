@@ -1,6 +1,6 @@
 #ifndef PHX_LONGPOLL_DETAIL_POST_BODY_HPP
 #define PHX_LONGPOLL_DETAIL_POST_BODY_HPP
-// The body of a POST that is a batch: a frame a line, text as it is, bytes in base64 (protocol 10.3).
+// The body of a POST that is a batch: one frame per line, text unchanged, bytes in base64 (protocol 10.3).
 
 #include <phx/core/text/base64.hpp>
 #include <phx/core/error.hpp>
@@ -14,8 +14,9 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace longpoll::detail {
 
-/// The lines of a batch, one after the other: a body of millions of newlines costs nothing (CVE-2026-32689). As Elixir
-/// splits it: at `\n` and at `\r\n`, and what stands behind the last of them is a line too, though it be empty.
+/// Iterates over the lines of a batch without storing them, so that a body of millions of newlines costs no memory
+/// (CVE-2026-32689). Splits at `\n` and `\r\n`, as Elixir does; the part after the last separator is a line too, even if it
+/// is empty.
 class lines {
  public:
   explicit lines(std::string_view body) noexcept : rest_(body) {}
@@ -38,18 +39,18 @@ class lines {
 
 [[nodiscard]] inline bool is_text_line(std::string_view line) noexcept { return line.starts_with('['); }
 
-/// The bytes of a line of base64 into `into`, or only their number with null. Nothing: it is no base64.
+/// Decodes a line of base64 into `into`; with null it only returns the size. Nothing if the line is not base64.
 [[nodiscard]] inline std::optional<std::size_t> decode_line(std::string_view line, char* into) noexcept {
   using namespace phx::detail;
   return from_base64(line, base64_alphabet::standard, base64_padding::required, into);
 }
 
 struct checked_batch {
-  std::uint16_t status = 200;  // what to answer if it is not to be processed
-  std::uint32_t lines = 0;     // how many are to be processed
+  std::uint16_t status = 200;  // the response's status if the batch is not to be processed
+  std::uint32_t lines = 0;     // the number of lines to process
   std::size_t longest = 0;     // bytes of the longest binary frame
 };
-/// All of a batch is checked before any of it is processed, as in Phoenix. What is beyond `most_lines` is not looked at.
+/// Checks a whole batch before any of it is processed, as Phoenix does. Ignores all lines beyond `most_lines`.
 [[nodiscard]] inline checked_batch check_batch(std::string_view body, std::uint32_t most_lines,
                                                std::size_t most_base64) noexcept {
   checked_batch checked;

@@ -1,6 +1,6 @@
 #ifndef PHX_LONGPOLL_DETAIL_RELAY_MESSAGE_HPP
 #define PHX_LONGPOLL_DETAIL_RELAY_MESSAGE_HPP
-// What the services of several loops tell each other: a request may reach a loop that has not its session.
+// Messages between the long-poll services of several loops: a request may arrive at a loop that does not own its session.
 
 #include <phx/longpoll/sessions.hpp>
 
@@ -8,32 +8,32 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace longpoll::detail {
 
-/// A request that waits at another loop.
+/// The address of a request that waits on another loop.
 struct request_address {
   std::uint32_t service = 0;
   slot_key key{};
   [[nodiscard]] friend bool operator==(request_address, request_address) noexcept = default;
 };
 
-/// One message, which owns its memory. A message is turned into its answer, and that into the answer's outcome, so that
-/// answering needs no memory.
+/// One message, which owns its memory. A request message is turned into its answer, and the answer into its outcome, in the
+/// same memory, so that answering cannot fail.
 ///
-/// | kind | goes to | says |
+/// | kind | goes to | contains |
 /// | --- | --- | --- |
 /// | poll | the session's loop | session, request, text: the token |
 /// | post | the session's loop | session, request, text: the body, is_batch |
-/// | cancel | the session's loop | session, request: nobody waits for that poll any more |
+/// | cancel | the session's loop | session, request: this poll no longer waits |
 /// | answer | the request's loop | request, status |
-/// | frames | the request's loop | request, session, response_number, body: a poll's answer 200 |
+/// | frames | the request's loop | request, session, response_number, body: the response 200 to a poll |
 /// | outcome | the session's loop | session, response_number, was_written |
 class relay_message {
  public:
   enum class kind_t : std::uint32_t { poll, post, cancel, answer, frames, outcome };
 
   relay_message() = default;
-  /// Takes what another loop sent.
+  /// Takes over a message from another loop.
   explicit relay_message(mail* received) noexcept : mail_(received) {}
-  /// Empty without memory. The text is copied.
+  /// The message is empty if there is no memory. Copies the text.
   relay_message(memory const& from, kind_t kind, session_address to, request_address about, std::string_view text,
                 bool is_batch = false) noexcept
       : mail_(mail::make(from, mail_kind::component, text)) {
@@ -65,16 +65,16 @@ class relay_message {
   [[nodiscard]] std::uint16_t status() const noexcept { return static_cast<std::uint16_t>(mail_->generation); }
   [[nodiscard]] std::uint32_t response_number() const noexcept { return mail_->generation; }
   [[nodiscard]] bool was_written() const noexcept { return mail_->granted; }
-  /// The service at the other end: of a request's message the one that asks, of an answer's the one that has the session.
+  /// The service at the other end: for a request the one that sent it, for an answer the one that owns the session.
   [[nodiscard]] std::uint32_t peer() const noexcept { return static_cast<std::uint32_t>(mail_->numbers[2]); }
 
-  /// Turns a poll or a post into its answer. @param from the service that answers. @return the service it goes to.
+  /// Turns a poll or a post into its answer. @param from the service that answers. @return the service to send it to.
   [[nodiscard]] std::uint32_t become_answer(std::uint32_t from, std::uint16_t status) noexcept {
     set(kind_t::answer);
     mail_->generation = status;
     return address_to(from);
   }
-  /// Turns a poll into frames. False without memory for the body; nothing has changed then.
+  /// Turns a poll into frames. @return false without memory for the body; then nothing has changed.
   [[nodiscard]] bool become_frames(memory const& memory, slot_key session, std::uint32_t response_number,
                                    std::string_view body) noexcept {
     mail_->payload = phx::detail::payload_access::assembled(memory, body);
@@ -87,13 +87,13 @@ class relay_message {
     mail_->generation = response_number;
     return true;
   }
-  /// From now on it goes to the service at the other end, and `from` is the one there. @return the former.
+  /// Addresses the message to the service at the other end; `from` becomes the sender. @return the service to send it to.
   std::uint32_t address_to(std::uint32_t from) noexcept {
     std::uint32_t const to = peer();
     mail_->numbers[2] = from;
     return to;
   }
-  /// Turns frames into what became of them.
+  /// Turns frames into their outcome.
   void become_outcome(bool written) noexcept {
     set(kind_t::outcome);
     mail_->granted = written;

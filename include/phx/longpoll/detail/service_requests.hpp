@@ -1,6 +1,6 @@
 #ifndef PHX_LONGPOLL_DETAIL_SERVICE_REQUESTS_HPP
 #define PHX_LONGPOLL_DETAIL_SERVICE_REQUESTS_HPP
-// A request from serve() to its response.
+// The functions of service that handle a request, from serve() to its response.
 
 #include <phx/longpoll/detail/post_body.hpp>
 #include <phx/longpoll/service.hpp>
@@ -12,8 +12,8 @@ namespace longpoll {
 // ---- responses
 
 inline void response::finish(bool written) noexcept {
-  // A poll that waits may be answered in here, and its host move the responses it keeps, this one too: nothing of it is touched
-  // after that.
+  // finish() may answer a waiting poll, and the host may then move or destroy its responses, including this one: do not
+  // touch any member after the call.
   detail::service_handle* const handle = std::exchange(handle_, nullptr);
   detail::carried_frames const frames = std::exchange(frames_, {});
   detail::relay_message m(std::exchange(mail_, nullptr));
@@ -32,9 +32,8 @@ inline response service::empty_response(std::uint16_t status) noexcept {
   r.json_ = false;
   return r;
 }
-/// @param real the status is HTTP's as well, as only 0.10 had it: its clients read HTTP's, all later ones the JSON's. Not
-/// 204:
-///   that has no body, and those clients take an empty 200 for it.
+/// @param real true: the status is also the HTTP status. Only Phoenix 0.10 did so: its clients read the HTTP status, all
+///   later ones the status in the JSON. Except for 204, which has no body: those clients read an empty 200 as one.
 inline response service::status_response(std::uint16_t status, bool real) noexcept {
   response r;
   if (real && status != 204) r.status_ = status;
@@ -48,7 +47,7 @@ inline response service::status_response(std::uint16_t status, bool real) noexce
   }
   return r;
 }
-/// 410 or 204, with the session's token and no messages.
+/// A response 410 or 204 with the session's token and no messages.
 inline response service::token_response(std::uint16_t status, poll_request const& x) noexcept {
   response r = status_response(410, x.real_http_status_);
   if (status != 410) r.status_ = 200;
@@ -62,7 +61,7 @@ inline response service::token_response(std::uint16_t status, poll_request const
   return r;
 }
 
-/// The request waits no longer; after this it may be gone.
+/// Ends the wait of a request and responds. The host may destroy the request in this call.
 inline void service::respond(poll_request& x, response&& r) noexcept {
   if (x.service_ != nullptr) stop_waiting(x);
   x.cancelled_ = nullptr;
@@ -79,7 +78,7 @@ inline void service::wait(poll_request& x, poll_request::kind kind) noexcept {
   x.deadline_ = saturating_add(loop_.now(), options_.window);
   waiting_.push_back(x);
 }
-/// Neither this service nor another loop's knows it any more.
+/// Removes the request from all lists of this service and of other loops.
 inline void service::stop_waiting(poll_request& x) noexcept {
   waiting_.remove(x);
   if (x.key_) forwarded_.erase(x.key_);
@@ -89,14 +88,16 @@ inline void service::stop_waiting(poll_request& x) noexcept {
   x.local_ = false;
   x.service_ = nullptr;
 }
-/// A poll that ends without a response, or with 204, must not leave a waiter behind: it would swallow frames (1.7.11).
+/// A poll that ends without a response, or with 204, must not stay the session's waiter: frames sent to it would be lost
+/// (1.7.11).
 inline void service::cancelled(poll_request& x) noexcept {
   bool const forwarded_poll = x.key_ && x.kind_ == poll_request::kind::poll;
   detail::request_address const address = address_of(x);
   detail::session_address const session = x.session_;
   stop_waiting(x);
   if (!forwarded_poll) return;
-  // Without memory its frames will come, find nobody, and go back: `answered` below.
+  // Without memory nothing is sent: the frames arrive later, no request waits for them, and answered() returns them to the
+  // session.
   detail::relay_message m(from(), detail::relay_message::kind_t::cancel, session, address, {});
   if (m) (void)sessions_.post(session.service, m.release(), false);
 }
@@ -105,14 +106,15 @@ inline void poll_request::cancel() noexcept {
   cancelled_ = nullptr;
   if (service_ != nullptr) service_->cancelled(*this);
 }
-/// The deadlines have changed: the loop is to be run in time.
+/// Requests a run of the loop, since the deadlines have changed.
 inline void service::wake() noexcept {
   if (!detail::loop_access::busy(loop_)) detail::loop_access::request_wake(loop_);
 }
 
 // ---- requests
 
-/// 0.10 to 0.14 poll at PATH/poll, all others at PATH/longpoll; 0.11 on reads the JSON, whatever HTTP says.
+/// Versions 0.10 to 0.14 poll at PATH/poll, all others at PATH/longpoll. From 0.11 on clients ignore the HTTP status and
+/// read the JSON.
 inline bool service::uses_http_status(std::string_view path) const noexcept {
   if (mount_.generation == phx::generation::v0_10) return true;
   while (path.ends_with('/')) path.remove_suffix(1);
@@ -121,7 +123,7 @@ inline bool service::uses_http_status(std::string_view path) const noexcept {
 
 inline void service::serve(poll_request& x, phx::request const& head, std::string_view body, time_point now) noexcept {
   x.cancel();
-  bool cancelled = false;  // check_origin's own function is asked below, and may destroy connections, this one too
+  bool cancelled = false;  // the callback of check_origin may destroy connections, including this one
   x.cancelled_ = &cancelled;
   detail::loop_access::tick(loop_, now);
   x.real_http_status_ = uses_http_status(head.path);
@@ -140,13 +142,13 @@ inline void service::serve(poll_request& x, phx::request const& head, std::strin
           if (query.error().code == errc::limit_reached) refusal->answer.status = 414;
           return;
         }
-        std::optional<std::string_view> text = head.header("x-phoenix-longpoll-token");  // wins over the query (10.1)
+        std::optional<std::string_view> text = head.header("x-phoenix-longpoll-token");  // precedes the query (10.1)
         if (!text) text = query->get("token");
         detail::token token;
         has_session = text && token.read(*text) && sessions_.find(token, mount_, loop_.now(), session);
         if (has_session) std::memcpy(x.token_, text->data(), text->size());
         if (has_session && session.service == number_) has_session = find_open(session.key) != nullptr;
-        if (is_get && !has_session) return;  // the handshake asks for the origin
+        if (is_get && !has_session) return;  // the handshake checks the origin
         origin_decision origin = mount_.origin(head);
         if (cancelled) return;
         if (!origin) {
@@ -169,18 +171,19 @@ inline void service::serve(poll_request& x, phx::request const& head, std::strin
   if (!judged) return respond(x, empty_response(503));
   if (refusal) return refuse(x, std::move(*refusal), head.method == "HEAD");
   if (preflight) return respond(x, std::move(*preflight));
-  // Again: check_origin's own function may have destroyed another connection, and what that ended this session.
+  // Look it up again: the callback of check_origin may have destroyed another connection, and that may have ended this
+  // session.
   if (has_session && session.service == number_) has_session = find_open(session.key) != nullptr;
   if (is_get && has_session) return poll(x, session);
   if (is_get) return create(x, head, now);
   if (!is_post) return respond(x, empty_response(400));
   if (!has_session) return respond(x, status_response(410, x.real_http_status_));
   if (body.size() > options_.body) return respond(x, empty_response(400));
-  // exactly so: a parameter behind it makes it one frame (protocol 10.3)
+  // Must match exactly: with a parameter after it, the body is one frame (protocol 10.3).
   post(x, session, body, head.header("content-type") == std::optional<std::string_view>("application/x-ndjson"));
 }
 
-/// @param without_body bytes behind the head of an answer to HEAD would be taken for the next answer.
+/// @param without_body the request was a HEAD: a client would read a body as the start of the next response.
 inline void service::refuse(poll_request& x, refused_request&& no, bool without_body) noexcept {
   report_refusal(loop_, no);
   response r = empty_response(no.answer.status);
@@ -190,7 +193,7 @@ inline void service::refuse(poll_request& x, refused_request&& no, bool without_
     case refusal::vsn:
     case refusal::connect:
       r = status_response(403, x.real_http_status_);
-      break;  // whatever `connect` answered (protocol 8.1)
+      break;  // whatever response `connect` returned (protocol 8.1)
     default: r.headers_ = std::move(no.answer.headers); r.text_ = std::move(no.answer.body);
   }
   if (without_body) {
@@ -209,7 +212,7 @@ inline void service::create(poll_request& x, phx::request const& head, time_poin
     return refuse(x, std::move(no));
   }
   if (!sessions_.try_reserve()) return respond(x, empty_response(503));
-  bool cancelled = false;  // may_open and `connect` may destroy connections, the one that asks too
+  bool cancelled = false;  // may_open and `connect` may destroy connections, including this one
   x.cancelled_ = &cancelled;
   opened result{static_cast<detail::session*>(nullptr)};
   bool const ran = detail::try_invoke(
@@ -265,7 +268,7 @@ inline void service::poll(poll_request& x, detail::session_address session) noex
     flush(s);
   } else {
     send_status const sent = forward(x, detail::relay_message::kind_t::poll, {x.token_, detail::token::text_size}, false);
-    // closed: its loop has gone since; the next poll finds no session any more
+    // closed: the session's loop was destroyed; the next poll will find no session
     if (sent != send_status::ok)
       return respond(x, sent == send_status::closed ? token_response(204, x) : empty_response(503));
   }
@@ -276,7 +279,7 @@ inline void service::post(poll_request& x, detail::session_address session, std:
   x.session_ = session;
   wait(x, poll_request::kind::post);
   if (session.service == number_) {
-    bool cancelled = false;  // a channel may end any connection, this one too
+    bool cancelled = false;  // a channel may end any connection, including this one
     x.cancelled_ = &cancelled;
     std::uint16_t const status = process(*live_.find(session.key), body, batch);
     if (!cancelled) respond(x, status_response(status, x.real_http_status_));
@@ -288,17 +291,17 @@ inline void service::post(poll_request& x, detail::session_address session, std:
   wake();
 }
 
-// ---- the body of a POST, into the session's socket
+// ---- the body of a POST, passed to the session's socket
 
-/// @return what to answer.
+/// @return the status of the response.
 inline std::uint16_t service::process(detail::session& s, std::string_view body, bool batch) noexcept {
   turn_guard const one_flush = loop_.turn();
   if (batch) return process_batch(s, body);
   if (!receive(s, opcode::text, body)) return 408;
-  // 0.10 has no replies: this is all that its client hears of it (protocol 4.1).
+  // Phoenix 0.10 has no replies: this status is the only answer its client gets (protocol 4.1).
   return mount_.generation == phx::generation::v0_10 && s.turned_away() ? 401 : 200;
 }
-/// One frame after the other; the first that the session dies of ends it.
+/// Processes the frames in order, and stops at the first one that ends the session.
 inline std::uint16_t service::process_batch(detail::session& s, std::string_view body) noexcept {
   detail::checked_batch const checked = detail::check_batch(body, options_.lines, options_.base64);
   if (checked.status != 200) return checked.status;
@@ -316,7 +319,7 @@ inline std::uint16_t service::process_batch(detail::session& s, std::string_view
   bytes.free(from());
   return alive ? 200 : 408;
 }
-/// False: the session has ended, or is about to; it may be gone.
+/// @return false if the session has ended or is about to; it may be destroyed.
 inline bool service::receive(detail::session& s, opcode op, std::string_view bytes) noexcept {
   detail::slot_key const key = s.key();
   return s.receive(op, bytes, loop_.now()) && find_open(key) != nullptr;

@@ -1,6 +1,6 @@
 #ifndef PHX_LONGPOLL_DETAIL_SERVICE_SESSIONS_HPP
 #define PHX_LONGPOLL_DETAIL_SERVICE_SESSIONS_HPP
-// The sessions of a service: their frames, their ends, what other loops ask of them, and time.
+// The functions of service that handle its sessions: frames, ends, messages from other loops, timers.
 
 #include <phx/longpoll/service.hpp>
 
@@ -10,15 +10,15 @@ namespace longpoll {
 
 inline service::service(sessions& all, loop& on, phx::mount const& at, options const& opts)
     : sessions_(all), loop_(on), mount_(at), options_(opts), bounds_(at.bounds) {
-  bounds_.idle = duration::zero();  // polls are its heartbeat
-  bounds_.frame = options_.body;    // limits::frame is of WebSockets (protocol 10.3)
+  bounds_.idle = duration::zero();  // polls replace the heartbeat
+  bounds_.frame = options_.body;    // limits::frame applies to WebSockets only (protocol 10.3)
   handle_ = phx::detail::make<detail::service_handle>(from(), detail::service_handle{this, from()});
   if (handle_ == nullptr) phx::detail::no_value("phx::longpoll::service: no memory");
   detail::loop_access::attach_component(loop_, *this);
   bool const added = phx::detail::try_invoke(
       [&] { number_ = sessions_.add_service(detail::loop_access::box(loop_), this->number); }, [](char const*) noexcept {});
   if (added) return;
-  // No destructor runs for what was not constructed, and the loop would go on calling it.
+  // The destructor does not run after a failed construction, so detach here: the loop would go on calling it.
   detail::loop_access::detach_component(loop_, *this);
   detail::release(handle_);
   phx::detail::no_value("phx::longpoll::service: no memory");
@@ -43,7 +43,7 @@ inline void service::end() noexcept {
 
 // ---- one session
 
-/// Null: it has ended, or is about to.
+/// The session of a key; null if it has ended or is about to.
 inline detail::session* service::find_open(detail::slot_key key) const noexcept {
   detail::session* const s = live_.find(key);
   return s != nullptr && !s->closing() ? s : nullptr;
@@ -53,8 +53,8 @@ inline send_status detail::session_transport::send(frame const& f) noexcept { re
 inline void detail::session_transport::flush() noexcept { to->service->flush(*to); }
 inline void detail::session_transport::close(close_frame reason) noexcept { to->service->closed(*to, reason); }
 
-/// A frame that is no text fits in no poll. With limits::strict_encoding the next poll is answered 500, as Phoenix answers
-/// it, which makes phoenix.js begin anew; otherwise the client misses that frame.
+/// Stores a frame until the next poll. A frame that is not text cannot be sent in a poll: with limits::strict_encoding the
+/// next poll is answered 500, as in Phoenix, which makes phoenix.js reconnect; otherwise the client misses that frame.
 inline send_status service::keep(detail::session& s, frame const& f) noexcept {
   bool kept;
   if (json::utf8(f.data())) {
@@ -76,7 +76,7 @@ inline void service::note_dropped(detail::session const& s, std::size_t bytes) n
                                         .count = bytes});
 }
 
-/// Whoever waits gets what there is.
+/// Answers the waiting poll, if there is one, with all frames.
 inline void service::flush(detail::session& s) noexcept {
   if (!s.frames.waiting() || (s.waiter == nullptr && !s.remote_waiter)) return;
   frame body;
@@ -106,18 +106,20 @@ inline void service::flush(detail::session& s) noexcept {
     finished({key.slot, key.generation, response_number}, false);
 }
 
-/// 200 and `body`, or 500: there was a frame that fits in no poll, it is dropped, the rest stays; or 503.
+/// @return 200 with `body` set; 500 if a frame cannot be sent in a poll, which is dropped while the others stay; 503 without
+///   memory.
 inline std::uint16_t service::compose(detail::session& s, std::string_view token, frame& body) noexcept {
   if (s.frames.has_unsendable()) {
     s.frames.drop_unsendable(from(), [&](std::size_t bytes) { note_dropped(s, bytes); });
     return 500;
   }
-  // Clients up to 1.2 stringify each message again: they need objects (protocol 4.3). Version 2 is strings in any case.
+  // Clients up to 1.2 stringify each message again, so they need objects (protocol 4.3). Frames of version 2 are always
+  // strings.
   body = s.frames.compose(from(), detail::loop_access::pool(loop_), token, mount_.generation != phx::generation::today);
   return body.empty() ? 503 : 200;
 }
 
-/// What became of a response's frames.
+/// Records whether a response's frames were written.
 inline void service::finished(detail::carried_frames const& frames, bool written) noexcept {
   detail::session* const s = live_.find({frames.slot, frames.generation});
   if (s == nullptr) return;
@@ -125,13 +127,13 @@ inline void service::finished(detail::carried_frames const& frames, bool written
   if (!written) flush(*s);
 }
 
-/// A later GET replaces the earlier, which ends with 204 at its own window's end (protocol 10.4).
+/// A later GET replaces the earlier one, which ends with 204 at the end of its own window (protocol 10.4).
 inline void service::replace_waiter(detail::session& s) noexcept {
   if (s.waiter != nullptr) std::exchange(s.waiter, nullptr)->local_ = false;
   s.remote_waiter.clear();
 }
 
-/// Nobody finds it any more.
+/// Removes the session from all tables.
 inline void service::remove(detail::session& s) noexcept {
   sessions_.erase(s.table_entry);
   sessions_.release();
@@ -153,7 +155,7 @@ inline void service::closed(detail::session& s, close_frame reason) noexcept {
 
 // ---- other loops
 
-/// To the loop that has the request's session. @return closed: there is no such loop any more; dropped: no memory.
+/// Forwards a request to the loop that owns its session. @return closed: that loop was destroyed; dropped: no memory.
 inline send_status service::forward(poll_request& x, detail::relay_message::kind_t kind, std::string_view text,
                                     bool batch) noexcept {
   x.key_ = forwarded_.insert(from(), x);
@@ -161,12 +163,12 @@ inline send_status service::forward(poll_request& x, detail::relay_message::kind
   detail::relay_message m(from(), kind, x.session_, address_of(x), text, batch);
   return m ? sessions_.post(x.session_.service, m.release(), true) : send_status::dropped;
 }
-/// To the loop that has the request.
+/// Sends an answer to the loop of the request.
 inline void service::answer(detail::relay_message&& m, std::uint16_t status) noexcept {
   std::uint32_t const to = m.become_answer(number_, status);
   (void)sessions_.post(to, m.release(), false);
 }
-/// The answer to a request of this loop.
+/// Handles the answer to a request of this loop.
 inline void service::answered(detail::relay_message&& m) noexcept {
   poll_request* const x = forwarded_.find(m.request().key);
   if (m.kind() == detail::relay_message::kind_t::frames) {
@@ -177,14 +179,14 @@ inline void service::answered(detail::relay_message&& m) noexcept {
     r.handle_ = handle_;
     ++handle_->owners;
     if (x != nullptr) respond(*x, std::move(r));
-    return;  // nobody waits for them any more: they were not written, and go back
+    return;  // destroys the response if no request waits: it counts as failed, and the frames return to the session
   }
   if (x == nullptr) return;
   bool const ended_poll = x->kind_ == poll_request::kind::poll && m.status() == 204;
   respond(*x, ended_poll ? token_response(204, *x) : status_response(m.status(), x->real_http_status_));
 }
 
-/// What became of frames that another loop's session sent. The message that brought them takes it back, which needs no
+/// Reports whether the frames of another loop's session were written. Reuses the message that brought them, so it needs no
 /// memory.
 inline void service::report(detail::relay_message&& m, bool written) noexcept {
   m.become_outcome(written);
@@ -198,7 +200,7 @@ inline void service::handle(detail::mail* received) noexcept {
   switch (m.kind()) {
     case kind::poll: {
       detail::session* const s = find_open(m.session());
-      if (s == nullptr) return answer(std::move(m), 204);  // ended while it was on its way; the next poll finds none
+      if (s == nullptr) return answer(std::move(m), 204);  // ended in the meantime; the next poll will find no session
       s->last_poll = loop_.now();
       replace_waiter(*s);
       s->remote_waiter = std::move(m);

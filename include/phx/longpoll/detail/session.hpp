@@ -1,6 +1,6 @@
 #ifndef PHX_LONGPOLL_DETAIL_SESSION_HPP
 #define PHX_LONGPOLL_DETAIL_SESSION_HPP
-// One client that long-polls: its socket, the frames for it, and the request that waits for them.
+// One long-poll client: its socket, its frames, and the request that waits for them.
 
 #include <phx/longpoll/detail/frame_queue.hpp>
 #include <phx/longpoll/detail/relay_message.hpp>
@@ -11,21 +11,21 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace longpoll::detail {
 
-/// A session without the type of its socket. Its service makes it, finds it by key, and destroys it.
+/// A session without the type of its socket. Its service creates it, finds it by key, and destroys it.
 class session {
  public:
   explicit session(longpoll::service& owner) noexcept : service(&owner) {}
   session(session const&) = delete;
   session& operator=(session const&) = delete;
 
-  /// @return false: it has ended, touch nothing.
+  /// @return false if it has ended: do not touch it then.
   [[nodiscard]] virtual bool receive(opcode, std::string_view, time_point) noexcept = 0;
   [[nodiscard]] virtual bool closing() const noexcept = 0;
-  /// Whether a message was for no channel, or a join refused, since this was asked last.
+  /// True if, since the last call, a message had no channel or a join was refused.
   [[nodiscard]] virtual bool turned_away() noexcept = 0;
   [[nodiscard]] virtual socket_id id() const noexcept = 0;
-  virtual void close_inactive() noexcept = 0;  ///< nobody polls it; the loop closes it later
-  virtual void end() noexcept = 0;             ///< its channels end at once; the transport is not called any more
+  virtual void close_inactive() noexcept = 0;  ///< for a client that stopped polling; the loop closes the socket later
+  virtual void end() noexcept = 0;             ///< ends its channels at once; the transport is not called any more
   virtual void destroy(memory const&) noexcept = 0;
 
   [[nodiscard]] slot_key key() const noexcept { return table_entry.address.key; }
@@ -33,10 +33,10 @@ class session {
   longpoll::service* service;
   entry table_entry{};
   frame_queue frames{};
-  poll_request* waiter = nullptr;  // a poll of this loop
-  relay_message remote_waiter{};   // or one that came from another
+  poll_request* waiter = nullptr;  // a waiting poll of this loop
+  relay_message remote_waiter{};   // or one from another loop
   time_point last_poll{}, next_check{};
-  session* previous = nullptr;  // by `next_check`
+  session* previous = nullptr;  // ordered by next_check
   session* next = nullptr;
 
  protected:

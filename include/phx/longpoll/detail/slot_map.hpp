@@ -1,6 +1,6 @@
 #ifndef PHX_LONGPOLL_DETAIL_SLOT_MAP_HPP
 #define PHX_LONGPOLL_DETAIL_SLOT_MAP_HPP
-// Names for things that another loop may ask for after they have gone.
+// Keys for objects that another loop may look up after they were destroyed.
 
 #include <phx/core/memory.hpp>
 
@@ -10,7 +10,7 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace longpoll::detail {
 
-/// A slot, and which of those that ever had it is meant.
+/// The key of a value: a slot, and a generation that distinguishes the values that have used it.
 struct slot_key {
   static constexpr std::uint32_t no_slot = UINT32_MAX;
   std::uint32_t slot = no_slot, generation = 0;
@@ -26,16 +26,16 @@ struct slot_key {
   }
 };
 
-/// Values that are found by key, in constant time. A slot is used again, a key is not. It owns no value; its memory is
-/// handed in: free() before it goes.
+/// Finds values by key in constant time. Slots are reused, keys are not. Owns no value. It does not store the allocator: the
+/// owner passes it, and must call free() before the map is destroyed.
 template <class T>
 class slot_map {
  public:
-  /// Null: it was erased, or never there.
+  /// The value; null if it was erased or never inserted.
   [[nodiscard]] T* find(slot_key key) const noexcept {
     return key.slot < slots_.size() && slots_[key.slot].generation == key.generation ? slots_[key.slot].value : nullptr;
   }
-  /// @return its key, without a slot if there is no memory.
+  /// @return its key; a key without a slot if there is no memory.
   [[nodiscard]] slot_key insert(memory const& from, T& value) noexcept {
     if (free_ == slot_key::no_slot) {
       if (!slots_.push(from, {nullptr, 1, slot_key::no_slot})) return {};
@@ -54,7 +54,7 @@ class slot_map {
     s.next_free = free_;
     free_ = key.slot;
   }
-  /// `each(T&)`, which may erase, its own value too.
+  /// Calls `each(T&)` for every value; it may erase values, including its own.
   template <class F>
   void for_each(F&& each) {
     for (std::uint32_t i = 0; i < slots_.size(); ++i)
