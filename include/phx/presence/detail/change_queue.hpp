@@ -1,7 +1,7 @@
 #ifndef PHX_PRESENCE_DETAIL_CHANGE_QUEUE_HPP
 #define PHX_PRESENCE_DETAIL_CHANGE_QUEUE_HPP
-// Who came and who went, in order. Adding allocates nothing: an entry brings the nodes of its join and of its leave with it,
-// so that it can leave when there is no memory.
+// The joins and leaves of entries, in order. Adding one never allocates: an entry owns the nodes for its own join and leave
+// from the start, so that it can be removed when there is no memory.
 
 #include <phx/presence/detail/entry.hpp>
 
@@ -14,13 +14,13 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// An entry came or went. Of an update first the old one goes, then the new one comes.
+/// An entry joined or left. An update is a leave of the old entry followed by a join of the new one.
 struct entry_change {
   entry_ptr entry{};
   bool joined = false;
 };
 
-/// First in, first out. One thread. All members but size() take constant time; none allocates.
+/// A queue, first in, first out. One thread at a time. All members except size() take constant time; none allocates.
 class change_queue {
  public:
   struct node {
@@ -41,7 +41,7 @@ class change_queue {
   ~change_queue() { clear(); }
 
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  /// Linear.
+  /// The number of changes. Linear time.
   [[nodiscard]] std::size_t size() const noexcept {
     std::size_t n = 0;
     for (node const* at = first_.get(); at != nullptr; at = at->next.get()) ++n;
@@ -58,7 +58,7 @@ class change_queue {
     (last_ == nullptr ? first_ : last_->next) = std::move(added);
     last_ = at;
   }
-  /// Moves all of `other` behind what is here.
+  /// Moves all changes of `other` to the end.
   void append(change_queue&& other) noexcept {
     if (other.empty()) return;
     (last_ == nullptr ? first_ : last_->next) = std::move(other.first_);
@@ -90,7 +90,7 @@ class change_queue {
   [[nodiscard]] iterator end() const noexcept { return {}; }
 
  private:
-  /// One node at a time: the destructor of a chain of a million would be as deep.
+  /// Frees one node at a time: the destructor of a chain of a million nodes would recurse as deep.
   void clear() noexcept {
     while (!empty()) pop();
   }

@@ -1,7 +1,7 @@
 #ifndef PHX_PRESENCE_DETAIL_DOTS_HPP
 #define PHX_PRESENCE_DETAIL_DOTS_HPP
-// Which ticks of another replica were seen: a set of numbers that is nearly always one range from 1 on (Phoenix's context);
-// a lost message leaves a gap with more ranges behind it (Phoenix's clouds; protocol 14.4).
+// The set of another replica's dots that were seen. It is nearly always one range from 1 on (Phoenix calls it the context);
+// a lost message leaves a gap, with more ranges after it (Phoenix calls them clouds; protocol 14.4).
 
 #include <phx/core/error.hpp>
 
@@ -13,18 +13,18 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// One tick of a replica's counter, and so the name of the entry which it made: the word of Almeida, Shoker and Baquero
-/// ("Delta state replicated data types", 2016). From 1 on; below 2^48, because a phx_ref has six bytes for it.
+/// One count of a replica's counter, and the identity of the entry made at it: the `dot` of Almeida, Shoker and Baquero
+/// ("Delta state replicated data types", 2016). From 1 on, below 2^48, because a phx_ref has six bytes for it.
 using dot = std::uint64_t;
 inline constexpr dot last_dot = (dot{1} << 48) - 1;
 
 struct dot_range {
-  dot first = 0, last = 0;  // both belong to it
+  dot first = 0, last = 0;  // both inclusive
   [[nodiscard]] friend bool operator==(dot_range, dot_range) = default;
 };
 
-/// Ranges in order, with a gap between any two. contains is O(log n) of them; united and within are linear and may throw
-/// std::bad_alloc; the rest takes constant time.
+/// Ordered ranges with a gap between any two. contains is O(log n) of the ranges; united and within are linear and may throw
+/// std::bad_alloc; everything else takes constant time.
 class dot_set {
  public:
   dot_set() = default;
@@ -32,7 +32,7 @@ class dot_set {
   explicit dot_set(std::vector<dot_range> ranges) : ranges_(std::move(ranges)) { close_up(); }
 
   [[nodiscard]] bool contains(dot d) const noexcept {
-    std::size_t at = 0, end = ranges_.size();  // the first that begins after d lies between them
+    std::size_t at = 0, end = ranges_.size();  // the first range that begins after d is in [at, end]
     while (at != end) {
       std::size_t const middle = at + (end - at) / 2;
       if (ranges_[middle].first <= d)
@@ -42,7 +42,7 @@ class dot_set {
     }
     return at != 0 && d <= ranges_[at - 1].last;
   }
-  /// The last dot of the range that begins at 1; 0 without one.
+  /// The last dot of the range that begins at 1; 0 if there is none.
   [[nodiscard]] dot contiguous() const noexcept {
     return ranges_.empty() || ranges_.front().first != 1 ? 0 : ranges_.front().last;
   }
@@ -60,7 +60,7 @@ class dot_set {
     result.close_up();
     return result;
   }
-  /// The part that lies in [first, last].
+  /// The part of the set in [first, last].
   [[nodiscard]] dot_set within(dot first, dot last) const {
     dot_set part;
     for (dot_range const r : ranges_)

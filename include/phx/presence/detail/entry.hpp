@@ -1,6 +1,6 @@
 #ifndef PHX_PRESENCE_DETAIL_ENTRY_HPP
 #define PHX_PRESENCE_DETAIL_ENTRY_HPP
-// One channel that is tracked under one key: its meta as clients get it, with its refs (protocol 14.1).
+// One channel that is tracked under one key: its meta as clients receive it, with its refs (protocol 14.1).
 
 #include <phx/core/text/json.hpp>
 #include <phx/presence/detail/dots.hpp>
@@ -14,33 +14,33 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// A phx_ref: six bytes for a life of a node (its mark) and six for the entry's dot, as base64url. Every node computes it,
-/// so it is not sent between them.
+/// Appends a phx_ref: six bytes that identify one run of a node (its mark) and six bytes of the entry's dot, as base64url.
+/// Every node computes the same, so it is not sent between nodes.
 inline void append_ref(std::string& out, std::uint64_t mark, dot clock) {
   constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   for (std::uint64_t const half : {mark, clock})
     for (int shift = 42; shift >= 0; shift -= 6) out.push_back(alphabet[half >> shift & 63]);
 }
 
-/// Never changed once it was made: lists and diffs share it, across threads.
+/// Immutable, because lists and diffs on several threads share it.
 struct presence_entry {
   std::string topic{}, key{};
-  std::string json{};       ///< the meta, its phx_ref first
-  std::size_t meta_at = 0;  ///< where in `json` the members of the user's meta begin
-  dot clock = 0, prev = 0;  ///< its dot; the dot of the entry that it replaced, 0 for none
+  std::string json{};       ///< the meta, with its phx_ref first
+  std::size_t meta_at = 0;  ///< where the members of the user's meta begin in `json`
+  dot clock = 0, prev = 0;  ///< its dot; the dot of the entry it replaced, or 0
 
   [[nodiscard]] std::string_view ref() const noexcept { return std::string_view(json).substr(12, 16); }
-  /// The members of the user's meta without its braces.
+  /// The members of the user's meta, without the braces.
   [[nodiscard]] std::string_view members() const noexcept {
     return std::string_view(json).substr(meta_at, json.size() - 1 - meta_at);
   }
-  /// Bytes it takes in a message, about.
+  /// The approximate size in a message, in bytes.
   [[nodiscard]] std::size_t size() const noexcept { return topic.size() + key.size() + json.size(); }
   [[nodiscard]] std::string meta() const { return std::string("{").append(members()).append("}"); }
 };
 using entry_ptr = std::shared_ptr<presence_entry const>;
 
-/// @param members as meta_members makes them. May throw std::bad_alloc.
+/// @param members from meta_members. May throw std::bad_alloc.
 [[nodiscard]] inline entry_ptr make_entry(std::uint64_t mark, dot clock, dot prev, std::string_view topic,
                                           std::string_view key, std::string_view members) {
   auto made = std::make_shared<presence_entry>();
@@ -64,8 +64,8 @@ using entry_ptr = std::shared_ptr<presence_entry const>;
   return made;
 }
 
-/// The members of a meta without the spaces around them, and without phx_ref and phx_ref_prev, which phx writes itself
-/// (Phoenix overwrites them). Nothing if `text` is no JSON object. May throw std::bad_alloc.
+/// The members of a meta without surrounding spaces, and without phx_ref and phx_ref_prev, which phx writes itself (Phoenix
+/// overwrites them). Nothing if `text` is not a JSON object. May throw std::bad_alloc.
 [[nodiscard]] inline std::optional<std::string> meta_members(std::string_view text, std::uint32_t depth = 1024) {
   std::string out;
   json::cursor c(text, depth);
@@ -84,7 +84,7 @@ using entry_ptr = std::shared_ptr<presence_entry const>;
   return out;
 }
 
-/// Keys that are no plain keys of a JavaScript object: phoenix.js before 1.8.9 breaks on them (CVE-2026-56812).
+/// True for keys with a special meaning in JavaScript objects: phoenix.js before 1.8.9 breaks on them (CVE-2026-56812).
 [[nodiscard]] inline bool unsafe_key(std::string_view key) noexcept {
   for (std::string_view const name :
        {"__proto__", "prototype", "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toString",

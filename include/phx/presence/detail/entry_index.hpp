@@ -1,7 +1,8 @@
 #ifndef PHX_PRESENCE_DETAIL_ENTRY_INDEX_HPP
 #define PHX_PRESENCE_DETAIL_ENTRY_INDEX_HPP
-// Who is present, by topic and key: what a list shows. Listing an entry has two steps, so that many can be listed whole or
-// not at all: `prepare` allocates everything that this entry will ever need here, `list` and `hide` then cannot fail.
+// The entries that are present, by topic and key: the content of list(). Adding entries takes two steps, so that several are
+// added all or none: `prepare` allocates everything an entry will ever need in the index; `list` and `hide` then cannot
+// fail.
 
 #include <phx/presence/detail/change_queue.hpp>
 
@@ -13,17 +14,17 @@ namespace detail {
 
 class key_entries;
 
-/// A replica's hold on one of its entries.
+/// An entry of a replica, with its place in the index.
 struct entry_slot {
   entry_ptr entry{};
-  key_entries* place = nullptr;  // where it is listed, or will be; null if it is neither, or never to be shown
+  key_entries* place = nullptr;  // its place in the index; null if not prepared, or never shown
   entry_slot *next = nullptr, *previous = nullptr;
   bool listed = false;
-  std::unique_ptr<change_queue::node> came{}, went{};  // for the queue, when that happens
+  std::unique_ptr<change_queue::node> came{}, went{};  // the nodes for its changes in the queue
 };
 using slots_by_dot = std::map<dot, entry_slot>;
 
-/// The entries under one key of one topic, in the order they came: a list through the slots.
+/// The entries under one key of one topic, in the order in which they joined: a list linked through the slots.
 class key_entries {
  public:
   class iterator {
@@ -56,17 +57,19 @@ class key_entries {
  private:
   friend class entry_index;
   entry_slot *first_ = nullptr, *last_ = nullptr;
-  std::size_t users_ = 0;  // slots that are prepared for here, listed or not
+  std::size_t users_ = 0;  // slots prepared for this key, listed or not
 };
 using entries_by_key = std::map<std::string, key_entries, std::less<>>;
 
-/// One thread. prepare costs three allocations at most beside two names; everything else O(log n) and none.
+/// The index. One thread at a time. prepare allocates at most three times, plus two names; everything else allocates nothing
+/// and is O(log n).
 class entry_index {
  public:
-  /// @param any_key whether to list keys that break JavaScript objects.
+  /// @param any_key true: list keys that are unsafe in JavaScript objects, too.
   explicit entry_index(bool any_key) noexcept : any_key_(any_key) {}
 
-  /// May throw std::bad_alloc, and has then done nothing. @pre the slot is not prepared, and stays where it is until hidden.
+  /// May throw std::bad_alloc; then nothing has changed. @pre the slot is not prepared, and does not move until it is
+  /// hidden.
   void prepare(entry_slot& slot) {
     presence_entry const& e = *slot.entry;
     if (!any_key_ && unsafe_key(e.key)) return;
@@ -84,16 +87,16 @@ class entry_index {
     ++place.users_;
     slot.place = &place;
   }
-  /// Takes `prepare` back. Nothing happens to a slot that is listed, or was not prepared.
+  /// Undoes `prepare`. Does nothing for a slot that is listed or not prepared.
   void abandon(entry_slot& slot) noexcept {
     if (slot.listed || slot.place == nullptr) return;
     slot.came.reset();
     slot.went.reset();
     leave_place(slot);
   }
-  /// @pre prepared
+  /// Shows a prepared entry. @pre the slot is prepared
   void list(entry_slot& slot) noexcept {
-    if (slot.place == nullptr) return;  // not to be shown
+    if (slot.place == nullptr) return;  // its key is never shown
     key_entries& place = *slot.place;
     slot.previous = place.last_;
     slot.next = nullptr;
@@ -102,7 +105,7 @@ class entry_index {
     slot.listed = true;
     note(std::move(slot.came), slot.entry, true);
   }
-  /// Nothing happens to a slot that is not listed.
+  /// Hides an entry. Does nothing for a slot that is not listed.
   void hide(entry_slot& slot) noexcept {
     if (!slot.listed) return;
     key_entries& place = *slot.place;
@@ -113,13 +116,13 @@ class entry_index {
     leave_place(slot);
   }
 
-  /// Null: nobody is there.
+  /// The entries of a topic; null if there are none.
   [[nodiscard]] entries_by_key const* topic(std::string_view name) const noexcept {
     auto const at = topics_.find(name);
     return at == topics_.end() ? nullptr : &at->second;
   }
   [[nodiscard]] auto const& topics() const noexcept { return topics_; }
-  /// What was listed and hidden since this was called last.
+  /// The joins and leaves since the last call.
   [[nodiscard]] change_queue take_changes() noexcept { return std::move(changes_); }
 
  private:
@@ -139,8 +142,8 @@ class entry_index {
   change_queue changes_{};
 };
 
-/// Lists all slots of a map, or none of them: prepare (may throw), then list_all. Destroyed in between it undoes what it
-/// prepared.
+/// Lists all slots of a map, or none: call prepare (may throw), then list_all. Its destructor undoes a prepare that was not
+/// followed by list_all.
 class listing {
  public:
   explicit listing(entry_index& index) noexcept : index_(index) {}
@@ -164,7 +167,7 @@ class listing {
   slots_by_dot* slots_ = nullptr;
 };
 
-/// `[{"phx_ref":...},...]` behind `"metas":`, for any range of entries.
+/// Appends `"metas":[{"phx_ref":...},...]`, for any range of entries.
 template <class Entries>
 void append_metas(std::string& out, Entries const& entries) {
   out += R"({"metas":[)";
@@ -175,7 +178,7 @@ void append_metas(std::string& out, Entries const& entries) {
   }
   out += "]}";
 }
-/// `{"key":{"metas":[...]},...}`, for any map from keys to ranges of entries.
+/// Appends `{"key":{"metas":[...]},...}`, for any map from keys to ranges of entries.
 template <class ByKey>
 [[nodiscard]] std::string to_json(ByKey const& all) {
   std::string out = "{";

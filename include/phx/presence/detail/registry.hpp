@@ -1,10 +1,11 @@
 #ifndef PHX_PRESENCE_DETAIL_REGISTRY_HPP
 #define PHX_PRESENCE_DETAIL_REGISTRY_HPP
-// Behind phx::presence: which channel is tracked under what, what becomes of an entry when its channel ends, and the way
-// between the tracker, the endpoint and the clients.
+// The implementation of phx::presence: which channel is tracked under which keys, the life of an entry after its channel has
+// ended, and the connection between the tracker, the endpoint and the clients.
 //
-// Memory: whatever changes the list allocates all it needs before it changes anything; what follows from a change (its diff,
-// the messages to other nodes) is remembered without allocating, and tried again by the next tick if it fails.
+// Memory: each operation that changes the list allocates everything it needs before it changes anything. What follows from
+// the change (its diff, the messages to other nodes) is recorded without allocating, and the next tick retries it if it
+// fails.
 
 #include <phx/presence/detail/diff_batch.hpp>
 #include <phx/presence/options.hpp>
@@ -16,28 +17,29 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// An entry of this node. Its node moves between its owner's map and the map of those that linger: that allocates nothing.
+/// An entry of this node. It is a map node that moves between the map of its owner and the map of lingering entries, so that
+/// moving it allocates nothing.
 struct tracked_entry {
-  entry_ptr entry{};  // what it says of topic, key and meta holds; the tracker may know it under another ref
-  // While it lingers, in the order in which the channels ended:
+  entry_ptr entry{};  // its topic, key and meta are valid; the tracker may know it under another ref
+  // For a lingering entry, in the order in which the channels ended:
   tracked_entry *next = nullptr, *previous = nullptr;
-  std::optional<time_point> until{};  // set by the first tick after that
+  std::optional<time_point> until{};  // set by the first tick after the channel ended
 
   [[nodiscard]] dot clock() const noexcept { return entry->clock; }
 };
-/// Views the strings of the entry.
+/// A key of views of the entry's strings.
 struct tracked_key {
   std::string_view topic, key, members{};
   [[nodiscard]] friend auto operator<=>(tracked_key const&, tracked_key const&) = default;
 };
 using tracked_entries = std::multimap<tracked_key, tracked_entry>;
 
-/// Entries whose channel is gone, until they are taken over or their time is up.
+/// Entries whose channel has ended, until another channel takes them over or presence_options::linger has passed.
 class lingering_entries {
  public:
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
   [[nodiscard]] bool has_unstamped() const noexcept { return last_ != nullptr && !last_->until; }
-  /// All of `ended`, without allocating.
+  /// Adds all entries of `ended`, without allocating.
   void add(tracked_entries& ended) noexcept {
     for (auto& [key, t] : ended) {
       t.next = nullptr;
@@ -51,21 +53,20 @@ class lingering_entries {
   void stamp(time_point until) noexcept {
     for (tracked_entry* t = last_; t != nullptr && !t->until; t = t->previous) t->until = until;
   }
-  /// max(): nothing lingers. @pre stamp() was called.
+  /// When the first entry must leave; max() if none lingers. @pre stamp() was called.
   [[nodiscard]] time_point due() const noexcept { return first_ == nullptr ? (time_point::max)() : *first_->until; }
-  /// @pre !empty()
+  /// Removes the entry that is due first. @pre !empty()
   [[nodiscard]] dot pop() noexcept {
     tracked_entry* const t = first_;
     dot const clock = t->clock();
-    // Equal ones stand in the order in which they were added: it is the first of them.
+    // Entries with equal keys are in the order in which they were added, so the first one is it.
     auto at = entries_.lower_bound(tracked_key{t->entry->topic, t->entry->key, t->entry->members()});
     while (&at->second != t) ++at;
     unlink(*t);
     entries_.erase(at);
     return clock;
   }
-  /// One under this topic and key, with the same meta if there is one. O(log n), though all who have no name may share a
-  /// key.
+  /// An entry with this topic and key, preferably one with the same meta. O(log n), even if many users share one key.
   [[nodiscard]] tracked_entry const* find(tracked_key const& wanted) const noexcept {
     auto at = entries_.lower_bound(wanted);
     if (at == entries_.end() || at->first != wanted) at = entries_.lower_bound(tracked_key{wanted.topic, wanted.key});
@@ -88,8 +89,8 @@ class lingering_entries {
   tracked_entry *first_ = nullptr, *last_ = nullptr;
 };
 
-/// What all handles and all watches share. Any thread. Its mutex is never held while anybody else's code runs, but for the
-/// memory hook's. track, update and untrack take O(log n) of all entries, and O(tracks) for untrack; a channel's end O(its
+/// The state that all handles and watchers share. Thread-safe: its mutex is never held while other code runs, except the
+/// allocator. track, update and untrack take O(log n) of all entries (untrack also O(tracks)); the end of a channel O(its
 /// entries).
 class presence_registry : public std::enable_shared_from_this<presence_registry> {
  public:
@@ -100,7 +101,7 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
     if (std::string_view const fault = options_.nodes.fault(); !fault.empty()) no_value(fault.data());
   }
 
-  // ---- at the endpoint
+  // ---- connection to the endpoint
 
   void start(endpoint& at);
   void stop() noexcept {
@@ -110,7 +111,7 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
     was->unlisten(topic_, this);
   }
 
-  // ---- what channels do
+  // ---- operations of channels
 
   template <class Watch>
   [[nodiscard]] result<std::string> track(channel_id const& channel, std::string_view topic, std::string_view key,
@@ -144,7 +145,7 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
     }
     schedule_flush(lock);
   }
-  /// What the channel has there now, without its refs. @return errc::not_tracked, no_memory.
+  /// The current meta of the channel's entry, without refs. @return errc::not_tracked, no_memory.
   [[nodiscard]] result<payload> meta_of(channel_id const& channel, std::string_view topic, std::string_view key) noexcept {
     entry_ptr entry;
     {
@@ -160,7 +161,7 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
     if (!ran || !meta.valid()) return error{errc::no_memory, {}};
     return meta;
   }
-  /// A channel's life is over. Needs no memory.
+  /// Called when a channel has ended. Needs no memory.
   void channel_ended(address const& channel, exit_reason reason) noexcept {
     std::unique_lock lock(mutex_);
     auto const owner = owners_.find(channel);
@@ -176,9 +177,9 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
     schedule_flush(lock);
   }
 
-  // ---- what is asked
+  // ---- queries
 
-  /// !valid(): no memory.
+  /// The state of a topic; !valid() without memory.
   [[nodiscard]] payload list(std::string_view topic) noexcept;
   [[nodiscard]] payload get_by_key(std::string_view topic, std::string_view key) noexcept;
   [[nodiscard]] presence_counts counts() const noexcept {
@@ -192,7 +193,7 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
     return tracker_ ? tracker_->others_up() + 1 : 0;
   }
 
-  /// The host's functions.
+  /// The callbacks of the host.
   struct hook {
     virtual ~hook() = default;
     [[nodiscard]] virtual payload fetch(std::string_view topic, payload const& entries) = 0;
@@ -217,7 +218,7 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
     if (code != errc::none) return error{code, {}};
     return ref;
   }
-  /// @param members is set to those of the meta.
+  /// @param members set to the members of the meta.
   [[nodiscard]] errc check(std::string_view topic, std::string_view key, payload const& meta, std::string& members) const;
   template <class Watch>
   [[nodiscard]] errc do_track(channel_id const& channel, std::string_view topic, std::string_view key, payload const& meta,
@@ -245,7 +246,7 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
 
   // ---- diffs
 
-  /// What the tracker says that changed goes into the batch. @return false: no memory; the rest goes there another time.
+  /// Moves the tracker's changes into the batch. @return false without memory; the rest follows in a later call.
   bool collect_changes() noexcept {
     changes_.append(tracker_->take_changes());
     return try_invoke(
@@ -254,7 +255,7 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
         },
         [](char const*) {});
   }
-  /// Something may have changed: what follows from it is done by the next tick. Gives the lock back.
+  /// Schedules a tick, which publishes what has changed. Releases the lock.
   void schedule_flush(std::unique_lock<std::mutex>& lock) noexcept {
     bool const all = collect_changes();
     bool const more = !all || batch_.has_unstamped() || lingering_.has_unstamped();
@@ -266,7 +267,7 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
   [[nodiscard]] bool publish(endpoint& at, topic_diff& diff);
   bool publish_due(endpoint& at) noexcept;
 
-  // ---- time and other nodes
+  // ---- timers and other nodes
 
   [[nodiscard]] time_point tick(time_point now) noexcept;
   void on_node_message(broadcast const& b) noexcept;
@@ -279,11 +280,11 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
   endpoint* endpoint_ = nullptr;
   std::optional<tracker> tracker_{};
   std::map<address, tracked_entries> owners_{};  // by channel
-  std::map<address, std::uint32_t> clients_{};   // how many entries each connection has
+  std::map<address, std::uint32_t> clients_{};   // the number of entries of each connection
   lingering_entries lingering_{};
-  change_queue changes_{};  // those that are not in the batch yet
+  change_queue changes_{};  // changes that are not in the batch yet
   diff_batch batch_{};
-  topic_diffs due_{};  // being published: of tick alone, so without the lock
+  topic_diffs due_{};  // being published; only tick uses it, so no lock is needed
   presence_counts counts_{};
 };
 

@@ -1,6 +1,6 @@
 #ifndef PHX_PRESENCE_DETAIL_REGISTRY_IMPL_HPP
 #define PHX_PRESENCE_DETAIL_REGISTRY_IMPL_HPP
-// The bodies of phx/presence/detail/registry.hpp, in the order of its members.
+// The member functions of phx/presence/detail/registry.hpp, in the order of its members.
 
 #include <phx/presence/detail/registry.hpp>
 
@@ -13,7 +13,8 @@ inline void presence_registry::start(endpoint& at) {
   nodes.any_key = options_.any_key;
   nodes.alone = !at.has_others();
   std::uint64_t started = options_.start;
-  // The core reads no clock: this once it has to, because a node that starts anew with an old number is not heard at first.
+  // The core reads no clock, except for the default of this number: other nodes ignore a restarted node at first if its
+  // number is old.
   if (started == 0)
     started = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count());
@@ -45,7 +46,7 @@ inline void presence_registry::start(endpoint& at) {
   attempt.started = true;
 }
 
-/// The last word to the other nodes. @return the endpoint, if it had one.
+/// Sends the last message to the other nodes. @return the endpoint, if there is one.
 inline endpoint* presence_registry::disconnect() noexcept {
   std::vector<tracker::parcel> parcels;
   endpoint* at = nullptr;
@@ -53,7 +54,7 @@ inline endpoint* presence_registry::disconnect() noexcept {
     std::lock_guard const lock(mutex_);
     at = endpoint_;
     if (at == nullptr) return nullptr;
-    // Without memory they find out by themselves.
+    // Without memory, the other nodes notice by its silence.
     if (options_.goodbye) (void)try_invoke([&] { tracker_->goodbye(); }, [](char const*) {});
     parcels = tracker_->take_parcels();
   }
@@ -63,7 +64,7 @@ inline endpoint* presence_registry::disconnect() noexcept {
   return at;
 }
 
-// ---- what channels do
+// ---- operations of channels
 
 inline errc presence_registry::check(std::string_view topic, std::string_view key, payload const& meta,
                                      std::string& members) const {
@@ -95,7 +96,7 @@ errc presence_registry::do_track(channel_id const& channel, std::string_view top
   if (owner != owners_.end() && find(owner->second, topic, key) != owner->second.end()) return errc::already_tracked;
   auto client = clients_.find(client_address);
   if ((client == clients_.end() ? 0 : client->second) >= options_.tracks) return errc::limit_reached;
-  // All that may fail, the tracker's part last.
+  // Everything that may fail comes first, the tracker's part last.
   std::map<address, tracked_entries> new_owner;
   std::map<address, std::uint32_t> new_client;
   if (owner == owners_.end()) {
@@ -105,7 +106,7 @@ errc presence_registry::do_track(channel_id const& channel, std::string_view top
   if (client == clients_.end()) client = new_client.try_emplace(client_address, 0).first;
   tracked_entries::node_type node;
   if (tracked_entry const* const old = lingering_.find({topic, key, members})) {
-    // With the same meta nothing has happened; else it is an update.
+    // With the same meta nothing changes; otherwise it is an update.
     entry_ptr entry = old->entry;
     if (entry->members() != members) entry = tracker_->update(old->clock(), members);
     node = lingering_.take(*old);
@@ -126,7 +127,7 @@ errc presence_registry::do_track(channel_id const& channel, std::string_view top
 
   if (watcher == nullptr) return errc::none;
   if (watch(watcher.get())) {
-    (void)watcher.release();  // it ends itself
+    (void)watcher.release();  // owned by the channel's end from now on
     return errc::none;
   }
   channel_ended(owner_address, taken_over ? exit_reason::closed : exit_reason::normal);
@@ -152,7 +153,7 @@ inline errc presence_registry::do_update(channel_id const& channel, std::string_
   return errc::none;
 }
 
-// ---- what is asked
+// ---- queries
 
 inline payload presence_registry::list(std::string_view topic) noexcept {
   std::string text;
@@ -164,7 +165,7 @@ inline payload presence_registry::list(std::string_view topic) noexcept {
         batch_.mark_listed(topic);
       },
       [](char const*) {});
-  // What is no JSON, such as nothing, makes a payload that is !valid().
+  // An invalid text, such as an empty one, makes a payload that is !valid().
   return ran ? fetched(topic, payload::trusted_json(text)) : payload::json({});
 }
 
@@ -191,7 +192,7 @@ inline payload presence_registry::get_by_key(std::string_view topic, std::string
   if (!found) return payload::trusted_json("[]");
   payload whole = fetched(topic, payload::trusted_json(text));
   if (!whole.valid()) return whole;
-  // `{"key":ENTRY}`; a fetch may have put more keys in.
+  // `{"key":ENTRY}`; `fetch` may have added more keys.
   json::cursor c(whole.raw(), json::deepest);
   std::string_view name, entry;
   if (c.take('{'))
@@ -204,7 +205,7 @@ inline payload presence_registry::get_by_key(std::string_view topic, std::string
 
 // ---- diffs
 
-/// What the host's `fetch` makes of entries; what it was given, if it fails.
+/// Passes entries to the host's `fetch` and returns its result; on failure the entries unchanged.
 inline payload presence_registry::fetched(std::string_view topic, payload plain) noexcept {
   if (fetch == nullptr || !plain.valid() || plain.raw() == "{}") return plain;
   payload more;
@@ -215,7 +216,8 @@ inline payload presence_registry::fetched(std::string_view topic, payload plain)
   return plain;
 }
 
-/// @return false: no memory, or it throws std::bad_alloc; what was done of it stands in the diff and is not done again.
+/// @return false without memory, or throws std::bad_alloc; the diff records which parts are done, so that a retry does not
+///   repeat them.
 inline bool presence_registry::publish(endpoint& at, topic_diff& diff) {
   for (auto const& [member, into] :
        {std::pair(&entry_state::join, &diff.joins), std::pair(&entry_state::leave, &diff.leaves)}) {
@@ -252,7 +254,7 @@ inline bool presence_registry::publish(endpoint& at, topic_diff& diff) {
   return true;
 }
 
-/// In order: a diff waits for those before it. @return false: no memory; the rest is published another time.
+/// Publishes due diffs in order. @return false without memory; the rest is published later.
 inline bool presence_registry::publish_due(endpoint& at) noexcept {
   for (; !due_.empty(); due_.pop_front()) {
     bool done = false;
@@ -262,7 +264,7 @@ inline bool presence_registry::publish_due(endpoint& at) noexcept {
   return true;
 }
 
-// ---- time and other nodes
+// ---- timers and other nodes
 
 inline time_point presence_registry::tick(time_point now) noexcept {
   std::vector<tracker::parcel> parcels;
@@ -284,7 +286,7 @@ inline time_point presence_registry::tick(time_point now) noexcept {
   }
   send(*at, parcels);
   if (!publish_due(*at)) all = false;
-  // Memory may be back soon.
+  // Retry soon: memory may be available again.
   if (!all) next = (std::min)(next, saturating_add(now, std::chrono::milliseconds(100)));
   return next;
 }
@@ -293,7 +295,7 @@ inline void presence_registry::on_node_message(broadcast const& b) noexcept {
   std::unique_lock lock(mutex_);
   endpoint* const at = endpoint_;
   if (at == nullptr) return;
-  // Without memory it is as if it had been lost on the way.
+  // Without memory, the message counts as lost.
   (void)try_invoke([&] { (void)tracker_->receive(b.payload.is_binary() ? b.payload.raw() : std::string_view{}); },
                    [](char const*) {});
   std::vector<tracker::parcel> const parcels = tracker_->take_parcels();

@@ -1,7 +1,7 @@
 #ifndef PHX_PRESENCE_DETAIL_REPLICA_HPP
 #define PHX_PRESENCE_DETAIL_REPLICA_HPP
-// What is known of one other node, and how a part of a message about it is merged: planned first, with everything that may
-// fail, then done.
+// The state of one other node, and how a section of a message about it is merged: first a plan, with everything that may
+// fail, then the change.
 
 #include <phx/core/time.hpp>
 #include <phx/presence/detail/entry_index.hpp>
@@ -13,46 +13,46 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// Ranges of one replica's dots, without an entry in them, that lie apart. In order and without loss there is one range;
-/// each lost message adds one until it was asked for, so ten thousand are far more than a network makes, and 160 kB. A range
-/// with an entry in it does not count: those are bounded by tracker_options::entries.
+/// The most ranges of one replica's dots that contain no entry. Without losses there is one range; each lost message adds
+/// one until it was requested again. Ten thousand are far more than real networks cause, and take 160 kB. Ranges that
+/// contain an entry do not count: they are limited by tracker_options::entries.
 inline constexpr std::size_t max_ranges = 10'000;
 
-/// A whole state that comes in pieces, from one sender.
+/// A full state that arrives in pieces, from one sender.
 struct transfer {
   std::string from{};
   std::uint64_t start = 0, number = 0;
-  dot_set come{};  // where its pieces lie
-  dot_set seen{};  // the ticks in them that do not count yet, because a piece before them is missing
+  dot_set come{};  // the positions of the pieces received
+  dot_set seen{};  // the dots in them that do not count yet, because an earlier piece is missing
 };
 
 struct replica {
   std::string name;
   std::uint64_t start = 0, mark = 0;
   bool up = true;
-  bool heard_since_tick = true;  // only tick() knows the time
-  bool asked = false;            // since the last decision whom to ask
-  // What is to be sent to it. Kept until it could be written, which may take memory that is not there.
+  bool heard_since_tick = true;  // a flag, because only tick() knows the time
+  bool asked = false;            // since decide() ran last
+  // Messages to send to it. A flag stays set until the message was written, which may fail without memory.
   bool greet = false, ask = false, answer = false;
   time_point heard{};
   dot_set seen{};
-  slots_by_dot values{};             // all of them in `seen`
-  std::vector<wire_clock> clocks{};  // what it last said that it has seen
-  std::vector<wire_clock> wants{};   // what it had seen when it asked
+  slots_by_dot values{};             // its entries; all of their dots are in `seen`
+  std::vector<wire_clock> clocks{};  // what it has seen, as of its last message
+  std::vector<wire_clock> wants{};   // what it had seen when it sent its request
   transfer incoming{};
 };
 
-/// What merging a part will do to a replica.
+/// The effect of merging a section into a replica.
 struct merge_plan {
   dot_set seen{};
   std::optional<transfer> incoming{};
   slots_by_dot fresh{};
 };
 
-/// Of a whole state: the ticks that count as seen once this piece is there, and the transfer after it. Nobody knows any more
-/// which of its ticks removed which older entry, so a tick counts only when all pieces before it have come; but a tick that
-/// made an entry removed nothing.
-/// @return nothing: a piece of an older state than the one that is coming in.
+/// For a full state: the dots that count as seen once this piece has arrived, and the transfer after it. A full state no
+/// longer records which dot removed which older entry, so a dot counts only when all earlier pieces have arrived; except a
+/// dot that made an entry, which removed nothing.
+/// @return nothing if the piece belongs to an older state than the one being received.
 [[nodiscard]] inline std::optional<dot_set> count_piece(replica const& r, wire_section const& piece, std::string_view from,
                                                         std::uint64_t start, transfer& after) {
   transfer const& before = r.incoming;
@@ -70,13 +70,13 @@ struct merge_plan {
   return ticks;
 }
 
-/// @param max_entries of one replica. @return nothing: the part cannot be taken, now or ever; `too_much` says whether that
-/// is because of a bound. May throw std::bad_alloc. Linear in the ranges known, and in the part.
+/// @param max_entries the most entries of one replica. @return nothing if the section cannot be merged; then `too_much`
+///   tells whether a limit is the reason. May throw std::bad_alloc. Linear in the known ranges and in the section.
 [[nodiscard]] inline std::optional<merge_plan> plan_merge(replica const& r, wire_section const& part, std::string_view from,
                                                           std::uint64_t start, std::size_t max_entries, bool& too_much) {
   merge_plan plan;
   dot_set ticks;
-  bool const whole = part.first != 0;  // else a delta
+  bool const whole = part.first != 0;  // false: a delta
   if (whole) {
     std::optional<dot_set> counted = count_piece(r, part, from, start, plan.incoming.emplace());
     if (!counted) return std::nullopt;
@@ -91,15 +91,15 @@ struct merge_plan {
     too_much = true;
     return std::nullopt;
   }
-  // Whoever sends keeps to the same bound, and knows those entries too.
+  // The sender observes the same limit, and knows those entries too.
   std::size_t const most = max_ranges + r.values.size() + fresh;
   if (whole && (plan.incoming->seen.ranges().size() > most || plan.incoming->come.ranges().size() > most)) {
     too_much = true;  // as if this piece had been lost
     return std::nullopt;
   }
   if (plan.seen.ranges().size() > (std::max)(most, r.seen.ranges().size())) {
-    // What extends the first range always counts, so that a replica that is behind gets ahead. What lies apart waits until
-    // it is sent again, when fewer ranges are left.
+    // Dots that extend the first range always count, so that a replica that is behind makes progress. Separate ranges wait
+    // until they are sent again, when fewer ranges are left.
     too_much = true;
     dot const end = plan.seen.contiguous();
     if (whole && plan.incoming->come.contiguous() < part.first) return std::nullopt;
@@ -116,8 +116,8 @@ struct merge_plan {
   return plan;
 }
 
-/// Removes what the sender has seen and does not have any more. Before what is new is listed, so that of an update the old
-/// entry goes before the new one comes.
+/// Removes the entries that the sender has seen and no longer has. Called before the new entries are listed, so that an
+/// update is a leave of the old entry followed by a join of the new one.
 inline void remove_missing(replica& r, wire_section const& part, entry_index& index) noexcept {
   auto next = part.values.begin();
   for (dot_range const range : part.seen.ranges())
@@ -131,7 +131,7 @@ inline void remove_missing(replica& r, wire_section const& part, entry_index& in
       at = r.values.erase(at);
     }
 }
-/// @param fresh the plan's entries, prepared if the replica is up.
+/// @param fresh the entries of the plan, prepared if the replica is up.
 inline void carry_out(merge_plan& plan, replica& r, wire_section const& part, entry_index& index, listing& fresh) noexcept {
   remove_missing(r, part, index);
   fresh.list_all();

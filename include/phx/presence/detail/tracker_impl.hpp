@@ -1,6 +1,6 @@
 #ifndef PHX_PRESENCE_DETAIL_TRACKER_IMPL_HPP
 #define PHX_PRESENCE_DETAIL_TRACKER_IMPL_HPP
-// The bodies of phx/presence/tracker.hpp, in the order of its members.
+// The member functions of phx/presence/tracker.hpp, in the order of its members.
 
 #include <phx/presence/tracker.hpp>
 
@@ -12,7 +12,7 @@ inline tracker::tracker(std::string_view node, std::uint64_t start, tracker_opti
   if (std::string_view const fault = options.fault(); !fault.empty()) detail::no_value(fault.data());
 }
 
-/// What the refs of one life of a node begin with. All nodes compute it.
+/// The first bytes of all refs of one run of a node. Every node computes the same.
 inline std::uint64_t tracker::mark_of(std::string_view name, std::uint64_t start) noexcept {
   std::uint64_t h = start * 0x9E3779B97F4A7C15ull + 0xCBF29CE484222325ull;
   for (char const c : name) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001B3ull;
@@ -21,7 +21,7 @@ inline std::uint64_t tracker::mark_of(std::string_view name, std::uint64_t start
   return (h ^ h >> 32) & detail::last_dot;
 }
 
-// ---- own entries
+// ---- entries of this node
 
 inline tracker::entry_ptr tracker::add_own(detail::dot clock, detail::dot prev, std::string_view topic, std::string_view key,
                                            std::string_view members, detail::slots_by_dot::iterator replaced) {
@@ -43,7 +43,7 @@ inline void tracker::remove_own(detail::slots_by_dot::iterator at) noexcept {
   own_.erase(at);
   if (options_.alone) return;
   bool const noted = detail::try_invoke([&] { removals_.push_back({tick, entry}); }, [](char const*) {});
-  if (!noted) {  // without memory nothing is known of the leaves so far: who asks gets the whole state
+  if (!noted) {  // without memory the leaves so far are forgotten: a node that asks gets the full state
     removals_.clear();
     removals_known_after_ = tick;
   }
@@ -53,10 +53,10 @@ inline void tracker::remove_own(detail::slots_by_dot::iterator at) noexcept {
   }
 }
 
-/// Goes on as a later life of this node, with the same entries under new refs. May throw std::bad_alloc, and has then done
-/// nothing.
+/// Continues as a later run of this node, with the same entries under new refs. May throw std::bad_alloc; then nothing has
+/// changed.
 inline void tracker::restart_above(std::uint64_t start) {
-  // Not just one more: an old life of this node may have chosen that one, and another node may know it.
+  // Not just one more: an earlier run of this node may have used that number, and another node may know it.
   std::uint64_t const greater = start + 1 + mark_ % max_start_step, mark = mark_of(name_, greater);
   detail::slots_by_dot fresh;
   for (auto const& [clock, slot] : own_) {
@@ -70,8 +70,8 @@ inline void tracker::restart_above(std::uint64_t start) {
   own_.swap(fresh);
   start_ = greater;
   mark_ = mark;
-  reported_ = clock_;  // the others ask for what it was
-  clocks_due_ = true;  // and do so at once
+  reported_ = clock_;  // so that the others request the entries
+  clocks_due_ = true;  // and soon
   ++counts_.restarts;
 }
 
@@ -79,7 +79,7 @@ inline void tracker::learn_start(std::uint64_t known_to_others) noexcept {
   if (known_to_others <= start_ || known_to_others > UINT64_MAX - max_start_step) return;
   if (counts_.restarts >= max_restarts) return;
   if (namesake_.start == known_to_others && now_ < saturating_add(namesake_.heard, options_.down)) return;
-  // Without memory it is learnt from the next message.
+  // Without memory, the next message triggers it again.
   (void)detail::try_invoke([&] { restart_above(known_to_others); }, [](char const*) {});
 }
 
@@ -102,7 +102,7 @@ inline bool tracker::receive(std::string_view bytes) {
   switch (m.kind) {
     case detail::wire_kind::heartbeat: on_heartbeat(m); break;
     case detail::wire_kind::request:
-      if (replica* const r = find(m.sender, m.start)) {  // else it will ask again when it is known
+      if (replica* const r = find(m.sender, m.start)) {  // an unknown node's request is repeated once it is known
         r->wants = std::move(m.clocks);
         r->answer = true;
       }
@@ -123,7 +123,7 @@ inline void tracker::on_heartbeat(detail::wire_message& m) {
   std::size_t const at = position(m.sender);
   bool const has_name = at != others_.size();
   if (has_name && others_[at]->start > m.start) {
-    // A late message of an old life, or a new life whose clock was set back: which one, it knows itself.
+    // A late message of an old run, or of a new run whose clock was set back. Only the node itself can tell: greet it.
     others_[at]->greet = true;
     return;
   }
@@ -132,7 +132,7 @@ inline void tracker::on_heartbeat(detail::wire_message& m) {
     ++counts_.refused;
     return;
   }
-  // All that may fail comes first.
+  // Everything that may fail comes first.
   std::unique_ptr<replica> made;
   if (is_new) {
     made = std::make_unique<replica>();
@@ -150,7 +150,7 @@ inline void tracker::on_heartbeat(detail::wire_message& m) {
   if (of_itself) first = plan(r, m.sections[0], m.sender, m.start);
   if (first) fresh.prepare(first->fresh);
 
-  if (is_new && has_name) {  // it was started anew: what its old life left behind goes
+  if (is_new && has_name) {  // the node was restarted: remove the entries of its earlier run
     hide_all(*others_[at]);
     others_[at] = std::move(made);
   } else if (is_new) {
@@ -161,7 +161,8 @@ inline void tracker::on_heartbeat(detail::wire_message& m) {
   r.clocks = std::move(m.clocks);
   if (first) detail::carry_out(*first, r, m.sections[0], index_, fresh);
   if (news) {
-    // It learns of this node at once, and tells at once what it has: a restart would else be seen two periods later.
+    // Greet it at once, so that it learns of this node and sends its state at once; otherwise a restart would be visible two
+    // periods later.
     r.greet = true;
     if (known(r.clocks, r.name, r.start) > r.seen.contiguous()) request(r);
   }
@@ -176,9 +177,9 @@ inline std::optional<detail::merge_plan> tracker::plan(replica const& r, detail:
   return planned;
 }
 inline void tracker::merge(detail::wire_section const& part, std::string_view from, std::uint64_t start) {
-  if (part.name == name_) return;  // nobody knows better
+  if (part.name == name_) return;  // this node knows its own entries best
   replica* const r = find(part.name, part.start);
-  if (r == nullptr) return;  // never heard, or forgotten: it will be asked itself
+  if (r == nullptr) return;  // never heard, or forgotten: the node itself will be asked
   std::optional<detail::merge_plan> planned = plan(*r, part, from, start);
   if (!planned) return;
   detail::listing fresh(index_);
@@ -186,7 +187,7 @@ inline void tracker::merge(detail::wire_section const& part, std::string_view fr
   detail::carry_out(*planned, *r, part, index_, fresh);
 }
 
-/// Who has seen more of anybody than this node, and is asked for it.
+/// For each node of which another one has seen more: chooses whom to ask for the difference.
 inline void tracker::decide() noexcept {
   for (auto const& r : others_) r->asked = false;
   for (auto const& about : others_) {
@@ -195,7 +196,7 @@ inline void tracker::decide() noexcept {
     detail::dot most = about->seen.contiguous();
     for (auto const& candidate : others_) {
       if (!candidate->up) continue;
-      // Of two that know as much it is the node itself.
+      // If two have seen equally much, prefer the node itself.
       detail::dot const seen = known(candidate->clocks, about->name, about->start);
       if (seen > most || (seen == most && best != nullptr && candidate == about)) {
         best = candidate.get();
@@ -225,7 +226,7 @@ inline time_point tracker::tick(time_point now) noexcept {
   if (now >= next_period_) {
     bool const first = next_period_ == (time_point::min)();
     next_period_ = saturating_add(now, options_.period);
-    // Nodes that were started together should not speak together.
+    // Spread the periods of nodes that were started together.
     if (first) next_period_ -= options_.period / 1024 * static_cast<int>(mark_ % 256);
     if (clock_ != reported_ || first || ++silent_ >= options_.silent_periods) {
       silent_ = 0;
@@ -237,14 +238,14 @@ inline time_point tracker::tick(time_point now) noexcept {
     }
   }
   sooner(next_period_);
-  // Memory may be back soon.
+  // Retry soon: memory may be available again.
   if (!write_parcels()) sooner(saturating_add(now, std::chrono::milliseconds(100)));
   return due_;
 }
 
-// ---- what is sent
+// ---- messages to send
 
-/// What this node has seen of all that are up, and of `to` even if it is down: it may have to learn of its old life.
+/// The dots seen of all nodes that are up, and of `to` even if it is down: it may need to learn of its earlier run.
 inline std::vector<detail::wire_clock> tracker::clocks_for(std::string_view to) const {
   std::vector<detail::wire_clock> all{{name_, start_, clock_}};
   for (auto const& r : others_)
@@ -258,7 +259,7 @@ inline void tracker::write_heartbeat(std::string const& to, bool with_news) {
   out.clocks(clocks_for(to));
   bool any = false;
   if (with_news) {
-    // What is not known any more will be asked for.
+    // What is no longer known will be requested.
     (void)write_delta(reported_, [&](detail::written_section const& part) {
       if (std::exchange(any, true)) out = begin(detail::wire_kind::state);
       out.sections({&part, 1});
@@ -288,7 +289,7 @@ inline void tracker::write_answer(replica const& to) {
   };
   if (detail::dot const has = known(to.wants, name_, start_); has < clock_ && !write_delta(has, send))
     write_whole(name_, start_, detail::dot_set({{1, clock_}}), own_, send);
-  // What it missed of others, it may not be able to ask them itself.
+  // `to` may not be able to ask the other nodes itself.
   for (auto const& r : others_)
     if (r.get() != &to)
       for (detail::wire_clock const& c : to.wants)
@@ -342,7 +343,7 @@ void tracker::write_whole(std::string_view name, std::uint64_t start, detail::do
   }
 }
 
-/// Writes what is due. @return false: not all of it, for want of memory; the rest stays due.
+/// Writes all messages that are due. @return false if memory ran out; the rest stays due.
 inline bool tracker::write_parcels() noexcept {
   bool all = true;
   auto const attempt = [&](bool& due, auto write) {

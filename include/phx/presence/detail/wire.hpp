@@ -1,17 +1,17 @@
 #ifndef PHX_PRESENCE_DETAIL_WIRE_HPP
 #define PHX_PRESENCE_DETAIL_WIRE_HPP
-// Messages between trackers, as bytes: a writer, and a reader that takes any bytes. Version 1 ("PT1"); another version would
-// be garbage to this one. Numbers are LEB128, texts have their length before them.
+// The messages between trackers, as bytes: a writer, and a reader for untrusted bytes. Version 1 ("PT1"); a message of
+// another version is rejected. Numbers are LEB128; texts are preceded by their length.
 //
 //   message   "PT1" kind name start [clocks] [sections]
 //   clocks    count, then name start seen                (heartbeat, request)
 //   sections  count, then name start first [last number] ranges values   (heartbeat, state)
-//             first 0: a delta. Else the piece from `first` to `last` of the whole state with this number
-//   ranges    count, then gap length                     gap: from the end of the last one
-//   values    count, then step prev topic key meta       step: from the dot of the last one; prev: how far back, 0 for none
+//             first 0: a delta. Otherwise the piece from `first` to `last` of the full state with this number
+//   ranges    count, then gap length                     gap: from the end of the previous range
+//   values    count, then step prev topic key meta       step: from the dot of the previous value; prev: distance back, or 0
 //
-// A message is read whole or not at all. What was read is sound: ranges in order, values inside them, texts UTF-8, metas
-// JSON.
+// A message is read completely or not at all. After a successful read the ranges are ordered, the values lie in them, texts
+// are UTF-8 and metas are JSON.
 
 #include <phx/presence/detail/entry.hpp>
 
@@ -22,8 +22,8 @@ inline namespace PHX_BUILD {
 namespace detail {
 
 enum class wire_kind : std::uint8_t {
-  heartbeat = 1,  // what the sender has seen of everybody, and what is new of itself
-  request = 2,    // what the sender has seen of everybody: the rest is to be sent to it
+  heartbeat = 1,  // what the sender has seen of all nodes, and its own changes
+  request = 2,    // what the sender has seen of all nodes; the receiver sends the rest
   state = 3,      // the rest
   goodbye = 4,
 };
@@ -44,9 +44,9 @@ struct wire_section {
   dot first = 0, last = 0;
   std::uint64_t number = 0;
   dot_set seen{};
-  std::vector<wire_value> values{};  // by clock; all of them in `seen`
+  std::vector<wire_value> values{};  // ordered by clock; all of their dots are in `seen`
 };
-/// The views point into the bytes it was read from.
+/// A message. Its views refer to the bytes it was read from.
 struct wire_message {
   wire_kind kind = wire_kind::heartbeat;
   std::string_view sender{};
@@ -55,7 +55,7 @@ struct wire_message {
   std::vector<wire_section> sections{};
 };
 
-/// Constants, because all nodes must agree: what one node takes from its channels no other may refuse.
+/// Constants, because all nodes must agree: no node may reject what another one accepted from its channels.
 struct wire_limits {
   static constexpr std::size_t name = 255, topic = 65'536, key = 65'536, meta = 1'048'576, clocks = 1'024;
 };
@@ -126,7 +126,7 @@ class wire_writer {
   }
 };
 
-/// After the first error every read fails, and good() is false.
+/// Reads numbers and texts. After the first error every read fails, and good() is false.
 class wire_reader {
  public:
   explicit wire_reader(std::string_view bytes) noexcept : left_(bytes) {}
@@ -139,7 +139,7 @@ class wire_reader {
       if (left_.empty()) break;
       auto const byte = static_cast<unsigned char>(left_.front());
       left_.remove_prefix(1);
-      if (shift == 63 && byte > 1) break;  // beyond 64 bits
+      if (shift == 63 && byte > 1) break;  // more than 64 bits
       n |= std::uint64_t{byte & 127u} << shift;
       if (byte < 128) {
         if (n > most) break;
@@ -149,7 +149,7 @@ class wire_reader {
     good_ = false;
     return 0;
   }
-  /// A count of things that take `bytes_each` at least: more than there are bytes for is an error.
+  /// Reads the count of items of at least `bytes_each` bytes; fails if the remaining bytes are too few for it.
   std::size_t count(std::size_t bytes_each) noexcept { return static_cast<std::size_t>(number(left_.size() / bytes_each)); }
   std::string_view text(std::size_t most) noexcept {
     auto const size = static_cast<std::size_t>(number(most));
@@ -218,7 +218,7 @@ inline void read_section(wire_reader& in, wire_section& s) {
     std::string_view const members = in.text(wire_limits::meta);
     if (!in.good() || back >= v.clock || !s.seen.contains(v.clock)) return in.refuse();
     v.prev = back == 0 ? 0 : v.clock - back;
-    // Clients get it as it is.
+    // Clients receive these unchanged.
     if (!json::utf8(v.topic) || !json::utf8(v.key)) return in.refuse();
     std::optional<std::string> clean = meta_members(std::string("{").append(members).append("}"));
     if (!clean) return in.refuse();
@@ -227,7 +227,7 @@ inline void read_section(wire_reader& in, wire_section& s) {
   }
 }
 
-/// @return false: no message of this version. May throw std::bad_alloc.
+/// @return false if it is not a message of this version. May throw std::bad_alloc.
 [[nodiscard]] inline bool read(std::string_view bytes, wire_message& m) {
   wire_reader in(bytes);
   if (!in.expect("PT1")) return false;
