@@ -4,6 +4,7 @@
 // on the open internet. No I/O, and the time is an argument.
 
 #include <phx/connect/handshake.hpp>
+#include <phx/core/text/ip_address.hpp>
 
 #include <algorithm>
 #include <array>
@@ -69,86 +70,19 @@ namespace detail {
 class address_owner {
  public:
   constexpr explicit address_owner(std::string_view text) noexcept : text_(text) {
-    if (four(text, 0)) {
-      text_ = {};
-      size_ = 4;
-    } else if (six(text.substr(0, text.find('%')))) {
-      text_ = {};
-    }
+    std::optional<ip_address> const address = ip_address::parse(text.substr(0, text.find('%')));
+    if (!address) return;
+    bool const v4 = address->is_v4();
+    size_ = v4 ? 4 : 8;
+    for (std::size_t i = 0; i < size_; ++i) bytes_[i] = static_cast<char>(address->bytes[(v4 ? 12 : 0) + i]);
   }
   [[nodiscard]] constexpr std::string_view bytes() const noexcept {
     return size_ != 0 ? std::string_view(bytes_.data(), size_) : text_;
   }
 
  private:
-  constexpr bool four(std::string_view text, std::size_t at) noexcept {
-    for (std::size_t part = 0; part < 4; ++part) {
-      std::string_view const number = next_part(text, '.');
-      if (number.empty() || number.size() > 3 || (part == 3) != text.empty()) return false;
-      unsigned value = 0;
-      for (char const c : number) {
-        if (c < '0' || c > '9') return false;
-        value = value * 10 + static_cast<unsigned>(c - '0');
-      }
-      if (value > 255) return false;
-      bytes_[at + part] = static_cast<char>(value);
-    }
-    return true;
-  }
-  constexpr bool six(std::string_view text) noexcept {
-    bytes_ = {};
-    std::size_t at = 0, gap = 17;  // the position of `::` in bytes; 17: none
-    if (text.starts_with("::")) {
-      gap = 0;
-      text.remove_prefix(2);
-    }
-    while (!text.empty()) {
-      if (at == 16) return false;
-      if (text.find(':') == std::string_view::npos && text.find('.') != std::string_view::npos) {
-        if (at > 12 || !four(text, at)) return false;
-        at += 4;
-        break;
-      }
-      std::string_view const group = text.substr(0, text.find(':'));
-      if (group.empty() || group.size() > 4) return false;
-      unsigned value = 0;
-      for (char const c : group) {
-        int const digit = hex_value(c);
-        if (digit < 0) return false;
-        value = value * 16 + static_cast<unsigned>(digit);
-      }
-      bytes_[at] = static_cast<char>(value >> 8);
-      bytes_[at + 1] = static_cast<char>(value & 0xFFu);
-      at += 2;
-      text.remove_prefix(group.size());
-      if (text.starts_with("::")) {
-        if (gap != 17) return false;
-        gap = at;
-        text.remove_prefix(2);
-      } else if (!text.empty()) {
-        text.remove_prefix(1);
-        if (text.empty()) return false;
-      }
-    }
-    if (gap == 17 ? at != 16 : at > 14) return false;
-    if (gap != 17) {
-      std::size_t const behind = at - gap;
-      for (std::size_t i = 0; i < behind; ++i) {
-        char const c = bytes_[at - 1 - i];
-        bytes_[at - 1 - i] = 0;
-        bytes_[15 - i] = c;
-      }
-    }
-    bool mapped = static_cast<unsigned char>(bytes_[10]) == 0xFF && static_cast<unsigned char>(bytes_[11]) == 0xFF;
-    for (std::size_t i = 0; i < 10; ++i) mapped = mapped && bytes_[i] == 0;
-    if (mapped)  // ::ffff:1.2.3.4 is how a dual-stack socket reports 1.2.3.4
-      for (std::size_t i = 0; i < 4; ++i) bytes_[i] = bytes_[12 + i];
-    size_ = mapped ? 4 : 8;
-    return true;
-  }
-
   std::string_view text_;
-  std::array<char, 16> bytes_{};
+  std::array<char, 8> bytes_{};
   std::size_t size_ = 0;
 };
 }  // namespace detail
