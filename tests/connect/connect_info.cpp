@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
+
 #include <string>
 
 #include <algorithm>
@@ -159,6 +161,23 @@ TEST_CASE("params: they may be moved and outlive the query") {
   kept.reset();
   CHECK(copy.get("a") == "b");
   CHECK(copy.get("c[d]") == "e");
+}
+
+TEST_CASE("params: pairs that were decoded elsewhere nest as those of a query") {
+  std::map<std::string, std::string> const map{{"a", "1+1 %41"}, {"m[k]", "v"}, {"l[]", "x"}};
+  phx::params const p = phx::params::decoded(map).value();
+  CHECK(p.size() == 3);
+  CHECK(p.get("a") == "1+1 %41");
+  CHECK(p.get("m[k]") == "v");
+  CHECK(p.find("l")->is_list());
+  std::vector<std::pair<std::string_view, char const*>> const twice{{"a", "1"}, {"a", "2"}};
+  CHECK(phx::params::decoded(twice).value().get("a") == "2");
+  CHECK(phx::params::decoded(std::map<std::string, std::string>{}).value().empty());
+  CHECK(phx::params::decoded(std::map<std::string, std::string>{{"\xff", "1"}}).error().code == phx::errc::invalid_utf8);
+  CHECK(phx::params::decoded(map, {.bytes = 1000, .count = 2}).error().code == phx::errc::limit_reached);
+  CHECK(phx::params::decoded(map, {.bytes = 16, .count = 9}).error().code == phx::errc::limit_reached);
+  CHECK(phx::params::decoded(map, {.bytes = 18, .count = 9}).has_value());
+  CHECK(phx::params::decoded(map, {.bytes = 1000, .count = 9, .depth = 0}).error().code == phx::errc::limit_reached);
 }
 
 TEST_CASE("params: set replaces whatever the query said") {

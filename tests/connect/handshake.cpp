@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <vector>
 
 namespace {
 
@@ -444,10 +445,42 @@ TEST_CASE("upgrade_refusal: names what is missing, in Phoenix's words") {
   CHECK(without("sec-websocket-version", {"8"}) == "'sec-websocket-version' header must equal '13', got [\"8\"]");
 }
 
+TEST_CASE("handshake: parameters that a server has decoded already") {
+  using pairs = std::vector<std::pair<std::string, std::string>>;
+  auto const with = [](pairs const& given, phx::mount const& m = lab_mount(),
+                       phx::transport_kind via = phx::transport_kind::websocket, std::string_view method = "GET") {
+    lab d;
+    bool const polls = via == phx::transport_kind::longpoll;
+    // the query is not read: it would be refused
+    auto const from = phx::request::of(method, polls ? "/socket/longpoll?a=%zz" : "/socket/websocket?a=%zz", {});
+    auto const judged = phx::handshake(m, d, from, phx::params::decoded(given, m.query), via);
+    if (auto const* const no = std::get_if<phx::refused_request>(&judged))
+      return std::to_string(no->answer.status) + " " + std::string(to_string(no->reason)) + " " + std::to_string(d.asked);
+    return std::get<phx::admission<user>>(judged).session->name;
+  };
+  CHECK(with({{"vsn", "2.0.0"}, {"user_id", "a b+c%20"}}) == "a b+c%20");
+  CHECK(with({{"vsn", "2.0.0"}, {"user_id", "1"}, {"user_id", "2"}}) == "2");
+  CHECK(with({{"vsn", "2.0.0"}, {"user_id", "7"}}, lab_mount(), phx::transport_kind::longpoll, "POST") == "7");
+  CHECK(with({{"vsn", "9.0.0"}}) == "403 vsn 0");
+  CHECK(with({{"vsn", "2.0.0"}, {"reject", "1"}}) == "403 connect 1");
+  CHECK(with({{"vsn", "2.0.0"}}, lab_mount(), phx::transport_kind::websocket, "POST") == "400 method 0");
+  CHECK(with({{"a", "\xff"}}) == "400 params 0");
+  phx::mount const small{.query = {.bytes = 16, .count = 2, .depth = 2}};
+  CHECK(with({{"vsn", "2.0.0"}, {"a", "1234567"}}, small) == "nobody");
+  CHECK(with({{"vsn", "2.0.0"}, {"a", "12345678"}}, small) == "414 params 0");
+  CHECK(with({{"vsn", "2.0.0"}, {"a", ""}, {"b", ""}}, small) == "414 params 0");
+  CHECK(with({{"a[b][c]", ""}, {"d", ""}}, small) == "nobody");
+  CHECK(with({{"a[b][c][d]", ""}}, small) == "414 params 0");
+  auto const judged = phx::admit<user>(lab_mount(), phx::request::of("GET", "/socket/websocket", {}),
+                                       phx::params::decoded(pairs{{"a", "1"}}));
+  CHECK(std::get<phx::admission<user>>(judged).params.get("a") == "1");
+}
+
 TEST_CASE("refusal: each has a name and a status") {
-  std::array<std::pair<phx::refusal, std::string_view>, 14> const all{{{phx::refusal::path, "404 path"},
+  std::array<std::pair<phx::refusal, std::string_view>, 15> const all{{{phx::refusal::path, "404 path"},
                                                                        {phx::refusal::method, "400 method"},
                                                                        {phx::refusal::params, "400 params"},
+                                                                       {phx::refusal::forwarded, "400 forwarded"},
                                                                        {phx::refusal::origin, "403 origin"},
                                                                        {phx::refusal::origin_threw, "500 origin_threw"},
                                                                        {phx::refusal::subprotocol, "403 subprotocol"},

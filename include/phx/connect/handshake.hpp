@@ -14,6 +14,7 @@ enum class refusal : std::uint8_t {
   path,           ///< 404: the mount does not serve this path
   method,         ///< 400: a WebSocket handshake must be a GET
   params,         ///< 400: a query that cannot be decoded; 414: one that is too long
+  forwarded,      ///< 400: a trusted proxy's headers contradict each other or cannot be read (trusted_proxies)
   origin,         ///< 403: mount::origins does not allow it
   origin_threw,   ///< 500: the callback of mount::origins threw
   auth_token,     ///< 500, as in Phoenix: the auth token is not base 64
@@ -32,6 +33,7 @@ enum class refusal : std::uint8_t {
     case refusal::path: return "path";
     case refusal::method: return "method";
     case refusal::params: return "params";
+    case refusal::forwarded: return "forwarded";
     case refusal::origin: return "origin";
     case refusal::origin_threw: return "origin_threw";
     case refusal::auth_token: return "auth_token";
@@ -52,6 +54,7 @@ enum class refusal : std::uint8_t {
     case refusal::path: return 404;
     case refusal::method:
     case refusal::params:
+    case refusal::forwarded:
     case refusal::upgrade: return 400;
     case refusal::auth_token:
     case refusal::origin_threw:
@@ -101,6 +104,76 @@ struct admission {
 template <class S>
 using admitted = std::variant<admission<S>, refused_request>;
 
+namespace detail {
+/// admit; `query_of` gives the parameters, and is called once path and method are right.
+template <class S, class Query>
+[[nodiscard]] admitted<S> admit_with(mount const& m, request const& from, transport_kind via, Query const& query_of) {
+  if (m.route(from.path) != via) return refuse(refusal::path, for_a_log(from.path));
+  if (via == transport_kind::websocket && from.method != "GET") return refuse(refusal::method, for_a_log(from.method));
+
+  admission<S> in{};
+  result<params> query = query_of();
+  if (!query) {
+    refused_request refused =
+        refuse(refusal::params, std::string(to_string(query.error().code)).append(": ").append(query.error().entry));
+    if (query.error().code == errc::limit_reached) refused.answer.status = 414;
+    return refused;
+  }
+  in.params = *std::move(query);
+  m.path_params(from.path, in.params);
+
+  if (origin_decision o = m.origin(from); !o)
+    return refuse(o.threw ? refusal::origin_threw : refusal::origin, std::move(o.detail));
+
+  if (via == transport_kind::websocket) {
+    std::string lines;
+    std::optional<std::string_view> offer = joined_header(from.headers, "sec-websocket-protocol", lines);
+    bearer_offer carried;
+    if (m.auth_token && offer) {
+      carried = bearer_offer::of(*offer);
+      if (carried.tokens == 1) {  // several tokens are ambiguous: none is used, and all stay in the header
+        // phoenix.js uses the standard alphabet, despite the prefix; but browsers accept only `-` and `_` in a subprotocol
+        in.brought.auth_token = from_base64(carried.token, base64_alphabet::both, base64_padding::optional);
+        if (!in.brought.auth_token) return refuse(refusal::auth_token, "not base 64");
+        if (carried.others.empty())
+          offer.reset();
+        else
+          offer = carried.others;
+      }
+    }
+    if (offer && (m.auth_token || m.subprotocols)) {
+      auto const offered = [&](std::string_view ours) {
+        for (std::string_view rest = *offer; !rest.empty();)
+          if (without_spaces_around(next_part(rest, ',')) == ours) return true;
+        return false;
+      };
+      if (m.auth_token && offered("phoenix")) in.subprotocol = "phoenix";
+      if (in.subprotocol.empty() && m.subprotocols)
+        for (std::string const& ours : *m.subprotocols)
+          if (in.subprotocol.empty() && offered(ours)) in.subprotocol = ours;
+      if (in.subprotocol.empty()) return refuse(refusal::subprotocol, bearer_offer::for_a_log(*offer));
+    }
+  } else if (m.auth_token) {
+    in.brought.auth_token = from.header("x-phoenix-authtoken");
+  }
+
+  // absent means 1.0.0; a list or a map is not a version (protocol 3.1; Phoenix before 1.8.6 crashed)
+  std::optional<param> const vsn = in.params.find("vsn");
+  std::string_view const version = vsn ? vsn->text().value_or("") : "1.0.0";
+  in.serializer = choose(m.offered(), version);
+  if (!in.serializer) return refuse(refusal::vsn, vsn && !vsn->text() ? "not text" : for_a_log(version));
+  in.bounds = &m.bounds;
+
+  if (m.session) {
+    std::string thrown;
+    if (!try_invoke([&] { in.brought.session = m.session.session(from, in.params); },
+                    [&](char const* text) { thrown = text; }))
+      return refuse(refusal::connect_threw, std::move(thrown));
+  }
+  return in;
+}
+}  // namespace detail
+
 /// Checks a request before `connect` is called, in Phoenix's order: path, method, query, origin, auth token, subprotocol,
 /// vsn; then reads the session. Most hosts call handshake instead, which also calls `connect`.
 /// @param m must outlive the socket, which refers to its limits. @param from the request; not referred to afterwards.
@@ -122,75 +195,51 @@ using admitted = std::variant<admission<S>, refused_request>;
 ///     });
 template <class S>
 [[nodiscard]] admitted<S> admit(mount const& m, request const& from, transport_kind via = transport_kind::websocket) {
-  if (m.route(from.path) != via) return refuse(refusal::path, detail::for_a_log(from.path));
-  if (via == transport_kind::websocket && from.method != "GET")
-    return refuse(refusal::method, detail::for_a_log(from.method));
-
-  admission<S> in{};
-  result<params> query = params::parse(from.query, m.query);
-  if (!query) {
-    refused_request refused =
-        refuse(refusal::params, std::string(to_string(query.error().code)).append(": ").append(query.error().entry));
-    if (query.error().code == errc::limit_reached) refused.answer.status = 414;
-    return refused;
-  }
-  in.params = *std::move(query);
-  m.path_params(from.path, in.params);
-
-  if (origin_decision o = m.origin(from); !o)
-    return refuse(o.threw ? refusal::origin_threw : refusal::origin, std::move(o.detail));
-
-  if (via == transport_kind::websocket) {
-    std::string lines;
-    std::optional<std::string_view> offer = detail::joined_header(from.headers, "sec-websocket-protocol", lines);
-    detail::bearer_offer carried;
-    if (m.auth_token && offer) {
-      carried = detail::bearer_offer::of(*offer);
-      if (carried.tokens == 1) {  // several tokens are ambiguous: none is used, and all stay in the header
-        // phoenix.js uses the standard alphabet, despite the prefix; but browsers accept only `-` and `_` in a subprotocol
-        in.brought.auth_token =
-            detail::from_base64(carried.token, detail::base64_alphabet::both, detail::base64_padding::optional);
-        if (!in.brought.auth_token) return refuse(refusal::auth_token, "not base 64");
-        if (carried.others.empty())
-          offer.reset();
-        else
-          offer = carried.others;
-      }
-    }
-    if (offer && (m.auth_token || m.subprotocols)) {
-      auto const offered = [&](std::string_view ours) {
-        for (std::string_view rest = *offer; !rest.empty();)
-          if (detail::without_spaces_around(detail::next_part(rest, ',')) == ours) return true;
-        return false;
-      };
-      if (m.auth_token && offered("phoenix")) in.subprotocol = "phoenix";
-      if (in.subprotocol.empty() && m.subprotocols)
-        for (std::string const& ours : *m.subprotocols)
-          if (in.subprotocol.empty() && offered(ours)) in.subprotocol = ours;
-      if (in.subprotocol.empty()) return refuse(refusal::subprotocol, detail::bearer_offer::for_a_log(*offer));
-    }
-  } else if (m.auth_token) {
-    in.brought.auth_token = from.header("x-phoenix-authtoken");
-  }
-
-  // absent means 1.0.0; a list or a map is not a version (protocol 3.1; Phoenix before 1.8.6 crashed)
-  std::optional<param> const vsn = in.params.find("vsn");
-  std::string_view const version = vsn ? vsn->text().value_or("") : "1.0.0";
-  in.serializer = choose(m.offered(), version);
-  if (!in.serializer) return refuse(refusal::vsn, vsn && !vsn->text() ? "not text" : detail::for_a_log(version));
-  in.bounds = &m.bounds;
-
-  if (m.session) {
-    std::string thrown;
-    if (!detail::try_invoke([&] { in.brought.session = m.session.session(from, in.params); },
-                            [&](char const* text) { thrown = text; }))
-      return refuse(refusal::connect_threw, std::move(thrown));
-  }
-  return in;
+  return detail::admit_with<S>(m, from, via, [&] { return params::parse(from.query, m.query); });
+}
+/// The same for a host whose server or framework has decoded the query already: `from.query` is not read.
+///
+///     auto result = phx::admit<session>(m, request, phx::params::decoded(framework.query_map(), m.query));
+///
+/// @param decoded the parameters; where they are an error, the request is refused as for such a query.
+template <class S>
+[[nodiscard]] admitted<S> admit(mount const& m, request const& from, result<params> decoded,
+                                transport_kind via = transport_kind::websocket) {
+  return detail::admit_with<S>(m, from, via, [&] { return std::move(decoded); });
 }
 
 template <class S>
 admitted<S> admit(mount const&&, request const&, transport_kind = transport_kind::websocket) = delete;
+template <class S>
+admitted<S> admit(mount const&&, request const&, result<params>, transport_kind = transport_kind::websocket) = delete;
+
+namespace detail {
+/// The part of handshake behind admit: asks `connect`, and puts its answer into `judged`.
+template <class D>
+void ask_dispatcher(mount const& m, D& d, request const& from, transport_kind via,
+                    admitted<typename D::session_type>& judged) {
+  using session_type = typename D::session_type;
+  auto* const in = std::get_if<admission<session_type>>(&judged);
+  if (in == nullptr) return;
+
+  std::optional<connect_outcome<session_type>> outcome;
+  std::string thrown;
+  bool called = false;
+  {
+    connect_info const info(from, in->params, via, m.custom, &in->brought);
+    called = try_invoke([&] { outcome.emplace(d.connect(info)); }, [&](char const* text) { thrown = text; });
+  }
+  if (!called) {
+    judged.template emplace<refused_request>(refuse(refusal::connect_threw, std::move(thrown)));
+  } else if (auto* const answer = std::get_if<http_answer>(&*outcome)) {
+    judged.template emplace<refused_request>(refused_request{std::move(*answer), refusal::connect, {}});
+  } else {
+    auto& accepted = *std::get_if<connected<session_type>>(&*outcome);
+    in->session.emplace(std::move(accepted.session));
+    in->id = std::move(accepted.id);
+  }
+}
+}  // namespace detail
 
 /// Calls admit, then `d.connect`. If `connect` throws, the request is refused with 500, as when it raises in Phoenix, and
 /// `detail` is the exception's text. As in Phoenix, it does not check that the request is a WebSocket upgrade: the host, or
@@ -201,26 +250,25 @@ template <class D>
 requires has_session<D> && connects<D>
 [[nodiscard]] admitted<typename D::session_type> handshake(mount const& m, D& d, request const& from,
                                                            transport_kind via = transport_kind::websocket) {
-  using session_type = typename D::session_type;
-  admitted<session_type> judged = admit<session_type>(m, from, via);
-  auto* const in = std::get_if<admission<session_type>>(&judged);
-  if (in == nullptr) return judged;
-
-  std::optional<connect_outcome<session_type>> outcome;
-  std::string thrown;
-  connect_info const info(from, in->params, via, m.custom, &in->brought);
-  if (!detail::try_invoke([&] { outcome.emplace(d.connect(info)); }, [&](char const* text) { thrown = text; }))
-    return refuse(refusal::connect_threw, std::move(thrown));
-  if (auto* const answer = std::get_if<http_answer>(&*outcome))
-    return refused_request{std::move(*answer), refusal::connect, {}};
-  auto& accepted = *std::get_if<connected<session_type>>(&*outcome);
-  in->session.emplace(std::move(accepted.session));
-  in->id = std::move(accepted.id);
+  admitted<typename D::session_type> judged = admit<typename D::session_type>(m, from, via);
+  detail::ask_dispatcher(m, d, from, via, judged);
+  return judged;
+}
+/// The same with parameters that the host's server has decoded already; see admit.
+template <class D>
+requires has_session<D> && connects<D>
+[[nodiscard]] admitted<typename D::session_type> handshake(mount const& m, D& d, request const& from, result<params> decoded,
+                                                           transport_kind via = transport_kind::websocket) {
+  admitted<typename D::session_type> judged = admit<typename D::session_type>(m, from, std::move(decoded), via);
+  detail::ask_dispatcher(m, d, from, via, judged);
   return judged;
 }
 
 template <class D>
 admitted<typename D::session_type> handshake(mount const&&, D&, request const&,
+                                             transport_kind = transport_kind::websocket) = delete;
+template <class D>
+admitted<typename D::session_type> handshake(mount const&&, D&, request const&, result<params>,
                                              transport_kind = transport_kind::websocket) = delete;
 
 /// The refusal of a request that is not a WebSocket upgrade of RFC 6455: 400 with Phoenix's text, 505 for HTTP/1.0. Nothing

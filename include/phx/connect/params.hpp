@@ -84,6 +84,33 @@ class params {
   /// The same with the default limits.
   [[nodiscard]] static result<params> parse(std::string_view query) { return parse(query, bounds{}); }
 
+  /// From parameters that a server or web framework has decoded already, for admit and handshake. The rules are those of
+  /// parse, without percent escapes: `a[b]` makes a map, `a[]` a list, and of a name that occurs twice the last value counts,
+  /// so pass the pairs in the order of the query where there is one.
+  /// @param pairs a range of pairs of a name and a value, such as std::map<std::string, std::string>; copied
+  /// @param most the mount's `query`; the bytes are those of all names and values
+  /// @return as parse: errc::invalid_utf8 or errc::limit_reached.
+  template <class Pairs>
+  [[nodiscard]] static result<params> decoded(Pairs const& pairs, bounds const& most) {
+    params p;
+    std::uint32_t count = 0;
+    for (auto const& [given_name, given_value] : pairs) {
+      std::string_view const name = given_name, value = given_value;
+      std::size_t const left = most.bytes - p.bytes_.size();
+      if (name.size() > left || value.size() > left - name.size() || ++count > most.count)
+        return error{errc::limit_reached, "the query"};
+      if (!detail::is_utf8(name) || !detail::is_utf8(value)) return error{errc::invalid_utf8, detail::for_a_log(name)};
+      slice const name_at = p.keep(name), value_at = p.keep(value);
+      if (!p.insert(name_at, value_at, most.depth)) return error{errc::limit_reached, detail::for_a_log(name)};
+    }
+    return p;
+  }
+  /// The same with the default limits.
+  template <class Pairs>
+  [[nodiscard]] static result<params> decoded(Pairs const& pairs) {
+    return decoded(pairs, bounds{});
+  }
+
   /// The value of a parameter: "a", or "a[b]" for an element of a map. Nothing if it is absent, a list or a map.
   [[nodiscard]] std::optional<std::string_view> get(std::string_view name) const noexcept {
     std::uint32_t const at = walk(name);
