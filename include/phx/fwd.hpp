@@ -64,6 +64,7 @@ struct body_event;
 class body_reader;
 struct header;
 struct peer_data;
+class proxy_protocol_reader;
 struct request;
 class request_reader;
 struct response;
@@ -89,8 +90,11 @@ class frame_reader;
 enum class transport_kind : std::uint8_t;
 class connect_info;
 struct credentials;
+struct forwarded_headers;
 class param;
 class params;
+class proxy_network;
+class trusted_proxies;
 struct uri;
 
 // pubsub

@@ -202,7 +202,8 @@ class check_origin {
     c.rule_ = rule::seed_list;
     return c;
   }
-  /// Only pages of the same scheme, host and port as the request. Behind a TLS proxy the host must set request::scheme.
+  /// Only pages of the same scheme, host and port as the request. Behind a proxy that ends TLS, or that changes the Host header,
+  /// these are the client's only if the host has trusted_proxies.
   [[nodiscard]] static check_origin conn() noexcept {
     check_origin c;
     c.rule_ = rule::conn;

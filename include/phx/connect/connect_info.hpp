@@ -70,7 +70,8 @@ struct bearer_offer {
 };
 }  // namespace detail
 
-/// Scheme, host, port, path and query of the request, as the server sees them.
+/// Scheme, host, port, path and query of the request, as the server sees them; scheme, host and port as trusted_proxies found
+/// them, where the host has some.
 struct uri {
   /// `http` or `https`.
   std::string_view scheme;
@@ -132,11 +133,14 @@ class connect_info {
   [[nodiscard]] phx::uri uri() const noexcept {
     return {request_.scheme, request_.host, request_.port, request_.path, request_.query};
   }
-  /// The client's address and port, as the host reported them.
+  /// The client's address and port, as the host reported them: behind a proxy the proxy's, unless the host has trusted_proxies
+  /// or expects the PROXY protocol.
   [[nodiscard]] phx::peer_data const& peer_data() const noexcept { return request_.peer; }
   /// The `user-agent` header, if there is one.
   [[nodiscard]] std::optional<std::string_view> user_agent() const noexcept { return request_.header("user-agent"); }
-  /// All headers that begin with `x-`; find one by header_value(info.x_headers(), "x-request-id").
+  /// All headers that begin with `x-`; find one by header_value(info.x_headers(), "x-request-id"). As they were sent: any client
+  /// can write `x-forwarded-for`, so take its address from peer_data, and scheme and host from uri, which trusted_proxies has
+  /// verified.
   [[nodiscard]] std::span<header const> x_headers() const noexcept { return part(0, x_ends_); }
   /// `traceparent` and `tracestate`.
   [[nodiscard]] std::span<header const> trace_context_headers() const noexcept { return part(x_ends_, trace_ends_); }

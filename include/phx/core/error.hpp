@@ -51,6 +51,7 @@ enum class errc : std::uint8_t {
   star_not_at_end,
   bad_requirement,
   bad_path,
+  bad_network,
 };
 
 /// A short sentence for a log. Static storage.
@@ -86,6 +87,7 @@ enum class errc : std::uint8_t {
     case errc::star_not_at_end: return "a star is only allowed at the end of a topic pattern";
     case errc::bad_requirement: return "a version requirement must read ~> MAJOR.MINOR or ~> MAJOR.MINOR.PATCH";
     case errc::bad_path: return "a mount's path must begin with a slash";
+    case errc::bad_network: return "a trusted proxy must be an address, a network such as 10.0.0.0/8, or unix";
   }
   return "unknown error";
 }

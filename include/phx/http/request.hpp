@@ -64,7 +64,7 @@ constexpr void for_each_element(std::span<header const> headers, std::string_vie
 struct request {
   /// The method as sent: `GET`, `POST`.
   std::string_view method = "GET";
-  /// As the server sees it. Behind a TLS proxy this is `http`, unless the host sets it.
+  /// As the server sees it. Behind a TLS proxy this is `http`, until phx::trusted_proxies::rewrite.
   std::string_view scheme = "http";
   std::string_view host{};      ///< from the Host header, without port and brackets
   std::uint16_t port = 80;      ///< from the Host header, or the scheme's default; 0 if the header has an invalid port
