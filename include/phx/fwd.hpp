@@ -144,6 +144,8 @@ template <class T, class D>
 class socket;
 class throttle;
 struct throttle_options;
+template <class S, class D>
+class websocket_connection;
 
 // channel
 struct anonymous;

@@ -138,6 +138,12 @@ examples() {
   checks node tests/support/examples.mjs "$(build_of "$1")/bin"
 }
 
+# The recipes in examples/hosts, each as far as its library is there
+recipes() {
+  have "$(build_of "$1")/bin/host_*" || { echo "note: skipped: recipes: none was built"; return $nothing; }
+  checks node tests/hosts/suite.mjs "$(build_of "$1")/bin"
+}
+
 browser() {
   built "$1" chat || return
   checks node tests/browser/chat.mjs --server "$(bin "$1" chat)" --shots build/shots
