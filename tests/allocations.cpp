@@ -122,7 +122,7 @@ TEST_CASE("allocations: the steady state of echo, push and broadcast allocates n
   metered::reset();
 }
 
-TEST_CASE("allocations: a broadcast to another loop costs one mail there, however many hear it") {
+TEST_CASE("allocations: a broadcast to another loop costs one mailbox item there, whatever the number of subscribers") {
   many m(2);
   for (std::size_t i = 0; i < 100; ++i) {
     m.connect(i % 2);
@@ -182,7 +182,7 @@ TEST_CASE("allocations: joining and leaving a hundred thousand topics leaves mem
   metered::reset();
 }
 
-TEST_CASE("allocations: everything that was taken is given back") {
+TEST_CASE("allocations: everything that was allocated is released") {
   {
     many m(2);
     for (std::size_t i = 0; i < 20; ++i) {
@@ -199,7 +199,7 @@ TEST_CASE("allocations: everything that was taken is given back") {
   metered::reset();
 }
 
-TEST_CASE("allocations: a reply with the message's own payload points at the frame, not at a copy") {
+TEST_CASE("allocations: a reply with the message's own payload refers to the frame instead of copying it") {
   phx::scratch room(phx::memory{});
   phx::message in;
   std::string_view const text = R"(["1","2","room:a","echo",{"a":1}])";

@@ -35,7 +35,7 @@ struct mentions {
 
 }  // namespace
 
-TEST_CASE("fwd: what a host names from it is what the bodies define") {
+TEST_CASE("fwd: its declarations are enough for a host's header") {
   phx::router<> app;
   host h{nullptr, nullptr, &app, phx::errc::none};
   h.app->channel<mentions>("room:*");

@@ -136,7 +136,7 @@ bool survives(F work) {
 
 }  // namespace
 
-TEST_CASE("loops: what one does for its clients writes nothing that another loop writes or reads, but that one's mailbox") {
+TEST_CASE("loops: serving its clients a loop writes nothing that another loop reads or writes, except that loop's mailbox") {
   region shared;
   auto& all = shared.make<phx::endpoint>();
   auto& app = shared.make<application>();
@@ -157,7 +157,7 @@ TEST_CASE("loops: what one does for its clients writes nothing that another loop
     taken_from[0] = &one.mailbox;  // what is posted to it is memory of its own
     return two.work(20) == 20 * (1 + 1 + 3);
   }));
-  SUBCASE("an echo and a heartbeat do not write into the mailbox either") {
+  SUBCASE("an echo and a heartbeat do not write to the mailbox either") {
     CHECK(survives([&] {
       shared.only_read();
       one.only_read();

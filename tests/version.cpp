@@ -4,7 +4,7 @@
 
 #include <doctest/doctest.h>
 
-TEST_CASE("version: its text, its number and its three parts agree") {
+TEST_CASE("version: text, number and parts agree") {
   std::string const text =
       std::to_string(PHX_VERSION_MAJOR) + '.' + std::to_string(PHX_VERSION_MINOR) + '.' + std::to_string(PHX_VERSION_PATCH);
   CHECK(text == PHX_VERSION);

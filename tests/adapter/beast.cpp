@@ -23,7 +23,7 @@ raw_client refused(running const& r) {
 
 }  // namespace
 
-TEST_CASE("beast: a client upgrades, joins, is echoed, and closes") {
+TEST_CASE("beast: a client upgrades, joins, gets an echo, and closes") {
   running r;
   raw_client c = r.joined();
   CHECK(c.head().find("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") != std::string::npos);
@@ -49,7 +49,7 @@ TEST_CASE("beast: frames sent with the request are not lost") {
   CHECK(c.read().data == R"([null,"2","phoenix","phx_reply",{"status":"ok","response":{}}])");
 }
 
-TEST_CASE("beast: requests and frames may come byte by byte") {
+TEST_CASE("beast: requests and frames may arrive byte by byte") {
   running r;
   raw_client c = r.client();
   std::string const all = raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
@@ -59,7 +59,7 @@ TEST_CASE("beast: requests and frames may come byte by byte") {
   CHECK(c.read().data == R"([null,"1","phoenix","phx_reply",{"status":"ok","response":{}}])");
 }
 
-TEST_CASE("beast: what is refused is refused with its status, and the observer is told why") {
+TEST_CASE("beast: a refused request gets its status, and the observer gets the reason") {
   running r;
   auto const asks = [&](std::string const& bytes) {
     raw_client c = r.client();
@@ -83,7 +83,7 @@ TEST_CASE("beast: what is refused is refused with its status, and the observer i
   CHECK(r.seen.has("connect_refused upgrade 'connection' header must contain 'upgrade', got []"));
 }
 
-TEST_CASE("beast: a subprotocol of the mount is answered") {
+TEST_CASE("beast: a subprotocol of the mount is selected") {
   phx::mount m{};
   m.subprotocols = {"phoenix"};
   running r(quick(), 1, m);
@@ -94,7 +94,7 @@ TEST_CASE("beast: a subprotocol of the mount is answered") {
   CHECK(d.open("/socket/websocket?vsn=2.0.0", "sec-websocket-protocol: 123\r\n") == 403);
 }
 
-TEST_CASE("beast: the host's routes are asked, one request after the other on a connection") {
+TEST_CASE("beast: the host's routes are called for each request of a connection in turn") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("POST", "/body?x", "content-length: 5\r\n", "hello") + request("GET", "/none") +
@@ -110,7 +110,7 @@ TEST_CASE("beast: the host's routes are asked, one request after the other on a 
         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\n127.0.0.1");
 }
 
-TEST_CASE("beast: an answer may come later, from another thread, and the connection goes on with what was sent meanwhile") {
+TEST_CASE("beast: a response may come later, from another thread; data received meanwhile is processed after it") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("GET", "/later") + request("GET", "/none")));
@@ -132,7 +132,7 @@ TEST_CASE("beast: an answer may come later, from another thread, and the connect
   CHECK(c.read().first == 0x81);
 }
 
-TEST_CASE("beast: a late answer that nobody gives is 500") {
+TEST_CASE("beast: a late response that is never given is 500") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("GET", "/later")));
@@ -140,7 +140,7 @@ TEST_CASE("beast: a late answer that nobody gives is 500") {
   CHECK(c.read_head() == 500);
 }
 
-TEST_CASE("beast: who hangs up while an answer is awaited is gone, and the answer is not missed") {
+TEST_CASE("beast: a client that disconnects before a late response ends its connection; the response is discarded") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("GET", "/later")));
@@ -151,7 +151,7 @@ TEST_CASE("beast: who hangs up while an answer is awaited is gone, and the answe
   CHECK(r.client().open() == 101);
 }
 
-TEST_CASE("beast: who sends far more than one request while an answer is awaited is not read on") {
+TEST_CASE("beast: reading pauses for a client that sends much more than one request before a late response") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("GET", "/later")));
@@ -168,7 +168,7 @@ TEST_CASE("beast: who sends far more than one request while an answer is awaited
   }
 }
 
-TEST_CASE("beast: a late answer outlives the server, and a drain gives it options::goodbye") {
+TEST_CASE("beast: a late response may outlive the server; a drain waits options::goodbye for it") {
   CHECK(in_time(500ms, [](std::chrono::milliseconds goodbye) {
     std::optional<phx::beast::late_answer> first, second;
     bool notified = false;
@@ -195,7 +195,7 @@ TEST_CASE("beast: a late answer outlives the server, and a drain gives it option
   }));
 }
 
-TEST_CASE("beast: a thousand requests in one piece are answered in their order") {
+TEST_CASE("beast: a thousand pipelined requests are answered in order") {
   running r;
   raw_client c = r.client();
   std::string all, wanted;
@@ -209,7 +209,7 @@ TEST_CASE("beast: a thousand requests in one piece are answered in their order")
   CHECK(got == wanted);
 }
 
-TEST_CASE("beast: an answer larger than a socket takes arrives whole") {
+TEST_CASE("beast: a response larger than the socket's buffer arrives completely") {
   phx::beast::options o = quick();
   o.body_bytes = 8'000'000;
   running r(o);
@@ -220,7 +220,7 @@ TEST_CASE("beast: an answer larger than a socket takes arrives whole") {
   CHECK(c.read_body() == body);
 }
 
-TEST_CASE("beast: a client that waits to be told to go on is told so, if its body may come") {
+TEST_CASE("beast: a client that sent Expect: 100-continue gets 100, if its body is acceptable") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("POST", "/body", "expect: 100-continue\r\ncontent-length: 5\r\n")));
@@ -232,7 +232,7 @@ TEST_CASE("beast: a client that waits to be told to go on is told so, if its bod
   CHECK(c.read_head() == 413);
 }
 
-TEST_CASE("beast: a body in chunks is bounded too, and what comes behind it is no header") {
+TEST_CASE("beast: a chunked body has the same limit, and its trailers are not headers") {
   running r;
   auto const asks = [&](std::string const& bytes, std::string_view path = "/body") {
     raw_client c = r.client();
@@ -250,7 +250,7 @@ TEST_CASE("beast: a body in chunks is bounded too, and what comes behind it is n
   CHECK(asks("0\r\nx-forwarded-for: me\r\n\r\n", "/header?x-forwarded-for") == "200 none");
 }
 
-TEST_CASE("beast: a body that another server might see end elsewhere is refused, and nothing behind it is a request") {
+TEST_CASE("beast: a body whose end another server may see elsewhere is refused, and nothing after it is read as a request") {
   running r;
   std::string const next = request("GET", "/peer");
   for (std::string const framing :
@@ -269,7 +269,7 @@ TEST_CASE("beast: a body that another server might see end elsewhere is refused,
   CHECK(c.read_head() == 400);
 }
 
-TEST_CASE("beast: a request that does not come to an end has a deadline, and so has none at all") {
+TEST_CASE("beast: an incomplete request has a deadline, and so has a connection without a request") {
   CHECK(in_time(100ms, [](std::chrono::milliseconds handshake) {
     phx::beast::options o = quick();
     o.handshake = handshake;
@@ -284,7 +284,7 @@ TEST_CASE("beast: a request that does not come to an end has a deadline, and so 
   }));
 }
 
-TEST_CASE("beast: no program that is started inherits a socket") {
+TEST_CASE("beast: a started program does not inherit sockets") {
   auto const before = phx_tests::open_descriptors();
   running r(quick(2), 2);
   raw_client socket = r.joined(), idle = r.client(), polls = r.client();
@@ -299,7 +299,7 @@ TEST_CASE("beast: no program that is started inherits a socket") {
 
 // ---- deadlines
 
-TEST_CASE("beast: who does not read its answer is hung up on after options::handshake") {
+TEST_CASE("beast: a client that does not read its response is disconnected after options::handshake") {
   phx::beast::options o = quick();
   o.body_bytes = 20'000'000;
   o.send_buffer = 4096;
@@ -314,7 +314,7 @@ TEST_CASE("beast: who does not read its answer is hung up on after options::hand
   CHECK(r.connections(0));
 }
 
-TEST_CASE("beast: a drain ends within its limit and options::goodbye, whatever state its clients are in") {
+TEST_CASE("beast: a drain ends within its limit plus options::goodbye, whatever the state of its clients") {
   phx::beast::options o = quick(2);
   o.handshake = 1h;
   o.goodbye = 500ms;
@@ -362,7 +362,7 @@ TEST_CASE("beast: a drain ends within its limit and options::goodbye, whatever s
   r.pool.clear();
 }
 
-TEST_CASE("beast: durations may be as long as there are") {
+TEST_CASE("beast: durations may have their maximum value") {
   constexpr auto ever = phx::duration::max();
   phx::beast::options o = quick(2);
   o.handshake = o.goodbye = o.throttle.refuse_after = ever;
@@ -395,7 +395,7 @@ TEST_CASE("beast: durations may be as long as there are") {
   r.pool.clear();
 }
 
-TEST_CASE("beast: beyond max_connections the next one is told 503") {
+TEST_CASE("beast: beyond max_connections the next client gets 503") {
   phx::beast::options o = quick();
   o.max_connections = 1;
   running r(o);
@@ -411,7 +411,7 @@ TEST_CASE("beast: beyond max_connections the next one is told 503") {
   CHECK(r.client().open() == 101);
 }
 
-TEST_CASE("beast: without a descriptor for it a client waits until there is one") {
+TEST_CASE("beast: without a free descriptor a client waits until there is one") {
   running r;
   raw_client before = r.joined();
   phx_tests::one_descriptor left;  // the client's own
@@ -425,7 +425,7 @@ TEST_CASE("beast: without a descriptor for it a client waits until there is one"
   CHECK(c.open() == 101);
 }
 
-TEST_CASE("beast: pings are answered with what they carry, in their order among the replies") {
+TEST_CASE("beast: pings are answered with their data, in order among the replies") {
   running r;
   raw_client c = r.client();
   REQUIRE(c.open() == 101);
@@ -440,7 +440,7 @@ TEST_CASE("beast: pings are answered with what they carry, in their order among 
   CHECK(m.data == std::string(125, 'x'));
 }
 
-TEST_CASE("beast: a thousand pings in one piece are all answered to who reads") {
+TEST_CASE("beast: a thousand pings in one packet are all answered, if the client reads") {
   running r;
   raw_client c = r.client();
   REQUIRE(c.open() == 101);
@@ -450,7 +450,7 @@ TEST_CASE("beast: a thousand pings in one piece are all answered to who reads") 
   for (int i = 0; i < 1000; ++i) REQUIRE(c.read().data == std::to_string(i));
 }
 
-TEST_CASE("beast: who sends pings and does not read takes little memory, is heard, and is answered the last of them") {
+TEST_CASE("beast: pings of a client that does not read cost little memory, and the last ones are answered") {
   static std::atomic<std::ptrdiff_t> bytes{0};
   phx::beast::options o = quick();
   o.send_buffer = 4096;
@@ -494,7 +494,7 @@ TEST_CASE("beast: who sends pings and does not read takes little memory, is hear
   CHECK(pongs < 100);
 }
 
-TEST_CASE("beast: a message in fragments, a ping between them, is one message") {
+TEST_CASE("beast: fragments with a ping between them are one message") {
   running r;
   raw_client c = r.joined();
   CHECK(c.send(raw_client::frame(0x01, R"(["1","2","ro)") + raw_client::frame(0x89, "?")));
@@ -503,7 +503,7 @@ TEST_CASE("beast: a message in fragments, a ping between them, is one message") 
   CHECK(c.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{}}])");
 }
 
-TEST_CASE("beast: a large message comes whole, and goes back whole") {
+TEST_CASE("beast: a large message arrives completely in both directions") {
   running r;
   raw_client c = r.joined();
   std::string const body = "{\"x\":\"" + std::string(900'000, 'y') + "\"}";
@@ -511,7 +511,7 @@ TEST_CASE("beast: a large message comes whole, and goes back whole") {
   CHECK(c.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":)" + body + "}]");
 }
 
-TEST_CASE("beast: who breaks the protocol is told with which code, and the channels end") {
+TEST_CASE("beast: a protocol violation is answered with its close code, and the channels end") {
   running r(quick(), 1, [] {
     phx::mount m{};
     m.bounds.frame = 1000;
@@ -541,7 +541,7 @@ TEST_CASE("beast: who breaks the protocol is told with which code, and the chann
   CHECK(r.seen.count("channel_ended") == 13);
 }
 
-TEST_CASE("beast: a client that is closed and does not hang up is hung up on") {
+TEST_CASE("beast: a closed client that does not disconnect is disconnected") {
   running r;
   raw_client c = r.joined();
   CHECK(c.close(1000));
@@ -551,14 +551,14 @@ TEST_CASE("beast: a client that is closed and does not hang up is hung up on") {
   CHECK(r.connections(0));
 }
 
-TEST_CASE("beast: a client that vanishes ends its channels") {
+TEST_CASE("beast: a lost connection ends its channels") {
   running r;
   r.joined().drop();
   CHECK(r.seen.has("channel_ended   lost"));
   CHECK(r.connections(0));
 }
 
-TEST_CASE("beast: clients are spread over all loops, and a broadcast reaches those of each") {
+TEST_CASE("beast: clients are distributed over all loops, and a broadcast reaches all of them") {
   running r(quick(4), 2);
   std::vector<raw_client> all;
   for (int i = 0; i < 16; ++i) all.push_back(r.joined());
@@ -577,7 +577,7 @@ TEST_CASE("beast: clients are spread over all loops, and a broadcast reaches tho
   CHECK(sockets == 16);
 }
 
-TEST_CASE("beast: a channel's timer goes off") {
+TEST_CASE("beast: a channel's timer fires") {
   running r;
   raw_client c = r.joined();
   bool soon = false;  // not by the timer of the second chance; a machine that is busy may be late three times, not ten
@@ -592,7 +592,7 @@ TEST_CASE("beast: a channel's timer goes off") {
   CHECK(soon);
 }
 
-TEST_CASE("beast: who says nothing for limits::idle is closed with 1001") {
+TEST_CASE("beast: a client that sends nothing for limits::idle is closed with 1001") {
   phx::mount m{};
   m.bounds.idle = 150ms;
   running r(quick(), 1, m);
@@ -605,7 +605,7 @@ TEST_CASE("beast: who says nothing for limits::idle is closed with 1001") {
   CHECK(c.read_close() == 1001);
 }
 
-TEST_CASE("beast: a client that does not read is not read from, and gets everything in order when it does") {
+TEST_CASE("beast: a client that does not read is not read from, and gets everything in order once it reads") {
   phx::beast::options o = quick();
   o.high_water = 64 * 1024;
   phx::mount m{};
@@ -625,7 +625,7 @@ TEST_CASE("beast: a client that does not read is not read from, and gets everyth
             "[\"1\",\"" + std::to_string(i) + "\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":" + body + "}]");
 }
 
-TEST_CASE("beast: more than limits::outbound closes with 1008, and nobody else notices") {
+TEST_CASE("beast: more than limits::outbound closes with 1008, and other clients are not affected") {
   phx::mount m{};
   m.bounds.outbound = 1'000'000;
   phx::beast::options o = quick();
@@ -640,7 +640,7 @@ TEST_CASE("beast: more than limits::outbound closes with 1008, and nobody else n
   CHECK(slow.read_close() == 1008);
 }
 
-TEST_CASE("beast: a client that reads nothing at all is hung up on after its goodbye") {
+TEST_CASE("beast: a client that reads nothing at all is disconnected after options::goodbye") {
   phx::mount m{};
   m.bounds.outbound = 1'000'000;
   running r(quick(), 1, m);
@@ -650,7 +650,7 @@ TEST_CASE("beast: a client that reads nothing at all is hung up on after its goo
   CHECK(r.connections(0));
 }
 
-TEST_CASE("beast: a client that stops reading loses what its topic's policy says, and no reply") {
+TEST_CASE("beast: a client that stops reading loses messages by its topic's policy, but no reply") {
   running r(quick(), 1, phx_tests::flooded_mount());
   phx_tests::all_policies_that_drop([&](int receive_buffer) { return r.client(receive_buffer); });
   CHECK(r.seen.has("caught_up", 3));
@@ -658,7 +658,7 @@ TEST_CASE("beast: a client that stops reading loses what its topic's policy says
   CHECK(r.seen.count("pressure") == 0);
 }
 
-TEST_CASE("beast: a broadcast that is far more than a socket takes arrives whole and in order") {
+TEST_CASE("beast: a broadcast much larger than the socket's buffer arrives completely and in order") {
   phx::mount m{};
   m.bounds.outbound = 200'000'000;
   running r(quick(), 1, m);
@@ -669,7 +669,7 @@ TEST_CASE("beast: a broadcast that is far more than a socket takes arrives whole
   CHECK(c.read().data == R"(["1","3","room:a","phx_reply",{"status":"ok","response":{}}])");
 }
 
-TEST_CASE("beast: drained clients are told 1012, nobody is let in, and the io_context comes to its end") {
+TEST_CASE("beast: draining closes clients with 1012 and refuses new ones, and io_context::run returns") {
   phx::beast::options o = quick(2);
   o.goodbye = 60s;  // so long the last of them may take
   running r(o, 2);
@@ -702,7 +702,7 @@ TEST_CASE("beast: drained clients are told 1012, nobody is let in, and the io_co
   CHECK_FALSE(raw_client(r.server.port()).connected());
 }
 
-TEST_CASE("beast: a server that is stopped cuts its connections, and their channels end") {
+TEST_CASE("beast: stopping a server ends its connections and their channels") {
   running r(quick(2), 2);
   raw_client a = r.joined(), b = r.joined();
   r.server.stop();
@@ -714,7 +714,7 @@ TEST_CASE("beast: a server that is stopped cuts its connections, and their chann
   CHECK(r.seen.count("channel_ended") == 2);
 }
 
-TEST_CASE("beast: a server may go while clients are connected, and its io_context after it") {
+TEST_CASE("beast: a server may be destroyed while clients are connected, and its io_context after it") {
   journal seen;
   std::optional<raw_client> c;
   {
@@ -737,7 +737,7 @@ TEST_CASE("beast: a server may go while clients are connected, and its io_contex
   CHECK(seen.count("channel_ended") == 1);
 }
 
-TEST_CASE("beast: a mount that is wrong, an address that is none and a port that is taken are told at once") {
+TEST_CASE("beast: an invalid mount, an invalid address and a used port are reported at once") {
   boost::asio::io_context io;
   phx::router<> app;
   phx::beast::server a(io, quick());
@@ -784,15 +784,15 @@ struct polling_host : running {
 
 }  // namespace
 
-TEST_CASE("beast: long-polling, as of every host") {
+TEST_CASE("beast: long-polling, the cases of every host") {
   phx_tests::long_polls([](phx_tests::polled_host const& mode) { return polling_host(mode); }, {1, 2});
 }
 
-TEST_CASE("beast: odd requests, as of every host") {
+TEST_CASE("beast: unusual requests, the cases of every host") {
   phx_tests::odd_requests([](phx_tests::polled_host const& mode) { return polling_host(mode); });
 }
 
-TEST_CASE("beast: a server that is stopped, or goes, ends its long-poll sessions") {
+TEST_CASE("beast: stopping or destroying a server ends its long-poll sessions") {
   for (bool const stopped : {true, false}) {
     CAPTURE(stopped);
     journal seen;
@@ -839,7 +839,7 @@ std::string knocks(raw_client& c) {
 
 }  // namespace
 
-TEST_CASE("beast: an address that knocks more often than its rate is told 429 and when to come back") {
+TEST_CASE("beast: an address that connects more often than its rate gets 429 with Retry-After") {
   phx::beast::options o = quick();
   o.throttle.each = {.burst = 3, .every = 1h};
   running r(o);
@@ -856,7 +856,7 @@ TEST_CASE("beast: an address that knocks more often than its rate is told 429 an
   CHECK(in[0].read().first == 0x81);
 }
 
-TEST_CASE("beast: a connection is one knock, however many requests come by it") {
+TEST_CASE("beast: a connection counts once for the throttle, however many requests it has") {
   phx::beast::options o = quick();
   o.throttle.each = {.burst = 1, .every = 1h};
   running r(o);
@@ -869,7 +869,7 @@ TEST_CASE("beast: a connection is one knock, however many requests come by it") 
   CHECK(c.open() == 101);
 }
 
-TEST_CASE("beast: one connection does not ask a mount more often than its address may knock") {
+TEST_CASE("beast: one connection cannot request sessions more often than its address may connect") {
   phx::beast::options o = quick();
   o.throttle.each = {.burst = 4, .every = 1h};
   running r(o, 1, polled());
@@ -889,7 +889,7 @@ TEST_CASE("beast: one connection does not ask a mount more often than its addres
   CHECK(c.read_head() == 200);
 }
 
-TEST_CASE("beast: all addresses together have a rate too: 503, whatever loop they come to") {
+TEST_CASE("beast: all addresses together have a rate too: 503, on every loop") {
   phx::beast::options o = quick(2);
   o.throttle.all = {.burst = 4, .every = 1h};
   running r(o, 2);
@@ -905,7 +905,7 @@ TEST_CASE("beast: all addresses together have a rate too: 503, whatever loop the
   CHECK(r.seen.has("connect_refused too_many", 3));
 }
 
-TEST_CASE("beast: a refused connect is answered after refuse_after, and the connection goes on") {
+TEST_CASE("beast: a refused connect is answered after refuse_after, and the connection continues") {
   phx::beast::options o = quick();
   o.throttle.refuse_after = 50ms;
   running r(o, 1, polled());
@@ -927,7 +927,7 @@ TEST_CASE("beast: a refused connect is answered after refuse_after, and the conn
   CHECK(c.open() == 101);
 }
 
-TEST_CASE("beast: so many refused connects wait at once, more are answered at once, and who hangs up makes room") {
+TEST_CASE("beast: a limited number of refused connects wait, others are answered at once; a disconnect frees a place") {
   phx::beast::options o = quick();
   o.throttle.refuse_after = 1h;
   o.throttle.waiting = 1;
@@ -949,7 +949,7 @@ TEST_CASE("beast: so many refused connects wait at once, more are answered at on
   }
 }
 
-TEST_CASE("beast: a drain answers those who wait for their refusal, and a server that stops does not") {
+TEST_CASE("beast: a drain answers the refusals that wait; stopping a server does not") {
   for (bool const drains : {true, false}) {
     CAPTURE(drains);
     phx::beast::options o = quick(2);
@@ -977,7 +977,7 @@ TEST_CASE("beast: a drain answers those who wait for their refusal, and a server
   }
 }
 
-TEST_CASE("beast: a server may go while clients wait for their refusal") {
+TEST_CASE("beast: a server may be destroyed while refusals wait") {
   journal seen;
   std::optional<raw_client> c;
   {

@@ -93,7 +93,7 @@ struct folder {
 
 }  // namespace
 
-TEST_CASE("beast_tls: a client upgrades, joins, is echoed, and closes, in TLS 1.3 and 1.2") {
+TEST_CASE("beast_tls: a client upgrades, joins, gets an echo, and closes, with TLS 1.3 and 1.2") {
   for (int const version : {TLS1_3_VERSION, TLS1_2_VERSION}) {
     CAPTURE(version);
     secured r;
@@ -110,7 +110,7 @@ TEST_CASE("beast_tls: a client upgrades, joins, is echoed, and closes, in TLS 1.
   }
 }
 
-TEST_CASE("beast_tls: routes are https, one request after the other, and the connection may become a WebSocket") {
+TEST_CASE("beast_tls: routes are https, requests of a connection are answered in turn, and it may become a WebSocket") {
   secured r;
   tls_client c = r.client();
   for (int i = 0; i < 3; ++i) {
@@ -131,7 +131,7 @@ TEST_CASE("beast_tls: routes are https, one request after the other, and the con
   CHECK(beats(c));
 }
 
-TEST_CASE("beast_tls: a late answer, and polls, on their loops") {
+TEST_CASE("beast_tls: late responses and polls run on their loops") {
   secured r(quick(2), 2, polled());
   tls_client c = r.client(), d = r.client(), late = r.client();
   poller p;
@@ -146,7 +146,7 @@ TEST_CASE("beast_tls: a late answer, and polls, on their loops") {
   CHECK(late.read_body() == "at last");
 }
 
-TEST_CASE("beast_tls: everything may come byte by byte, the handshake too") {
+TEST_CASE("beast_tls: everything may arrive byte by byte, including the TLS handshake") {
   for (int const version : {TLS1_3_VERSION, TLS1_2_VERSION}) {
     CAPTURE(version);
     secured r;
@@ -155,7 +155,7 @@ TEST_CASE("beast_tls: everything may come byte by byte, the handshake too") {
   }
 }
 
-TEST_CASE("beast_tls: a large message comes whole, and goes back whole") {
+TEST_CASE("beast_tls: a large message arrives completely in both directions") {
   secured r;
   tls_client c = r.joined();
   std::string const body = "{\"x\":\"" + std::string(900'000, 'y') + "\"}";
@@ -163,7 +163,7 @@ TEST_CASE("beast_tls: a large message comes whole, and goes back whole") {
   CHECK(c.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":)" + body + "}]");
 }
 
-TEST_CASE("beast_tls: what is far more than a socket takes arrives whole and in order") {
+TEST_CASE("beast_tls: data much larger than the socket's buffer arrives completely and in order") {
   phx::mount m = polled();
   m.bounds.outbound = 200'000'000;
   secured r(quick(), 1, m);
@@ -183,7 +183,7 @@ TEST_CASE("beast_tls: what is far more than a socket takes arrives whole and in 
   CHECK(text.ends_with(p.token + "\"}"));
 }
 
-TEST_CASE("beast_tls: small messages of a turn are one record") {
+TEST_CASE("beast_tls: the small messages of a turn make one record") {
   struct counter {
     int data = 0;
     static void record(int sent, int, int type, void const* bytes, std::size_t, SSL*, void* to) {
@@ -204,7 +204,7 @@ TEST_CASE("beast_tls: small messages of a turn are one record") {
   CHECK(records.data - before == 1);
 }
 
-TEST_CASE("beast_tls: clients of all loops hear each other") {
+TEST_CASE("beast_tls: clients on all loops receive each other's broadcasts") {
   secured r(quick(4), 2);
   std::vector<tls_client> all;
   for (int i = 0; i < 8; ++i) all.push_back(r.joined());
@@ -214,7 +214,7 @@ TEST_CASE("beast_tls: clients of all loops hear each other") {
 
 // ---- what strangers do
 
-TEST_CASE("beast_tls: who begins with HTTP is told 400 without TLS, however much it sends") {
+TEST_CASE("beast_tls: a client that starts with HTTP gets 400 without TLS, however much it sends") {
   secured r;
   for (std::string const& bytes : {request("GET", "/"), request("OPTIONS", "/socket/longpoll"), std::string("G"),
                                    raw_client::upgrade_request("/socket/websocket?vsn=2.0.0"),
@@ -227,7 +227,7 @@ TEST_CASE("beast_tls: who begins with HTTP is told 400 without TLS, however much
   CHECK(r.well());
 }
 
-TEST_CASE("beast_tls: what is no TLS, or no hello, is hung up on, and nobody else notices") {
+TEST_CASE("beast_tls: a client that starts with neither TLS nor a ClientHello is disconnected; others are not affected") {
   secured r;
   tls_client before = r.joined();
   std::string const zero(1, '\0');
@@ -246,7 +246,7 @@ TEST_CASE("beast_tls: what is no TLS, or no hello, is hung up on, and nobody els
   CHECK(r.well());
 }
 
-TEST_CASE("beast_tls: a hello of more than tls::hello_bytes is hung up on when it is announced") {
+TEST_CASE("beast_tls: a ClientHello larger than tls::hello_bytes is disconnected as soon as its length arrives") {
   secured r;  // the deadline of a handshake is 10 s
   raw_client c = r.running::client();
   CHECK(c.send(std::string("\x16\x03\x01\x02\x00\x01\x00\x40\x01", 9)));
@@ -266,7 +266,7 @@ TEST_CASE("beast_tls: a hello of more than tls::hello_bytes is hung up on when i
   CHECK(r.well());
 }
 
-TEST_CASE("beast_tls: the guard finds a hello that is too large, however it is cut and wherever it comes") {
+TEST_CASE("beast_tls: the guard finds an oversized ClientHello, however it is fragmented and wherever it occurs") {
   using phx::beast::detail::hello_guard;
   using verdict = hello_guard::verdict;
   auto const record = [](int type, std::string const& inside) {
@@ -307,7 +307,7 @@ TEST_CASE("beast_tls: the guard finds a hello that is too large, however it is c
   }
 }
 
-TEST_CASE("beast_tls: a hello that has to come twice may") {
+TEST_CASE("beast_tls: a ClientHello after a HelloRetryRequest is allowed") {
   tls const narrow = tls::self_signed();
   REQUIRE(SSL_CTX_set1_groups_list(narrow.native_handle(), "P-256") == 1);
   secured r(quick(), 1, {}, narrow);
@@ -325,7 +325,7 @@ TEST_CASE("beast_tls: a hello that has to come twice may") {
   CHECK(beats(c));
 }
 
-TEST_CASE("beast_tls: versions before 1.2 and ciphers without forward secrecy are refused, and told why") {
+TEST_CASE("beast_tls: versions before 1.2 and ciphers without forward secrecy are refused with an alert") {
   secured r;
   tls_client old = r.stranger({.newest = TLS1_1_VERSION});
   CHECK_FALSE(old.shake());
@@ -339,7 +339,7 @@ TEST_CASE("beast_tls: versions before 1.2 and ciphers without forward secrecy ar
   CHECK(r.well());
 }
 
-TEST_CASE("beast_tls: who stops in the middle of a handshake is hung up on after options::handshake") {
+TEST_CASE("beast_tls: a client that stops in the middle of a handshake is disconnected after options::handshake") {
   phx::beast::options o = quick();
   o.handshake = 300ms;
   secured r(o);
@@ -365,7 +365,7 @@ TEST_CASE("beast_tls: who stops in the middle of a handshake is hung up on after
   CHECK(r.connections(0));
 }
 
-TEST_CASE("beast_tls: who leaves in the middle of a handshake is gone") {
+TEST_CASE("beast_tls: a client that disconnects in the middle of a handshake ends its connection") {
   secured r;
   for (std::size_t const sent : {0u, 1u, 5u, 6u, 9u, 100u, 100'000u}) {
     tls_client c = r.stranger();
@@ -380,7 +380,7 @@ TEST_CASE("beast_tls: who leaves in the middle of a handshake is gone") {
   CHECK(r.well());
 }
 
-TEST_CASE("beast_tls: an end without close_notify is one like any other") {
+TEST_CASE("beast_tls: a connection may end without close_notify") {
   secured r;
   { tls_client const c = r.joined(); }  // the kernel says it, TLS does not
   CHECK(r.seen.has("channel_ended   lost", 1));
@@ -399,7 +399,7 @@ TEST_CASE("beast_tls: an end without close_notify is one like any other") {
   CHECK(r.well());
 }
 
-TEST_CASE("beast_tls: who wants to renegotiate is told no, and hung up on") {
+TEST_CASE("beast_tls: renegotiation is refused, and the client disconnected") {
   secured r;
   tls_client other = r.joined();
   tls_client c = r.joined("room:a", {.newest = TLS1_2_VERSION});
@@ -413,7 +413,7 @@ TEST_CASE("beast_tls: who wants to renegotiate is told no, and hung up on") {
   CHECK(beats(other));
 }
 
-TEST_CASE("beast_tls: keys may be changed as often as somebody likes") {
+TEST_CASE("beast_tls: key updates may come any number of times") {
   secured r;
   tls_client c = r.joined();
   for (int i = 0; i < 1000; ++i) {
@@ -426,7 +426,7 @@ TEST_CASE("beast_tls: keys may be changed as often as somebody likes") {
   CHECK(beats(c));
 }
 
-TEST_CASE("beast_tls: what cannot be decrypted ends the connection, and its channels") {
+TEST_CASE("beast_tls: data that cannot be decrypted ends the connection and its channels") {
   for (int const version : {TLS1_3_VERSION, TLS1_2_VERSION}) {
     CAPTURE(version);
     secured r;
@@ -442,7 +442,7 @@ TEST_CASE("beast_tls: what cannot be decrypted ends the connection, and its chan
 
 // ---- at the door
 
-TEST_CASE("beast_tls: who would be refused at the door is hung up on before a handshake") {
+TEST_CASE("beast_tls: a connection that is refused anyway is closed before a handshake") {
   phx::beast::options o = quick();
   SUBCASE("by the throttle") { o.throttle.each = {.burst = 1, .every = 1h}; }
   SUBCASE("by max_connections") { o.max_connections = 1; }
@@ -459,7 +459,7 @@ TEST_CASE("beast_tls: who would be refused at the door is hung up on before a ha
   CHECK(r.connections(1));
 }
 
-TEST_CASE("beast_tls: a refused connect waits for its answer here as well") {
+TEST_CASE("beast_tls: a refused connect is delayed here too") {
   phx::beast::options o = quick();
   o.throttle.refuse_after = 50ms;
   secured r(o);
@@ -471,7 +471,7 @@ TEST_CASE("beast_tls: a refused connect waits for its answer here as well") {
 
 // ---- certificates
 
-TEST_CASE("beast_tls: a certificate of a context of the host's own, and a client's in peer_data") {
+TEST_CASE("beast_tls: a host may pass its own context; peer_data has the client's certificate") {
   tls const mine = tls::self_signed("DNS:mine.example"), theirs = tls::self_signed("DNS:theirs.example");
   std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> own(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
   REQUIRE(SSL_CTX_use_certificate(own.get(), of(mine)) == 1);
@@ -499,7 +499,7 @@ TEST_CASE("beast_tls: a certificate of a context of the host's own, and a client
   CHECK(nobody.read_body() == "https nobody");
 }
 
-TEST_CASE("beast_tls: another certificate is for those who come after it; who is there stays") {
+TEST_CASE("beast_tls: a new certificate applies to later connections; existing ones continue") {
   secured r(quick(2), 2);
   tls_client before = r.joined();
   CHECK(X509_cmp(SSL_get0_peer_certificate(before.tls()), of(certificate())) == 0);
@@ -512,7 +512,7 @@ TEST_CASE("beast_tls: another certificate is for those who come after it; who is
   CHECK(beats(before));
 }
 
-TEST_CASE("beast_tls: a server that speaks plainly may be secured while it runs") {
+TEST_CASE("beast_tls: TLS may be enabled while the server runs") {
   running r;
   raw_client before = r.joined();
   r.server.secure(certificate());
@@ -522,7 +522,7 @@ TEST_CASE("beast_tls: a server that speaks plainly may be secured while it runs"
   CHECK(beats(before));
 }
 
-TEST_CASE("beast_tls: a client that comes again resumes by its ticket") {
+TEST_CASE("beast_tls: a returning client resumes its session by a ticket") {
   for (int const version : {TLS1_3_VERSION, TLS1_2_VERSION}) {
     CAPTURE(version);
     secured r;
@@ -541,7 +541,7 @@ TEST_CASE("beast_tls: a client that comes again resumes by its ticket") {
   }
 }
 
-TEST_CASE("beast_tls: files that are not there, that do not fit, or that ask for a pass phrase are told at once") {
+TEST_CASE("beast_tls: missing files, files that do not match, and encrypted keys are reported at once") {
   folder const local;
   tls const a = certificate(), b = tls::self_signed();
   auto const key_of = [&](tls const& t) { return SSL_CTX_get0_privatekey(t.native_handle()); };
@@ -566,7 +566,7 @@ TEST_CASE("beast_tls: files that are not there, that do not fit, or that ask for
   CHECK(X509_cmp(SSL_get0_peer_certificate(r.client().tls()), of(a)) == 0);
 }
 
-TEST_CASE("beast_tls: a self-signed certificate is good for its names, for who trusts it") {
+TEST_CASE("beast_tls: a self-signed certificate is valid for its names, for clients that trust it") {
   secured r;
   for (auto const& [name, good] : {std::pair{"localhost", true}, std::pair{"example.com", false}}) {
     std::unique_ptr<X509_STORE, void (*)(X509_STORE*)> trusted(X509_STORE_new(), &X509_STORE_free);
@@ -582,7 +582,7 @@ TEST_CASE("beast_tls: a self-signed certificate is good for its names, for who t
 
 // ---- the end, and the cost
 
-TEST_CASE("beast_tls: drained clients are told 1012, those in the middle of a handshake go, and the io_context ends") {
+TEST_CASE("beast_tls: draining closes clients with 1012 and ends handshakes, and io_context::run returns") {
   secured r(quick(2), 2);
   std::vector<tls_client> all;
   for (int i = 0; i < 4; ++i) all.push_back(r.joined());
@@ -604,7 +604,7 @@ TEST_CASE("beast_tls: drained clients are told 1012, those in the middle of a ha
   CHECK(r.server.connections() == 0);
 }
 
-TEST_CASE("beast_tls: a server may stop, or go, while clients are connected") {
+TEST_CASE("beast_tls: a server may stop or be destroyed while clients are connected") {
   std::optional<tls_client> c;
   {
     secured r;

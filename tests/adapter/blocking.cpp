@@ -74,7 +74,7 @@ struct running {
 
 }  // namespace
 
-TEST_CASE("blocking: a client upgrades, joins, and is echoed") {
+TEST_CASE("blocking: a client upgrades, joins, and gets an echo") {
   running r;
   raw_client c = r.joined();
   CHECK(c.head().find("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") != std::string::npos);
@@ -98,14 +98,14 @@ TEST_CASE("blocking: frames sent with the request are not lost") {
   CHECK(c.read().data == R"([null,"2","phoenix","phx_reply",{"status":"ok","response":{}}])");
 }
 
-TEST_CASE("blocking: a request may come byte by byte") {
+TEST_CASE("blocking: a request may arrive byte by byte") {
   running r;
   raw_client c = r.client();
   for (char const byte : raw_client::upgrade_request("/socket/websocket?vsn=2.0.0")) CHECK(c.send({&byte, 1}));
   CHECK(c.read_head() == 101);
 }
 
-TEST_CASE("blocking: a request that is no upgrade of the mount is answered and the connection ends") {
+TEST_CASE("blocking: a request that is not an upgrade of the mount is answered, and the connection ends") {
   running r;
   auto const asks = [&](std::string const& bytes) {
     raw_client c = r.client();
@@ -130,7 +130,7 @@ TEST_CASE("blocking: a request that is no upgrade of the mount is answered and t
   CHECK(r.seen.has("connect_refused origin "));
 }
 
-TEST_CASE("blocking: whoever takes too long over a request is sent away") {
+TEST_CASE("blocking: a client that takes too long to send a request is disconnected") {
   CHECK(in_time(100ms, [](std::chrono::milliseconds handshake) {
     auto o = quick();
     o.handshake = handshake;
@@ -143,7 +143,7 @@ TEST_CASE("blocking: whoever takes too long over a request is sent away") {
   }));
 }
 
-TEST_CASE("blocking: a ping is answered with its data, a pong is not") {
+TEST_CASE("blocking: a ping is answered with its data, a pong is not answered") {
   running r;
   raw_client c = r.joined();
   CHECK(c.send(raw_client::frame(0x8a, "unasked") + raw_client::frame(0x89, "are you there") + raw_client::frame(0x89, "")));
@@ -170,7 +170,8 @@ TEST_CASE("blocking: a client's close is answered as Phoenix's server does") {
   CHECK(c.read().closed() == 1000);
 }
 
-TEST_CASE("blocking: broken frames close with 1002, large ones with 1009, bad text with 1007, bad messages with 1011") {
+TEST_CASE(
+    "blocking: 1002 for invalid frames, 1009 for too large ones, 1007 for invalid UTF-8, 1011 for malformed messages") {
   phx::mount m;
   m.bounds.frame = 1000;
   running r(quick(m));
@@ -190,7 +191,7 @@ TEST_CASE("blocking: broken frames close with 1002, large ones with 1009, bad te
   CHECK(ends(raw_client::frame(0x81, "not json")) == 1011);
 }
 
-TEST_CASE("blocking: what is sent behind a broken frame is taken, so that the close is not lost to a reset") {
+TEST_CASE("blocking: data after an invalid frame is read, so that a reset does not destroy the close frame") {
   auto o = quick();
   o.goodbye = 60s;
   running r(o);
@@ -199,7 +200,7 @@ TEST_CASE("blocking: what is sent behind a broken frame is taken, so that the cl
   CHECK(c.read_close() == 1002);
 }
 
-TEST_CASE("blocking: a message may come in fragments, bytes and both at once") {
+TEST_CASE("blocking: a message may arrive in fragments, byte by byte, or both") {
   running r;
   raw_client c = r.joined();
   std::string const message = R"(["1","2","room:a","echo",{"k":"é"}])";
@@ -211,7 +212,7 @@ TEST_CASE("blocking: a message may come in fragments, bytes and both at once") {
   CHECK(c.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{"k":"é"}}])");
 }
 
-TEST_CASE("blocking: a large message goes both ways") {
+TEST_CASE("blocking: a large message arrives completely in both directions") {
   running r;
   raw_client c = r.joined();
   std::string const fill(3'000'000, 'x');
@@ -220,7 +221,7 @@ TEST_CASE("blocking: a large message goes both ways") {
   CHECK(c.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{"k":")" + fill + "\"}}]");
 }
 
-TEST_CASE("blocking: a broadcast reaches everyone, from any thread too") {
+TEST_CASE("blocking: a broadcast reaches all clients, from any thread") {
   running r;
   raw_client a = r.joined(), b = r.joined(), other = r.joined("room:b");
   CHECK(a.text(R"(["1","2","room:a","shout",{"n":1}])"));
@@ -230,14 +231,14 @@ TEST_CASE("blocking: a broadcast reaches everyone, from any thread too") {
   CHECK(other.read(50ms).first == 0);
 }
 
-TEST_CASE("blocking: a channel's timer fires while nobody says anything") {
+TEST_CASE("blocking: a channel's timer fires while no client sends") {
   running r;
   raw_client c = r.joined();
   CHECK(c.text(R"(["1","2","room:a","later",{"n":1}])"));
   CHECK(c.read().data == R"(["1",null,"room:a","due",{"n":1}])");
 }
 
-TEST_CASE("blocking: who says nothing for limits::idle is closed, who pings is not") {
+TEST_CASE("blocking: a client that sends nothing for limits::idle is closed, a client that pings is not") {
   CHECK(in_time(600ms, [](std::chrono::milliseconds idle) {
     phx::mount m;
     m.bounds.idle = idle;
@@ -282,7 +283,7 @@ TEST_CASE("blocking: a client that stops reading is closed, and others do not wa
   CHECK(r.seen.has("pressure"));
 }
 
-TEST_CASE("blocking: a client that reads again in time gets all that was taken, and 1008") {
+TEST_CASE("blocking: a client that reads again in time gets everything accepted so far, and 1008") {
   phx::mount m;
   m.bounds.outbound = 1'000'000;
   auto o = quick(m);
@@ -298,7 +299,7 @@ TEST_CASE("blocking: a client that reads again in time gets all that was taken, 
   CHECK(c.read_close() == 1008);
 }
 
-TEST_CASE("blocking: a client that stops reading loses what its topic's policy says, and no reply") {
+TEST_CASE("blocking: a client that stops reading loses messages by its topic's policy, but no reply") {
   running r(quick(phx_tests::flooded_mount()));
   phx_tests::all_policies_that_drop([&](int receive_buffer) { return raw_client(r.server.port(), receive_buffer); });
   r.stop();
@@ -307,7 +308,7 @@ TEST_CASE("blocking: a client that stops reading loses what its topic's policy s
   CHECK_FALSE(r.seen.has("pressure"));
 }
 
-TEST_CASE("blocking: a client that vanishes leaves nothing behind") {
+TEST_CASE("blocking: a lost connection leaves nothing behind") {
   running r;
   {
     raw_client c = r.joined();
@@ -320,7 +321,7 @@ TEST_CASE("blocking: a client that vanishes leaves nothing behind") {
   CHECK(r.seen.has("channel_ended"));
 }
 
-TEST_CASE("blocking: no more than max_connections at a time") {
+TEST_CASE("blocking: at most max_connections at the same time") {
   auto o = quick();
   o.max_connections = 2;
   running r(o);
@@ -332,7 +333,7 @@ TEST_CASE("blocking: no more than max_connections at a time") {
   CHECK(eventually([&] { return r.client().open() == 101; }));
 }
 
-TEST_CASE("blocking: stop tells every client 1012 and returns when all have gone") {
+TEST_CASE("blocking: stop closes every client with 1012 and returns when all have disconnected") {
   running r;
   raw_client a = r.joined(), b = r.client(), asking = r.client();
   REQUIRE(b.open() == 101);  // without a channel
@@ -366,7 +367,7 @@ TEST_CASE("blocking: stop does not wait for a client that never answers") {
 namespace {
 phx::blocking::server<phx::router<>>* signalled = nullptr;
 }
-TEST_CASE("blocking: stop may be called in a signal handler, and before run") {
+TEST_CASE("blocking: stop may be called in a signal handler and before run") {
   phx::router<> app;
   phx::blocking::server server(app, quick());
   signalled = &server;
@@ -378,7 +379,7 @@ TEST_CASE("blocking: stop may be called in a signal handler, and before run") {
 }
 
 #ifdef __cpp_exceptions
-TEST_CASE("blocking: a port that is taken and a mount that is wrong are said at construction") {
+TEST_CASE("blocking: a used port and an invalid mount are reported at construction") {
   phx::router<> app;
   phx::blocking::server const first(app, quick());
   CHECK_THROWS_WITH_AS(phx::blocking::server(app, {.port = first.port()}), doctest::Contains("Address already in use"),
@@ -430,11 +431,11 @@ struct polling_host : running {
 
 }  // namespace
 
-TEST_CASE("blocking: long-polling, as of every host") {
+TEST_CASE("blocking: long-polling, the cases of every host") {
   phx_tests::long_polls([](phx_tests::polled_host const& mode) { return polling_host(mode); }, {1});
 }
 
-TEST_CASE("blocking: polls are served where the mount says so, WebSockets where it says so") {
+TEST_CASE("blocking: each transport is served only if the mount enables it") {
   phx::mount m;
   running without(quick(m));
   raw_client a = without.client();
@@ -449,7 +450,7 @@ TEST_CASE("blocking: polls are served where the mount says so, WebSockets where 
   CHECK(b.open() == 404);
 }
 
-TEST_CASE("blocking: a poll's connection ends when its client wants that, and without a descriptor for the bell") {
+TEST_CASE("blocking: a poll's connection ends if its client wants it to, or without a descriptor for the wake-up pipe") {
   phx::mount m;
   m.longpoll = true;
   running r(quick(m));
@@ -477,7 +478,7 @@ TEST_CASE("blocking: a poll's connection ends when its client wants that, and wi
   CHECK(d.read_end());
 }
 
-TEST_CASE("blocking: what a page brings to show who it is reaches connect, over both transports") {
+TEST_CASE("blocking: the credentials of a page reach connect on both transports") {
   struct cookies {
     std::optional<std::string> session(phx::request const& from, phx::params const& query) const {
       if (query.get("_csrf_token") != "right") return std::nullopt;
@@ -511,7 +512,7 @@ TEST_CASE("blocking: what a page brings to show who it is reaches connect, over 
   CHECK(shown == "a.b|- c|d=1 -|- e|d=1 ");
 }
 
-TEST_CASE("blocking: a duration that never ends is no overflow") {
+TEST_CASE("blocking: a duration of max() does not overflow") {
   auto o = quick();
   o.handshake = o.goodbye = (phx::duration::max)();
   running r(o);
@@ -531,7 +532,7 @@ TEST_CASE("blocking: a duration that never ends is no overflow") {
 
 // ---- what old clients and proxies send
 
-TEST_CASE("blocking: an upgrade needs HTTP/1.1, a long-poll does not, and HTTP/1.0 ends with its answer") {
+TEST_CASE("blocking: an upgrade needs HTTP/1.1, a long-poll does not; an HTTP/1.0 connection ends with its response") {
   phx::mount m;
   m.longpoll = true;
   running r(quick(m));
@@ -552,7 +553,7 @@ TEST_CASE("blocking: an upgrade needs HTTP/1.1, a long-poll does not, and HTTP/1
   CHECK(e.read_end());
 }
 
-TEST_CASE("blocking: an empty line behind a body is nobody's request") {
+TEST_CASE("blocking: an empty line after a body is ignored") {
   phx::mount m;
   m.longpoll = true;
   running r(quick(m));
@@ -568,7 +569,7 @@ TEST_CASE("blocking: an empty line behind a body is nobody's request") {
   CHECK(d.read_head() == 101);
 }
 
-TEST_CASE("blocking: raw UTF-8 in a query is read, and several lines of subprotocols are one list") {
+TEST_CASE("blocking: raw UTF-8 in a query is read, and several subprotocol headers are one list") {
   phx::mount m;
   m.subprotocols = std::vector<std::string>{"phoenix"};
   running r(quick(m));
@@ -581,7 +582,7 @@ TEST_CASE("blocking: raw UTF-8 in a query is read, and several lines of subproto
 
 // ---- who knocks too often
 
-TEST_CASE("blocking: who connects too often is told so before anything is asked, and when to come back") {
+TEST_CASE("blocking: a client that connects too often gets 429 with Retry-After before anything else is checked") {
   auto o = quick();
   o.mount.longpoll = true;
   o.throttle.each = {.burst = 2, .every = 1h};
@@ -603,7 +604,7 @@ TEST_CASE("blocking: who connects too often is told so before anything is asked,
   CHECK(r.seen.has("connect_refused too_often 127.0.0.1"));
 }
 
-TEST_CASE("blocking: one connection opens no more sessions than its address may knock") {
+TEST_CASE("blocking: one connection cannot open more sessions than its address may connect") {
   auto o = quick();
   o.mount.longpoll = true;
   o.throttle.each = {.burst = 3, .every = 1h};
@@ -620,7 +621,7 @@ TEST_CASE("blocking: one connection opens no more sessions than its address may 
   CHECK(p.post(c, R"(["1","2","room:a","echo",{}])") == R"({"status":200})");  // the sessions live on
 }
 
-TEST_CASE("blocking: when too many come together, the next is told 503, and many who are told so are soon forgotten") {
+TEST_CASE("blocking: too many connections together get 503, and many refusals cost little memory") {
   auto o = quick();
   o.throttle.all = {.burst = 1, .every = 1h};
   running r(o);
@@ -647,7 +648,7 @@ phx::connect_outcome<phx::anonymous> not_all(phx::connect_info const& info) {
 }
 }  // namespace
 
-TEST_CASE("blocking: who is refused waits for it, over both transports; who is let in, and who leaves meanwhile, does not") {
+TEST_CASE("blocking: a refusal is delayed on both transports; an acceptance is not, nor is a client that disconnects") {
   phx::router app(not_all);
   auto opts = quick();
   opts.mount.longpoll = true;
@@ -682,7 +683,7 @@ TEST_CASE("blocking: who is refused waits for it, over both transports; who is l
   thread.join();
 }
 
-TEST_CASE("blocking: stop answers those who wait to be refused") {
+TEST_CASE("blocking: stop answers the refusals that wait") {
   judged = 0;
   phx::router app(not_all);
   auto opts = quick();

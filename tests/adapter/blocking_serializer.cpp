@@ -58,7 +58,7 @@ struct running {
 
 }  // namespace
 
-TEST_CASE("blocking: MessagePack at vsn 3.0.0 joins, is answered, hears JSON clients, crashes and comes back") {
+TEST_CASE("blocking: MessagePack at vsn 3.0.0: join, reply, broadcasts of JSON clients, crash and rejoin") {
   running r;
   packed_client packed(r.server.port(), "3.0.0");
   packed.say(R"(["1","1","room:a","phx_join",{}])");
@@ -83,7 +83,7 @@ TEST_CASE("blocking: MessagePack at vsn 3.0.0 joins, is answered, hears JSON cli
   CHECK(packed.listening() == R"([null,"5","phoenix","phx_reply",{"status":"ok","response":{}}])");
 }
 
-TEST_CASE("blocking: what is no MessagePack closes that connection with 1011, and no vsn but those offered is served") {
+TEST_CASE("blocking: invalid MessagePack closes that connection with 1011, and only the offered vsn are served") {
   running r;
   packed_client packed(r.server.port(), "3.0.1");
   CHECK(packed.wire.text(R"(["1","1","room:a","phx_join",{}])"));

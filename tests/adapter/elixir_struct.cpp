@@ -119,7 +119,7 @@ TEST_CASE("elixir: decimals are written as Jason writes them") {
   CHECK(json(decimal(1, term::integer(1), -1'000'000'000)) == "no");
 }
 
-TEST_CASE("elixir: a date or time that is none is refused, and what is of another calendar is a stranger's struct") {
+TEST_CASE("elixir: an invalid date or time is refused; one of another calendar is an unknown struct") {
   CHECK(json(date(2026, 13, 1)) == "no");
   CHECK(json(date(2026, 1, 32)) == "no");
   CHECK(json(date(10'000, 1, 1)) == "no");
@@ -136,7 +136,7 @@ TEST_CASE("elixir: a date or time that is none is refused, and what is of anothe
   CHECK(json(structure("Date", other)) == "no: Date");
 }
 
-TEST_CASE("elixir: structs are found at any depth, wherever their name stands among the fields") {
+TEST_CASE("elixir: structs are found at any depth, wherever __struct__ is among the fields") {
   CHECK(object("at", date(2026, 1, 2)) == R"({"at":"2026-01-02"})");
   CHECK(json(term::list({date(2026, 1, 2), term::map({{term::atom("a"), time(clock(1, 2, 3))}})})) ==
         R"(["2026-01-02",{"a":"01:02:03"}])");
@@ -149,7 +149,7 @@ TEST_CASE("elixir: structs are found at any depth, wherever their name stands am
   CHECK(json(term::map({{term::text("__struct__"), term::text("Elixir.Date")}})) == R"({"__struct__":"Elixir.Date"})");
 }
 
-TEST_CASE("elixir: Jason.OrderedObject is an object in its order; Jason.Fragment is a function, and refused") {
+TEST_CASE("elixir: Jason.OrderedObject is an object in its order; Jason.Fragment has a function and is refused") {
   auto const pair = [](term k, term v) { return term::tuple({std::move(k), std::move(v)}); };
   CHECK(json(structure("Jason.OrderedObject", {field("values", term::list({pair(term::text("z"), term::integer(1)),
                                                                            pair(term::atom("a"), date(2026, 1, 2))}))})) ==
@@ -159,7 +159,7 @@ TEST_CASE("elixir: Jason.OrderedObject is an object in its order; Jason.Fragment
   CHECK(json(structure("Jason.Fragment", {field("encode", term::integer(1))})) == "no");
 }
 
-TEST_CASE("elixir: keys are what String.Chars makes of them") {
+TEST_CASE("elixir: keys are converted as by String.Chars") {
   auto const key = [](term k) { return json(term::map({{std::move(k), term::integer(1)}})); };
   CHECK(key(term::number(1.5)) == R"({"1.5":1})");
   CHECK(key(term::integer(-3)) == R"({"-3":1})");
@@ -177,7 +177,7 @@ TEST_CASE("elixir: keys are what String.Chars makes of them") {
   CHECK(key(structure("MyApp.User", {})) == "no");
 }
 
-TEST_CASE("elixir: floats are spelled as Erlang spells them") {
+TEST_CASE("elixir: floats are written as Erlang writes them") {
   for (auto const& [value, text] :
        std::vector<std::pair<double, std::string_view>>{{0.0, "0.0"},
                                                         {-0.0, "-0.0"},
@@ -201,7 +201,7 @@ TEST_CASE("elixir: floats are spelled as Erlang spells them") {
     CHECK(json(term::number(value)) == text);
 }
 
-TEST_CASE("elixir: integers of up to 1,024 bytes are read, and no larger ones") {
+TEST_CASE("elixir: integers of up to 1,024 bytes are read, larger ones are not") {
   auto const large = [](std::size_t bytes) {
     std::string t("\x83\x6f", 2);
     for (int shift = 24; shift >= 0; shift -= 8) t.push_back(static_cast<char>(static_cast<unsigned char>(bytes >> shift)));
@@ -212,7 +212,7 @@ TEST_CASE("elixir: integers of up to 1,024 bytes are read, and no larger ones") 
   CHECK(json(large(1'025)) == "no");
 }
 
-TEST_CASE("elixir: the fields of any other struct are never shown") {
+TEST_CASE("elixir: the fields of an unknown struct are never shown") {
   term const user =
       structure("MyApp.User", {field("name", term::text("ann")), field("password_hash", term::text("SECRET"))});
   CHECK(json(user) == "no: MyApp.User");
@@ -222,7 +222,7 @@ TEST_CASE("elixir: the fields of any other struct are never shown") {
   CHECK(json(structure("MapSet", {field("map", term::map({}))})) == "no: MapSet");
 }
 
-TEST_CASE("elixir: the host's function says what clients see of a struct") {
+TEST_CASE("elixir: the host's function decides how clients see a struct") {
   term const account = structure("MyApp.Account", {field("plan", term::text("gold"))});
   term const user =
       structure("MyApp.User", {field("name", term::text("ann")), field("password_hash", term::text("SECRET")),
@@ -244,7 +244,7 @@ TEST_CASE("elixir: the host's function says what clients see of a struct") {
   CHECK(json(user, [](phx::elixir_struct const& s) { return s.only({"tags"}); }) == "no: MyApp.User");
 }
 
-TEST_CASE("redis wire: a broadcast that cannot be read is told apart from Elixir's own traffic") {
+TEST_CASE("redis wire: an unreadable broadcast is distinguished from Elixir's internal messages") {
   redis_wire::term_storage storage;
   using redis_wire::outcome;
   auto const outcome_of = [&](std::string const& m) { return redis_wire::read_term(m, storage, {}).outcome; };
@@ -284,7 +284,7 @@ TEST_CASE("redis wire: a broadcast that cannot be read is told apart from Elixir
   CHECK(outcome_of("garbage") == outcome::not_ours);
 }
 
-TEST_CASE("redis wire: a disconnect closes sockets whatever its payload holds") {
+TEST_CASE("redis wire: a disconnect closes sockets, whatever its payload") {
   redis_wire::term_storage storage;
   for (term const& payload :
        {term::map({{term::atom("at"), date(2026, 1, 2)}}), term::map({{term::atom("by"), structure("MyApp.User", {})}}),

@@ -81,7 +81,7 @@ std::string fault(char const* text) {
 }  // namespace nlohmann_tests
 using namespace nlohmann_tests;
 
-TEST_CASE("nlohmann: a payload becomes a tree, and a tree a payload") {
+TEST_CASE("nlohmann: a payload converts to a json value, and a json value to a payload") {
   phx::payload const p = phx::payload::json(R"({"b":[1,2],"a":"é"})");
   auto const tree = p.get<nlohmann::json>();
   REQUIRE(tree);
@@ -91,22 +91,22 @@ TEST_CASE("nlohmann: a payload becomes a tree, and a tree a payload") {
   CHECK_FALSE(phx::to_payload(nlohmann::json(7)).is_object());
 }
 
-TEST_CASE("nlohmann: an ordered tree keeps the order of the keys") {
+TEST_CASE("nlohmann: an ordered_json keeps the order of the keys") {
   phx::payload const p = phx::payload::json(R"({"b":1,"a":2})");
   CHECK(phx::to_payload(*p.get<nlohmann::ordered_json>()).raw() == p.raw());
 }
 
-TEST_CASE("nlohmann: bytes are no JSON") {
+TEST_CASE("nlohmann: bytes are not JSON") {
   auto const tree = phx::payload::binary("{}").get<nlohmann::json>();
   REQUIRE_FALSE(tree);
   CHECK(tree.error().code == phx::errc::not_json);
 }
 
-TEST_CASE("nlohmann: a tree that is none makes a payload that is not valid") {
+TEST_CASE("nlohmann: a discarded json value makes a payload that is not valid") {
   CHECK_FALSE(phx::to_payload(nlohmann::json(nlohmann::json::value_t::discarded)).valid());
 }
 
-TEST_CASE("nlohmann: text that is not UTF-8 does not leave as such") {
+TEST_CASE("nlohmann: text that is not UTF-8 is not sent") {
   CHECK(phx::to_payload(nlohmann::json("a\xff"
                                        "b"))
             .raw() ==
@@ -156,7 +156,7 @@ struct teller {
 
 }  // namespace
 
-TEST_CASE("nlohmann: a tree or a struct is taken wherever a payload is") {
+TEST_CASE("nlohmann: a json value or a struct is accepted wherever a payload is") {
   phx::router app;
   phx::presence presence;
   app.channel("room:*", [&](phx::anonymous const&) { return teller{&presence}; });
@@ -180,7 +180,7 @@ TEST_CASE("nlohmann: a tree or a struct is taken wherever a payload is") {
 
 TEST_CASE("nlohmann: a specialisation for one type is preferred") { CHECK(phx::payload(own{}).raw() == R"({"own":true})"); }
 
-TEST_CASE("nlohmann: a payload in a braced list, an optional or a container is made from a tree") {
+TEST_CASE("nlohmann: a payload in a braced list, an optional or a container converts from a json value") {
   nlohmann::json const tree{{"n", 1}};
   phx::payload p{tree};
   std::optional<phx::payload> const maybe = tree;
@@ -205,14 +205,14 @@ TEST_CASE("nlohmann: the field at fault is named") {
   CHECK(fault<order>(R"({"name":"n","count":3,"where":7})") == "where");
 }
 
-TEST_CASE("nlohmann: a field that is missing is named") {
+TEST_CASE("nlohmann: a missing field is named") {
   CHECK(fault<order>("{}") == "name");
   CHECK(fault<order>(R"({"count":3,"where":{"x":1,"y":2}})") == "name");
   CHECK(fault<order>(R"({"name":"n","where":{"x":1,"y":2}})") == "count");
   CHECK(fault<order>(R"({"name":"n","count":3})") == "where");
 }
 
-TEST_CASE("nlohmann: what is wrong or missing deeper is named by its top-level field") {
+TEST_CASE("nlohmann: an error in a nested field names its top-level field") {
   CHECK(fault<order>(R"({"name":"n","count":3,"where":{"x":1}})") == "where");
   CHECK(fault<order>(R"({"name":"n","count":3,"where":{"x":1},"y":5})") == "where");
   CHECK(fault<order>(R"({"name":"n","count":3,"where":{"x":1,"y":[]}})") == "where");
@@ -225,13 +225,13 @@ TEST_CASE("nlohmann: an optional field that does not convert is named") {
   CHECK(fault<optional_fields>(R"({"name":"n","count":{}})") == "count");
 }
 
-TEST_CASE("nlohmann: no field is named where none is to blame") {
+TEST_CASE("nlohmann: no field is named if none is at fault") {
   CHECK(fault<order>("[]").empty());
   CHECK(fault<order>("null").empty());
   CHECK(fault<std::vector<int>>(R"({"a":1})").empty());
 }
 
-TEST_CASE("nlohmann: looking for the field at fault has an end") {
+TEST_CASE("nlohmann: the search for the field at fault terminates") {
   nlohmann::json wide;
   for (int i = 0; i < 1000; ++i) wide["k" + std::to_string(1000 + i)] = i;
   wide["name"] = 7;

@@ -37,7 +37,7 @@ void publish(redis_server const& s, std::string_view channel, std::string_view t
 
 }  // namespace
 
-TEST_CASE("redis: what one node publishes the others hear, once and verbatim, and itself does not") {
+TEST_CASE("redis: the other nodes receive what one node publishes, once and unchanged; the node itself does not") {
   redis_server s;
   REQUIRE(s.runs());
   node a(at(s, "a")), b(at(s, "b")), c(at(s, "c"));
@@ -64,7 +64,7 @@ TEST_CASE("redis: what one node publishes the others hear, once and verbatim, an
   CHECK(a.local.unsent() == 0);
 }
 
-TEST_CASE("redis: pubsubs of another name hear nothing of each other") {
+TEST_CASE("redis: pubsubs with different names do not receive each other's messages") {
   redis_server s;
   REQUIRE(s.runs());
   auto other = at(s, "b");
@@ -78,7 +78,7 @@ TEST_CASE("redis: pubsubs of another name hear nothing of each other") {
   CHECK(b.count() == 0);
 }
 
-TEST_CASE("redis: a stranger's garbage is skipped and counted, and what follows is heard") {
+TEST_CASE("redis: garbage on the channel is skipped and counted, and later messages are received") {
   redis_server s;
   REQUIRE(s.runs());
   node a(at(s, "a")), b(at(s, "b"));
@@ -92,7 +92,7 @@ TEST_CASE("redis: a stranger's garbage is skipped and counted, and what follows 
   CHECK(b.between.counters().connects == 1);
 }
 
-TEST_CASE("redis: a message over the limit costs the connection, and the next one is made") {
+TEST_CASE("redis: a message above the limit costs the connection, and it reconnects") {
   redis_server s;
   REQUIRE(s.runs());
   auto opts = at(s, "b");
@@ -107,7 +107,7 @@ TEST_CASE("redis: a message over the limit costs the connection, and the next on
   CHECK(b.listening("x {}"));
 }
 
-TEST_CASE("redis: while Redis is away a broadcast is refused and counted; when it is back all goes on") {
+TEST_CASE("redis: while Redis is down a broadcast is refused and counted; afterwards everything continues") {
   redis_server s;
   REQUIRE(s.runs());
   node a(at(s, "a")), b(at(s, "b"));
@@ -137,7 +137,7 @@ TEST_CASE("redis: while Redis is away a broadcast is refused and counted; when i
   CHECK_FALSE(a.changes[1].connected);
 }
 
-TEST_CASE("redis: nodes may be there before Redis, and may keep a bounded part of what they say meanwhile") {
+TEST_CASE("redis: nodes may start before Redis, and may queue a limited part of their messages meanwhile") {
   redis_server s;
   REQUIRE(s.runs());
   s.kill();
@@ -164,7 +164,7 @@ TEST_CASE("redis: nodes may be there before Redis, and may keep a bounded part o
   CHECK(a.between.counters().lost == 0);
 }
 
-TEST_CASE("redis: one that falls silent is left after a while, and what it had not confirmed is counted as lost") {
+TEST_CASE("redis: an unresponsive connection is closed after a while, and unconfirmed messages count as lost") {
   redis_server s;
   REQUIRE(s.runs());
   CHECK(phx_tests::in_time(300ms, [&](std::chrono::milliseconds silence) {
@@ -184,7 +184,7 @@ TEST_CASE("redis: one that falls silent is left after a while, and what it had n
   }));
 }
 
-TEST_CASE("redis: a password is asked for and given") {
+TEST_CASE("redis: authentication with a password") {
   redis_server s({"--requirepass", "secret"});
   REQUIRE(s.runs());
   auto opts = at(s, "a");
@@ -198,7 +198,7 @@ TEST_CASE("redis: a password is asked for and given") {
   CHECK_FALSE(stranger.between.connected());
 }
 
-TEST_CASE("redis: a user of its own, a database and a unix socket, by URL") {
+TEST_CASE("redis: a user, a database and a unix socket, by URL") {
   char folder[] = "/tmp/phx-redis-XXXXXX";
   REQUIRE(mkdtemp(folder) != nullptr);
   std::string const path = std::string(folder) + "/redis.sock";
@@ -248,7 +248,7 @@ TEST_CASE("redis: a user of its own, a database and a unix socket, by URL") {
 }
 
 #ifdef __cpp_exceptions
-TEST_CASE("redis: without memory no half of a command is queued") {
+TEST_CASE("redis: without memory no part of a command is queued") {
   std::string const command = phx::detail::publish_command("phx:phx", std::string(100, 'x'));
   std::size_t const hash = 7;
   for (std::size_t n = 0;; ++n) {
@@ -269,7 +269,7 @@ TEST_CASE("redis: without memory no half of a command is queued") {
 }
 #endif
 
-TEST_CASE("redis: limits of time may be never") {
+TEST_CASE("redis: time limits may be never") {
   redis_server s;
   REQUIRE(s.runs());
   auto never = at(s, "a");
@@ -283,7 +283,7 @@ TEST_CASE("redis: limits of time may be never") {
   CHECK(b.listening("x {}"));
 }
 
-TEST_CASE("redis: what was queued goes out before it stops") {
+TEST_CASE("redis: queued messages are sent before it stops") {
   redis_server s;
   REQUIRE(s.runs());
   node b(at(s, "b"));
@@ -327,7 +327,7 @@ TEST_CASE("redis: 100,000 messages of two senders arrive in the order of each, a
   CHECK(a.between.counters().lost + a.between.counters().refused == 0);
 }
 
-TEST_CASE("redis: beside Elixir it speaks and hears the terms of Phoenix's own adapter") {
+TEST_CASE("redis: together with Elixir it sends and receives the terms of Phoenix's own adapter") {
   redis_server s;
   REQUIRE(s.runs());
   auto opts = at(s, "phx@a");
@@ -387,7 +387,7 @@ TEST_CASE("redis: beside Elixir it speaks and hears the terms of Phoenix's own a
   CHECK(b.between.counters().skipped == 1);
 }
 
-TEST_CASE("redis: beside Elixir a struct that nobody encodes is counted and told, and what follows is heard") {
+TEST_CASE("redis: together with Elixir, a struct that cannot be encoded is counted and reported, and then skipped") {
   using phx::term;
   redis_server s;
   REQUIRE(s.runs());
@@ -428,7 +428,7 @@ TEST_CASE("redis: beside Elixir a struct that nobody encodes is counted and told
   CHECK(a.warnings[1] == std::pair(phx::redis::warning_kind::unreadable, std::string("t tuple ")));
 }
 
-TEST_CASE("redis: beside Elixir a payload that is no object does not leave this node, for it would crash processes there") {
+TEST_CASE("redis: together with Elixir, a payload that is not an object stays on this node: it would crash theirs") {
   redis_server s;
   REQUIRE(s.runs());
   auto opts = at(s, "a");
@@ -450,7 +450,7 @@ TEST_CASE("redis: beside Elixir a payload that is no object does not leave this 
   CHECK(d.listening("x [1]"));
 }
 
-TEST_CASE("redis: two nodes of one name are told so, once each, and every message is counted") {
+TEST_CASE("redis: two nodes with the same name each get one warning, and every message is counted") {
   redis_server s;
   REQUIRE(s.runs());
   for (std::string_view const elixir : {"", "MyApp.PubSub"}) {
@@ -474,7 +474,7 @@ TEST_CASE("redis: two nodes of one name are told so, once each, and every messag
   }
 }
 
-TEST_CASE("redis: a node's own messages are no second node's, also when Redis goes and comes") {
+TEST_CASE("redis: a node's own messages are not taken for a second node's, even after Redis restarts") {
   redis_server s;
   REQUIRE(s.runs());
   node a(at(s, "a")), b(at(s, "b"));
@@ -493,7 +493,7 @@ TEST_CASE("redis: a node's own messages are no second node's, also when Redis go
   CHECK(b.between.counters().same_name == 0);
 }
 
-TEST_CASE("redis: what is said before the first connection stands waits for it, and a start counts nothing") {
+TEST_CASE("redis: messages before the first connection wait for it, and a start counts no losses") {
   redis_server s;
   REQUIRE(s.runs());
   node b(at(s, "b"));
@@ -512,7 +512,7 @@ TEST_CASE("redis: what is said before the first connection stands waits for it, 
   CHECK(eventually([&] { return c.say("refused") == phx::errc::nodes_not_reached; }));
 }
 
-TEST_CASE("redis: a node's name of more than 255 bytes is refused at the start") {
+TEST_CASE("redis: a node name of more than 255 bytes is refused at start") {
   redis_server s;
   REQUIRE(s.runs());
 #ifdef __cpp_exceptions

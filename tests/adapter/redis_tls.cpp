@@ -75,7 +75,7 @@ phx::redis::options at(std::string url, std::string name, phx::redis::tls_option
 
 }  // namespace
 
-TEST_CASE("redis_tls: nodes hear each other, also in large messages, and come back when Redis does") {
+TEST_CASE("redis_tls: nodes receive each other's messages, including large ones, and reconnect when Redis restarts") {
   REQUIRE(made().ok());
   secure_server s;
   REQUIRE(s.server);
@@ -100,7 +100,7 @@ TEST_CASE("redis_tls: nodes hear each other, also in large messages, and come ba
   CHECK(a.listening("again {}"));
 }
 
-TEST_CASE("redis_tls: a certificate that nobody trusted signed, or for another name, is refused, and told") {
+TEST_CASE("redis_tls: an untrusted certificate, or one for another name, is refused and reported") {
   REQUIRE(made().ok());
   secure_server s;
   REQUIRE(s.server);
@@ -117,7 +117,7 @@ TEST_CASE("redis_tls: a certificate that nobody trusted signed, or for another n
   CHECK_FALSE(misnamed.between.connected());
 }
 
-TEST_CASE("redis_tls: a Redis that asks for a certificate is shown one") {
+TEST_CASE("redis_tls: a client certificate is sent if Redis requires one") {
   REQUIRE(made().ok());
   secure_server s("yes");
   REQUIRE(s.server);
@@ -130,7 +130,7 @@ TEST_CASE("redis_tls: a Redis that asks for a certificate is shown one") {
   CHECK_FALSE(without.between.connected());
 }
 
-TEST_CASE("redis_tls: a port that does not speak TLS is left, and a plain one is not secured") {
+TEST_CASE("redis_tls: a port without TLS is refused, and a plain connection stays plain") {
   REQUIRE(made().ok());
   redis_server plain;
   REQUIRE(plain.runs());
@@ -145,7 +145,7 @@ TEST_CASE("redis_tls: a port that does not speak TLS is left, and a plain one is
 }
 
 #ifdef __cpp_exceptions
-TEST_CASE("redis_tls: files that are missing or do not fit are told where the options are made") {
+TEST_CASE("redis_tls: missing files and files that do not match are reported where the options are made") {
   REQUIRE(made().ok());
   CHECK_THROWS_AS((void)phx::redis::tls({.ca_file = made().path("none.pem")}), std::runtime_error);
   CHECK_THROWS_AS((void)phx::redis::tls({.certificate = made().path("cert.pem"), .key = made().path("ca.key")}),

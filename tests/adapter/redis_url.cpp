@@ -17,7 +17,7 @@ std::string read(std::string_view url) {
 
 }  // namespace
 
-TEST_CASE("redis url: where Redis is, as whom, and which database") {
+TEST_CASE("redis url: host, user and database") {
   CHECK(read("redis://localhost") == "localhost 6379 : 0");
   CHECK(read("redis://10.0.0.7:6400") == "10.0.0.7 6400 : 0");
   CHECK(read("redis://h/3") == "h 6379 : 3");
@@ -38,7 +38,7 @@ TEST_CASE("redis url: where Redis is, as whom, and which database") {
   CHECK(read("redis+unix:///r") == "/r : 0");
 }
 
-TEST_CASE("redis url: what is none is refused") {
+TEST_CASE("redis url: an invalid URL is refused") {
   for (std::string_view const url : {"",
                                      "localhost",
                                      "localhost:6379",

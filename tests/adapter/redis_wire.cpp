@@ -51,13 +51,13 @@ constexpr std::string_view example = R"(
 
 }  // namespace
 
-TEST_CASE("redis wire: a broadcast is the term that OTP 25 writes, to the byte") {
+TEST_CASE("redis wire: a broadcast is byte for byte the term that OTP 25 writes") {
   std::string out;
   REQUIRE(redis_wire::write_term(out, false, "node-a", spoken("room:1", "new_msg", R"({"body":"hi"})"), {}));
   CHECK(hex(out) == hex(bytes(example)));
 }
 
-TEST_CASE("redis wire: that term is read back") {
+TEST_CASE("redis wire: that term is read") {
   redis_wire::term_storage storage;
   std::string const in = bytes(example);
   auto const h = broadcast_in(in, storage, {});
@@ -71,14 +71,14 @@ TEST_CASE("redis wire: that term is read back") {
   CHECK_FALSE(h->bytes);
 }
 
-TEST_CASE("redis wire: a term cut short anywhere, or with a byte too many, is nothing") {
+TEST_CASE("redis wire: a truncated term, or one with an extra byte, is refused") {
   std::string const in = bytes(example);
   redis_wire::term_storage storage;
   for (std::size_t n = 0; n < in.size(); ++n) CHECK_FALSE(broadcast_in(in.substr(0, n), storage, {}));
   CHECK_FALSE(broadcast_in(in + 'x', storage, {}));
 }
 
-TEST_CASE("redis wire: what is for one node says so, and a name with an @ is an atom") {
+TEST_CASE("redis wire: a message for one node is marked so, and a name with an @ is an atom") {
   std::string out;
   redis_wire::term_storage storage;
   REQUIRE(redis_wire::write_term(out, true, "app@host", spoken("t", "e", "{}"), {}));
@@ -97,7 +97,7 @@ TEST_CASE("redis wire: what is for one node says so, and a name with an @ is an 
   CHECK_FALSE(h->node_is_atom);
 }
 
-TEST_CASE("redis wire: other versions, modes, structs, dispatchers and messages are nothing") {
+TEST_CASE("redis wire: other versions, modes, structs, dispatchers and messages are ignored") {
   std::string const in = bytes(example);
   redis_wire::term_storage storage;
   auto const with = [&](std::string_view from, std::string_view to) {
@@ -126,7 +126,7 @@ TEST_CASE("redis wire: other versions, modes, structs, dispatchers and messages 
   CHECK_FALSE(broadcast_in("PING", storage, {}));
 }
 
-TEST_CASE("redis wire: a term that compression_level made smaller is read, within its bound") {
+TEST_CASE("redis wire: a compressed term is read, up to a limit") {
   // The example, as OTP 25 writes it: term_to_binary(Term, [{compressed, 6}]).
   std::string const packed = bytes(
       "8350000000bd789c5d8d410ac230104547ad2d7807f10406dcba54dc0b3d408899c1049b4c49c7dadedea42b71f7e0ffffbeabcd06a1a6"
@@ -171,7 +171,7 @@ TEST_CASE("etf: numbers of every size are written as Erlang writes them") {
   CHECK(term("0.1") == "463fb999999999999a");
 }
 
-TEST_CASE("etf: words, strings, lists and maps are written as Erlang writes them") {
+TEST_CASE("etf: atoms, strings, lists and maps are written as Erlang writes them") {
   CHECK(term("null") == "6400036e696c");
   CHECK(term("true") ==
         "640004"
@@ -198,7 +198,7 @@ TEST_CASE("etf: words, strings, lists and maps are written as Erlang writes them
         "6400036e696c");
 }
 
-TEST_CASE("etf: of a key that is there twice the first one counts, as Jason decodes it; Erlang reads no map with both") {
+TEST_CASE("etf: of a duplicate key the first one counts, as with Jason; Erlang refuses such a map") {
   CHECK(term(R"({"a":1,"b":2,"\u0061":3,"c":4,"b":5})") ==
         "7400000003"
         "6d0000000161"
@@ -240,7 +240,7 @@ TEST_CASE("etf: every tag of the table is read") {
   CHECK(json_of("") == "no");
 }
 
-TEST_CASE("etf: what is not asked for is skipped whole") {
+TEST_CASE("etf: unneeded terms are skipped completely") {
   for (std::string_view const h : {"61 07",
                                    "62 00000000",
                                    "6e 02 00 0102",
@@ -273,7 +273,7 @@ TEST_CASE("etf: what is not asked for is skipped whole") {
     CHECK_MESSAGE(!skips(h), h);
 }
 
-TEST_CASE("etf: nesting and big integers are bounded both ways") {
+TEST_CASE("etf: nesting and big integers are limited in both directions") {
   etf::bounds most;
   most.depth = 3;
   CHECK(term("[[[300]]]", most) != "no");
@@ -296,7 +296,7 @@ TEST_CASE("etf: nesting and big integers are bounded both ways") {
   CHECK(term("1e400") == "no");
 }
 
-TEST_CASE("etf: JSON comes back as it went") {
+TEST_CASE("etf: JSON survives a round trip") {
   for (std::string_view const text :
        {R"({"a":[1,-2,3.5,{"b":"c\"\\\n"}],"d":123456789012345678901234567890,"e":null,"f":true,"g":[]})", "[]", "{}",
         "\"\xf0\x9f\x98\x80\"", "-12345678901", "[0,1,2]", "0.1"}) {
@@ -306,7 +306,7 @@ TEST_CASE("etf: JSON comes back as it went") {
   }
 }
 
-TEST_CASE("etf: integers of every size come back as they went, and are the bytes they stand for") {
+TEST_CASE("etf: integers of every size survive a round trip, and have the expected bytes") {
   // 2^k, doubled by hand, beside its bytes: a one and zeros.
   std::string two = "1";
   for (unsigned k = 0; k < 1020; ++k) {
@@ -339,7 +339,7 @@ TEST_CASE("etf: integers of every size come back as they went, and are the bytes
   CHECK(json_of(bytes("6e 00 01")) == "0");
 }
 
-TEST_CASE("redis wire: our own form carries the payload verbatim and takes nothing that is not exact") {
+TEST_CASE("redis wire: our own format carries the payload unchanged and accepts nothing inexact") {
   std::string out;
   REQUIRE(redis_wire::write(out, false, "a", spoken("room:1", "e", R"( {"n":1.0e5, "b":12345678901234567890} )")));
   auto h = redis_wire::read(out);

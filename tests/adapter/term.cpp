@@ -44,7 +44,7 @@ TEST_CASE("term: written as Erlang writes it") {
   CHECK(hex(term::tuple(std::vector<term>(256, term::integer(7))).external()).starts_with("8369000001006107"));
 }
 
-TEST_CASE("term: what was written is read") {
+TEST_CASE("term: a written term is read") {
   for (std::int64_t const n : {std::int64_t{0}, std::int64_t{255}, std::int64_t{256}, std::int64_t{-1},
                                std::int64_t{-2147483648}, std::int64_t{-2147483649}, std::int64_t{1} << 40,
                                std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()}) {
@@ -87,7 +87,7 @@ TEST_CASE("term: what was written is read") {
   CHECK(term(*v.find("roles")).external() == term::list({term::text("a"), term::text("b")}).external());
 }
 
-TEST_CASE("term: every form of one thing is read") {
+TEST_CASE("term: every encoding of a value is read") {
   CHECK(read("836e0801ffffffffffffff7f").view().integer() == -std::numeric_limits<std::int64_t>::max());
   CHECK(read("836f00000001002a").view().integer() == 42);
   CHECK(read("836e0a002a000000000000000000").view().integer() == 42);
@@ -102,7 +102,7 @@ TEST_CASE("term: every form of one thing is read") {
   CHECK(read("836c0000000161016a").view().size() == 1);
 }
 
-TEST_CASE("term: whatever is none, or more than was asked for, is refused by name") {
+TEST_CASE("term: an invalid term, or one beyond a limit, is refused with its error") {
   CHECK(wrong("") == errc::truncated);
   CHECK(wrong("83") == errc::truncated);
   CHECK(wrong("82") == errc::wrong_shape);
@@ -138,7 +138,7 @@ TEST_CASE("term: whatever is none, or more than was asked for, is refused by nam
   CHECK(wrong("836d0000000461626364", {.bytes = 10}) == errc::none);
 }
 
-TEST_CASE("term: a compressed one is inflated, within its bound, and nothing broken passes") {
+TEST_CASE("term: a compressed term is inflated up to a limit, and an invalid one refused") {
   auto const packed = [](std::string_view size, std::string_view zlib) {
     return "8350" + std::string(size) + std::string(zlib);
   };

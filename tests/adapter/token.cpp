@@ -55,7 +55,7 @@ std::vector<vector> const& vectors() {
 
 }  // namespace
 
-TEST_CASE("Phoenix.Token: signs what Elixir signs, byte for byte, and verifies it") {
+TEST_CASE("Phoenix.Token: signs byte for byte as Elixir does, and verifies") {
   CHECK(phx::detail::derived_key(base, 20, "user auth", {}).value().view() ==
         unhex("71e6bb9087444023e8313bbb80bf25945ba411c024f266b2954f9ca21db07a01"));
   phoenix_token const t = user_auth();
@@ -77,7 +77,7 @@ TEST_CASE("Phoenix.Token: key options change the key, not the mac") {
   CHECK(reason(user_auth({.iterations = 2000, .length = 64}).verify(token, signed_at)) == errc::token_invalid);
 }
 
-TEST_CASE("Plug.Crypto: the raw verifier's vectors, of three digests") {
+TEST_CASE("Plug.Crypto: the vectors of the raw verifier, with three digests") {
   using phx::key_digest;
   std::pair<key_digest, std::string_view> const all[] = {
       {key_digest::sha256, "SFMyNTY.aGVsbG8.02bzyKZaIfTWtFUAsgqQ6ZHrQJaIP5SabVLnal2Bv9M"},
@@ -96,7 +96,7 @@ TEST_CASE("Plug.Crypto: the raw verifier's vectors, of three digests") {
   CHECK_FALSE(phx::detail::verified_message("secret key", "SFMyNTY.aGVsbG8=.02bzyKZaIfTWtFUAsgqQ6ZHrQJaIP5SabVLnal2Bv9M"));
 }
 
-TEST_CASE("Phoenix.Token: encrypted as Elixir does it") {
+TEST_CASE("Phoenix.Token: encrypts as Elixir does") {
   std::string_view const token = "XCP.NyqNT1oJ2SAm8cOshV4kvkALs1tAXaRy7EAO6r5SqvRPIMjDc0abnpbYncozzpoXXK74UJYq8DtisYc";
   phoenix_token const t = user_auth();
   CHECK(t.decrypt(token, signed_at + 1s)->view().integer() == 99);
@@ -129,7 +129,7 @@ TEST_CASE("Phoenix.Token: encrypted as Elixir does it") {
   CHECK(reason(user_auth({.length = 64}).decrypt(token, signed_at)) == errc::token_invalid);
 }
 
-TEST_CASE("Phoenix.Token: tokens encrypted by plug_crypto 1 are read still") {
+TEST_CASE("Phoenix.Token: tokens encrypted by plug_crypto 1 are still read") {
   // made here as it made them: AES-GCM under a random key, which is wrapped with ours
   auto const sealed = [](std::string_view key, std::string_view nonce, std::string_view aad, std::string_view text) {
     phx::detail::evp_context const c(EVP_CIPHER_CTX_new());
@@ -171,7 +171,7 @@ TEST_CASE("Phoenix.Token: tokens encrypted by plug_crypto 1 are read still") {
   }
 }
 
-TEST_CASE("Phoenix.Token: each is good from when it was made until it is too old, and no longer") {
+TEST_CASE("Phoenix.Token: a token is valid from its creation until its maximum age") {
   phoenix_token const t = user_auth();
   auto const token = [&](std::size_t i) { return vectors()[i].token; };
   CHECK(reason(t.verify(token(0), signed_at)) == errc::none);
@@ -196,7 +196,7 @@ TEST_CASE("Phoenix.Token: each is good from when it was made until it is too old
                         std::chrono::duration<std::int64_t>(std::numeric_limits<std::int64_t>::max()))) == errc::none);
 }
 
-TEST_CASE("Phoenix.Token: the clock of the machine that signed may be a minute ahead, or what the host allows") {
+TEST_CASE("Phoenix.Token: the clock of the signer may be a minute ahead, or as much as the host allows") {
   phoenix_token const t = user_auth();
   std::string_view const token = vectors()[0].token;
   for (auto const ahead : {1ms, 999ms, 5000ms, 59'999ms, 60'000ms})
@@ -230,7 +230,7 @@ TEST_CASE("Phoenix.Token: the clock of the machine that signed may be a minute a
   }
 }
 
-TEST_CASE("Phoenix.Token: an age beyond what seconds can count is for ever, or over") {
+TEST_CASE("Phoenix.Token: a maximum age beyond the range of seconds means for ever, or already expired") {
   phoenix_token const t = user_auth();
   std::string_view const token = vectors()[0].token;
   CHECK(reason(t.verify(token, signed_at + 24h * 999, std::chrono::hours::max())) == errc::none);
@@ -240,7 +240,7 @@ TEST_CASE("Phoenix.Token: an age beyond what seconds can count is for ever, or o
   CHECK(t.verify(long_lived, signed_at + 24h * 36'500)->view().integer() == 5);
 }
 
-TEST_CASE("Phoenix.Token: older envelopes are read, and others are not") {
+TEST_CASE("Phoenix.Token: older envelopes are read, others are not") {
   phoenix_token const t = user_auth();
   std::string const key = unhex("71e6bb9087444023e8313bbb80bf25945ba411c024f266b2954f9ca21db07a01");
   auto const judged = [&](term const& envelope, phoenix_token::time now) {
@@ -269,7 +269,7 @@ TEST_CASE("Phoenix.Token: older envelopes are read, and others are not") {
           errc::token_invalid);
 }
 
-TEST_CASE("Phoenix.Token: a thief gets nothing") {
+TEST_CASE("Phoenix.Token: forged tokens are refused") {
   phoenix_token const t = user_auth();
   std::string const good(vectors()[1].token);
   auto const tried = [&](std::string_view token) { return reason(t.verify(token, signed_at + 1s)); };
@@ -308,7 +308,7 @@ TEST_CASE("Phoenix.Token: a thief gets nothing") {
   }
 }
 
-TEST_CASE("Phoenix.Token: weak secrets and keys are refused, and no error says them") {
+TEST_CASE("Phoenix.Token: weak secrets and keys are refused, and no error contains them") {
   auto const code = [](std::string_view secret, phx::key_options const& opts = {}) {
     auto const r = phoenix_token::make(secret, "salt", opts);
     if (!r) CHECK(r.error().entry.empty());
@@ -360,7 +360,7 @@ std::int64_t user_of(session_cookie const& c, std::string_view cookies, std::str
 
 }  // namespace
 
-TEST_CASE("session cookie: Plug's signed one, exact to the vector") {
+TEST_CASE("session cookie: Plug's signed cookie, byte for byte as the vector") {
   session_cookie const c = cookie();
   phx::result<term> const session = c.read(signed_cookie);
   REQUIRE(session);
@@ -378,7 +378,7 @@ TEST_CASE("session cookie: Plug's signed one, exact to the vector") {
   CHECK(session_cookie::make(std::string(63, 's'), {.name = "a"}).error().code == errc::weak_key);
 }
 
-TEST_CASE("session cookie: Plug's encrypted one") {
+TEST_CASE("session cookie: Plug's encrypted cookie") {
   session_cookie const c = cookie({.encryption_salt = "encryption salt"});
   term const session =
       term::map({{term::text("_csrf_token"), term::text(state)}, {term::text("user_id"), term::integer(5)}});
@@ -391,7 +391,7 @@ TEST_CASE("session cookie: Plug's encrypted one") {
   CHECK(reason(cookie({.encryption_salt = "another"}).read(value)) == errc::token_invalid);
 }
 
-TEST_CASE("session cookie: a page that cannot show its CSRF token has no session") {
+TEST_CASE("session cookie: a page without the CSRF token has no session") {
   session_cookie const c = cookie();
   std::string const cookies = "_app_key=" + signed_cookie;
   CHECK(user_of(c, cookies, "_csrf_token=" + csrf_token()) == 5);
@@ -423,7 +423,7 @@ TEST_CASE("session cookie: a page that cannot show its CSRF token has no session
   CHECK(user_of(renamed, "_app_key=" + renamed.write(other).value(), "_csrf_token=" + good) == 6);
 }
 
-TEST_CASE("session cookie: found among others as Plug finds it") {
+TEST_CASE("session cookie: the cookie is found among others as Plug finds it") {
   session_cookie const c = cookie({.check_csrf = false});
   auto const found = [&](std::string const& cookies) { return user_of(c, cookies, "") == 5; };
   CHECK(found("_app_key=" + signed_cookie));
@@ -441,7 +441,7 @@ TEST_CASE("session cookie: found among others as Plug finds it") {
   CHECK_FALSE(found(""));
 }
 
-TEST_CASE("session cookie: a mount's, so that connect sees who is logged in next door") {
+TEST_CASE("session cookie: a mount with a session source lets connect see the user of the web application") {
   session_cookie const c = cookie();
   phx::mount const m{.origins = false, .session = c, .longpoll = true};
   CHECK(m.check().code == errc::none);

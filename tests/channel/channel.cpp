@@ -66,7 +66,7 @@ struct lesson {
 
 }  // namespace
 
-TEST_CASE("channel: an event bound to a member function gets its parameter read from the payload") {
+TEST_CASE("channel: an event bound to a member function gets its parameter from the payload") {
   lesson l;
   auto c = l.s.connect().join("calc");
   CHECK(c.call("add", R"({"n":5})") == phx::testing::answered{"ok", "5"});
@@ -77,7 +77,7 @@ TEST_CASE("channel: an event bound to a member function gets its parameter read 
   CHECK(c.call("data", "[1]") == phx::testing::answered{"ok", "[1]"});
 }
 
-TEST_CASE("channel: a payload that does not convert is answered with the field's name, and the channel lives") {
+TEST_CASE("channel: a payload that does not convert is answered with the field's name, and the channel continues") {
   lesson l;
   auto c = l.s.connect().join("calc");
   CHECK(c.call("add", R"({"n":"five"})") == phx::testing::answered{"error", R"({"reason":"invalid payload","field":"n"})"});
@@ -86,7 +86,7 @@ TEST_CASE("channel: a payload that does not convert is answered with the field's
   CHECK(c.call("add", R"({"n":1})") == phx::testing::answered{"ok", "1"});
 }
 
-TEST_CASE("channel: an event nobody handles crashes the channel, unless handle_in takes the rest") {
+TEST_CASE("channel: an unhandled event crashes the channel, unless handle_in handles the rest") {
   lesson l;
   auto client = l.s.connect();
   auto c = client.join("calc");
@@ -100,7 +100,7 @@ TEST_CASE("channel: an event nobody handles crashes the channel, unless handle_i
   CHECK(s.expect_error());
 }
 
-TEST_CASE("channel: a bound event is a string; what is none is not it") {
+TEST_CASE("channel: only a string can match a bound event") {
   lesson l;
   auto client = l.s.connect();
   auto c = client.join("open");
@@ -108,7 +108,7 @@ TEST_CASE("channel: a bound event is a string; what is none is not it") {
   CHECK(c.expect_reply("77")->status == "other");
 }
 
-TEST_CASE("channel: a bound event's error is JSON whatever the field is called") {
+TEST_CASE("channel: the error of a bound event is valid JSON, whatever the name of the field") {
   using std::string;
   for (string const& field : {string(), string("\x00\x1f\"\\", 4), string("täglich"), string(5000, 'x')})
     CHECK(phx::detail::invalid_field(field).valid());

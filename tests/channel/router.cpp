@@ -31,7 +31,7 @@ std::string who_serves(phx::router<Session>& r, std::string_view topic, std::str
 
 }  // namespace
 
-TEST_CASE("topic_pattern: exact, a prefix, everything") {
+TEST_CASE("topic_pattern: exact topics, prefixes, and all topics") {
   constexpr phx::topic_pattern exact{"lobby"}, prefix{"room:*"}, all{"*"};
   CHECK(exact.text() == "lobby");
   CHECK_FALSE(exact.prefix());
@@ -50,7 +50,7 @@ TEST_CASE("topic_pattern: exact, a prefix, everything") {
   CHECK(matches(all, ""));
 }
 
-TEST_CASE("topic_pattern: a star elsewhere is an error that names the entry") {
+TEST_CASE("topic_pattern: a star elsewhere is an error with the entry") {
   for (char const* const bad : {"ro*m", "*x", "room:**", "a*b*"}) {
     auto const p = phx::topic_pattern::parse(bad);
     CHECK_FALSE(p.has_value());
@@ -61,7 +61,7 @@ TEST_CASE("topic_pattern: a star elsewhere is an error that names the entry") {
   CHECK(phx::topic_pattern::parse("")->text().empty());
 }
 
-TEST_CASE("router: patterns in the order they were declared, the first match wins") {
+TEST_CASE("router: patterns are tried in the order of declaration, and the first match wins") {
   phx::router<session> r;
   r.channel<named<'A'>>("room:lobby").channel<named<'B'>>("room:*");
   r.channel<named<'C'>>("room:private").channel<named<'D'>>("*");
@@ -74,7 +74,7 @@ TEST_CASE("router: patterns in the order they were declared, the first match win
   CHECK(who_serves(none, "x") == R"({"reason":"unmatched topic"})");
 }
 
-TEST_CASE("router: channels are made from the session; a pattern may assign to a copy of it") {
+TEST_CASE("router: channels are made from the session; a pattern may change its copy of it") {
   phx::router<session> r([](phx::connect_info const& info) -> phx::connect_outcome<session> {
     return phx::connected<session>{{std::string(info.param("user").value_or("?"))}};
   });
@@ -97,7 +97,7 @@ TEST_CASE("router: a pattern from a configuration") {
   CHECK(who_serves(r, "configured:x") == "\"A nobody\"");
 }
 
-TEST_CASE("router: without a connector everybody is let in, unless a session cannot be made of nothing") {
+TEST_CASE("router: without a connector every client may connect, if the session has a default constructor") {
   phx::router<> anybody;
   phx::testing::server s(anybody);
   CHECK(s.connect().connected());
@@ -123,7 +123,7 @@ TEST_CASE("router: its type follows from its connector") {
 }
 
 #ifdef __cpp_exceptions
-TEST_CASE("router: a connector that throws is answered 500, a maker that throws is a join that crashed") {
+TEST_CASE("router: a connector that throws is answered 500; a channel function that throws is a crashed join") {
   phx::router<session> r([](phx::connect_info const& info) -> phx::connect_outcome<session> {
     if (info.param("throw")) throw std::runtime_error("no database");
     return phx::connected<session>{};
@@ -136,7 +136,7 @@ TEST_CASE("router: a connector that throws is answered 500, a maker that throws 
 }
 #endif
 
-TEST_CASE("router: channels are made in hook memory and given back; without memory the join is refused") {
+TEST_CASE("router: channels are allocated by the hook and released; without memory the join is refused") {
   using support::metered;
   metered::reset();
   {
@@ -163,7 +163,7 @@ TEST_CASE("router: channels are made in hook memory and given back; without memo
   metered::reset();
 }
 
-TEST_CASE("router: a pending join that a second one replaces is told, as one that its client leaves") {
+TEST_CASE("router: terminate runs for a pending join that a second join replaces, as when its client leaves") {
   struct teller {
     std::vector<std::string>* log;
     phx::join_result join(phx::joining& j, phx::message const&) {
@@ -185,7 +185,7 @@ TEST_CASE("router: a pending join that a second one replaces is told, as one tha
   CHECK(log == texts{"replaced", "left"});
 }
 
-TEST_CASE("router: a join that says crash is answered as one that throws, and its channel is not told") {
+TEST_CASE("router: a join that returns crash is answered as one that throws, and terminate does not run") {
   struct falls {
     bool* notified;
     phx::join_result join(phx::joining&, phx::message const&) { return phx::join_result::crash("no database"); }
@@ -202,7 +202,7 @@ TEST_CASE("router: a join that says crash is answered as one that throws, and it
   CHECK(seen.count("join_crashed x 'no database'") == 1);
 }
 
-TEST_CASE("router: a refused join is told shutdown, with nobody to push to; a replaced one is not told") {
+TEST_CASE("router: terminate of a refused join gets shutdown and cannot push; that of a replaced one does not run") {
   struct teller {
     std::vector<std::string>* log;
     phx::channel_id id{};

@@ -118,23 +118,23 @@ std::string play_elsewhere(std::size_t loops, cf::value const& conversation, cf:
 
 }  // namespace
 
-TEST_CASE("conversations: with the router, on one loop") {
+TEST_CASE("conversations: router, one loop") {
   play_all("router, one loop", [](auto const&... mode) { return play_in_loops(1, mode...); });
 }
 
-TEST_CASE("conversations: with the router, the clients spread over two loops") {
+TEST_CASE("conversations: router, clients on two loops") {
   play_all("router, two loops", [](auto const&... mode) { return play_in_loops(2, mode...); });
 }
 
-TEST_CASE("conversations: with every channel on one of two other threads") {
+TEST_CASE("conversations: each channel on one of two other threads") {
   play_all("actors, one loop", [](auto const&... mode) { return play_elsewhere(1, mode...); });
 }
 
-TEST_CASE("conversations: with every channel on one of two other threads, the clients spread over two loops") {
+TEST_CASE("conversations: each channel on one of two other threads, clients on two loops") {
   play_all("actors, two loops", [](auto const&... mode) { return play_elsewhere(2, mode...); });
 }
 
-TEST_CASE("conversations: what Phoenix's integration tests ask for, and old clients get") {
+TEST_CASE("conversations: the requests of Phoenix's integration tests, answered as for old clients") {
   for (char const* const text : cf::contracts) {
     std::optional<cf::value> const conversation = cf::reader(text).whole();
     REQUIRE(conversation);

@@ -31,7 +31,7 @@ std::string taken_apart(std::string_view text) {
 
 }  // namespace
 
-TEST_CASE("origin: taken apart as Elixir's URI.parse does") {
+TEST_CASE("origin: parsed as by Elixir's URI.parse") {
   CHECK(taken_apart("http://localhost") == "http localhost 80");
   CHECK(taken_apart("HTTPS://A.Example.Com") == "HTTPS A.Example.Com 443");
   CHECK(taken_apart("//localhost") == "- localhost -");
@@ -160,14 +160,14 @@ TEST_CASE("check_origin: the truth table of the other forms") {
   CHECK_FALSE(check_origin().allows_all());
 }
 
-TEST_CASE("check_origin: conn with no host in the request or the origin refuses") {
+TEST_CASE("check_origin: conn without a host in the request or the origin refuses") {
   std::array<phx::header, 1> const h{{{"origin", "http://"}}};
   CHECK_FALSE(check_origin::conn().decide(phx::request::of("GET", "/", h), "").allowed);
   std::array<phx::header, 1> const hostless{{{"origin", "http://:80"}}};
   CHECK_FALSE(check_origin::conn().decide(phx::request::of("GET", "/", hostless), "").allowed);
 }
 
-TEST_CASE("check_origin: a callback decides, of an origin without a host too, and sees the scheme in lower case") {
+TEST_CASE("check_origin: a callback decides, also about an origin without a host, and gets the scheme in lower case") {
   std::string seen;
   check_origin const c = check_origin::callback([&seen](phx::origin const& o) {
     seen = std::string(o.scheme.value_or("-")) + " " + std::string(o.host.value_or("-"));
@@ -182,7 +182,7 @@ TEST_CASE("check_origin: a callback decides, of an origin without a host too, an
   CHECK(seen == "not asked");
 }
 
-TEST_CASE("check_origin: a callback is owned, shared by copies and given back once") {
+TEST_CASE("check_origin: a callback is owned, shared by copies and released once") {
   struct counted {
     int* alive;
     explicit counted(int* a) : alive(a) { ++*alive; }
@@ -213,7 +213,7 @@ TEST_CASE("check_origin: a callback is owned, shared by copies and given back on
 }
 
 #ifdef __cpp_exceptions
-TEST_CASE("check_origin: a callback that throws refuses, and says what it threw") {
+TEST_CASE("check_origin: a callback that throws refuses, and the exception's text is reported") {
   check_origin const c = check_origin::callback([](phx::origin const&) -> bool { throw std::runtime_error("no list"); });
   phx::origin_decision const d = asked(c, "http://a.com");
   CHECK_FALSE(d.allowed);
@@ -222,7 +222,7 @@ TEST_CASE("check_origin: a callback that throws refuses, and says what it threw"
 }
 #endif
 
-TEST_CASE("check_origin: unset is true, and before v0_15 all are allowed") {
+TEST_CASE("check_origin: unset means true; generations before v0_15 allow all") {
   check_origin const unset;
   CHECK(unset.unset());
   CHECK(asked(unset, "http://localhost").allowed);
@@ -232,7 +232,7 @@ TEST_CASE("check_origin: unset is true, and before v0_15 all are allowed") {
   CHECK_FALSE(asked(check_origin(true), "http://evil.org", "localhost", true).allowed);
 }
 
-TEST_CASE("check_origin: in the seed's list a null on either side matches and a star is no wildcard") {
+TEST_CASE("check_origin: in the list of Phoenix 0.11 to 0.15 a null on either side matches and a star is not a wildcard") {
   check_origin const l = check_origin::seed({"http://example.com", "//other.com:888", "//*.wild.com"});
   CHECK(allows_none(l));
   for (std::string_view const good : {"http://example.com", "//example.com", "null", "foo", "", "//other.com",
@@ -243,7 +243,7 @@ TEST_CASE("check_origin: in the seed's list a null on either side matches and a 
     CHECK_MESSAGE(!allows(l, bad), bad);
 }
 
-TEST_CASE("check_origin: a list may be read at run time, and an entry without a host is named") {
+TEST_CASE("check_origin: a list may be read at run time, and an entry without a host is reported") {
   auto const good = check_origin::parse({"//localhost", "https://*.example.com"});
   REQUIRE(good.has_value());
   CHECK(good->entries().size() == 2);

@@ -39,7 +39,7 @@ std::string shown(std::string_view query, std::string_view name) {
 
 }  // namespace
 
-TEST_CASE("params: a query without anything has none") {
+TEST_CASE("params: an empty query has none") {
   CHECK(parsed("").empty());
   CHECK(parsed("&&").size() == 0);
   CHECK(phx::params().begin() == phx::params().end());
@@ -67,7 +67,7 @@ TEST_CASE("params: plus is a space and escapes are bytes, in names too") {
   CHECK(parsed("z=a%00b").get("z") == std::string_view("a\0b", 3));
 }
 
-TEST_CASE("params: of two the last counts") {
+TEST_CASE("params: of a duplicate name the last one counts") {
   CHECK(parsed("vsn=9.9.9&vsn=2.0.0").get("vsn") == "2.0.0");
   CHECK(parsed("vsn=9.9.9&vsn=2.0.0").size() == 1);
   CHECK(parsed("a[b]=1&a[b]=2").get("a[b]") == "2");
@@ -98,7 +98,7 @@ TEST_CASE("params: brackets make maps and lists") {
   CHECK(names == "abc");
 }
 
-TEST_CASE("params: brackets that do not pair are part of the name") {
+TEST_CASE("params: unbalanced brackets are part of the name") {
   CHECK(parsed("a[b=1").get("a[b") == "1");
   CHECK(parsed("a]=1").get("a]") == "1");
   CHECK(parsed("[a]=1").get("[a]") == "1");
@@ -107,7 +107,7 @@ TEST_CASE("params: brackets that do not pair are part of the name") {
   CHECK(shown("a[b[c]=1", "a") == "{b[c:1}");
 }
 
-TEST_CASE("params: a name that is text here and nested there is what it was made last, as in Plug") {
+TEST_CASE("params: a name that is both text and nested keeps its latest kind, as in Plug") {
   CHECK(shown("a=1&a[b]=2", "a") == "{b:2}");
   CHECK(shown("a[b]=2&a=1", "a") == "1");
   CHECK(shown("a[b]=1&a=2&a[c]=3", "a") == "2");
@@ -117,7 +117,7 @@ TEST_CASE("params: a name that is text here and nested there is what it was made
   CHECK_FALSE(parsed("a[b]=2&a=1").get("a[b]"));
 }
 
-TEST_CASE("params: what is no escape or no UTF-8 is refused, not guessed") {
+TEST_CASE("params: an invalid escape or invalid UTF-8 is refused, not guessed") {
   for (std::string_view const bad : {"a=%", "a=%2", "a=%zz", "a=%2g", "%=1", "a%f=1", "ok=1&a=%+1"})
     CHECK_MESSAGE(refused(bad) == phx::errc::wrong_shape, bad);
   for (std::string_view const bad : {"a=%FF", "a=%C3", "a=%C0%80", "a=%ED%A0%80", "a=%F4%90%80%80", "a=%E2%82", "a=%80",
@@ -129,7 +129,7 @@ TEST_CASE("params: what is no escape or no UTF-8 is refused, not guessed") {
   CHECK(phx::params::parse("ok=1&na\nme=%").error().entry == "na?me");
 }
 
-TEST_CASE("params: a query costs no more than its bounds") {
+TEST_CASE("params: a query is limited in bytes, parameters and depth") {
   phx::params::bounds most;
   most.bytes = 10;
   CHECK(phx::params::parse("a=12345678", most).has_value());
@@ -180,7 +180,7 @@ TEST_CASE("params: pairs that were decoded elsewhere nest as those of a query") 
   CHECK(phx::params::decoded(map, {.bytes = 1000, .count = 9, .depth = 0}).error().code == phx::errc::limit_reached);
 }
 
-TEST_CASE("params: set replaces whatever the query said") {
+TEST_CASE("params: set replaces a value from the query") {
   phx::params p = parsed("room=1&other[]=2");
   p.set("room", "a%20b");
   p.set("other", "x");
@@ -191,7 +191,7 @@ TEST_CASE("params: set replaces whatever the query said") {
   CHECK(p.size() == 3);
 }
 
-TEST_CASE("params: a log sees no secrets") {
+TEST_CASE("params: a log contains no secrets") {
   CHECK(parsed("a=1&token=t&accessToken=u&user[password]=p&user[name]=ann&token_list[][x]=y&l[]=1").filtered() ==
         "a=1&token=[FILTERED]&accessToken=[FILTERED]&user[password]=[FILTERED]&user[name]=ann&token_list=[FILTERED]&l[]=1");
   CHECK(parsed("a=x%0Ay%1B").filtered() == "a=x?y?");
@@ -201,7 +201,7 @@ TEST_CASE("params: a log sees no secrets") {
   CHECK(parsed("").filtered().empty());
 }
 
-TEST_CASE("request: of a request line and headers") {
+TEST_CASE("request: from a request line and headers") {
   std::array<phx::header, 1> const h{{{"HOST", "example.com:4000"}}};
   phx::request const r = phx::request::of("GET", "/socket/websocket?vsn=2.0.0&x=?", h, {"10.0.0.1", 5000, {}});
   CHECK(r.method == "GET");
@@ -238,7 +238,7 @@ TEST_CASE("request: of a request line and headers") {
   CHECK(phx::request::of("GET", "", {}).host.empty());
 }
 
-TEST_CASE("connect_info: shows the headers Phoenix shows, by lower-case name, and no others") {
+TEST_CASE("connect_info: has the headers that Phoenix shows, by lower-case name, and no others") {
   std::array<phx::header, 12> const h{{{"Host", "127.0.0.1:4000"},
                                        {"Cookie", "session=secret"},
                                        {"Authorization", "Bearer secret"},
@@ -284,7 +284,7 @@ TEST_CASE("connect_info: shows the headers Phoenix shows, by lower-case name, an
   CHECK(phx::to_string(phx::transport_kind::longpoll) == "longpoll");
 }
 
-TEST_CASE("connect_info: a request without headers has none to show") {
+TEST_CASE("connect_info: a request without headers has none") {
   phx::request const r = phx::request::of("GET", "/", {});
   phx::params const none;
   phx::connect_info const info(r, none);
@@ -294,14 +294,14 @@ TEST_CASE("connect_info: a request without headers has none to show") {
   CHECK_FALSE(info.user_agent());
 }
 
-TEST_CASE("http_answer: without more it is a 403 with an empty body") {
+TEST_CASE("http_answer: the default is 403 with an empty body") {
   phx::http_answer const a{};
   CHECK(a.status == 403);
   CHECK(a.headers.empty());
   CHECK(a.body.empty());
 }
 
-TEST_CASE("connect_info: without credentials there are none") {
+TEST_CASE("connect_info: without credentials it has none") {
   phx::request const r = phx::request::of("GET", "/", {});
   phx::params const p;
   CHECK_FALSE(phx::connect_info(r, p).auth_token());

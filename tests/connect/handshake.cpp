@@ -81,7 +81,7 @@ std::string answered_status(std::string_view target, ask_with const& with = {}) 
 
 }  // namespace
 
-TEST_CASE("handshake: the vsn chooses the serializer") {
+TEST_CASE("handshake: the vsn selects the serializer") {
   CHECK(answered_status("/socket/websocket") == "ok ~> 1.0.0 nobody -");
   CHECK(answered_status("/socket/websocket?vsn=1.0.7") == "ok ~> 1.0.0 nobody -");
   CHECK(answered_status("/socket/websocket?vsn=2.0.0") == "ok ~> 2.0.0 nobody -");
@@ -99,7 +99,7 @@ TEST_CASE("handshake: the vsn chooses the serializer") {
   CHECK(ask("/socket/websocket?vsn[]=2.0.0").detail == "not text");
 }
 
-TEST_CASE("handshake: connect accepts, with an id or without, or refuses") {
+TEST_CASE("handshake: connect accepts, with or without an id, or refuses") {
   CHECK(answered_status("/socket/websocket?vsn=2.0.0&user_id=u%201%2F%C3%BC") ==
         "ok ~> 2.0.0 u 1/\xC3\xBC user:u 1/\xC3\xBC");
   CHECK(answered_status("/socket/websocket?user_id=") == "ok ~> 1.0.0  user:");
@@ -109,7 +109,7 @@ TEST_CASE("handshake: connect accepts, with an id or without, or refuses") {
   CHECK(no.calls == 1);
 }
 
-TEST_CASE("handshake: a refusal may have an answer of its own") {
+TEST_CASE("handshake: a refusal may have a response of its own") {
   lab d;
   auto const judged = phx::handshake(lab_mount(), d, phx::request::of("GET", "/socket/websocket?ratelimit=true", {}));
   auto const* no = std::get_if<phx::refused_request>(&judged);
@@ -136,7 +136,7 @@ TEST_CASE("handshake: an origin callback that throws is answered 500") {
 }
 #endif
 
-TEST_CASE("handshake: another path is 404, another method 400") {
+TEST_CASE("handshake: an unknown path is 404, a wrong method 400") {
   CHECK(answered_status("/nowhere") == "404 path");
   CHECK(answered_status("/socket") == "404 path");
   CHECK(answered_status("/socket/longpoll") == "404 path");
@@ -148,7 +148,7 @@ TEST_CASE("handshake: another path is 404, another method 400") {
   }
 }
 
-TEST_CASE("handshake: a query that cannot be read is 400, one too long 414") {
+TEST_CASE("handshake: an invalid query is 400, a too long one 414") {
   CHECK(answered_status("/socket/websocket?a=%zz") == "400 params");
   CHECK(answered_status("/socket/websocket?a=%FF") == "400 params");
   CHECK(ask("/socket/websocket?a=%FF").detail == "text that is not UTF-8: a");
@@ -158,7 +158,7 @@ TEST_CASE("handshake: a query that cannot be read is 400, one too long 414") {
   CHECK(answered_status("/socket/websocket?a=1234", {.mount = tight}) == "414 params");
 }
 
-TEST_CASE("handshake: a refused origin is 403 and user code is not asked") {
+TEST_CASE("handshake: a refused origin is 403 and connect is not called") {
   for (std::string_view const good : {"http://localhost", "https://www.example.com", "http://user@localhost"})
     CHECK_MESSAGE(answered_status("/socket/websocket", {.headers = {{"Origin", good}}}) == "ok ~> 1.0.0 nobody -", good);
   for (std::string_view const bad : {"http://evil.org", "null", "https://evilexample.com"}) {
@@ -170,7 +170,7 @@ TEST_CASE("handshake: a refused origin is 403 and user code is not asked") {
   }
 }
 
-TEST_CASE("handshake: what is judged first is told first") {
+TEST_CASE("handshake: the checks run in their order, and the first failure is reported") {
   phx::mount const m{.subprotocols = std::vector<std::string>{"a"}};
   std::vector<phx::header> const all_bad{{"origin", "http://evil.org"}, {"sec-websocket-protocol", "b"}};
   std::vector<phx::header> const protocol_bad{{"sec-websocket-protocol", "b"}};
@@ -183,7 +183,7 @@ TEST_CASE("handshake: what is judged first is told first") {
   CHECK(answered_status("/socket/websocket?reject=1", {.mount = m}) == "403 connect");
 }
 
-TEST_CASE("handshake: the first configured subprotocol that is offered is answered") {
+TEST_CASE("handshake: the first configured subprotocol that the client offers is selected") {
   auto const offered = [](std::optional<std::vector<std::string>> ours, std::string_view offer) {
     phx::mount const m{.subprotocols = std::move(ours)};
     asked const a = ask("/socket/websocket", {.mount = m, .headers = {{"Sec-WebSocket-Protocol", offer}}});
@@ -201,14 +201,14 @@ TEST_CASE("handshake: the first configured subprotocol that is offered is answer
   CHECK(answered_status("/socket/websocket", {.mount = m}) == "ok ~> 1.0.0 nobody -");
 }
 
-TEST_CASE("handshake: connect sees the mount's constants, the path's params and the transport") {
+TEST_CASE("handshake: connect gets the mount's constants, the params of the path and the transport") {
   phx::mount const m{.path = "/r/:room", .custom = {{"salt", "pepper"}}, .longpoll = true};
   CHECK(ask("/r/a%20b/websocket?room=query", {.mount = m}).seen == "websocket pepper a%20b");
   CHECK(ask("/r/x/longpoll", {.mount = m, .via = phx::transport_kind::longpoll}).seen == "longpoll pepper x");
   CHECK(ask("/r/%FF/websocket", {.mount = m}).seen == "websocket pepper %FF");
 }
 
-TEST_CASE("handshake: a long-poll may come with any method and skips the subprotocol") {
+TEST_CASE("handshake: a long-poll may have any method and no subprotocol") {
   phx::mount const m{.origins = {"//localhost"}, .subprotocols = std::vector<std::string>{"sip"}, .longpoll = true};
   ask_with const poll{
       .mount = m, .method = "POST", .headers = {{"sec-websocket-protocol", "x"}}, .via = phx::transport_kind::longpoll};
@@ -243,7 +243,7 @@ std::string witnessed(phx::mount const& m, std::vector<phx::header> const& heade
 }
 }  // namespace
 
-TEST_CASE("handshake: an auth token comes among the subprotocols and leaves them, as Phoenix has it") {
+TEST_CASE("handshake: an auth token is taken from the subprotocols and removed from them, as in Phoenix") {
   phx::mount const m{.auth_token = true};
   auto const offered = [&](std::string_view offer) { return witnessed(m, {{"Sec-WebSocket-Protocol", offer}}); };
   // what phoenix.js sends: btoa of the token without padding
@@ -275,14 +275,14 @@ TEST_CASE("handshake: an auth token comes among the subprotocols and leaves them
     CHECK(offered(bad) == "500 auth_token not base 64");
 }
 
-TEST_CASE("handshake: a subprotocol may be offered on any of several lines") {
+TEST_CASE("handshake: subprotocols may be offered in several headers") {
   phx::mount const m{.subprotocols = std::vector<std::string>{"sip", "mqtt"}};
   CHECK(witnessed(m, {{"sec-websocket-protocol", "x, y"}, {"sec-websocket-protocol", "z,mqtt"}}) ==
         "-|-|x, y|z,mqtt -> mqtt");
   CHECK(witnessed(m, {{"sec-websocket-protocol", "x"}, {"sec-websocket-protocol", "y"}}) == "403 subprotocol x, y");
 }
 
-TEST_CASE("handshake: of several auth tokens none is believed, and no log shows them") {
+TEST_CASE("handshake: of several auth tokens none is used, and no log contains them") {
   phx::mount const m{.auth_token = true};
   std::string const two = "phoenix, base64url.bearer.phx.MTIzNA, base64url.bearer.phx.NTY3OA";
   CHECK(witnessed(m, {{"sec-websocket-protocol", two}}) == "-|-|" + two + " -> phoenix");
@@ -300,21 +300,21 @@ TEST_CASE("handshake: with auth tokens phoenix is the first of the mount's subpr
   CHECK(offered("") == "403 subprotocol ");
 }
 
-TEST_CASE("handshake: an auth token is nobody's business where it is not enabled") {
+TEST_CASE("handshake: an auth token is ignored unless it is enabled") {
   CHECK(witnessed({}, {{"sec-websocket-protocol", "phoenix, base64url.bearer.phx.MTIzNA"}}) ==
         "-|-|phoenix, base64url.bearer.phx.MTIzNA -> ");
   phx::mount const poll{.longpoll = true};
   CHECK(witnessed(poll, {{"x-phoenix-authtoken", "1234"}}, true) == "-|- -> ");
 }
 
-TEST_CASE("handshake: a long-poll's auth token has a header of its own, raw") {
+TEST_CASE("handshake: a long-poll sends its auth token in a header of its own, unencoded") {
   phx::mount const m{.auth_token = true, .longpoll = true};
   CHECK(witnessed(m, {{"X-Phoenix-AuthToken", "a/b=="}, {"x-phoenix-authtoken", "c"}}, true) == "a/b==|- -> ");
   CHECK(witnessed(m, {{"sec-websocket-protocol", "base64url.bearer.phx.MTIzNA"}}, true) ==
         "-|-|base64url.bearer.phx.MTIzNA -> ");
 }
 
-TEST_CASE("handshake: origins are judged before tokens, tokens before the vsn, the vsn before the session") {
+TEST_CASE("handshake: the order of checks: origin, token, vsn, session") {
   struct counted {
     int* asked;
     std::optional<std::string> session(phx::request const&, phx::params const&) const {
@@ -341,7 +341,7 @@ TEST_CASE("handshake: origins are judged before tokens, tokens before the vsn, t
   CHECK(asked == 1);
 }
 
-TEST_CASE("handshake: connect sees the session that the mount's source finds, on either transport") {
+TEST_CASE("handshake: connect gets the session from the mount's source, on either transport") {
   struct cookies {
     std::optional<std::string> session(phx::request const& from, phx::params const& of_it) const {
 #ifdef __cpp_exceptions
@@ -364,7 +364,7 @@ TEST_CASE("handshake: connect sees the session that the mount's source finds, on
 #endif
 }
 
-TEST_CASE("admit: keeps what the client brought for who asks later") {
+TEST_CASE("admit: keeps the client's credentials for later") {
   phx::mount const m{.auth_token = true};
   std::array<phx::header, 1> const h{{{"sec-websocket-protocol", "phoenix, base64url.bearer.phx.MTIzNA"}}};
   auto const judged = phx::admit<user>(m, phx::request::of("GET", "/socket/websocket", h));
@@ -373,7 +373,7 @@ TEST_CASE("admit: keeps what the client brought for who asks later") {
   CHECK_FALSE(std::get_if<phx::admission<user>>(&judged)->brought.session);
 }
 
-TEST_CASE("handshake: old generations take any 1.x, or none, at the path itself") {
+TEST_CASE("handshake: old generations accept any 1.x, or no vsn, at the path itself") {
   phx::mount const seed{.path = "/ws", .generation = phx::legacy::of<phx::generation::v0_11>()};
   CHECK(answered_status("/ws", {.mount = seed, .headers = {{"origin", "http://evil.org"}}}).starts_with("ok ~> 1.0 "));
   phx::mount const legacy{.path = "/legacy", .generation = phx::legacy::of<phx::generation::legacy>()};
@@ -382,7 +382,7 @@ TEST_CASE("handshake: old generations take any 1.x, or none, at the path itself"
   CHECK(answered_status("/legacy?vsn=3.0.0", {.mount = legacy}) == "403 vsn");
 }
 
-TEST_CASE("admit: judges all but connect, and leaves the session to be filled in") {
+TEST_CASE("admit: checks everything except connect, and leaves the session empty") {
   std::optional<phx::admission<user>> coming;
   {
     std::string const target = "/socket/websocket?vsn=2.0.0&token=secret&user[name]=ann";
@@ -406,12 +406,12 @@ TEST_CASE("admit: judges all but connect, and leaves the session to be filled in
   CHECK(std::get_if<phx::refused_request>(&no)->reason == phx::refusal::origin);
 }
 
-TEST_CASE("admission: made by hand it has the default limits") {
+TEST_CASE("admission: a default admission has the default limits") {
   phx::admission<int> const a{.serializer = phx::serializer_ref::of<phx::v2_json>()};
   CHECK(a.bounds->channels == 100);
 }
 
-TEST_CASE("upgrade_refusal: names what is missing, in Phoenix's words") {
+TEST_CASE("upgrade_refusal: names the missing part, in Phoenix's words") {
   std::vector<phx::header> const good{{"host", "h"},
                                       {"connection", "keep-alive, UPGRADE"},
                                       {"upgrade", "WebSocket"},

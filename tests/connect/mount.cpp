@@ -32,7 +32,7 @@ struct v3_empty : v3 {
 
 }  // namespace
 
-TEST_CASE("mount: today it serves its path's websocket and, if asked to, its longpoll") {
+TEST_CASE("mount: serves the websocket path and, if enabled, the longpoll path") {
   phx::mount const m{.longpoll = true};
   CHECK(routed(m, "/socket/websocket") == "websocket");
   CHECK(routed(m, "/socket/longpoll") == "longpoll");
@@ -48,7 +48,7 @@ TEST_CASE("mount: today it serves its path's websocket and, if asked to, its lon
   CHECK(routed(polls_only, "/ws/slow/websocket") == "nowhere");
 }
 
-TEST_CASE("mount: empty segments do not count") {
+TEST_CASE("mount: empty segments are ignored") {
   phx::mount const m{.path = "/ws/admin"};
   CHECK(routed(m, "/ws/admin/websocket/") == "websocket");
   CHECK(routed(m, "//ws//admin/websocket//") == "websocket");
@@ -59,14 +59,14 @@ TEST_CASE("mount: empty segments do not count") {
   CHECK(routed(root, "/") == "nowhere");
 }
 
-TEST_CASE("mount: the paths of its transports may be others") {
+TEST_CASE("mount: the paths of the transports can be changed") {
   phx::mount const m{.path = "/a", .longpoll = true, .websocket_path = "/ws/v2", .longpoll_path = "/"};
   CHECK(routed(m, "/a/ws/v2") == "websocket");
   CHECK(routed(m, "/a") == "longpoll");
   CHECK(routed(m, "/a/websocket") == "nowhere");
 }
 
-TEST_CASE("mount: before 0.15 clients connect to the path itself and poll beside it; legacy serves all") {
+TEST_CASE("mount: before 0.15 clients connect to the path itself and poll below it; legacy serves all") {
   for (phx::generation const old : {phx::generation::v0_10, phx::generation::v0_11, phx::generation::v0_13_0,
                                     phx::generation::v0_13_1, phx::generation::v0_14, phx::generation::legacy}) {
     phx::mount const m{.path = "/legacy", .generation = phx::legacy::of(old), .longpoll = true};
@@ -85,7 +85,7 @@ TEST_CASE("mount: before 0.15 clients connect to the path itself and poll beside
   }
 }
 
-TEST_CASE("mount: what stands in the place of a :name becomes a param, as it was sent") {
+TEST_CASE("mount: a segment :name becomes a param, as it was sent") {
   phx::mount const m{.path = "/room/:room/:_secret/socket", .longpoll = true};
   REQUIRE(routed(m, "/room/a%20b/c/socket/websocket") == "websocket");
   CHECK(routed(m, "/room//c/socket/websocket") == "nowhere");
@@ -97,7 +97,7 @@ TEST_CASE("mount: what stands in the place of a :name becomes a param, as it was
   CHECK(p->size() == 2);
 }
 
-TEST_CASE("mount: it offers the serializers of its generation, or its own") {
+TEST_CASE("mount: offers the serializers of its generation, or its own") {
   phx::mount const today{};
   CHECK(phx::choose(today.offered(), "2.0.0"));
   CHECK(phx::choose(today.offered(), "1.0.0"));
@@ -110,7 +110,7 @@ TEST_CASE("mount: it offers the serializers of its generation, or its own") {
   CHECK_FALSE(phx::choose(own.offered(), "2.0.0"));
 }
 
-TEST_CASE("mount: without origins its url_host's are allowed, before v0_15 all") {
+TEST_CASE("mount: without origins url_host is allowed; before v0_15 all are") {
   std::array<phx::header, 1> const evil{{{"origin", "http://evil.org"}}};
   std::array<phx::header, 1> const local{{{"origin", "http://localhost:4000"}}};
   phx::request const from_evil = phx::request::of("GET", "/", evil), from_local = phx::request::of("GET", "/", local);
@@ -131,7 +131,7 @@ TEST_CASE("mount: without origins its url_host's are allowed, before v0_15 all")
   CHECK(phx::mount{.origins = false}.origin(from_evil).allowed);
 }
 
-TEST_CASE("mount: policies are kept per mount (fixed in Phoenix 1.8.10)") {
+TEST_CASE("mount: policies belong to one mount (fixed in Phoenix 1.8.10)") {
   std::array<phx::header, 1> const h{{{"origin", "http://b.com"}}};
   phx::mount const a{.path = "/a", .origins = {"//a.com"}}, b{.path = "/b", .origins = {"//b.com"}};
   CHECK_FALSE(a.origin(phx::request::of("GET", "/a/websocket", h)).allowed);
@@ -140,7 +140,7 @@ TEST_CASE("mount: policies are kept per mount (fixed in Phoenix 1.8.10)") {
   CHECK_FALSE(copy.origin(phx::request::of("GET", "/a/websocket", h)).allowed);
 }
 
-TEST_CASE("mount: a wrong one is told by the entry at fault") {
+TEST_CASE("mount: an invalid mount is reported with the entry at fault") {
   CHECK(phx::mount{}.check().code == phx::errc::none);
   CHECK(phx::mount{.path = "/a/:b/c"}.check().code == phx::errc::none);
   CHECK(phx::mount{.path = "/", .longpoll_path = "/"}.check().code == phx::errc::none);
@@ -160,7 +160,7 @@ TEST_CASE("mount: a wrong one is told by the entry at fault") {
   CHECK(phx::checked({.path = "ws"}).error().entry == "ws");
 }
 
-TEST_CASE("mount: a session that neither the origin nor the CSRF token guards is refused at start-up") {
+TEST_CASE("mount: a session protected by neither the origin nor the CSRF token is refused at start-up") {
   struct source {
     bool csrf;
     std::optional<std::string> session(phx::request const&, phx::params const&) const { return std::nullopt; }

@@ -28,13 +28,13 @@ std::string owner(std::string_view address) {
 
 }  // namespace
 
-TEST_CASE("throttle: without options everybody comes in, and nothing is remembered") {
+TEST_CASE("throttle: the default options limit nothing and remember nothing") {
   phx::throttle door;
   for (int i = 0; i < 1000; ++i) CHECK(try_acquire(door, "10.0.0.1", 0s) == "in");
   CHECK(door.capacity() == 0);
 }
 
-TEST_CASE("throttle: an address has its burst, then one at a time") {
+TEST_CASE("throttle: an address has its burst, then one connection at a time") {
   phx::throttle door({.each = {.burst = 3, .every = 2s}});
   for (int i = 0; i < 3; ++i) CHECK(try_acquire(door, "10.0.0.1", 100s) == "in");
   CHECK(try_acquire(door, "10.0.0.1", 100s) == "429 too_often 2");
@@ -48,7 +48,7 @@ TEST_CASE("throttle: an address has its burst, then one at a time") {
   CHECK(try_acquire(door, "10.0.0.1", 1h) == "429 too_often 2");
 }
 
-TEST_CASE("throttle: all together have a bucket too") {
+TEST_CASE("throttle: all addresses together have a bucket too") {
   phx::throttle door({.each = {.burst = 2, .every = 10s}, .all = {.burst = 3, .every = 1s}});
   CHECK(try_acquire(door, "a", 0s) == "in");
   CHECK(try_acquire(door, "a", 0s) == "in");
@@ -67,7 +67,7 @@ TEST_CASE("throttle: all together have a bucket too") {
   CHECK(try_acquire(only_all, "b", 500ms) == "in");
 }
 
-TEST_CASE("throttle: rates beyond all reason do not overflow") {
+TEST_CASE("throttle: extreme rates do not overflow") {
   for (phx::rate const r : {phx::rate{0xFFFFFFFFu, phx::duration::max()}, phx::rate{1, phx::duration::max()},
                             phx::rate{0xFFFFFFFFu, 1ns}, phx::rate{5, 0s}, phx::rate{5, -1s}}) {
     phx::throttle door({.each = r, .all = r});
@@ -76,7 +76,7 @@ TEST_CASE("throttle: rates beyond all reason do not overflow") {
   }
 }
 
-TEST_CASE("throttle: an address is one however it is written, and an IPv6 network is one") {
+TEST_CASE("throttle: different spellings are one address, and an IPv6 network is one") {
   CHECK(owner("127.0.0.1") == std::string("\x7F\0\0\x01", 4));
   CHECK(owner("::ffff:127.0.0.1") == owner("127.0.0.1"));
   CHECK(owner("::FFFF:7f00:1") == owner("127.0.0.1"));
@@ -122,7 +122,7 @@ TEST_CASE("throttle: the hash is SipHash-2-4") {
   CHECK(phx::detail::siphash(0x0706050403020100u, 0x0f0e0d0c0b0a0908u, "") == 0x726fdb47dd0e0e31u);
 }
 
-TEST_CASE("throttle: a million addresses need no more memory than was agreed") {
+TEST_CASE("throttle: a million addresses need only the configured memory") {
   phx::throttle door({.each = {.burst = 2, .every = 60s}, .addresses = 1000, .seed = 42});
   CHECK(door.capacity() == 1024);
   std::uint32_t in = 0;
@@ -139,7 +139,7 @@ TEST_CASE("throttle: a million addresses need no more memory than was agreed") {
   CHECK(last == 2);
 }
 
-TEST_CASE("throttle: a busy table forgets those who would have to wait least") {
+TEST_CASE("throttle: a full table forgets the addresses that would have to wait least") {
   phx::throttle door({.each = {.burst = 1, .every = 60s}, .addresses = 8});
   REQUIRE(door.capacity() == 8);
   for (int i = 0; i < 8; ++i) CHECK(try_acquire(door, "10.0.0." + std::to_string(i), std::chrono::seconds(i)) == "in");
@@ -155,7 +155,7 @@ TEST_CASE("throttle: a busy table forgets those who would have to wait least") {
   CHECK(try_acquire(quick, "10.0.0.7", 2s) == "429 too_often 1");
 }
 
-TEST_CASE("throttle: refusals of clients wait, so many at once, those of the server do not") {
+TEST_CASE("throttle: refusals that are the client's fault are delayed, up to a limit; those of the server are not") {
   phx::throttle door({.refuse_after = 2s, .waiting = 2});
   CHECK(door.delay_until(phx::refusal::connect, at(1s)) == at(3s));
   CHECK(door.delay_until(phx::refusal::draining, at(1s)) == at(1s));

@@ -45,7 +45,7 @@ TEST_CASE("base 64: reads what Elixir reads, in either alphabet, with or without
     CHECK_MESSAGE(read(bad) == "no", bad);
 }
 
-TEST_CASE("base 64: where padding is required, as in the lines of a batch, nothing else will do") {
+TEST_CASE("base 64: where padding is required, as in the lines of a batch, text without it is refused") {
   auto const padded = [](std::string_view text) { return read(text, base64_alphabet::standard, base64_padding::required); };
   CHECK(padded("") == "");
   CHECK(padded("AP8=") == std::string("\0\xff", 2));

@@ -13,7 +13,7 @@ TEST_CASE("exit_reason: normal, shutdown and {shutdown, _} are graceful, all oth
   CHECK(exit_reason(exit_reason::shutdown, "for maintenance").graceful());
 }
 
-TEST_CASE("exit_reason: it compares by kind and keeps its detail") {
+TEST_CASE("exit_reason: compares by kind and keeps its detail") {
   constexpr exit_reason reason(exit_reason::shutdown, "tired");
   CHECK(reason == exit_reason::shutdown);
   CHECK_FALSE(reason == exit_reason::normal);

@@ -43,7 +43,7 @@ void at_every_phase(std::string_view piece, F&& f) {
 
 }  // namespace
 
-TEST_CASE("json: what RFC 8259 calls a value is valid") {
+TEST_CASE("json: a value of RFC 8259 is valid") {
   for (std::string_view const text : {"null",
                                       "true",
                                       "false",
@@ -83,7 +83,7 @@ TEST_CASE("json: what RFC 8259 calls a value is valid") {
   }
 }
 
-TEST_CASE("json: what is not a value is refused") {
+TEST_CASE("json: an invalid value is refused") {
   for (std::string_view const text : std::vector<std::string_view>{"",
                                                                    " ",
                                                                    "nul",
@@ -205,7 +205,7 @@ TEST_CASE("json: the last number that rounds to a double and the first that does
     CHECK(json::valid(text) == nlohmann::json::accept(text));
 }
 
-TEST_CASE("json: strings are read alike wherever they fall into a word") {
+TEST_CASE("json: strings are read alike at every alignment") {
   for (std::string_view const good : std::vector<std::string_view>{"",
                                                                    "\\n",
                                                                    "\\\\",
@@ -247,7 +247,7 @@ TEST_CASE("json: strings are read alike wherever they fall into a word") {
     });
 }
 
-TEST_CASE("json: eight bytes at a time and sixteen see the same") {
+TEST_CASE("json: blocks of eight and of sixteen bytes give the same result") {
   using json::detail::scanner_of;
   auto const same = [](std::string const& text) {
     CAPTURE(text);
@@ -272,7 +272,7 @@ TEST_CASE("json: eight bytes at a time and sixteen see the same") {
     });
 }
 
-TEST_CASE("json: what closes a connection is invalid UTF-8 wherever it stands, and looked for only behind the first fault") {
+TEST_CASE("json: invalid UTF-8 decides the close code wherever it is; only text after the first fault is rechecked") {
   auto const reason = [](std::string_view text) {
     json::cursor c(text, 2);
     std::string_view raw;
@@ -291,7 +291,7 @@ TEST_CASE("json: what closes a connection is invalid UTF-8 wherever it stands, a
   CHECK(reason("[\"\xc3\"]") == errc::invalid_utf8);
 }
 
-TEST_CASE("json: a compact string is a short one without escapes, with a comma right behind it") {
+TEST_CASE("json: a compact string is short, has no escapes, and is followed by a comma") {
   std::string const far(32, ' ');
   std::string_view raw;
   std::string const text = "\"ab\",\"\",\"123456789012345\",1" + far;
@@ -323,7 +323,7 @@ TEST_CASE("json: a compact string is a short one without escapes, with a comma r
   }
 }
 
-TEST_CASE("json: text that is not UTF-8 is told from text that is not JSON") {
+TEST_CASE("json: text that is not UTF-8 is distinguished from text that is not JSON") {
   for (std::string_view const bad : {"\x80",
                                      "\xbf",
                                      "\xc0\x80",
@@ -364,7 +364,7 @@ TEST_CASE("json: text that is not UTF-8 is told from text that is not JSON") {
   CHECK(json::utf8("привет \"мир\"\n\x01 日本語"));  // what a string must not hold is UTF-8 all the same
 }
 
-TEST_CASE("json: nesting is bounded, by arrays and objects alike") {
+TEST_CASE("json: nesting is limited, for arrays and objects alike") {
   for (std::uint32_t const depth : {1u, 2u, 63u, 64u, 65u, 127u, 128u, 129u, 1024u}) {
     CAPTURE(depth);
     for (auto const& [open, close] :
@@ -383,7 +383,7 @@ TEST_CASE("json: nesting is bounded, by arrays and objects alike") {
   CHECK(json::check(nested(json::deepest + 1, "[", "]"), 1'000'000) == errc::too_deep);
 }
 
-TEST_CASE("json: what closes a container must match what opened it, at every depth") {
+TEST_CASE("json: the bracket that closes a container must match, at every depth") {
   for (std::size_t const depth : {1u, 2u, 63u, 64u, 65u, 66u, 128u, 129u, 200u}) {
     CAPTURE(depth);
     // Arrays and objects in an irregular order, so that a lost bit shows.
@@ -403,7 +403,7 @@ TEST_CASE("json: what closes a container must match what opened it, at every dep
   }
 }
 
-TEST_CASE("json: a text cut short anywhere is refused, and never read behind its end") {
+TEST_CASE("json: truncated text is refused, and never read beyond its end") {
   std::string const text = R"({"list":[1,-2.5e10,"a\u00e9\ud83d\ude00",null,true,false,{"k":"привет 日本語 😀"}],"x":[[]]})";
   REQUIRE(json::valid(text));
   for (std::size_t n = 0; n < text.size(); ++n) {
@@ -412,7 +412,7 @@ TEST_CASE("json: a text cut short anywhere is refused, and never read behind its
   }
 }
 
-TEST_CASE("json: changing one byte changes the verdict as it does for nlohmann") {
+TEST_CASE("json: changing one byte changes the result as it does with nlohmann") {
   std::string const text = R"( {"list":[1,-2.5e10,"a\u00e9\ud83d\ude00",null,true,{"k":"при日😀"}],"x":[[],{}]} )";
   for (std::size_t i = 0; i < text.size(); ++i)
     for (int c = 1; c < 256; ++c) {
@@ -424,7 +424,7 @@ TEST_CASE("json: changing one byte changes the verdict as it does for nlohmann")
     }
 }
 
-TEST_CASE("json: a cursor cuts values out of an envelope without the spaces around them") {
+TEST_CASE("json: a cursor returns the values of an envelope without the spaces around them") {
   json::cursor c(" [ \"1\" , null,{\"a\" : [ 1 ]} ,\"e\\n\" ] \n", 8);
   std::string_view raw;
   CHECK(c.take('['));
@@ -451,7 +451,7 @@ TEST_CASE("json: a cursor cuts values out of an envelope without the spaces arou
   CHECK_FALSE(json::cursor("", 1).take('\0'));
 }
 
-TEST_CASE("json: each value of a cursor may nest as deep as it says") {
+TEST_CASE("json: each value of a cursor may nest as deep as configured") {
   json::cursor c("[[1]] [[[1]]]", 2);
   std::string_view raw;
   CHECK(c.value(raw));
@@ -460,7 +460,7 @@ TEST_CASE("json: each value of a cursor may nest as deep as it says") {
   CHECK(c.fault() == errc::too_deep);
 }
 
-TEST_CASE("json: same_string compares what strings stand for") {
+TEST_CASE("json: same_string compares unescaped strings") {
   CHECK(json::same_string(R"("1")", R"("\u0031")"));
   CHECK(json::same_string(R"("\u0031")", R"("1")"));
   CHECK(json::same_string(R"("\u00e9")", "\"é\""));
@@ -480,7 +480,7 @@ TEST_CASE("json: same_string compares what strings stand for") {
   CHECK_FALSE(json::same_string("\"", "\""));
 }
 
-TEST_CASE("json: a plain token is a string that stands for its own bytes") {
+TEST_CASE("json: a plain string has no escapes") {
   CHECK(json::plain(R"("abc")"));
   CHECK(json::plain("\"é\""));
   CHECK(json::plain(R"("")"));
@@ -492,7 +492,7 @@ TEST_CASE("json: a plain token is a string that stands for its own bytes") {
   CHECK_FALSE(json::is_string("{}"));
 }
 
-TEST_CASE("json: quote escapes what must be escaped and nothing else") {
+TEST_CASE("json: quote escapes only what must be escaped") {
   CHECK(in_quotes("") == R"("")");
   CHECK(in_quotes("room:a/b é 😀 \x7f") == "\"room:a/b é 😀 \x7f\"");
   CHECK(in_quotes("a\"b\\c") == R"("a\"b\\c")");

@@ -4,7 +4,7 @@
 
 // What each limit does is in tests/socket/socket_limits.cpp.
 
-TEST_CASE("limits: the defaults are Phoenix's where it has one") {
+TEST_CASE("limits: the defaults are Phoenix's where Phoenix has one") {
   phx::limits const l;
   CHECK(l.frame == 10'000'000);
   CHECK(l.channels == 100);
@@ -12,14 +12,14 @@ TEST_CASE("limits: the defaults are Phoenix's where it has one") {
   CHECK(l.pressure == phx::pressure_policy::close);
 }
 
-TEST_CASE("limits: names and nesting have the room the protocol's clients may need") {
+TEST_CASE("limits: names and nesting are large enough for the protocol's clients") {
   for (phx::limits const& l : {phx::limits{}, phx::limits::for_small_machines()}) {
     CHECK(l.name >= 4096);
     CHECK(l.json_depth >= 1024);
   }
 }
 
-TEST_CASE("limits: no bound is absent, in neither set") {
+TEST_CASE("limits: neither set leaves a limit out") {
   for (phx::limits const& l : {phx::limits{}, phx::limits::for_small_machines()}) {
     CHECK(l.frame > 0);
     CHECK(l.channels > 0);

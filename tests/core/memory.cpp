@@ -20,7 +20,7 @@ TEST_CASE("memory: the default is malloc and free") {
   m.release(p, 100);
 }
 
-TEST_CASE("memory: make and destroy; without memory there is nothing") {
+TEST_CASE("memory: make and destroy; without memory make returns null") {
   metered::reset();
   int ended = 0;
   thing* const t = phx::detail::make<thing>(metered::hook(), thing{7, &ended});
@@ -36,7 +36,7 @@ TEST_CASE("memory: make and destroy; without memory there is nothing") {
   metered::reset();
 }
 
-TEST_CASE("array: grows, keeps its values, gives everything back") {
+TEST_CASE("array: grows, keeps its values, releases everything") {
   metered::reset();
   phx::detail::array<int> a, b;
   CHECK(sizeof(a) == sizeof(int*) + 2 * sizeof(std::uint32_t));
@@ -63,7 +63,7 @@ TEST_CASE("array: grows, keeps its values, gives everything back") {
   CHECK_FALSE(metered::wrong_size);
 }
 
-TEST_CASE("array: growth that fails leaves it as it was") {
+TEST_CASE("array: growth that fails changes nothing") {
   metered::reset();
   phx::detail::array<int> a;
   CHECK(a.push(metered::hook(), 1));
@@ -79,7 +79,7 @@ TEST_CASE("array: growth that fails leaves it as it was") {
   metered::reset();
 }
 
-TEST_CASE("block: counted; the last owner releases it") {
+TEST_CASE("block: reference-counted; the last owner releases it") {
   metered::reset();
   phx::detail::block* const b = phx::detail::block::make(metered::hook(), 10);
   REQUIRE(b != nullptr);

@@ -82,7 +82,7 @@ static_assert(saturating_cast<std::chrono::duration<std::int32_t, std::milli>>(-
 
 }  // namespace
 
-TEST_CASE("time: what saturates at compile time does so at run time, on every clock") {
+TEST_CASE("time: saturates alike at compile time and at run time, on every clock") {
   duration far = most;
   CHECK(saturating_add(std::chrono::steady_clock::now(), far) == last);
   using wall = std::chrono::system_clock;

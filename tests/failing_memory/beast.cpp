@@ -265,7 +265,7 @@ TEST_CASE("beast without memory: any allocation may fail once") {
   }
 }
 
-TEST_CASE("beast without memory: all may fail for a while") {
+TEST_CASE("beast without memory: all allocations may fail for a while") {
   SUBCASE("a WebSocket") { all_fail_for_a_while(speaks); }
   SUBCASE("requests") { all_fail_for_a_while(requests); }
   SUBCASE("long-polling") { all_fail_for_a_while(polls); }
@@ -275,7 +275,7 @@ TEST_CASE("beast without memory: all may fail for a while") {
   }
 }
 
-TEST_CASE("beast without memory: one in four hundred fails, of many clients on several threads") {
+TEST_CASE("beast without memory: one of four hundred fails, with many clients on several threads") {
   REQUIRE(openssl_is_hooked == 1);
   for (bool const secured : {false, true}) {
     CAPTURE(secured);
@@ -298,7 +298,7 @@ TEST_CASE("beast without memory: one in four hundred fails, of many clients on s
   }
 }
 
-TEST_CASE("beast without memory: a drain comes to its end whatever fails") {
+TEST_CASE("beast without memory: a drain completes, whichever allocation fails") {
   for (auto const kind : {failures::kind::one, failures::kind::all_from})
     for (long n = 1;; ++n) {
       CAPTURE(n);

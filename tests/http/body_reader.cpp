@@ -52,7 +52,7 @@ std::string chunked(std::string const& bytes, std::size_t most = 100) {
 
 }  // namespace
 
-TEST_CASE("http: a body of so many bytes") {
+TEST_CASE("http: a body of a given length") {
   CHECK(body_of("", "GET /") == "|GET /");
   CHECK(body_of("content-length: 0\r\n", "GET /") == "|GET /");
   CHECK(body_of("content-length: 5\r\n", "helloGET /") == "hello|GET /");
@@ -62,7 +62,7 @@ TEST_CASE("http: a body of so many bytes") {
   CHECK(body_of("content-length: 9999999999999999999\r\n", "") == "no");
 }
 
-TEST_CASE("http: a body in chunks, which has nothing beside it") {
+TEST_CASE("http: a body in chunks, without anything else") {
   CHECK(chunked("0\r\n\r\nGET /") == "|GET /");
   CHECK(chunked("3\r\nabc\r\n00A;x=\"y\"\r\n0123456789\r\n0\r\n\r\n") == "abc0123456789|");
   CHECK(chunked("3 \t;x\r\na\r\n\r\n0\r\n\r\n") == "a\r\n|");
@@ -75,7 +75,7 @@ TEST_CASE("http: a body in chunks, which has nothing beside it") {
     CHECK_MESSAGE(chunked(bad) == "no", bad);
 }
 
-TEST_CASE("http: chunks are bounded together, and so is what stands beside them") {
+TEST_CASE("http: chunks have one limit together, and so have extensions and trailers") {
   CHECK(chunked("5\r\nabcde\r\n0\r\n\r\n", 5) == "abcde|");
   CHECK(chunked("6\r\n", 5) == "no");
   CHECK(chunked("3\r\nabc\r\n3\r\n", 5) == "no");
@@ -90,7 +90,7 @@ TEST_CASE("http: chunks are bounded together, and so is what stands beside them"
   CHECK(chunked("0\r\n" + fits + "\r\nx\r\n") == "no");
 }
 
-TEST_CASE("http: a body that is too long is 413 before any of it is read, nonsense is 400") {
+TEST_CASE("http: a too long body is 413 before any of it is read, an invalid one is 400") {
   auto const status = [](std::string const& headers, std::string_view bytes) {
     request_reader head;
     std::string const text = get(headers);

@@ -35,7 +35,7 @@ std::string get(std::string const& headers) { return "GET / HTTP/1.1\r\nhost: h\
 
 }  // namespace
 
-TEST_CASE("http: a head comes out as the request it is") {
+TEST_CASE("http: a head is read into a request") {
   std::string const bytes =
       "GET /socket/websocket?vsn=2.0.0&a=%20 HTTP/1.1\r\nHost: [::1]:4000\r\nX-Odd:\t  two words "
       "\t\r\nx-empty:\r\n\r\nframes";
@@ -57,7 +57,7 @@ TEST_CASE("http: a head comes out as the request it is") {
   CHECK(q.port == 4000);
 }
 
-TEST_CASE("http: a head may come byte by byte, and its buffer may move meanwhile") {
+TEST_CASE("http: a head may arrive byte by byte, and its buffer may move meanwhile") {
   std::string const bytes = get("a: 1\r\nb: 2\r\n");
   request_reader r;
   for (std::size_t n = 0; n < bytes.size(); ++n) REQUIRE(r.read(std::string(bytes, 0, n)) == more);
@@ -67,7 +67,7 @@ TEST_CASE("http: a head may come byte by byte, and its buffer may move meanwhile
   CHECK(r.headers()[2].value == "2");
 }
 
-TEST_CASE("http: request lines that are none are 400, other versions 505") {
+TEST_CASE("http: invalid request lines are 400, other versions 505") {
   for (char const* line :
        {"", "GET", "GET /", "GET  HTTP/1.1", " / HTTP/1.1", "G(T / HTTP/1.1", "GET /a b HTTP/1.1", "GET /a\tb HTTP/1.1",
         "GET /\x01 HTTP/1.1", "GET /\x7f HTTP/1.1", "GET /#x HTTP/1.1", "GET / http/1.1", "GET / "})
@@ -79,7 +79,7 @@ TEST_CASE("http: request lines that are none are 400, other versions 505") {
   CHECK(outcome("M-SEARCH /x HTTP/1.1\r\nhost: h\r\n\r\n") == 0);
 }
 
-TEST_CASE("http: headers that another server might read differently are 400") {
+TEST_CASE("http: headers that another server may read differently are 400") {
   CHECK(outcome(get("a: 1\r\n")) == 0);
   CHECK(outcome(get("a: \xc3\xa9\t.\r\n")) == 0);  // obs-text and tabs in a value are allowed
   for (char const* bad : {"a : 1\r\n", " a: 1\r\n", "a: 1\r\n folded\r\n", "a: 1\r\n\tfolded\r\n", "a\r\n", ": 1\r\n",
@@ -91,7 +91,7 @@ TEST_CASE("http: headers that another server might read differently are 400") {
   CHECK(outcome("GET / HTTP/1.1\r\n\r\n") == 400);  // no Host
 }
 
-TEST_CASE("http: a head is bounded in bytes and headers") {
+TEST_CASE("http: a head is limited in bytes and headers") {
   std::string headers;
   for (std::size_t i = 0; i < request_reader::max_headers - 1; ++i) headers += "x: y\r\n";  // and Host
   CHECK(outcome(get(headers)) == 0);
@@ -109,7 +109,7 @@ TEST_CASE("http: a head is bounded in bytes and headers") {
   CHECK(c.status() == 431);
 }
 
-TEST_CASE("http: an announced body is noticed, and where it ends is said once") {
+TEST_CASE("http: a body is detected, and its end is unambiguous") {
   auto const body = [](std::string const& headers) {
     request_reader r;
     std::string const bytes = get(headers);
@@ -130,7 +130,7 @@ TEST_CASE("http: an announced body is noticed, and where it ends is said once") 
     CHECK_MESSAGE(outcome(get(bad)) == 400, bad);
 }
 
-TEST_CASE("http: empty lines before a request line are skipped, a few") {
+TEST_CASE("http: a few empty lines before a request line are skipped") {
   std::string lines;
   for (std::size_t i = 0; i < request_reader::max_empty_lines; ++i) {
     lines += "\r\n";
@@ -157,14 +157,14 @@ TEST_CASE("http: empty lines before a request line are skipped, a few") {
   CHECK(r.read(get("")) == done);
 }
 
-TEST_CASE("http: raw UTF-8 in a target is taken as it is") {
+TEST_CASE("http: raw UTF-8 in a target is accepted") {
   request_reader r;
   REQUIRE(r.read("GET /\xc3\xa9?name=\xc5\xbc\xff HTTP/1.1\r\nhost: h\r\n\r\n") == done);
   CHECK(r.request().path == "/\xc3\xa9");
   CHECK(r.request().query == "name=\xc5\xbc\xff");  // whether it is UTF-8 params::parse says
 }
 
-TEST_CASE("http: HTTP/1.0 needs no Host, has no chunks, and its connection ends") {
+TEST_CASE("http: HTTP/1.0 needs no Host, has no chunks, and closes after the response") {
   request_reader r;
   REQUIRE(r.read("OPTIONS / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n") == done);
   CHECK(r.version() == 10);
@@ -177,7 +177,7 @@ TEST_CASE("http: HTTP/1.0 needs no Host, has no chunks, and its connection ends"
   CHECK_FALSE(r.expects_continue());
 }
 
-TEST_CASE("http: what becomes of the connection, and who waits for 100") {
+TEST_CASE("http: whether the connection continues, and whether the client expects 100") {
   auto const read = [](std::string const& headers) {
     request_reader r;
     std::string const bytes = get(headers);
@@ -191,7 +191,7 @@ TEST_CASE("http: what becomes of the connection, and who waits for 100") {
   CHECK(read("expect: 100-Continue\r\ncontent-length: 1\r\n") == std::pair(true, true));
 }
 
-TEST_CASE("http: a host may allow less than 16 KB") {
+TEST_CASE("http: a host may set a limit below 16 KB") {
   request_reader r(100);
   CHECK(r.read(get("x: " + std::string(50, 'y') + "\r\n")) == done);
   r.reset();

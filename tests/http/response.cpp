@@ -4,7 +4,7 @@
 
 #include <string>
 
-TEST_CASE("http: a response ends the connection and cannot be made to say two things") {
+TEST_CASE("http: a response closes the connection, and a header cannot break out of its line") {
   using phx::http::persistence;
   using phx::http::to_bytes;
   CHECK(to_bytes({}) == "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
@@ -20,7 +20,7 @@ TEST_CASE("http: a response ends the connection and cannot be made to say two th
   CHECK(to_bytes({101, {}, ""}).starts_with("HTTP/1.1 500 "));
 }
 
-TEST_CASE("http: a HEAD is answered with the length of what it does not get") {
+TEST_CASE("http: the response to a HEAD has the length of the body it omits") {
   phx::http::response const r{200, {{"a", "b"}}, "text"};
   CHECK(phx::http::to_bytes(r, phx::http::persistence::keep_alive, true) ==
         "HTTP/1.1 200 OK\r\ncontent-length: 4\r\na: b\r\n\r\n");

@@ -34,7 +34,7 @@ constexpr std::string_view empty_poll = R"({"messages":[],"status":200,"token":"
 
 }  // namespace
 
-TEST_CASE("frame_queue: a poll takes all that waits, in order, as strings") {
+TEST_CASE("frame_queue: a poll takes all waiting frames, in order, as strings") {
   box b;
   CHECK_FALSE(b.out.waiting());
   b.add(R"(["1"])");
@@ -55,7 +55,7 @@ TEST_CASE("frame_queue: clients that need objects get those of version 1") {
   CHECK(b.poll(true) == R"({"messages":[{"topic":"a"},"[1]"],"status":200,"token":"T"})");
 }
 
-TEST_CASE("frame_queue: what was written is gone, and only that") {
+TEST_CASE("frame_queue: a written response releases its frames only") {
   box b;
   b.add("1");
   (void)b.poll();
@@ -74,7 +74,7 @@ TEST_CASE("frame_queue: what was written is gone, and only that") {
   CHECK(b.poll() == R"({"messages":["4"],"status":200,"token":"T"})");
 }
 
-TEST_CASE("frame_queue: what could not be written comes before all that was sent later") {
+TEST_CASE("frame_queue: frames that were not written come before all that were sent later") {
   box b;
   b.add("1");
   b.add("2");
@@ -88,7 +88,7 @@ TEST_CASE("frame_queue: what could not be written comes before all that was sent
   CHECK(b.out.bytes() == 0);
 }
 
-TEST_CASE("frame_queue: what is no text is dropped alone, wherever it stands") {
+TEST_CASE("frame_queue: only a frame that is not text is dropped, wherever it is") {
   for (std::size_t const at : {0U, 1U, 2U}) {
     box b;
     for (std::size_t i = 0; i < 3; ++i) b.add(i == at ? "\xff\xfe\xfd" : "t");

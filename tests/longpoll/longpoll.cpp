@@ -13,7 +13,7 @@ constexpr std::string_view join_a = R"(["1","1","room:a","phx_join",{}])";
 
 }  // namespace
 
-TEST_CASE("longpoll: the first GET opens a session, and is answered 410 with its token") {
+TEST_CASE("longpoll: the first GET opens a session, and gets 410 with its token") {
   polls p;
   got const g = p.now({});
   CHECK(g.status == 200);
@@ -27,7 +27,7 @@ TEST_CASE("longpoll: the first GET opens a session, and is answered 410 with its
   CHECK(p.open() != g.token());
 }
 
-TEST_CASE("longpoll: what is posted is processed before it is answered, and the answers come with the next poll") {
+TEST_CASE("longpoll: a POST is processed before it is answered, and the replies come with the next poll") {
   polls p;
   std::string const token = p.open();
   got const g = p.post(token, join_a);
@@ -42,7 +42,7 @@ TEST_CASE("longpoll: what is posted is processed before it is answered, and the 
                                  reply(R"("1")", R"("2")") + '"');
 }
 
-TEST_CASE("longpoll: a poll waits for the first frame, and for the window's end") {
+TEST_CASE("longpoll: a poll waits for the first frame, or for the end of the window") {
   polls p;
   std::string const token = p.joined();
   tab t;
@@ -62,7 +62,7 @@ TEST_CASE("longpoll: a poll waits for the first frame, and for the window's end"
   CHECK(t.last.body == R"({"messages":[],"status":204,"token":")" + token + "\"}");
 }
 
-TEST_CASE("longpoll: a preflight request is answered with what it asked for") {
+TEST_CASE("longpoll: a preflight request gets the headers it asked for") {
   polls p;
   got const g = p.now({.method = "OPTIONS",
                        .headers = {{"Origin", "http://localhost"},
@@ -77,7 +77,7 @@ TEST_CASE("longpoll: a preflight request is answered with what it asked for") {
   CHECK(p.now({.method = "OPTIONS"}).headers.at("access-control-allow-headers").empty());
 }
 
-TEST_CASE("longpoll: other methods are answered 400 with nothing in it") {
+TEST_CASE("longpoll: other methods are answered 400 with an empty body") {
   polls p;
   for (char const* const method : {"PUT", "DELETE", "HEAD", "get"}) {
     got const g = p.now({.method = method});
@@ -87,7 +87,7 @@ TEST_CASE("longpoll: other methods are answered 400 with nothing in it") {
   }
 }
 
-TEST_CASE("longpoll: a later poll replaces the earlier one, which ends with 204 at its own window's end") {
+TEST_CASE("longpoll: a later poll replaces the earlier one, which ends with 204 at the end of its own window") {
   polls p;
   std::string const token = p.joined();
   tab first, second;
@@ -129,7 +129,7 @@ TEST_CASE("longpoll: a session that is not polled ends between 1.5 and 3 windows
   CHECK(p.sessions.size() == 0);
 }
 
-TEST_CASE("longpoll: a dead session is answered at once, a poll with a new one") {
+TEST_CASE("longpoll: a request for an ended session is answered at once, a poll with a new session") {
   polls p;
   std::string const token = p.open(0, "vsn=2.0.0&user=bob");
   (void)p.local.endpoint().disconnect("user:bob");
@@ -141,7 +141,7 @@ TEST_CASE("longpoll: a dead session is answered at once, a poll with a new one")
   CHECK(!g.token().empty());
 }
 
-TEST_CASE("longpoll: a disconnect does not wake a waiting poll, unless that is asked for; a drain does") {
+TEST_CASE("longpoll: a disconnect does not wake a waiting poll by default; a drain does") {
   for (bool const wake : {false, true}) {
     polls p(1, {.wake_at_end = wake});
     std::string const token = p.open(0, "vsn=2.0.0&user=bob");
@@ -171,7 +171,7 @@ TEST_CASE("longpoll: a disconnect does not wake a waiting poll, unless that is a
   CHECK(g.headers.at("access-control-allow-origin") == "*");
 }
 
-TEST_CASE("longpoll: what is refused is 403 in the body; a query that cannot be read is HTTP 400") {
+TEST_CASE("longpoll: a refusal is 403 in the body; an invalid query is HTTP 400") {
   polls p;
   for (char const* const query : {"vsn=9.0.0", "vsn=2", "vsn[]=2.0.0", "vsn=2.0.0&reject=1", "vsn=2.0.0&reject=429"}) {
     got const g = p.now({.query = query});
@@ -194,7 +194,7 @@ TEST_CASE("longpoll: what is refused is 403 in the body; a query that cannot be 
   CHECK(p.local[0].sockets() == 0);
 }
 
-TEST_CASE("longpoll: what HEAD is answered has no body") {
+TEST_CASE("longpoll: the response to a HEAD has no body") {
   polls p;
   for (std::string_view const query : {"vsn=2.0.0", "vsn=%zz"}) {
     got const g = p.now({.method = "HEAD", .headers = {{"origin", "https://evil.example"}}, .query = query});
@@ -221,7 +221,7 @@ static_assert(phx::longpoll::guards_sessions<counted_tab>);
 static_assert(!phx::longpoll::guards_sessions<tab>);
 }  // namespace
 
-TEST_CASE("longpoll: a host has a say before each new session, and only then") {
+TEST_CASE("longpoll: a host may refuse each new session, and is asked only then") {
   polls p;
   counted_tab t;
   auto const get = [&](std::string const& query) {
@@ -263,7 +263,7 @@ TEST_CASE("longpoll: the origin is checked at every request") {
   CHECK(t.asked.waiting());
 }
 
-TEST_CASE("longpoll: forged, truncated and foreign tokens are nobody's") {
+TEST_CASE("longpoll: forged, truncated and foreign tokens are unknown") {
   polls p;
   polls elsewhere;  // another server
   std::string const token = p.joined();
@@ -284,7 +284,7 @@ TEST_CASE("longpoll: forged, truncated and foreign tokens are nobody's") {
   CHECK(p.post(token, R"([null,"1","phoenix","heartbeat",{}])").says(200));  // and this one is somebody's still
 }
 
-TEST_CASE("longpoll: a token of another mount is nobody's") {
+TEST_CASE("longpoll: a token of another mount is unknown") {
   polls p;
   phx::mount const other{.path = "/other", .longpoll = true};
   polls::service beside(p.sessions, p.local[0], other, p.dispatcher);
@@ -298,7 +298,7 @@ TEST_CASE("longpoll: a token of another mount is nobody's") {
   CHECK(t.last.token() != token);
 }
 
-TEST_CASE("longpoll: a token expires though its session is polled") {
+TEST_CASE("longpoll: a token expires even if its session is polled") {
   polls p(1, {.token_age = 25s});
   std::string const token = p.open();
   p.local.advance(12s);
@@ -310,7 +310,7 @@ TEST_CASE("longpoll: a token expires though its session is polled") {
   CHECK(p.poll(token).token() != token);
 }
 
-TEST_CASE("longpoll: the token in the header wins over the query's") {
+TEST_CASE("longpoll: the token in the header precedes the one in the query") {
   polls p;
   std::string const token = p.joined(), other = p.joined();
   (void)p.post(token, R"(["1","2","room:a","push",{}])");
@@ -319,7 +319,7 @@ TEST_CASE("longpoll: the token in the header wins over the query's") {
   CHECK(p.now({.method = "POST", .token = "nonsense", .query = "vsn=2.0.0&token=" + token, .in_header = true}).says(410));
 }
 
-TEST_CASE("longpoll: a body of 8,000,000 bytes is taken, one more is not; nor is it read for a session that is gone") {
+TEST_CASE("longpoll: a body of 8,000,000 bytes is accepted, one byte more is not, nor any for a session that has ended") {
   polls p;
   std::string const token = p.joined();
   std::string body = R"(["1","2","room:a","echo",")";
@@ -351,7 +351,7 @@ TEST_CASE("longpoll: a malformed frame ends its session only") {
   }
 }
 
-TEST_CASE("longpoll: a batch is judged whole, done line by line, and stops where the session dies") {
+TEST_CASE("longpoll: a batch is checked completely, then processed line by line until the session ends") {
   polls p;
   std::string token = p.joined();
   auto const beat = [](int n) { return "[null,\"" + std::to_string(n) + R"(","phoenix","heartbeat",{}])"; };
@@ -388,7 +388,7 @@ TEST_CASE("longpoll: a batch is judged whole, done line by line, and stops where
   CHECK(p.now({.method = "POST", .token = p.joined(), .body = two, .type = type}).says(408));
 }
 
-TEST_CASE("longpoll: empty lines are skipped where that is asked for") {
+TEST_CASE("longpoll: empty lines are skipped if configured") {
   polls p(1, {.skip_empty_lines = true});
   std::string const token = p.joined();
   CHECK(p.batch(token, "\n\r\n[null,\"1\",\"phoenix\",\"heartbeat\",{}]\n\n").says(200));
@@ -396,7 +396,7 @@ TEST_CASE("longpoll: empty lines are skipped where that is asked for") {
   CHECK(p.post(token, "").says(408));  // no batch
 }
 
-TEST_CASE("longpoll: a line of base64 beyond its bound is 400, a body of newlines costs little") {
+TEST_CASE("longpoll: a line of base64 beyond its limit is 400; a body of newlines costs little") {
   polls p(1, {.base64 = 64});
   std::string const token = p.joined();
   CHECK(p.batch(token, std::string(68, 'A')).status == 400);
@@ -406,8 +406,7 @@ TEST_CASE("longpoll: a line of base64 beyond its bound is 400, a body of newline
   CHECK(q.batch(q.open(), std::string(8'000'000, '\n')).says(200));
 }
 
-TEST_CASE(
-    "longpoll: a client misses a frame that fits in no poll, and its session goes on; strictly, it is answered 500 once") {
+TEST_CASE("longpoll: a frame that cannot be sent in a poll is dropped; strictly, one poll is answered 500") {
   for (bool const strict : {false, true}) {
     watcher seen;  // outlives the loop
     phx::mount m;
@@ -450,7 +449,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("longpoll: what waits for a client is bounded by limits::outbound, and the policy says what follows") {
+TEST_CASE("longpoll: waiting frames are limited by limits::outbound, and the policy decides what follows") {
   for (phx::pressure_policy const policy : {phx::pressure_policy::close, phx::pressure_policy::drop_newest}) {
     phx::mount m;
     m.bounds.outbound = 1000;
@@ -475,7 +474,7 @@ TEST_CASE("longpoll: what waits for a client is bounded by limits::outbound, and
   }
 }
 
-TEST_CASE("longpoll: no more sessions than there may be") {
+TEST_CASE("longpoll: the number of sessions is limited") {
   polls p(1, {}, {}, {}, 2);
   std::string const token = p.open();
   CHECK(!p.open().empty());
@@ -528,7 +527,7 @@ TEST_CASE("longpoll: old clients get objects, version 2 gets strings") {
   CHECK(p.now({.method = "POST", .query = "", .path = "/socket/poll"}).status == 410);
 }
 
-TEST_CASE("longpoll: at a mount of 0.10 HTTP has the status, from 0.11 on only the body") {
+TEST_CASE("longpoll: at a mount of 0.10 the HTTP status counts, from 0.11 on only the body") {
   for (auto const g : {phx::generation::v0_10, phx::generation::v0_11, phx::generation::v0_14, phx::generation::v0_15}) {
     phx::mount m;
     m.generation = phx::legacy::of(g);
@@ -547,8 +546,7 @@ TEST_CASE("longpoll: at a mount of 0.10 HTTP has the status, from 0.11 on only t
   }
 }
 
-TEST_CASE(
-    "longpoll: at a mount of 0.10 what is for no channel, and a refused join, are 401: nothing else tells the client") {
+TEST_CASE("longpoll: at a mount of 0.10 an unmatched message and a refused join are 401: nothing else tells the client") {
   for (std::size_t const loop : {0u, 1u}) {
     phx::mount m;
     m.generation = phx::legacy::of<phx::generation::v0_10>();
@@ -573,7 +571,7 @@ TEST_CASE(
   CHECK(today.post(token, R"(["1","1","hall","phx_join",{}])").says(200));
 }
 
-TEST_CASE("longpoll: a POST is bounded by its own limit, not by that of WebSocket messages") {
+TEST_CASE("longpoll: a POST has a limit of its own, not that of WebSocket messages") {
   phx::mount m;
   m.bounds.frame = 200;
   polls p(1, {}, m);
@@ -585,9 +583,7 @@ TEST_CASE("longpoll: a POST is bounded by its own limit, not by that of WebSocke
 
 // ---- loops
 
-TEST_CASE(
-    "longpoll: a poll that reaches its session's loop after the session's end is answered 204, a POST and the next poll "
-    "410") {
+TEST_CASE("longpoll: if the session ends, a poll on its way to its loop is answered 204, a POST and the next poll 410") {
   polls p(2);
   std::string const token = p.open(0, "vsn=2.0.0&user=bob");
   tab t, posts;
@@ -600,7 +596,7 @@ TEST_CASE(
   CHECK(p.poll(token, 1).says(410));
 }
 
-TEST_CASE("longpoll: a later poll replaces the earlier one, whichever loops the two came to") {
+TEST_CASE("longpoll: a later poll replaces the earlier one, on whichever loops the two arrived") {
   for (std::size_t const loop : {0u, 1u}) {
     polls p(2);
     std::string const token = p.joined(0);
@@ -642,7 +638,7 @@ TEST_CASE("longpoll: a session is found from every loop") {
   CHECK(p.local[1].sockets() == 1);  // the new one is where it was asked for
 }
 
-TEST_CASE("longpoll: what another loop could not write, or nobody waited for any more, goes back") {
+TEST_CASE("longpoll: frames that another loop could not write, or that no request waited for, return to the session") {
   polls p(2);
   std::string const token = p.joined();
   auto const shout = [&](int n) { (void)p.post(token, R"(["1","2","room:a","shout",{"n":)" + std::to_string(n) + "}]"); };
@@ -673,7 +669,7 @@ TEST_CASE("longpoll: what another loop could not write, or nobody waited for any
   CHECK(waits.asked.waiting());
 }
 
-TEST_CASE("longpoll: a poll that waits at another loop leaves no waiter behind") {
+TEST_CASE("longpoll: a poll that waits on another loop leaves no waiter behind") {
   polls p(2);
   std::string const token = p.joined();
   for (bool const late : {false, true}) {
@@ -690,7 +686,7 @@ TEST_CASE("longpoll: a poll that waits at another loop leaves no waiter behind")
   }
 }
 
-TEST_CASE("longpoll: a post that its loop does not get round to is 408 at the window's end") {
+TEST_CASE("longpoll: a POST that its loop does not process in time is 408 at the end of the window") {
   polls p(2);
   std::string const token = p.joined();
   tab t;
@@ -702,7 +698,7 @@ TEST_CASE("longpoll: a post that its loop does not get round to is 408 at the wi
   CHECK(t.last.body == R"({"status":408})");
 }
 
-TEST_CASE("longpoll: a loop that goes answers the polls that wait for it elsewhere") {
+TEST_CASE("longpoll: destroying a loop answers the polls of other loops that wait for it") {
   polls p(2);
   std::string const token = p.joined(0), other = p.joined(1);
   tab poll, own, post;

@@ -51,7 +51,7 @@ int chatter(polls& p, int& unanswered) {
 
 }  // namespace
 
-TEST_CASE("longpoll: of 10,000 sessions opened and abandoned nothing is left") {
+TEST_CASE("longpoll: 10,000 sessions opened and abandoned leave nothing behind") {
   metered::reset();
   {
     polls p(1, {}, {}, counted());
@@ -83,7 +83,7 @@ TEST_CASE("longpoll: of 10,000 sessions opened and abandoned nothing is left") {
   CHECK(!metered::wrong_size);
 }
 
-TEST_CASE("longpoll: whichever allocation fails, every request is answered, nothing leaks, and the next ones are served") {
+TEST_CASE("longpoll: whichever allocation fails, every request is answered, nothing leaks, and later requests are served") {
   metered::reset();
   int most = 0, unanswered = 0;
   std::size_t total = 0, start = 0;

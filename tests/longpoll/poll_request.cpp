@@ -20,7 +20,7 @@ struct brief_life {
 
 }  // namespace
 
-TEST_CASE("poll_request: one that is cancelled or destroyed gets no response, and its frames stay for the next poll") {
+TEST_CASE("poll_request: a cancelled or destroyed one gets no response, and its frames stay for the next poll") {
   for (bool const destroyed : {false, true}) {
     polls p;
     std::string const token = p.joined();
@@ -40,7 +40,7 @@ TEST_CASE("poll_request: one that is cancelled or destroyed gets no response, an
   }
 }
 
-TEST_CASE("poll_request: it may go while it responds, at once, at a frame and at the window's end") {
+TEST_CASE("poll_request: it may be destroyed while it responds: at once, at a frame and at the end of the window") {
   polls p;
   std::string const token = p.joined();
   auto const ask = [&](brief_life& b, std::string const& query) {
@@ -69,7 +69,7 @@ TEST_CASE("poll_request: a second request on it cancels the first") {
   CHECK(t.last.token() == b);
 }
 
-TEST_CASE("response: frames that were not written come with the next poll, before newer ones, in their order") {
+TEST_CASE("response: frames that were not written come with the next poll, before newer ones, in order") {
   polls p;
   std::string const token = p.joined();
   tab lost;
@@ -86,7 +86,7 @@ TEST_CASE("response: frames that were not written come with the next poll, befor
   CHECK(t.asked.waiting());
 }
 
-TEST_CASE("response: of two that are being written, the one that fails is told again, the other is not") {
+TEST_CASE("response: of two being written, the frames of the failed one are sent again, those of the other are not") {
   polls p;
   std::string const token = p.joined();
   tab first, second;
@@ -105,7 +105,7 @@ TEST_CASE("response: of two that are being written, the one that fails is told a
   CHECK(t.asked.waiting());
 }
 
-TEST_CASE("response: one that its host forgot, or moved from, was not written; what was said first counts") {
+TEST_CASE("response: one that its host forgot, or moved from, was not written; the first report counts") {
   for (std::size_t const loop : {0u, 1u}) {
     CAPTURE(loop);
     polls p(2);
@@ -149,7 +149,7 @@ TEST_CASE("response: one that its host forgot, or moved from, was not written; w
   }
 }
 
-TEST_CASE("response: whichever of several fail, and in whatever order, their frames come back in the order they were said") {
+TEST_CASE("response: whichever of several fail, in any order, their frames return in the order of sending") {
   int orders[] = {0, 1, 2};
   do {
     for (unsigned written = 0; written < 7; ++written) {
@@ -180,7 +180,7 @@ TEST_CASE("response: whichever of several fail, and in whatever order, their fra
   } while (std::next_permutation(std::begin(orders), std::end(orders)));
 }
 
-TEST_CASE("response: one that fails answers a poll that waits already") {
+TEST_CASE("response: a failed one answers a poll that already waits") {
   polls p;
   std::string const token = p.joined();
   tab first, waits;
@@ -193,7 +193,7 @@ TEST_CASE("response: one that fails answers a poll that waits already") {
   CHECK(waits.last.messages() == '"' + shouted("shout", R"({"n":1})") + '"');
 }
 
-TEST_CASE("response: one that fails may be moved by what it answers") {
+TEST_CASE("response: a failed one may be moved by the poll that it answers") {
   polls p;
   std::string const token = p.joined();
   tab t;  // keeps both responses in one vector, which moves the first when the second comes
@@ -212,7 +212,7 @@ TEST_CASE("response: one that fails may be moved by what it answers") {
   CHECK(waits.asked.waiting());
 }
 
-TEST_CASE("response: it outlives its session and its service") {
+TEST_CASE("response: it may outlive its session and its service") {
   tab t, u;
   t.hold = u.hold = true;
   {
@@ -235,7 +235,7 @@ TEST_CASE("response: it outlives its session and its service") {
   u.held.clear();
 }
 
-TEST_CASE("response: moved, it is the same one") {
+TEST_CASE("response: moving it changes nothing") {
   polls p;
   tab t, u;
   t.hold = u.hold = true;

@@ -18,7 +18,7 @@ std::vector<std::string> split(std::string_view body) {
 
 }  // namespace
 
-TEST_CASE("post_body: lines end as Elixir splits them") {
+TEST_CASE("post_body: lines are split as by Elixir") {
   using v = std::vector<std::string>;
   CHECK(split("") == v{""});
   CHECK(split("a") == v{"a"});
@@ -29,7 +29,7 @@ TEST_CASE("post_body: lines end as Elixir splits them") {
   CHECK(split("\r\n\r\r\n") == v{"", "\r", ""});
 }
 
-TEST_CASE("post_body: a batch is checked whole, up to as many lines as are read") {
+TEST_CASE("post_body: a batch is checked completely, up to the number of lines that are read") {
   auto const check = [](std::string_view body, std::uint32_t most = 100, std::size_t most_base64 = 64) {
     return lp::check_batch(body, most, most_base64);
   };

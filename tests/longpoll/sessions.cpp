@@ -16,7 +16,7 @@ std::string text_of(lp::token const& t) {
 
 }  // namespace
 
-TEST_CASE("sessions: a token reads as it was written, and nothing else reads at all") {
+TEST_CASE("sessions: a token is read as it was written, and nothing else is a token") {
   lp::token t, back;
   for (std::size_t i = 0; i < lp::token::size; ++i) t.bytes[i] = static_cast<unsigned char>(37 * i + 201);
   std::string const text = text_of(t);
@@ -40,7 +40,7 @@ TEST_CASE("sessions: a token reads as it was written, and nothing else reads at 
   }
 }
 
-TEST_CASE("sessions: a token with any one bit changed is another") {
+TEST_CASE("sessions: a token with any bit changed is another one") {
   lp::token t;
   for (std::size_t i = 0; i < lp::token::size * 8; ++i) {
     lp::token other = t;
@@ -49,7 +49,7 @@ TEST_CASE("sessions: a token with any one bit changed is another") {
   }
 }
 
-TEST_CASE("sessions: chance is not the same twice") {
+TEST_CASE("sessions: random values differ") {
   phx::longpoll::entropy const chance;
   lp::token a, b;
   REQUIRE(chance.fill(chance.host, a.bytes, lp::token::size));

@@ -10,7 +10,7 @@ namespace lp = phx::longpoll::detail;
 
 }  // namespace
 
-TEST_CASE("slot_map: what was erased is not found, though its slot is used again") {
+TEST_CASE("slot_map: an erased key is not found, even after its slot was reused") {
   phx::memory const from{};
   lp::slot_map<int> map;
   int a = 1, b = 2, c = 3;

@@ -6,7 +6,7 @@
 
 using namespace support;
 
-TEST_CASE("endpoint: without loops nobody hears, and that is no error") {
+TEST_CASE("endpoint: without loops nothing receives a broadcast, and that is no error") {
   phx::endpoint e;
   CHECK(e.broadcast("a", "b", {}) == phx::errc::none);
   CHECK(e.disconnect("user:ann") == phx::errc::none);
@@ -14,14 +14,14 @@ TEST_CASE("endpoint: without loops nobody hears, and that is no error") {
   CHECK(e.sockets() == 0);
 }
 
-TEST_CASE("endpoint: a payload that is no JSON is refused before anything is posted") {
+TEST_CASE("endpoint: an invalid payload is refused before anything is posted") {
   phx::testing::fake_loops loops(2);
   CHECK(loops.endpoint().broadcast("a", "b", phx::payload::json("{")) == phx::errc::invalid_payload);
   CHECK(loops.waker(0).count() == 0);
   CHECK(loops.waker(1).count() == 0);
 }
 
-TEST_CASE("endpoint: loops come and go while others publish") {
+TEST_CASE("endpoint: loops are created and destroyed while others publish") {
   phx::endpoint e;
   phx::testing::fake_waker w[3];
   phx::loop first(e, w[0]);
@@ -38,7 +38,7 @@ TEST_CASE("endpoint: loops come and go while others publish") {
   CHECK(w[2].count() == 1);
 }
 
-TEST_CASE("endpoint: a loop without memory for the list of the others tells those it knew, and all once there is some") {
+TEST_CASE("endpoint: a loop without memory for the list of loops posts to those it knew, and to all once there is memory") {
   metered::reset();
   {
     phx::limits counted;
@@ -66,7 +66,7 @@ TEST_CASE("endpoint: a loop without memory for the list of the others tells thos
   metered::reset();
 }
 
-TEST_CASE("endpoint: it counts the sockets of all its loops") {
+TEST_CASE("endpoint: counts the sockets of all its loops") {
   journal log;
   struct named : rooms {
     journal* log = nullptr;
@@ -81,7 +81,7 @@ TEST_CASE("endpoint: it counts the sockets of all its loops") {
   CHECK(s.endpoint().sockets() == 1);
 }
 
-TEST_CASE("endpoint: a full mailbox is an error value, the other loops hear it") {
+TEST_CASE("endpoint: a full mailbox is an error value, and the other loops receive the broadcast") {
   phx::endpoint e;
   phx::testing::fake_waker w[2];
   phx::limits narrow;
@@ -112,7 +112,7 @@ struct ticker {
 };
 }  // namespace
 
-TEST_CASE("endpoint: a pulse is called when it is added, when it is due, and when somebody is in a hurry") {
+TEST_CASE("endpoint: a ticker is called when it is added, when it is due, and when it is scheduled") {
   using namespace std::chrono_literals;
   ticker t;
   {
@@ -147,7 +147,7 @@ TEST_CASE("endpoint: a pulse is called when it is added, when it is due, and whe
   CHECK(t.over);
 }
 
-TEST_CASE("endpoint: a pulse outlives the loop that would have run for it") {
+TEST_CASE("endpoint: a ticker outlives the loop that would have run it") {
   using namespace std::chrono_literals;
   ticker t;
   phx::endpoint e;

@@ -6,7 +6,7 @@ using namespace support;
 
 // What a loop does for its sockets is in tests/socket; here is the pump itself.
 
-TEST_CASE("loop: with nothing to do run answers never, and wakes nobody") {
+TEST_CASE("loop: run of an idle loop returns never, and wakes nothing") {
   phx::testing::fake_waker w;
   phx::loop l(w);
   CHECK(l.run(phx::time_point{}) == phx::time_point::max());
@@ -17,7 +17,7 @@ TEST_CASE("loop: with nothing to do run answers never, and wakes nobody") {
   CHECK(l.dropped() == 0);
 }
 
-TEST_CASE("loop: it wakes its host once for each mailbox that was empty") {
+TEST_CASE("loop: wakes its host once for each mailbox that was empty") {
   phx::endpoint e;
   phx::testing::fake_waker w;
   phx::loop l(e, w);
@@ -28,7 +28,7 @@ TEST_CASE("loop: it wakes its host once for each mailbox that was empty") {
   CHECK(w.count() == 2);
 }
 
-TEST_CASE("loop: run answers when it wants to run next, and whoever brings that nearer wakes the host") {
+TEST_CASE("loop: run returns when it must run next, and an earlier deadline wakes the host") {
   talk t;
   phx::loop& l = t.c.loop();
   auto const now = t.c.loops().now();
@@ -42,7 +42,7 @@ TEST_CASE("loop: run answers when it wants to run next, and whoever brings that 
   CHECK(t.c.loops().waker(0).count() == woken + 1);
 }
 
-TEST_CASE("loop: a clock that goes backwards is held still") {
+TEST_CASE("loop: a clock that goes backwards is held") {
   talk t;
   (void)t.join();
   t.c.in(R"(["1","9","room:a","timer",{}])");
@@ -51,7 +51,7 @@ TEST_CASE("loop: a clock that goes backwards is held still") {
   CHECK(t.after(3s).size() == 1);
 }
 
-TEST_CASE("loop: a host that slept too long serves what is due in the order of its times") {
+TEST_CASE("loop: a late run handles everything due in the order of its times") {
   talk t;
   (void)t.join();
   struct set {
@@ -69,7 +69,7 @@ TEST_CASE("loop: a host that slept too long serves what is due in the order of i
 }
 
 #ifdef __cpp_exceptions
-TEST_CASE("loop: without memory for its mailbox it cannot be made, and says so") {
+TEST_CASE("loop: constructing one without memory for its mailbox throws") {
   phx::limits l;
   l.memory.allocate = [](std::size_t) noexcept -> void* { return nullptr; };
   phx::testing::fake_waker w;
@@ -100,7 +100,7 @@ TEST_CASE("loop: flushes wait for the end of the outermost turn") {
   CHECK(t.c.recorder().flushes == before + 1);
 }
 
-TEST_CASE("loop: a socket's name is not used again for another one") {
+TEST_CASE("loop: the id of a socket is not reused") {
   talk t;
   phx::socket_id const first = t.c.socket().name();
   (void)t.join();

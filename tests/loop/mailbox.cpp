@@ -39,7 +39,7 @@ struct box {
 
 }  // namespace
 
-TEST_CASE("mail: its texts lie behind it in one piece, in their order") {
+TEST_CASE("mail: the texts of an item follow it in one block, in order") {
   mail* const m = mail::make({}, mail_kind::reply, "topic", "", "ref");
   REQUIRE(m != nullptr);
   CHECK(m->text(0) == "topic");
@@ -50,7 +50,7 @@ TEST_CASE("mail: its texts lie behind it in one piece, in their order") {
   mail::free(m);
 }
 
-TEST_CASE("mail_queue: first in, first out, and what is left is freed") {
+TEST_CASE("mail_queue: first in, first out, and the remaining items are freed") {
   using support::metered;
   metered::reset();
   {
@@ -67,7 +67,7 @@ TEST_CASE("mail_queue: first in, first out, and what is left is freed") {
   CHECK(metered::bytes == 0);
 }
 
-TEST_CASE("mailbox: what one thread posts comes in its order; the first of a batch wakes") {
+TEST_CASE("mailbox: the items of one thread arrive in order; the first of a batch wakes") {
   box b;
   CHECK(b.take().empty());
   for (char const* const t : {"a", "b", "c"}) CHECK(b.post(t) == phx::send_status::ok);
@@ -77,8 +77,7 @@ TEST_CASE("mailbox: what one thread posts comes in its order; the first of a bat
   CHECK(b.waker.count() == 2);
 }
 
-TEST_CASE(
-    "mailbox: its bytes are bounded too, those of payloads among them; one that is larger than all of it gets in alone") {
+TEST_CASE("mailbox: its bytes are limited too, including payloads; an item larger than the limit is accepted alone") {
   box b(1000, 10'000);
   CHECK(b.post(std::string(20'000, 'x')) == phx::send_status::ok);
   CHECK(b.ref->crowded());
@@ -106,7 +105,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("mailbox: beyond its bound it drops and counts, but for what always gets in") {
+TEST_CASE("mailbox: beyond its limit it drops and counts, except items that are always accepted") {
   box b(2);
   CHECK(b.post("a") == phx::send_status::ok);
   CHECK(b.post("b") == phx::send_status::ok);
@@ -117,7 +116,7 @@ TEST_CASE("mailbox: beyond its bound it drops and counts, but for what always ge
   CHECK(b.post("d") == phx::send_status::ok);
 }
 
-TEST_CASE("mailbox: closed it takes nothing and wakes nobody, whoever still holds it") {
+TEST_CASE("mailbox: after close it accepts nothing and wakes nothing, whoever still refers to it") {
   mailbox_ref kept;
   {
     box b;
@@ -128,7 +127,7 @@ TEST_CASE("mailbox: closed it takes nothing and wakes nobody, whoever still hold
   CHECK(kept->post(nullptr, true) == phx::send_status::dropped);
 }
 
-TEST_CASE("mailbox: one that was full when it was closed says closed, not dropped") {
+TEST_CASE("mailbox: a full one that was closed returns closed, not dropped") {
   mailbox_ref kept;
   {
     box b(2);
@@ -140,7 +139,7 @@ TEST_CASE("mailbox: one that was full when it was closed says closed, not droppe
   CHECK(kept->post(mail::make({}, mail_kind::push, "x"), true) == phx::send_status::closed);
 }
 
-TEST_CASE("mailbox: one that was full when it closed says closed, not dropped") {
+TEST_CASE("mailbox: one that was full when it closed returns closed, not dropped") {
   mailbox_ref kept;
   {
     box b(1);
@@ -151,7 +150,7 @@ TEST_CASE("mailbox: one that was full when it closed says closed, not dropped") 
   CHECK(kept->post(mail::make({}, mail_kind::push, "x"), true) == phx::send_status::closed);
 }
 
-TEST_CASE("mailbox: four threads post, one takes: nothing is lost, each thread's mails in their order") {
+TEST_CASE("mailbox: four threads post, one takes: nothing is lost, and the items of each thread arrive in order") {
   box b(1'000'000);
   constexpr int each = 5000;
   std::vector<std::thread> threads;

@@ -32,7 +32,7 @@ struct crowd {
 
 }  // namespace
 
-TEST_CASE("topic_table: a topic lives while somebody uses it") {
+TEST_CASE("topic_table: a topic exists while it is used") {
   topic_table h{phx::memory{}};
   CHECK(h.find("a") == nullptr);
   topic* const a = h.use("a", "\"a\"");
@@ -48,7 +48,7 @@ TEST_CASE("topic_table: a topic lives while somebody uses it") {
   CHECK(h.topics() == 0);
 }
 
-TEST_CASE("topic_table: names of every length are told apart") {
+TEST_CASE("topic_table: names of every length are distinguished") {
   topic_table h{phx::memory{}};
   std::vector<topic*> all;
   std::string name;
@@ -66,7 +66,7 @@ TEST_CASE("topic_table: names of every length are told apart") {
   CHECK(h.topics() == 0);
 }
 
-TEST_CASE("topic_table: ten thousand topics are found again after the table has grown, and each can go") {
+TEST_CASE("topic_table: ten thousand topics are found after the table has grown, and each can be removed") {
   topic_table h{phx::memory{}};
   std::vector<topic*> all;
   for (int i = 0; i < 10'000; ++i) all.push_back(h.use("topic:" + std::to_string(i), {}));
@@ -77,14 +77,14 @@ TEST_CASE("topic_table: ten thousand topics are found again after the table has 
   for (int i = 1; i < 10'000; i += 2) h.unuse(all[static_cast<std::size_t>(i)]);
 }
 
-TEST_CASE("topic_table: two hubs hash the same name differently, so that nobody can choose names that collide") {
+TEST_CASE("topic_table: two tables hash the same name differently, so that nobody can choose names that collide") {
   topic_table a{phx::memory{}}, b{phx::memory{}};
   CHECK(a.hash("room:lobby") != b.hash("room:lobby"));
   CHECK(a.hash("room:lobby") == a.hash("room:lobby"));
   CHECK(a.hash("room:lobby") != a.hash("room:lobbx"));
 }
 
-TEST_CASE("topic_table: a subscriber unsubscribes from anywhere in its list, the last one takes its place") {
+TEST_CASE("topic_table: a subscriber is removed from anywhere in its list, and the last one takes its place") {
   crowd c;
   topic* const t = c.h.use("a", {});
   std::vector<subscriber> all(5);
@@ -104,7 +104,7 @@ TEST_CASE("topic_table: a subscriber unsubscribes from anywhere in its list, the
   c.h.unuse(t);
 }
 
-TEST_CASE("topic_table: it counts the serializers of those who get encoded frames; those who intercept stand apart") {
+TEST_CASE("topic_table: counts the serializers of subscribers that get encoded frames; intercepting ones are separate") {
   crowd c;
   topic* const t = c.h.use("a", {});
   subscriber m[4];
@@ -162,7 +162,7 @@ TEST_CASE("topic_table: whichever allocation fails, nothing is half done") {
   metered::reset();
 }
 
-TEST_CASE("topic_table: topics that fall into one place do so by its seed, not by where it lies") {
+TEST_CASE("topic_table: collisions depend on its seed, not on its address") {
   constexpr std::uint64_t places = 4096;
   alignas(topic_table) unsigned char local[sizeof(topic_table)];
   std::vector<std::string> crowd;

@@ -2,7 +2,7 @@
 
 #include <support/room.hpp>
 
-TEST_CASE("noted: every code has a name of its own") {
+TEST_CASE("event_code: every code has its own name") {
   std::vector<std::string_view> names;
   for (std::size_t i = 0; i <= static_cast<std::size_t>(phx::event_code::no_memory); ++i)
     names.push_back(to_string(static_cast<phx::event_code>(i)));
@@ -13,7 +13,7 @@ TEST_CASE("noted: every code has a name of its own") {
   CHECK(to_string(phx::event_code::no_memory) == "no_memory");
 }
 
-TEST_CASE("notice: values of keys that contain password or token are filtered, whatever they are and wherever they stand") {
+TEST_CASE("filtered_json: values of keys that contain password or token are filtered, of any kind and at any depth") {
   auto const filtered = [](char const* text) { return phx::filtered_json(text); };
   CHECK(filtered(R"({"user":"ann","password":"x"})") == R"({"user":"ann","password":"[FILTERED]"})");
   CHECK(filtered(R"({"old_password":1,"password2":null,"a":2})") ==
@@ -33,7 +33,7 @@ TEST_CASE("notice: values of keys that contain password or token are filtered, w
   CHECK(filtered("{}") == "{}");
 }
 
-TEST_CASE("notice: params are the payload as a log may have it") {
+TEST_CASE("telemetry_event: params are the payload as a log may show it") {
   phx::telemetry_event n{.kind = phx::event_code::handled_in};
   CHECK(n.params().empty());
   phx::payload const json = phx::payload::json(R"({"token":1})"), bytes = phx::payload::binary("\x01\x02");
@@ -43,7 +43,7 @@ TEST_CASE("notice: params are the payload as a log may have it") {
   CHECK(n.params() == "2 bytes");
 }
 
-TEST_CASE("notice: an absent observer is one empty pointer") {
+TEST_CASE("observer_ref: an absent observer is one null pointer") {
   phx::detail::observer_ref const none;
   CHECK_FALSE(none);
   none({.kind = phx::event_code::idle});

@@ -39,7 +39,7 @@ TEST_CASE("frame: an empty handle, a copy, a move") {
   CHECK(b.data() == "hello");
 }
 
-TEST_CASE("frame: its WebSocket form has the shortest header there is, unmasked") {
+TEST_CASE("frame: its WebSocket form has the shortest possible header, unmasked") {
   phx::frame_pool pool{{}};
   struct sample {
     std::size_t size;
@@ -60,7 +60,7 @@ TEST_CASE("frame: its WebSocket form has the shortest header there is, unmasked"
   CHECK(out.finish().websocket() == "\x82\x01\x07");
 }
 
-TEST_CASE("frame_builder: more than was asked for costs a copy, not a frame") {
+TEST_CASE("frame_builder: more bytes than announced cost a copy, and the frame is complete") {
   phx::frame_pool pool{{}};
   std::string expected;
   phx::frame_builder out(pool);
@@ -75,7 +75,7 @@ TEST_CASE("frame_builder: more than was asked for costs a copy, not a frame") {
   CHECK(out.finish().data() == expected);
 }
 
-TEST_CASE("frame_builder: a string is quoted with no needless escapes") {
+TEST_CASE("frame_builder: a string is quoted without needless escapes") {
   phx::frame_pool pool{{}};
   phx::frame_builder out(pool);
   out.start(phx::opcode::text, 0);
@@ -87,7 +87,7 @@ TEST_CASE("frame_builder: a string is quoted with no needless escapes") {
   CHECK(out.finish().data() == "\"\"");
 }
 
-TEST_CASE("frame_builder: what was not started is no frame, what is discarded neither") {
+TEST_CASE("frame_builder: a frame that was not started, or was discarded, is empty") {
   phx::frame_pool pool{{}};
   phx::frame_builder out(pool);
   CHECK_FALSE(out.started());
@@ -105,7 +105,7 @@ TEST_CASE("frame_builder: what was not started is no frame, what is discarded ne
   CHECK(out.finish().data() == "second");
 }
 
-TEST_CASE("frame_builder: without memory it swallows the rest and gives no frame") {
+TEST_CASE("frame_builder: without memory it ignores the rest and returns an empty frame") {
   for (std::size_t const n : {0u, 1u}) {
     metered::reset();
     {
@@ -128,7 +128,7 @@ TEST_CASE("frame_builder: without memory it swallows the rest and gives no frame
   metered::reset();
 }
 
-TEST_CASE("frame_pool: a frame that was let go of is the next one's room") {
+TEST_CASE("frame_pool: the block of a released frame is reused") {
   metered::reset();
   {
     phx::frame_pool pool{metered::hook()};
@@ -141,7 +141,7 @@ TEST_CASE("frame_pool: a frame that was let go of is the next one's room") {
   metered::reset();
 }
 
-TEST_CASE("frame_pool: a frame somebody holds is left alone") {
+TEST_CASE("frame_pool: a frame that is still referenced is not reused") {
   phx::frame_pool pool{{}};
   std::vector<phx::frame> held;
   for (int i = 0; i < 300; ++i) held.push_back(text(pool, "frame " + std::to_string(i)));
@@ -154,7 +154,7 @@ TEST_CASE("frame_pool: a frame somebody holds is left alone") {
   CHECK(blocks.size() == 300);
 }
 
-TEST_CASE("frame_pool: it keeps so many blocks and none that is large; keeping none works") {
+TEST_CASE("frame_pool: keeps a limited number of small blocks, or none") {
   metered::reset();
   {
     phx::frame_pool pool{metered::hook(), 4};
@@ -172,7 +172,7 @@ TEST_CASE("frame_pool: it keeps so many blocks and none that is large; keeping n
   metered::reset();
 }
 
-TEST_CASE("frame: may be read and let go of on any thread, while its pool goes on") {
+TEST_CASE("frame: may be read and released on any thread while its pool continues") {
   phx::frame_pool pool{{}};
   for (int i = 0; i < 200; ++i) {
     phx::frame const f = text(pool, "shared");

@@ -4,7 +4,7 @@
 
 using phx::json_ref;
 
-TEST_CASE("json_ref: equal after unescaping, of the same type, null and absent alike") {
+TEST_CASE("json_ref: equal after unescaping, with the same type; null equals absent") {
   CHECK(json_ref{"\"1\""} == json_ref{R"("\u0031")"});
   CHECK(json_ref{"\"é\""} == json_ref{R"("\u00e9")"});
   CHECK(json_ref{R"("\/")"} == json_ref{"\"/\""});
@@ -22,7 +22,7 @@ TEST_CASE("json_ref: equal after unescaping, of the same type, null and absent a
   CHECK(json_ref{"null"}.null());
 }
 
-TEST_CASE("name: what was no string has JSON and no text") {
+TEST_CASE("json_text: a value that is not a string has JSON and no text") {
   CHECK(phx::json_text{"a", "\"a\""}.is_string());
   CHECK(phx::json_text{"a", {}}.is_string());
   CHECK_FALSE(phx::json_text{{}, "7"}.is_string());
@@ -36,7 +36,7 @@ TEST_CASE("status: any word, compared by its text") {
   static_assert(phx::status("ok") == phx::status::ok);
 }
 
-TEST_CASE("message: a copy owns everything it was made of") {
+TEST_CASE("message: a copy owns everything") {
   std::string text = R"("1""2"room:aeventroom:a"event"{"n":1})";
   phx::message m;
   auto const part = [&](std::size_t at, std::size_t n) { return std::string_view(text).substr(at, n); };
@@ -61,7 +61,7 @@ TEST_CASE("message: a copy owns everything it was made of") {
   CHECK(again.payload().raw() == R"({"n":1})");
 }
 
-TEST_CASE("close_message and error_message carry the tokens of their join") {
+TEST_CASE("close_message and error_message have the refs of their join") {
   phx::push const c = phx::close_message("room:a", {"\"1\""}, {"\"2\""});
   CHECK(c.event.text == phx::event::close);
   CHECK(c.join_ref.json == "\"1\"");

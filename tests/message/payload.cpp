@@ -5,7 +5,7 @@
 using phx::payload;
 using support::metered;
 
-TEST_CASE("payload: nothing said is an empty object") {
+TEST_CASE("payload: the default is an empty object") {
   payload const p;
   CHECK(p.raw() == "{}");
   CHECK(p.is_object());
@@ -13,7 +13,7 @@ TEST_CASE("payload: nothing said is an empty object") {
   CHECK_FALSE(p.is_binary());
 }
 
-TEST_CASE("payload: JSON is kept to the byte, what is none is not valid") {
+TEST_CASE("payload: JSON is kept unchanged, other text is not valid") {
   CHECK(payload::json(R"( {"a": 123456789012345678901234567890} )").raw() == R"( {"a": 123456789012345678901234567890} )");
   CHECK(payload::json(" \n{}").is_object());
   for (char const* const text : {"[1]", "7", "\"x\"", "null"}) {
@@ -28,7 +28,7 @@ TEST_CASE("payload: JSON is kept to the byte, what is none is not valid") {
   }
 }
 
-TEST_CASE("payload: bytes are any bytes, none at all included") {
+TEST_CASE("payload: bytes may be any bytes, or none") {
   std::string const bytes("\x00\xff{", 3);
   payload const p = payload::binary(bytes);
   CHECK(p.is_binary());
@@ -38,12 +38,12 @@ TEST_CASE("payload: bytes are any bytes, none at all included") {
   CHECK(payload::binary("").is_binary());
 }
 
-TEST_CASE("payload: what a JSON library wrote is not checked again") {
+TEST_CASE("payload: the text of a JSON library is not checked again") {
   CHECK(payload::trusted_json("[1]").raw() == "[1]");
   CHECK(payload::trusted_json("{}").is_object());
 }
 
-TEST_CASE("payload: a copy shares, a move takes, assigning either way lets go of what was there") {
+TEST_CASE("payload: a copy shares, a move takes over, and assigning releases the old bytes") {
   metered::reset();
   {
     payload a = payload::json("[1]", metered::hook());

@@ -123,7 +123,7 @@ std::string state(phx::testing::channel_client& c, refs& as) {
 
 }  // namespace
 
-TEST_CASE("presence: a channel is told who is there, then that it came; others that it came") {
+TEST_CASE("presence: a channel gets the state, then its own join; others get its join") {
   house h;
   refs as;
   auto ann = h.join("ann");
@@ -135,7 +135,7 @@ TEST_CASE("presence: a channel is told who is there, then that it came; others t
   CHECK(diff(ann, as) == R"({"joins":{"bob":{"metas":[{"phx_ref":"R2"}]}},"leaves":{}})");
 }
 
-TEST_CASE("presence: one key may be many channels") {
+TEST_CASE("presence: one key may have many channels") {
   house h;
   refs as;
   auto desk = h.join("ann"), phone = h.join("ann");
@@ -147,7 +147,7 @@ TEST_CASE("presence: one key may be many channels") {
   CHECK(as(h.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
 }
 
-TEST_CASE("presence: an update is one diff, and names what it replaced from then on") {
+TEST_CASE("presence: an update is one diff, and has the ref that it replaced from then on") {
   house h;
   refs as;
   auto ann = h.join("ann");
@@ -167,7 +167,7 @@ TEST_CASE("presence: an update is one diff, and names what it replaced from then
   CHECK(no->response == R"({"reason":"nopresence"})");
 }
 
-TEST_CASE("presence: an entry goes with its channel, whatever ends it") {
+TEST_CASE("presence: an entry leaves with its channel, whatever ends it") {
   house h;
   refs as;
   auto watcher = h.watch();
@@ -204,7 +204,7 @@ TEST_CASE("presence: an entry goes with its channel, whatever ends it") {
     CHECK(socket.close_code() == 1011);
     CHECK(gone());
   }
-  SUBCASE("it is killed from outside, by its address") {
+  SUBCASE("it is ended through its address") {
     auto ann = h.join("ann");
     h.server->endpoint().drain({});
     h.server->settle();
@@ -212,7 +212,7 @@ TEST_CASE("presence: an entry goes with its channel, whatever ends it") {
   }
 }
 
-TEST_CASE("presence: a channel that replaces another one takes its place in the list") {
+TEST_CASE("presence: a channel that replaces another one takes over its entry") {
   house h;
   auto watcher = h.watch();
   auto socket = h.server->connect();
@@ -225,7 +225,7 @@ TEST_CASE("presence: a channel that replaces another one takes its place in the 
   CHECK(as(h.list()) == R"({"ann":{"metas":[{"phx_ref":"R2"}]}})");
 }
 
-TEST_CASE("presence: keys that break JavaScript objects are refused, and nothing is told") {
+TEST_CASE("presence: keys that are unsafe in JavaScript are refused, and nothing is broadcast") {
   for (std::string const key : {"__proto__", "constructor", "prototype", "toString", "hasOwnProperty"}) {
     house h;
     auto ann = h.join(key);
@@ -244,7 +244,7 @@ TEST_CASE("presence: keys that break JavaScript objects are refused, and nothing
   CHECK(state(ann, as) == R"({"__proto__":{"metas":[{"phx_ref":"R1"}]}})");
 }
 
-TEST_CASE("presence: what track refuses, the channel survives") {
+TEST_CASE("presence: a channel survives an error of track") {
   auto options = as_phoenix();
   options.meta = 20;
   options.key = 8;
@@ -266,7 +266,7 @@ TEST_CASE("presence: what track refuses, the channel survives") {
   CHECK(h.join("ninebytes").call("track")->response == R"({"reason":"a key longer than presence_options::key"})");
 }
 
-TEST_CASE("presence: a connection has so many entries and no more, all its channels together") {
+TEST_CASE("presence: the entries of a connection are limited, over all its channels") {
   auto options = as_phoenix();
   options.tracks = 2;
   house h(options);
@@ -279,7 +279,7 @@ TEST_CASE("presence: a connection has so many entries and no more, all its chann
   CHECK(other.call("also")->ok());
 }
 
-TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays for a while") {
+TEST_CASE("presence: an entry leaves at once after a leave, and lingers after a lost connection") {
   auto options = as_phoenix();
   options.linger = 3s;
   house h(options);
@@ -297,7 +297,7 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
     h.server->advance(200ms);
     CHECK(diff(watcher, as) == R"({"joins":{},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
   }
-  SUBCASE("lost and back with the same meta: nothing has happened") {
+  SUBCASE("lost and rejoined with the same meta: no change") {
     socket.disconnect(phx::lost::normal);
     h.server->advance(2s);
     auto again = h.join("ann");
@@ -308,7 +308,7 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
     CHECK(again.leave());
     CHECK(diff(watcher, as) == R"({"joins":{},"leaves":{"ann":{"metas":[{"phx_ref":"R1"}]}}})");
   }
-  SUBCASE("lost and back with another meta: an update") {
+  SUBCASE("lost and rejoined with another meta: an update") {
     socket.disconnect();
     auto again = h.join("");
     CHECK(h.presence.track(phx::channel_id{}, "room:a", "ann",
@@ -320,7 +320,7 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
     h.server->advance(3100ms);
     CHECK(diff(watcher, as) == R"({"joins":{},"leaves":{"ann":{"metas":[{"phx_ref":"R2","phx_ref_prev":"R1","n":2}]}}})");
   }
-  SUBCASE("of several that are lost who comes back takes the one with its meta; the others leave") {
+  SUBCASE("of several lost entries a rejoin takes the one with its meta; the others leave") {
     auto second = h.server->connect(), third = h.server->connect();
     auto two = second.join("room:a", R"({"key":"ann"})"), three = third.join("room:a", R"({"key":"ann"})");
     CHECK(two.call("update", R"({"n":2})")->ok());
@@ -348,7 +348,7 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
     CHECK(bob.leave());
     CHECK(diff(watcher, as) == R"({"joins":{},"leaves":{"bob":{"metas":[{"phx_ref":"R2"}]}}})");
   }
-  SUBCASE("stopped, of its own accord: at once") {
+  SUBCASE("stopped by itself: at once") {
     for (char const* const event : {"stop", "shut"}) {
       auto bob = h.join("bob");
       (void)diff(watcher, as);
@@ -356,14 +356,14 @@ TEST_CASE("presence: who leaves for good is gone at once; who is only lost stays
       CHECK(diff(watcher, as).starts_with(R"({"joins":{},"leaves":{"bob":)"));
     }
   }
-  SUBCASE("replaced by a rejoin: nothing has happened") {
+  SUBCASE("replaced by a rejoin: no change") {
     (void)socket.join("room:a", R"({"key":"ann"})");
     h.server->advance(10s);
     CHECK(watcher.rest().empty());
   }
 }
 
-TEST_CASE("presence: what happens within a window is one diff") {
+TEST_CASE("presence: the changes of a window are one diff") {
   auto options = as_phoenix();
   options.batch = 100ms;
   house h(options);
@@ -386,7 +386,7 @@ TEST_CASE("presence: what happens within a window is one diff") {
   CHECK(watcher.rest().empty());
 }
 
-TEST_CASE("presence: who was given the state within a window is told of the leave too") {
+TEST_CASE("presence: a client that got the state within a window gets the leave too") {
   auto options = as_phoenix();
   options.batch = 100ms;
   house h(options);
@@ -446,7 +446,7 @@ TEST_CASE("presence: a fetch that fails changes nothing") {
 #endif
 }
 
-TEST_CASE("presence: handle_metas hears of each diff after it is out, and may track") {
+TEST_CASE("presence: handle_metas is called after each diff was sent, and may track") {
   std::vector<std::string> changes;
   refs as;
   house h;
@@ -461,7 +461,7 @@ TEST_CASE("presence: handle_metas hears of each diff after it is out, and may tr
   CHECK(changes.back() == R"(room:a {} {"bob":{"metas":[{"phx_ref":"R1"}]}} {})");
 }
 
-TEST_CASE("presence: update with a function of what was there") {
+TEST_CASE("presence: update with a function of the old meta") {
   house h;
   refs as;
   struct counter {
@@ -485,7 +485,7 @@ TEST_CASE("presence: update with a function of what was there") {
         R"({"k":{"metas":[{"phx_ref":"R1","phx_ref_prev":"R2","was":{"n":1}}]}})");
 }
 
-TEST_CASE("presence: whether it or the endpoint goes first is all one") {
+TEST_CASE("presence: it and the endpoint may be destroyed in any order") {
   {
     house h;
     auto ann = h.join("ann");
@@ -509,7 +509,7 @@ TEST_CASE("presence: whether it or the endpoint goes first is all one") {
 }
 
 #ifdef __cpp_exceptions
-TEST_CASE("presence: times with which nodes would take each other for dead are refused at construction") {
+TEST_CASE("presence: times with which nodes would take each other for down are refused at construction") {
   phx::presence_options options;
   options.nodes.down = 10s;
   CHECK_THROWS_WITH_AS(phx::presence{options}, "tracker_options::down must be at least silent_periods + 1 periods",
@@ -517,7 +517,7 @@ TEST_CASE("presence: times with which nodes would take each other for dead are r
 }
 #endif
 
-TEST_CASE("presence: a batch and a linger of for ever are legal") {
+TEST_CASE("presence: batch and linger may be max()") {
   auto options = as_phoenix();
   options.linger = (phx::duration::max)();
   house h(options);
@@ -549,7 +549,7 @@ struct relay {
 };
 }  // namespace
 
-TEST_CASE("presence: no client speaks for a node, though every topic is served") {
+TEST_CASE("presence: clients cannot forge node messages, even if every topic is served") {
   support::bus wire;
   support::bus::node north(wire, "north"), south(wire, "south");
   auto options = as_phoenix();
@@ -633,7 +633,7 @@ TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   CHECK(as(a.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
 }
 
-TEST_CASE("presence: several threads track, list and end at once, and nobody is left over") {
+TEST_CASE("presence: several threads track, list and end at the same time, and no entry is left over") {
   struct waker {
     void wake() noexcept { woken.store(true, std::memory_order_release); }
     std::atomic<bool> woken{true};

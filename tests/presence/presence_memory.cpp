@@ -143,7 +143,7 @@ void populate(net& n) {
 
 }  // namespace
 
-TEST_CASE("presence without memory: what happens on a node happens or does not") {
+TEST_CASE("presence without memory: each operation on a node is done or not done") {
   std::string const topic = "a topic that is not short at all", key = "a key that is not short either";
   each_allocation(2, populate, [&](net& n) { (void)n[0].join(topic, key, R"("n":1)"); });
   each_allocation(2, populate, [&](net& n) { (void)n[0].join("t0", "k0", R"("n":1)"); });
@@ -168,7 +168,7 @@ TEST_CASE("presence without memory: an entry leaves") {
   }
 }
 
-TEST_CASE("presence without memory: a tick that cannot say all of it says the rest later") {
+TEST_CASE("presence without memory: a tick that cannot send everything sends the rest later") {
   auto const something_new = [](net& n) {
     populate(n);
     (void)n[0].leave(2);
@@ -192,12 +192,12 @@ TEST_CASE("presence without memory: a tick that cannot say all of it says the re
       });
 }
 
-TEST_CASE("presence without memory: a message of another node is taken or is as good as lost") {
+TEST_CASE("presence without memory: a message of another node is merged, or counts as lost") {
   std::vector<std::string> messages;
   auto const receive = [&](net& n) {
     for (std::string const& m : messages) (void)n[1].receive(m);
   };
-  SUBCASE("the first that is heard of it") {
+  SUBCASE("the first message of an unknown node") {
     each_allocation(
         2,
         [&](net& n) {
@@ -208,7 +208,7 @@ TEST_CASE("presence without memory: a message of another node is taken or is as 
         },
         receive);
   }
-  SUBCASE("what is new") {
+  SUBCASE("a delta") {
     each_allocation(
         2,
         [&](net& n) {
@@ -233,7 +233,7 @@ TEST_CASE("presence without memory: a message of another node is taken or is as 
         },
         receive);
   }
-  SUBCASE("it was started anew") {
+  SUBCASE("it was restarted") {
     each_allocation(
         2,
         [&](net& n) {
@@ -245,7 +245,7 @@ TEST_CASE("presence without memory: a message of another node is taken or is as 
         },
         receive);
   }
-  SUBCASE("a whole state, the piece in the middle") {
+  SUBCASE("a full state, the middle piece") {
     each_allocation(
         2,
         [&](net& n) {
@@ -263,7 +263,7 @@ TEST_CASE("presence without memory: a message of another node is taken or is as 
         },
         receive);
   }
-  SUBCASE("it asks") {
+  SUBCASE("a request") {
     each_allocation(
         2,
         [&](net& n) {
@@ -450,7 +450,7 @@ void each_allocation_of(Operate operate, Before nothing_happened, After happened
 
 }  // namespace
 
-TEST_CASE("presence without memory: track, update and untrack happen or say that they did not") {
+TEST_CASE("presence without memory: track, update and untrack are done, or return an error") {
   auto const same = [](std::string const& before, std::string const& after) { return before == after; };
   phx::payload const meta = phx::payload::json(R"({"n":2,"text":"a meta that is long enough to be allocated"})");
   each_allocation_of(
@@ -473,7 +473,7 @@ TEST_CASE("presence without memory: track, update and untrack happen or say that
       same, [](std::string const& after) { return after == "{}"; });
 }
 
-TEST_CASE("presence without memory: an entry is taken over or goes on lingering") {
+TEST_CASE("presence without memory: an entry is taken over or continues to linger") {
   for (bool const other_meta : {false, true})
     for (bool const all_after : {false, true}) {
       bool reached = true;
@@ -502,7 +502,7 @@ TEST_CASE("presence without memory: an entry is taken over or goes on lingering"
     }
 }
 
-TEST_CASE("presence without memory: the end of a channel takes its entries with it") {
+TEST_CASE("presence without memory: the end of a channel removes its entries") {
   // Called before and after presence hears of the end: the last that watches is called first.
   struct hook : phx::detail::end_watch {
     hook(bool starts, std::size_t fails_at, bool fails_on) : start(starts), n(fails_at), all_after(fails_on) {
@@ -537,7 +537,7 @@ TEST_CASE("presence without memory: the end of a channel takes its entries with 
     }
 }
 
-TEST_CASE("presence without memory: ticks and messages between nodes go on") {
+TEST_CASE("presence without memory: ticks and messages between nodes continue") {
   std::size_t tried = 0;
   for (bool const all_after : {false, true})
     for (int rounds = 1; rounds <= 3; ++rounds) {

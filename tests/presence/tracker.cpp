@@ -79,7 +79,7 @@ std::string keys(phx::tracker const& t) {
 
 }  // namespace
 
-TEST_CASE("tracker: ticks that lie apart are remembered up to a bound; what extends the first range always counts") {
+TEST_CASE("tracker: separate ranges are limited; dots that extend the first range always count") {
   using phx::detail::dot_range;
   phx::tracker a("a", 1);
   std::vector<dot_range> apart;
@@ -101,7 +101,7 @@ TEST_CASE("tracker: ticks that lie apart are remembered up to a bound; what exte
   CHECK(keys(a) == "late ");
 }
 
-TEST_CASE("tracker: a state with as many ranges as there may be comes in pieces, in any order, and is taken") {
+TEST_CASE("tracker: a state with the most ranges arrives in pieces, in any order, and is merged") {
   phx::tracker_options options;
   options.message = 1;  // a piece for each entry
   phx::tracker a("a", 1), c("c", 1, options);
@@ -138,7 +138,7 @@ TEST_CASE("tracker: a state with as many ranges as there may be comes in pieces,
   }
 }
 
-TEST_CASE("tracker: leaves under one key cost no more than leaves under keys of their own") {
+TEST_CASE("tracker: leaves under one key cost no more than leaves under separate keys") {
   constexpr int n = 20'000;
   auto const cost = [&](bool one_key) {
     phx::tracker t("a", 1);
@@ -155,7 +155,7 @@ TEST_CASE("tracker: leaves under one key cost no more than leaves under keys of 
   CHECK(together < 10 * apart);
 }
 
-TEST_CASE("tracker: a node that comes back with its clock set back is heard, and says the same as all others") {
+TEST_CASE("tracker: a node that returns with its clock set back is heard, and agrees with all others") {
   nodes n({"a", "b", "c"});
   n.all[0] = std::make_unique<phx::tracker>("a", 100);
   (void)n[0].join("t", "old", "");
@@ -164,7 +164,7 @@ TEST_CASE("tracker: a node that comes back with its clock set back is heard, and
   (void)n.changes(1);
   std::string const stale = n.last;
   SUBCASE("at once") {}
-  SUBCASE("when the others have noticed that it was gone") {
+  SUBCASE("after the others have noticed its silence") {
     n.cut = "a";
     n.pass(40s);
     CHECK(n[1].others_up() == 1);
@@ -189,7 +189,7 @@ TEST_CASE("tracker: a node that comes back with its clock set back is heard, and
   CHECK(n[0].counted().restarts == 1);
 }
 
-TEST_CASE("tracker: two lives with clocks set back do not choose the same start") {
+TEST_CASE("tracker: two runs with clocks set back do not choose the same start") {
   nodes n({"a", "b", "c"});
   n.all[0] = std::make_unique<phx::tracker>("a", 100);
   n.pass(3s);
@@ -208,11 +208,11 @@ TEST_CASE("tracker: two lives with clocks set back do not choose the same start"
   for (std::size_t i : {0u, 1u, 2u}) CHECK(n.list(i) == "third ");
 }
 
-TEST_CASE("tracker: two nodes of one name do not outbid each other") {
+TEST_CASE("tracker: two nodes with one name do not outbid each other") {
   phx::tracker a1("a", 1), a2("a", 2), b("b", 1);
   bool deaf = false;
-  SUBCASE("that hear each other") {}
-  SUBCASE("that do not") { deaf = true; }
+  SUBCASE("which hear each other") {}
+  SUBCASE("which do not") { deaf = true; }
   time_point now{1h};
   for (int i = 0; i < 200; ++i, now += 1s)
     for (phx::tracker* const from : {&a1, &a2, &b}) {
@@ -230,7 +230,7 @@ TEST_CASE("tracker: two nodes of one name do not outbid each other") {
   }
 }
 
-TEST_CASE("tracker: times with which nodes would take each other for dead are refused") {
+TEST_CASE("tracker: times with which nodes would take each other for down are refused") {
   phx::tracker_options options;
   CHECK(options.fault().empty());
   options.down = 16s;
@@ -248,7 +248,7 @@ TEST_CASE("tracker: times with which nodes would take each other for dead are re
   CHECK(options.fault().empty());
 }
 
-TEST_CASE("tracker: times may be as long as they like") {
+TEST_CASE("tracker: times may have their maximum value") {
   phx::tracker_options options;
   options.down = options.permdown = (phx::duration::max)();
   nodes n({"a", "b"}, options);
@@ -262,7 +262,7 @@ TEST_CASE("tracker: times may be as long as they like") {
   CHECK(t.tick(time_point{1h}) > time_point{1h} + 24h);
 }
 
-TEST_CASE("tracker: what one node joins and leaves all others see within a period") {
+TEST_CASE("tracker: all other nodes see a join or leave within a period") {
   nodes n({"a", "b", "c"});
   n.pass(2s);
   auto const x = n[0].join("t", "x", "");
@@ -279,7 +279,7 @@ TEST_CASE("tracker: what one node joins and leaves all others see within a perio
   CHECK(n.changes(2) == "-x ");
 }
 
-TEST_CASE("tracker: an update is a leave and a join, in this order, and is heard as such") {
+TEST_CASE("tracker: an update is a leave and a join, in this order, on other nodes too") {
   nodes n({"a", "b"});
   auto const x = n[0].join("t", "x", "");
   n.pass(3s);
@@ -292,7 +292,7 @@ TEST_CASE("tracker: an update is a leave and a join, in this order, and is heard
   CHECK(n[0].update(x->clock, "") == nullptr);
 }
 
-TEST_CASE("tracker: a node that falls silent is down after its period, and healed when it is heard again") {
+TEST_CASE("tracker: a silent node is down after its period, and up again when it is heard") {
   nodes n({"a", "b"});
   auto const x = n[0].join("t", "x", "");
   (void)n[0].join("t", "y", "");
@@ -314,7 +314,7 @@ TEST_CASE("tracker: a node that falls silent is down after its period, and heale
   CHECK(n[1].others_up() == 1);
 }
 
-TEST_CASE("tracker: the first heartbeat goes out at once, the second within a period, at another moment for each node") {
+TEST_CASE("tracker: the first heartbeat is sent at once, the second within a period, at a different time for each node") {
   std::set<phx::duration> waits;
   time_point const start{1h};
   for (char const* const name : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
@@ -331,7 +331,7 @@ TEST_CASE("tracker: the first heartbeat goes out at once, the second within a pe
   CHECK(waits.size() > 4);
 }
 
-TEST_CASE("tracker: a message of a node's old life, late, is no sign of its new one") {
+TEST_CASE("tracker: a late message of a node's earlier run is not taken for its new one") {
   nodes n({"b"});
   phx::tracker old("a", 1), fresh("a", 2);
   (void)old.join("t", "old", "");
@@ -349,7 +349,7 @@ TEST_CASE("tracker: a message of a node's old life, late, is no sign of its new 
   CHECK(n[0].others_up() == 0);
 }
 
-TEST_CASE("tracker: a node silent for longer is forgotten, and starts from nothing when it comes back") {
+TEST_CASE("tracker: a node silent for longer is forgotten, and starts from nothing when it returns") {
   phx::tracker_options options;
   options.permdown = 60s;
   nodes n({"a", "b"}, options);
@@ -363,7 +363,7 @@ TEST_CASE("tracker: a node silent for longer is forgotten, and starts from nothi
   CHECK(n.list(1) == "x ");
 }
 
-TEST_CASE("tracker: a node that was started anew leaves nothing of its old life") {
+TEST_CASE("tracker: nothing of its earlier run remains after a restart") {
   nodes n({"a", "b"});
   (void)n[0].join("t", "old", "");
   n.pass(3s);
@@ -375,7 +375,7 @@ TEST_CASE("tracker: a node that was started anew leaves nothing of its old life"
   CHECK(n.changes(1) == "+old -old +new ");
 }
 
-TEST_CASE("tracker: who says goodbye is forgotten at once") {
+TEST_CASE("tracker: a node that says goodbye is forgotten at once") {
   nodes n({"a", "b"});
   (void)n[0].join("t", "x", "");
   n.pass(3s);
@@ -385,7 +385,7 @@ TEST_CASE("tracker: who says goodbye is forgotten at once") {
   CHECK(n[1].others_known() == 0);
 }
 
-TEST_CASE("tracker: what no client may see is kept and passed on all the same") {
+TEST_CASE("tracker: entries that clients may not see are kept and passed on") {
   nodes n({"a", "b"});
   phx::tracker_options open;
   open.any_key = true;
@@ -399,7 +399,7 @@ TEST_CASE("tracker: what no client may see is kept and passed on all the same") 
   CHECK(n.list(2) == "__proto__ x ");
 }
 
-TEST_CASE("tracker: refs are sixteen characters, the same on every node, and never twice") {
+TEST_CASE("tracker: refs have sixteen characters, are the same on every node, and never repeat") {
   std::set<std::string> all;
   for (char const* const name : {"a", "b"})
     for (std::uint64_t start : {1u, 2u}) {
@@ -413,7 +413,7 @@ TEST_CASE("tracker: refs are sixteen characters, the same on every node, and nev
   CHECK(all.size() == 400);
 }
 
-TEST_CASE("tracker: a name that is another's too, an old life, and too many nodes are not listened to") {
+TEST_CASE("tracker: a duplicate name, an earlier run, and too many nodes are ignored") {
   phx::tracker_options options;
   options.nodes = 2;
   phx::tracker t("a", 1, options);
@@ -438,7 +438,7 @@ TEST_CASE("tracker: a name that is another's too, an old life, and too many node
   CHECK(keys == "bc");
 }
 
-TEST_CASE("tracker: more entries of one node than it may have are not taken") {
+TEST_CASE("tracker: the entries of one node are limited") {
   phx::tracker_options options;
   options.entries = 3;
   phx::tracker t("a", 1, options), b("b", 1);
@@ -449,13 +449,13 @@ TEST_CASE("tracker: more entries of one node than it may have are not taken") {
   CHECK(t.counted().refused == 1);
 }
 
-TEST_CASE("tracker: garbage is counted, and changes nothing") {
+TEST_CASE("tracker: invalid messages are counted, and change nothing") {
   phx::tracker b("b", 1);
   (void)b.join("topic", "key", R"("n":[1,2])");
   (void)b.tick(time_point{1h});
   std::string const good = b.take_parcels().at(0).bytes;
 
-  SUBCASE("a message cut short anywhere") {
+  SUBCASE("a message truncated anywhere") {
     phx::tracker t("a", 1);
     for (std::size_t i = 0; i < good.size(); ++i) CHECK_FALSE(t.receive(std::string_view(good).substr(0, i)));
     CHECK_FALSE(t.receive(good + "x"));
@@ -464,7 +464,7 @@ TEST_CASE("tracker: garbage is counted, and changes nothing") {
     CHECK(t.receive(good));
     CHECK(t.list("topic") != nullptr);
   }
-  SUBCASE("any byte changed: never more than a message holds, never broken JSON") {
+  SUBCASE("any byte changed: never more than the message contains, never invalid JSON") {
     storm::dice dice(7);
     for (int i = 0; i < 20'000; ++i) {
       phx::tracker t("a", 1);
@@ -477,7 +477,7 @@ TEST_CASE("tracker: garbage is counted, and changes nothing") {
       (void)t.take_parcels();
     }
   }
-  SUBCASE("counts that promise more than there is") {
+  SUBCASE("counts larger than the message") {
     phx::tracker t("a", 1);
     for (char const* const more :
          {"\xff\xff\xff\xff\x7f", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
@@ -486,7 +486,7 @@ TEST_CASE("tracker: garbage is counted, and changes nothing") {
   }
 }
 
-TEST_CASE("tracker: a state too large for one message is cut, and its pieces may come in any order") {
+TEST_CASE("tracker: a state too large for one message is split, and its pieces may arrive in any order") {
   phx::tracker_options options;
   options.kept = 2;
   options.message = 40;
@@ -522,7 +522,7 @@ TEST_CASE("tracker: a state too large for one message is cut, and its pieces may
   CHECK(b.counted().requests == asked);
 }
 
-TEST_CASE("dots: ranges close up, overlap and are cut") {
+TEST_CASE("dots: ranges merge, overlap and are cut") {
   using phx::detail::dot_range;
   using phx::detail::dot_set;
   dot_set const a({{1, 3}, {5, 5}, {9, 12}}), b({{4, 4}, {6, 7}, {11, 20}});
@@ -537,13 +537,13 @@ TEST_CASE("dots: ranges close up, overlap and are cut") {
 }
 
 // benchmarks/presence_storm plays many more. What failed once stands here.
-TEST_CASE("tracker: after any storm all nodes agree, and have told their clients so") {
+TEST_CASE("tracker: after any storm of changes all nodes agree, and have told their clients so") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     storm::run weather(seed);
     CHECK_MESSAGE(weather.heal().empty(), "seed " << seed);
   }
 }
-TEST_CASE("tracker: storms that once were not weathered") {
+TEST_CASE("tracker: storms that failed in earlier versions") {
   // Pieces of a whole state that came in another order were thrown away, and asked for in vain.
   for (std::uint64_t const seed : {467u, 571u, 723u, 764u}) {
     storm::run weather(seed);

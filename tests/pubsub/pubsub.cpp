@@ -52,7 +52,7 @@ struct ear {
 
 }  // namespace
 
-TEST_CASE("pubsub: a broadcast reaches the subscribers of every node once, in every loop") {
+TEST_CASE("pubsub: a broadcast reaches the subscribers of every node once, on every loop") {
   nodes n;
   auto ann = n.a.connect().join("room:a");
   auto ben = n.b.connect({}, 0).join("room:a"), cat = n.b.connect({}, 1).join("room:a");
@@ -66,7 +66,7 @@ TEST_CASE("pubsub: a broadcast reaches the subscribers of every node once, in ev
   for (auto* c : {&ann, &ben, &cat}) CHECK(c->rest().back() == "news {}");
 }
 
-TEST_CASE("pubsub: whom broadcast_from leaves out is left out on its own node only") {
+TEST_CASE("pubsub: the channel that broadcast_from excludes is excluded on its own node only") {
   nodes n;
   auto ann = n.a.connect().join("room:a"), too = n.a.connect().join("room:a");
   auto ben = n.b.connect().join("room:a");
@@ -77,7 +77,7 @@ TEST_CASE("pubsub: whom broadcast_from leaves out is left out on its own node on
   CHECK(ben.rest() == texts{R"(whisper {"x":1})"});
 }
 
-TEST_CASE("pubsub: an event from another node is intercepted as one from here is") {
+TEST_CASE("pubsub: an event from another node is intercepted like a local one") {
   nodes n;
   auto ann = n.a.connect("id=ann").join("room:a");
   auto ben = n.b.connect("id=ben").join("room:a");
@@ -88,7 +88,7 @@ TEST_CASE("pubsub: an event from another node is intercepted as one from here is
   CHECK(ben.rest() == texts{R"(masked {"seen_by":"ben"})"});
 }
 
-TEST_CASE("pubsub: bytes travel as bytes") {
+TEST_CASE("pubsub: bytes are sent as bytes") {
   nodes n;
   auto ben = n.b.connect().join("room:a");
   CHECK(n.a.endpoint().broadcast("room:a", "raw", phx::payload::binary(std::string_view("\0\xff", 2))) == phx::errc::none);
@@ -96,7 +96,7 @@ TEST_CASE("pubsub: bytes travel as bytes") {
   CHECK(ben.rest() == texts{"raw " + std::string("\0\xff", 2)});
 }
 
-TEST_CASE("pubsub: publish, disconnect and what a channel elsewhere says reach the other nodes") {
+TEST_CASE("pubsub: publish, disconnect and a channel_id reach the other nodes") {
   nodes n;
   auto ann = n.a.connect().join("room:a");
   auto there = n.b.connect().join("room:elsewhere"), ben = n.b.connect().join("room:a");
@@ -120,7 +120,7 @@ TEST_CASE("pubsub: publish, disconnect and what a channel elsewhere says reach t
   CHECK(other.close_code() == 1001);
 }
 
-TEST_CASE("pubsub: a local broadcast stays here") {
+TEST_CASE("pubsub: a local broadcast stays on this node") {
   nodes n;
   auto ann = n.a.connect().join("room:a"), ben = n.b.connect().join("room:a");
   CHECK(n.a.endpoint().local_broadcast("room:a", "near", {}) == phx::errc::none);
@@ -131,7 +131,7 @@ TEST_CASE("pubsub: a local broadcast stays here") {
   CHECK(ben.rest() == texts{});
 }
 
-TEST_CASE("pubsub: while the others are out of reach this node is served, and what did not go out is said and counted") {
+TEST_CASE("pubsub: while the others are unreachable this node is served, and lost messages are reported and counted") {
   watcher seen;  // outlives the loop
   nodes n;
   n.a.loop().observe(seen);
@@ -157,7 +157,7 @@ TEST_CASE("pubsub: while the others are out of reach this node is served, and wh
   CHECK(ben.rest() == texts{"x {}"});
 }
 
-TEST_CASE("pubsub: what nobody here can be served is not sent either") {
+TEST_CASE("pubsub: a broadcast that no local subscriber can get is not sent either") {
   nodes n;
   auto ann = n.a.connect().join("room:a"), ben = n.b.connect().join("room:a");
   CHECK(n.a.loop().publish({"room:a", "x", phx::payload::json("[1]"), {}}) == phx::errc::not_an_object);
@@ -166,7 +166,7 @@ TEST_CASE("pubsub: what nobody here can be served is not sent either") {
   CHECK(ben.rest() == texts{});
 }
 
-TEST_CASE("pubsub: a node is named, and what is for one arrives at that one") {
+TEST_CASE("pubsub: a node has a name, and a message for one node arrives there") {
   phx::endpoint alone;
   CHECK(alone.node_name() == "nonode@nohost");
   CHECK(alone.to_others({"t", "e", phx::payload{}, {}}) == phx::send_status::ok);
@@ -185,7 +185,7 @@ TEST_CASE("pubsub: a node is named, and what is for one arrives at that one") {
   CHECK(ben.rest() == texts{"others {}", "b {}"});
 }
 
-TEST_CASE("pubsub: who listens to a topic hears what other nodes publish on it, and the loops do not") {
+TEST_CASE("pubsub: a topic_listener gets what other nodes publish on its topic, and the loops do not") {
   nodes n;
   ear first, second, other;
   n.b.endpoint().listen("phx_presence:x", first.as_listener());
@@ -212,7 +212,7 @@ TEST_CASE("pubsub: who listens to a topic hears what other nodes publish on it, 
   CHECK(n.b.loops().waker(0).count() == woken + 1);  // nobody listens any more: it is a topic like any other
 }
 
-TEST_CASE("pubsub: who hears may publish and listen at once, also to itself") {
+TEST_CASE("pubsub: a listener may publish and listen, also to itself") {
   nodes n;
   ear of_a, of_b, late;
   of_b.with = &n.b.endpoint();
@@ -228,7 +228,7 @@ TEST_CASE("pubsub: who hears may publish and listen at once, also to itself") {
   CHECK(of_a.lines == texts(3, "t answer {}"));
 }
 
-TEST_CASE("pubsub: what is delivered answers how far behind the loops are") {
+TEST_CASE("pubsub: deliver returns how far behind the loops are") {
   phx::endpoint e;
   phx::testing::fake_waker w[2];
   phx::limits narrow;
@@ -251,7 +251,7 @@ TEST_CASE("pubsub: what is delivered answers how far behind the loops are") {
   CHECK(e.deliver(b) == phx::send_status::ok);
 }
 
-TEST_CASE("pubsub: an endpoint that goes stops what is attached to it, and one that would not start is none") {
+TEST_CASE("pubsub: destroying an endpoint stops its pubsub, and one that fails to start is not attached") {
   bus between;
   bus::node a(between, "a"), b(between, "b");
   {
@@ -279,7 +279,7 @@ TEST_CASE("pubsub: an endpoint that goes stops what is attached to it, and one t
 #endif
 }
 
-TEST_CASE("pubsub: threads publish, listen and serve at once, and each one's messages keep their order") {
+TEST_CASE("pubsub: threads publish, listen and serve at the same time, and each one's messages keep their order") {
   constexpr int each = 2'000;
   bus between;
   bus::node name[2] = {{between, "a"}, {between, "b"}};

@@ -6,7 +6,7 @@ using phx::choose;
 using phx::generation;
 using phx::serializer_ref;
 
-TEST_CASE("generation: today's serve 1.0 and 2.0, in that order") {
+TEST_CASE("generation: today's serves 1.0 and 2.0, in that order") {
   auto const today = phx::legacy::of(generation::today).serializers();
   REQUIRE(today.size() == 2);
   CHECK(today[0] == serializer_ref::of<phx::v1_json>());
@@ -14,7 +14,7 @@ TEST_CASE("generation: today's serve 1.0 and 2.0, in that order") {
   CHECK_FALSE(choose(today, "1.1.0"));
 }
 
-TEST_CASE("generation: the older ones serve any 1.x and nothing else") {
+TEST_CASE("generation: the older ones serve any 1.x only") {
   auto const check = [](generation g, serializer_ref only) {
     REQUIRE(phx::legacy::of(g).serializers().size() == 1);
     for (char const* const vsn : {"1.0.0", "1.1.0", "1.2.3"}) CHECK(choose(phx::legacy::of(g).serializers(), vsn) == only);

@@ -30,7 +30,7 @@ struct third {
 
 }  // namespace
 
-TEST_CASE("serializer: the first whose requirement is met is chosen") {
+TEST_CASE("serializer: the first one whose requirement is met is chosen") {
   phx::serializer_ref const offered[] = {phx::serializer_ref::of<phx::v1_json>(), phx::serializer_ref::of<phx::v2_json>(),
                                          phx::serializer_ref::of<third<1>>(), phx::serializer_ref::of<third<2>>()};
   CHECK(phx::choose(offered, "1.0.0") == offered[0]);
@@ -46,7 +46,7 @@ TEST_CASE("serializer: the first whose requirement is met is chosen") {
   CHECK_FALSE(phx::choose({}, "1.0.0"));
 }
 
-TEST_CASE("serializer: a ref reaches the functions of its type and is equal to others of it") {
+TEST_CASE("serializer: a reference calls the functions of its type and equals others of it") {
   codec c(phx::serializer_ref::of<third<1>>());
   phx::payload const nothing{};
   CHECK(c.decode("?") == phx::errc::unknown_kind);
@@ -59,7 +59,7 @@ TEST_CASE("serializer: a ref reaches the functions of its type and is equal to o
   CHECK_FALSE(c.mode.rules().duplicate_join_refused);
 }
 
-TEST_CASE("scratch: room lasts until reset and one small chunk is kept") {
+TEST_CASE("scratch: memory from room lasts until reset, which keeps one small chunk") {
   static int held = 0;
   phx::memory const counted{[](std::size_t n) noexcept -> void* {
                               ++held;

@@ -48,7 +48,7 @@ TEST_CASE("v1_json: every frame of the table of protocol 3.2") {
   CHECK(c.op == phx::opcode::text);
 }
 
-TEST_CASE("v1_json: join_ref is taken where it is sent, and never sent back in a reply") {
+TEST_CASE("v1_json: join_ref is accepted if it is sent, and never sent back in a reply") {
   v1 c;
   REQUIRE(c.decode(R"({"topic":"t","event":"e","payload":{},"ref":"5","join_ref":"4","extra":[1]})") == errc::none);
   CHECK(c.in.join_ref.json == R"("4")");
@@ -60,7 +60,7 @@ TEST_CASE("v1_json: join_ref is taken where it is sent, and never sent back in a
   CHECK(c.in.ref.json == "null");
 }
 
-TEST_CASE("v1_json: refs come back as the very tokens that came in") {
+TEST_CASE("v1_json: refs are echoed unchanged") {
   v1 c;
   for (std::string const token : {"null", "7", "0", "\"\"", R"("\u0031")", "[1, 2]", R"({"a":1})"}) {
     REQUIRE(c.decode(R"({"topic":"t","event":"e","payload":{},"ref":)" + token + "}") == errc::none);
@@ -69,7 +69,7 @@ TEST_CASE("v1_json: refs come back as the very tokens that came in") {
   }
 }
 
-TEST_CASE("v1_json: of a key that comes twice the first counts") {
+TEST_CASE("v1_json: of a duplicate key the first one counts") {
   v1 c;
   REQUIRE(
       c.decode(
@@ -81,7 +81,7 @@ TEST_CASE("v1_json: of a key that comes twice the first counts") {
   CHECK(c.in.payload.raw() == "{}");
 }
 
-TEST_CASE("v1_json: keys count as what they stand for") {
+TEST_CASE("v1_json: keys are compared unescaped") {
   v1 c;
   REQUIRE(c.decode(R"({"\u0074opic":"x","ev\u0065nt":"e","\u0070\u0061\u0079\u006c\u006f\u0061\u0064":[],"re\u0066":"1",)"
                    R"("join\u005fref":"2","topic":"y"})") == errc::none);
@@ -94,7 +94,7 @@ TEST_CASE("v1_json: keys count as what they stand for") {
   CHECK(c.decode(R"({"topic ":"x","event":"e","payload":{},"ref":"1"})") == errc::wrong_shape);
 }
 
-TEST_CASE("v1_json: topics and events are not type-checked, and are unescaped where they are strings") {
+TEST_CASE("v1_json: topics and events may be of any type, and strings are unescaped") {
   v1 c;
   REQUIRE(c.decode(R"({"topic":null,"event":"phx_join","payload":{},"ref":"9"})") == errc::none);
   CHECK(c.in.topic == "");
@@ -107,7 +107,7 @@ TEST_CASE("v1_json: topics and events are not type-checked, and are unescaped wh
   CHECK(c.in.payload.raw() == "null");
 }
 
-TEST_CASE("v1_json: what is no message says why") {
+TEST_CASE("v1_json: an invalid message has the right error") {
   v1 c;
   for (char const* const text :
        {"", "hello", "{", R"({"topic":"t","event":"e","payload":{},"ref":"1",})",
@@ -137,7 +137,7 @@ TEST_CASE("v1_json: what is no message says why") {
   CHECK(c.decode(R"({"topic":"a","event":"a","payload":{},"ref":"a","more":[[[]]]})") == errc::too_deep);
 }
 
-TEST_CASE("v1_json: JSON is read from any frame, bytes are carried by none") {
+TEST_CASE("v1_json: any frame is read as JSON, bytes cannot be sent") {
   v1 c;
   CHECK(c.decode_binary(R"({"topic":"t","event":"e","payload":{},"ref":"1"})") == errc::none);
   CHECK_FALSE(c.in.payload.is_binary());
@@ -149,7 +149,7 @@ TEST_CASE("v1_json: JSON is read from any frame, bytes are carried by none") {
   CHECK(c.encode(phx::broadcast{"t", "e", bytes}) == refusal(errc::bytes_not_carried));
 }
 
-TEST_CASE("v1_json: pushes and broadcasts carry any JSON, where version 2 wants an object") {
+TEST_CASE("v1_json: pushes and broadcasts may be any JSON, while version 2 requires an object") {
   v1 c;
   payload const list = payload::json("[1,2]"), broken = payload::json("{");
   phx::json_text const t{"t", {}}, e{"e", {}};
@@ -163,7 +163,7 @@ TEST_CASE("v1_json: pushes and broadcasts carry any JSON, where version 2 wants 
   CHECK(c.encode(phx::reply{{}, {}, t, status::ok, broken}) == refusal(errc::invalid_payload));
 }
 
-TEST_CASE("v1_json: it serves ~> 1.0.0 with today's rules") {
+TEST_CASE("v1_json: serves ~> 1.0.0 with today's rules") {
   v1 c;
   CHECK(c.mode.requirement() == "~> 1.0.0");
   CHECK(c.mode.rules().leave_of_unjoined_answered);

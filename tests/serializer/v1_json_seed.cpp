@@ -58,7 +58,7 @@ TEST_CASE("generation 0.10: join and leave have no prefix, messages no ref") {
   CHECK(c.decode(R"({"topic":"t","event":"join"})") == errc::wrong_shape);
 }
 
-TEST_CASE("generation 0.10: nothing is answered and no end is told") {
+TEST_CASE("generation 0.10: no replies, and the end of a channel is not sent") {
   old<generation::v0_10> c;
   REQUIRE(c.decode(R"({"topic":"t","event":"join","payload":{}})") == errc::none);
   for (answer const to : {answer::message, answer::join, answer::refused_join, answer::leave, answer::unmatched})
@@ -128,7 +128,7 @@ TEST_CASE("generation 0.14: heartbeats get a reply, unmatched topics none") {
   CHECK_FALSE(c.reply(answer::unmatched, status::error));
 }
 
-TEST_CASE("generations 0.15 and 1.0: unmatched topics are answered, ends have no ref") {
+TEST_CASE("generations 0.15 and 1.0: unmatched topics are answered, phx_close and phx_error have no ref") {
   takes_what_0_11_sends<generation::v0_15>();
   takes_what_0_11_sends<generation::v1_0>();
   auto const check = [](auto c) {
@@ -144,7 +144,7 @@ TEST_CASE("generations 0.15 and 1.0: unmatched topics are answered, ends have no
   check(std::make_unique<old<generation::v1_0>>());
 }
 
-TEST_CASE("generation 1.2: ends carry the ref of the join") {
+TEST_CASE("generation 1.2: phx_close and phx_error have the ref of the join") {
   takes_what_0_11_sends<generation::v1_2>();
   old<generation::v1_2> c;
   CHECK(c.encode(phx::close_message("t", {}, {R"("1")"})) == R"({"topic":"t","event":"phx_close","ref":"1","payload":{}})");
@@ -155,7 +155,7 @@ TEST_CASE("generation 1.2: ends carry the ref of the join") {
   CHECK(c.encode(phx::close_message("t")) == R"({"topic":"t","event":"phx_close","ref":null,"payload":{}})");
 }
 
-TEST_CASE("generation legacy: both spellings are taken, told apart by the ref") {
+TEST_CASE("generation legacy: both spellings are accepted, distinguished by the ref") {
   old<generation::legacy> c;
   CHECK(c.mode.requirement() == "~> 1.0");
   REQUIRE(c.decode(R"({"topic":"t","event":"join","payload":{}})") == errc::none);
@@ -174,7 +174,7 @@ TEST_CASE("generation legacy: both spellings are taken, told apart by the ref") 
   CHECK(c.decode(R"({"topic":"t","payload":{},"ref":"1"})") == errc::wrong_shape);
 }
 
-TEST_CASE("generation legacy: replies have the ref in both places, ends that of the join, all else is today's") {
+TEST_CASE("generation legacy: replies have the ref in both places, ends that of the join, everything else is today's") {
   old<generation::legacy> c;
   REQUIRE(c.decode(join) == errc::none);
   CHECK(c.reply(answer::join) ==

@@ -60,14 +60,14 @@ TEST_CASE("v2_json: every frame of the table of protocol 3.3") {
   CHECK(c.op == phx::opcode::text);
 }
 
-TEST_CASE("v2_json: the end of a channel that was joined without a join_ref has null twice, whatever its ref") {
+TEST_CASE("v2_json: the end of a channel joined without a join_ref has null twice, whatever its ref") {
   v2 c;
   CHECK(c.encode(phx::close_message("t", {"null"}, {R"("10")"})) == R"([null,null,"t","phx_close",{}])");
   CHECK(c.encode(phx::error_message("t", {}, {R"("10")"})) == R"([null,null,"t","phx_error",{"reason":"channel_crash"}])");
   CHECK(c.encode(phx::close_message("t", {R"("1")"}, {R"("1")"})) == R"(["1","1","t","phx_close",{}])");
 }
 
-TEST_CASE("v2_json: refs come back as the very tokens that came in") {
+TEST_CASE("v2_json: refs are echoed unchanged") {
   v2 c;
   for (std::string const token : {"null", "7", "0", "-1.50", "\"\"", "\"7\"", R"("\u0031")", R"("\"\\")", "[1, 2]",
                                   R"({"a":[1]})", "true", "123456789012345678901234567890"}) {
@@ -83,7 +83,7 @@ TEST_CASE("v2_json: refs come back as the very tokens that came in") {
   CHECK(c.in.payload.raw() == "{ }");
 }
 
-TEST_CASE("v2_json: elements behind the fifth are ignored, but have to be JSON") {
+TEST_CASE("v2_json: elements after the fifth are ignored, but must be JSON") {
   v2 c;
   CHECK(c.decode(R"([null,"1","phoenix","heartbeat",{},7,[8],{"nine":9}])") == errc::none);
   CHECK(c.in.payload.raw() == "{}");
@@ -92,7 +92,7 @@ TEST_CASE("v2_json: elements behind the fifth are ignored, but have to be JSON")
   CHECK(c.decode(R"([null,"1","phoenix","heartbeat",{}]])") == errc::not_json);
 }
 
-TEST_CASE("v2_json: a topic or an event that is no string has no text, and comes back as it came") {
+TEST_CASE("v2_json: a topic or event that is not a string has no text, and is echoed unchanged") {
   v2 c;
   for (std::string const topic : {"null", "5", R"({"a":[1]})", "true", "[]"}) {
     CAPTURE(topic);
@@ -111,7 +111,7 @@ TEST_CASE("v2_json: a topic or an event that is no string has no text, and comes
   CHECK(c.in.event_name.is_string());
 }
 
-TEST_CASE("v2_json: names without escapes are views of the frame, those with escapes are unescaped") {
+TEST_CASE("v2_json: names without escapes are views of the frame, others are unescaped") {
   v2 c;
   std::string_view const plain = R"(["1","2","room:é","echo",{}])";
   phx::message m;
@@ -145,7 +145,7 @@ TEST_CASE("v2_json: a relayed payload keeps its bytes") {
   CHECK(c.reply(payload{}, status("busy")) == R"(["1","2","t","phx_reply",{"status":"busy","response":{}}])");
 }
 
-TEST_CASE("v2_json: what is no message of text says why") {
+TEST_CASE("v2_json: an invalid text message has the right error") {
   v2 c;
   for (char const* const text :
        {"", " ", "hello", "[", "[null,\"1\",\"phoenix\",\"heartbeat\",{},]", "[1,2,3,4,5", "[1 2,3,4,5]", "[,2,3,4,5]",
@@ -162,7 +162,7 @@ TEST_CASE("v2_json: what is no message of text says why") {
   }
 }
 
-TEST_CASE("v2_json: text that is not UTF-8 is told from everything else that is wrong with it") {
+TEST_CASE("v2_json: text that is not UTF-8 has precedence over any other error") {
   v2 c;
   CHECK(c.decode("[null,\"1\",\"\xc3\x28\",\"e\",{}]") == errc::invalid_utf8);
   CHECK(c.decode("[null,\"1\",\"t\",\"e\",{\"a\":\"\xff\"}]") == errc::invalid_utf8);
@@ -175,7 +175,7 @@ TEST_CASE("v2_json: text that is not UTF-8 is told from everything else that is 
   CHECK(c.decode("[null,\"1\",\"t\",\"e\",{}]\xe2\x82") == errc::invalid_utf8);
 }
 
-TEST_CASE("v2_json: names and refs are bounded by limits::name") {
+TEST_CASE("v2_json: names and refs are limited by limits::name") {
   v2 c;
   c.room.name = 10;
   auto const quoted = [](std::string_view text) { return '"' + std::string(text) + '"'; };
@@ -214,7 +214,7 @@ TEST_CASE("v2_json: a payload may nest as deep as limits::json_depth") {
   CHECK(c.decode(with("{}").replace(1, 3, deep(3))) == errc::none);
 }
 
-TEST_CASE("v2_json: without memory a name with escapes is no_memory, one without needs none") {
+TEST_CASE("v2_json: without memory a name with escapes is no_memory; a name without needs no memory") {
   phx::scratch none(phx::memory{[](std::size_t) noexcept -> void* { return nullptr; }, [](void*, std::size_t) noexcept {}});
   phx::message m;
   CHECK(phx::v2_json::decode(phx::opcode::text, R"(["1","2","t","e",{}])", none, m) == errc::none);
@@ -242,7 +242,7 @@ TEST_CASE("v2_json: the binary examples of protocol 3.4") {
   CHECK(c.op == phx::opcode::binary);
 }
 
-TEST_CASE("v2_json: an empty ref of a binary frame is the empty string, not null") {
+TEST_CASE("v2_json: an empty ref in a binary frame is the empty string, not null") {
   v2 c;
   REQUIRE(c.decode_binary("\0\0\0\0\0"sv) == errc::none);
   CHECK(c.in.join_ref.json == R"("")");
@@ -257,7 +257,7 @@ TEST_CASE("v2_json: an empty ref of a binary frame is the empty string, not null
   CHECK(c.encode(phx::reply{{}, c.in.ref, {"t", {}}, status::ok, payload::binary("x")}) == hex("01 00 00 01 02 74 6f6b 78"));
 }
 
-TEST_CASE("v2_json: the request's kind of frame does not decide the answer's") {
+TEST_CASE("v2_json: the type of the request's frame does not decide that of the reply") {
   v2 c;
   REQUIRE(c.decode_binary(hex("00 01 01 01 01  31 32 74 65")) == errc::none);
   CHECK(c.reply(payload{}) == R"(["1","2","t","phx_reply",{"status":"ok","response":{}}])");
@@ -267,7 +267,7 @@ TEST_CASE("v2_json: the request's kind of frame does not decide the answer's") {
   CHECK(c.op == phx::opcode::binary);
 }
 
-TEST_CASE("v2_json: refs of a binary frame are quoted for text, and unescaped again for bytes") {
+TEST_CASE("v2_json: refs of a binary frame are quoted for text frames, and unescaped again for binary ones") {
   v2 c;
   REQUIRE(c.decode_binary("\x00\x03\x05\x01\x01\"\\\nab\xc3\xa9zte!"sv) == errc::none);
   CHECK(c.in.join_ref.json == R"("\"\\\n")");
@@ -278,7 +278,7 @@ TEST_CASE("v2_json: refs of a binary frame are quoted for text, and unescaped ag
   CHECK(c.reply(payload::binary("!")) == "\x01\x05\x00\x01\x02\x31\xf0\x9f\x98\x80tok!"sv);
 }
 
-TEST_CASE("v2_json: sizes of binary frames are bytes, up to 255") {
+TEST_CASE("v2_json: sizes in binary frames count bytes, up to 255") {
   v2 c;
   std::string const most(255, 'n'), umlauts = [] {
     std::string s;
@@ -316,7 +316,7 @@ TEST_CASE("v2_json: sizes of binary frames are bytes, up to 255") {
   CHECK(c.encode(phx::broadcast{longer, "e", payload{}}) == "[null,null," + longer_token + ",\"e\",{}]");
 }
 
-TEST_CASE("v2_json: in a binary frame a ref that is no string stands as Elixir's to_string writes it") {
+TEST_CASE("v2_json: in a binary frame a ref that is not a string is written as by Elixir's to_string") {
   v2 c;
   payload const x = payload::binary("x");
   auto const sized = [](std::string const& text) { return std::string(1, static_cast<char>(text.size())); };
@@ -408,7 +408,7 @@ TEST_CASE("v2_json: a ref that is an array, an object or too long cannot be in a
   CHECK(c.encode(phx::reply{{"null"}, {"null"}, {"t", {}}, status::ok, x}) == hex("01 00 00 01 02 74 6f6b 78"));
 }
 
-TEST_CASE("v2_json: what is no binary message says why") {
+TEST_CASE("v2_json: an invalid binary message has the right error") {
   v2 c;
   CHECK(c.decode_binary("") == errc::truncated);
   for (int kind = 1; kind < 256; ++kind) {
@@ -429,7 +429,7 @@ TEST_CASE("v2_json: what is no binary message says why") {
   CHECK(c.decode_binary(whole) == errc::name_too_long);
 }
 
-TEST_CASE("v2_json: what each record may contain") {
+TEST_CASE("v2_json: the payloads that each record may have") {
   v2 c;
   phx::json_ref const one{R"("1")"};
   phx::json_text const t{"t", {}}, e{"e", {}};
@@ -447,7 +447,7 @@ TEST_CASE("v2_json: what each record may contain") {
   CHECK(c.encode(phx::reply{one, one, t, status::ok, broken}) == refusal(errc::invalid_payload));
 }
 
-TEST_CASE("v2_json: what is written can be read, whatever is in it") {
+TEST_CASE("v2_json: everything written can be read") {
   v2 c;
   std::string awkward;
   for (int i = 0; i < 128; ++i) awkward += static_cast<char>(i);
@@ -461,7 +461,7 @@ TEST_CASE("v2_json: what is written can be read, whatever is in it") {
   CHECK(nlohmann::json::parse(frame)[2].get<std::string>() == awkward);
 }
 
-TEST_CASE("v2_json: a decoded message can be kept, with every token it came with") {
+TEST_CASE("v2_json: a decoded message can be copied, with all its refs") {
   v2 c;
   REQUIRE(c.decode(R"([7,"\u0031","\u0074",{"e":1},[1]])") == errc::none);
   phx::owned_message const kept = c.in.copy();

@@ -58,7 +58,7 @@ TEST_CASE("channel_table: a channel is found by topic, by number and by the loop
   }
 }
 
-TEST_CASE("channel_table: a removed channel is not found any more, all others are") {
+TEST_CASE("channel_table: a removed channel is no longer found, all others are") {
   channels_of_one_client c;
   for (int i = 0; i < 6; ++i) c.add("room:" + std::to_string(i));
   CHECK(c.table.remove(c.find("room:2")) == c.slots[2].get());
@@ -71,7 +71,7 @@ TEST_CASE("channel_table: a removed channel is not found any more, all others ar
   CHECK(c.find("room:0") == channel_table::none);
 }
 
-TEST_CASE("channel_table: a topic that is no string has no channel") {
+TEST_CASE("channel_table: a topic that is not a string has no channel") {
   channels_of_one_client c;
   c.add("7");
   phx::message m;

@@ -19,7 +19,7 @@ texts during(talk& t, F body) {
 
 }  // namespace
 
-TEST_CASE("context: it knows its topic, its channel, its socket, the time and the loop") {
+TEST_CASE("context: has its topic, its channel, its socket, the time and the loop") {
   talk t;
   (void)t.join();
   t.c.advance(7s);
@@ -35,7 +35,7 @@ TEST_CASE("context: it knows its topic, its channel, its socket, the time and th
   });
 }
 
-TEST_CASE("context: joining knows them as well") {
+TEST_CASE("context: joining has them as well") {
   struct curious {
     phx::join_result join(phx::joining& j, phx::message const&) {
       CHECK(j.topic() == "curious:1");
@@ -60,7 +60,7 @@ TEST_CASE("context: joining knows them as well") {
   CHECK(c.rest() == texts{"a {}", "b {}"});
 }
 
-TEST_CASE("context: an ordinary message's payload outlives the callback when it is copied") {
+TEST_CASE("context: the payload of a message outlives the callback when it is copied") {
   talk t;
   (void)t.join();
   phx::payload kept;
@@ -76,7 +76,7 @@ TEST_CASE("context: an ordinary message's payload outlives the callback when it 
   CHECK(whole->view().ref.json == "\"9\"");
 }
 
-TEST_CASE("context: a send_after of nothing or of less than nothing is a send") {
+TEST_CASE("context: a send_after of zero or less is a send") {
   talk t;
   (void)t.join();
   CHECK(during(t, [](phx::context& ctx, phx::message const&) {
@@ -85,7 +85,7 @@ TEST_CASE("context: a send_after of nothing or of less than nothing is a send") 
         }) == texts{pushed("now", "{}"), pushed("long ago", "{}")});
 }
 
-TEST_CASE("context: a failure that was looked at is handled, one that was not ends the channel, the last one counts") {
+TEST_CASE("context: a failure that was tested is handled, one that was not ends the channel; the last one counts") {
   talk t;
   (void)t.join();
   auto const bad = phx::payload::json("[1]");
@@ -104,7 +104,7 @@ TEST_CASE("context: a failure that was looked at is handled, one that was not en
   CHECK(during(t, [&](phx::context& ctx, phx::message const&) { ctx.broadcast("x", bad); }) == texts{ended("\"1\"", true)});
 }
 
-TEST_CASE("context: publishing to a topic nobody is on, and what is no JSON") {
+TEST_CASE("context: publishing to a topic without subscribers, and an invalid payload") {
   talk t;
   (void)t.join();
   (void)during(t, [](phx::context& ctx, phx::message const&) {
@@ -115,7 +115,7 @@ TEST_CASE("context: publishing to a topic nobody is on, and what is no JSON") {
   CHECK(t.topics() == texts{"room:a"});
 }
 
-TEST_CASE("context: a reply_to is a value: copied, kept in other threads' hands, and again") {
+TEST_CASE("context: a reply_to is a value: copied, kept by other threads, and used again") {
   talk t;
   (void)t.join();
   phx::reply_to first;
@@ -143,7 +143,7 @@ TEST_CASE("context: outside of handle_in there is nothing to reply to") {
   CHECK(asked);
 }
 
-TEST_CASE("context: channel ids compare by life") {
+TEST_CASE("context: ids of two channels on one topic differ") {
   talk t;
   (void)t.join();
   phx::channel_id const first = t.log.ids["room:a"];
@@ -153,7 +153,7 @@ TEST_CASE("context: channel ids compare by life") {
   CHECK_FALSE(first == t.log.ids["room:a"]);
 }
 
-TEST_CASE("outcome: a reply of the message in hand, and one of a payload of one's own") {
+TEST_CASE("outcome: a reply with the message's own payload, and one with another payload") {
   talk t;
   (void)t.join();
   // Long enough that a copy where a view was meant, or the other way round, shows under a sanitizer.

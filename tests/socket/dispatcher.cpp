@@ -66,7 +66,7 @@ texts work(std::deque<order>& inbox) {
 
 }  // namespace
 
-TEST_CASE("dispatcher: channels that live elsewhere: forwarded, answered from there, their exits close or error") {
+TEST_CASE("dispatcher: channels on another thread: messages are forwarded, replies come from there, exits close or error") {
   std::deque<order> there;
   elsewhere d{there};
   phx::testing::server server(d);
@@ -101,7 +101,7 @@ TEST_CASE("dispatcher: channels that live elsewhere: forwarded, answered from th
   CHECK(work(there) == texts{"end match:1 error"});
 }
 
-TEST_CASE("dispatcher: a channel that lives elsewhere pushes its last words by the address that terminate was given") {
+TEST_CASE("dispatcher: a channel on another thread pushes after its end by the address that terminate was given") {
   std::deque<order> there;
   elsewhere d{there};
   watcher seen;
@@ -165,7 +165,7 @@ TEST_CASE("dispatcher: a channel that lives elsewhere pushes its last words by t
   CHECK(phx::ended_channel{}.push("x", {}) == phx::send_status::closed);
 }
 
-TEST_CASE("dispatcher: a join that is refused for a channel that was made: terminate gets it, after the answer") {
+TEST_CASE("dispatcher: for a refused join that made a channel, terminate runs after the reply") {
   struct refusing {
     struct session_type {};
     using channel_type = std::string;
@@ -194,7 +194,7 @@ TEST_CASE("dispatcher: a join that is refused for a channel that was made: termi
   CHECK(c.loop().channels() == 1);
 }
 
-TEST_CASE("dispatcher: terminate is told of pending and of replaced channels too, once each") {
+TEST_CASE("dispatcher: terminate runs once for pending and replaced channels too") {
   std::deque<order> there;
   elsewhere d{there};
   phx::testing::server server(d);
@@ -216,7 +216,7 @@ TEST_CASE("dispatcher: terminate is told of pending and of replaced channels too
   CHECK(ends == texts{"match:1 closed", "match:2 closed"});
 }
 
-TEST_CASE("dispatcher: one that answers at once, and intercepts by channel") {
+TEST_CASE("dispatcher: one that replies at once, and intercepts by channel") {
   struct picky {
     struct session_type {};
     struct channel_type {

@@ -53,7 +53,7 @@ struct host {
 
 }  // namespace
 
-TEST_CASE("receive_frames: messages reach their channel, pings are answered in their place") {
+TEST_CASE("receive_frames: messages reach their channel, pings are answered in order") {
   host h;
   CHECK(h.feed(client(0x81, R"(["1","1","room:a","phx_join",{}])") + client(0x89, "p") +
                client(0x01, R"(["1","2","room:a",)") + client(0x80, R"("echo",{}])")) == phx::frames_result::open);
@@ -69,13 +69,13 @@ TEST_CASE("receive_frames: a client's close and a violation are answered, and th
   CHECK(broken.out == std::vector<std::string>{"\x88\x02\x03\xea"s});
 }
 
-TEST_CASE("receive_frames: what phx closes is said, and nothing more of it is read") {
+TEST_CASE("receive_frames: when phx closes, the close frame is sent, and nothing more is read") {
   host h;
   CHECK(h.feed(client(0x81, "no message") + client(0x89, "p")) == phx::frames_result::closed_by_phx);
   CHECK(h.out == std::vector<std::string>{"closed 1011"});
 }
 
-TEST_CASE("receive_frames: half a header is a sign of life") {
+TEST_CASE("receive_frames: half a header counts as activity") {
   host h;
   CHECK(h.feed("\x81") == phx::frames_result::open);
   CHECK(h.out.empty());

@@ -14,7 +14,7 @@ TEST_CASE("socket: row 1: a heartbeat is answered whatever its join_ref and payl
   CHECK(t.say(R"([null,null,"phoenix","heartbeat",{}])") == texts{reply("null", "null", "ok", "{}", "phoenix")});
 }
 
-TEST_CASE("socket: row 2: a join that no pattern matches drops its join_ref") {
+TEST_CASE("socket: row 2: the reply to a join that no pattern matches has no join_ref") {
   talk t;
   CHECK(t.join("hall") == texts{reply("null", "\"1\"", "error", R"({"reason":"unmatched topic"})", "hall")});
   CHECK(t.join("phoenix") == texts{reply("null", "\"1\"", "error", R"({"reason":"unmatched topic"})", "phoenix")});
@@ -23,7 +23,7 @@ TEST_CASE("socket: row 2: a join that no pattern matches drops its join_ref") {
   CHECK(t.topics().empty());
 }
 
-TEST_CASE("socket: row 3: one topic more than limits::channels is refused; an unmatched one is not counted first") {
+TEST_CASE("socket: row 3: a topic beyond limits::channels is refused; an unmatched one does not count") {
   phx::mount m;
   m.bounds.channels = 2;
   talk t("2.0.0", m);
@@ -45,7 +45,7 @@ TEST_CASE("socket: row 4: an accepted join is answered with both refs as they we
   CHECK(t.topics() == texts{"room:a"});
 }
 
-TEST_CASE("socket: row 4: a join without a join_ref is stamped with its ref, but only null passes as its join_ref") {
+TEST_CASE("socket: row 4: a join without a join_ref gets its ref instead, but only null equals its join_ref") {
   talk t;
   CHECK(t.say(R"([null,"10","room:a","phx_join",{}])") == texts{reply("null", "\"10\"")});
   CHECK(t.say(R"(["10","11","room:a","echo",{}])").empty());
@@ -65,7 +65,7 @@ TEST_CASE("socket: row 5: a second join replaces the first: its reply, then the 
   CHECK(t.log.take() == texts{"room:a: gone"});
 }
 
-TEST_CASE("socket: row 5: with the same refs, with null ones and after a refusal the old channel is gone all the same") {
+TEST_CASE("socket: row 5: with equal refs, with null refs and after a refusal the old channel is replaced as well") {
   talk t;
   (void)t.join();
   CHECK(t.join() == texts{reply("\"1\"", "\"1\""), ended("\"1\"")});
@@ -76,14 +76,14 @@ TEST_CASE("socket: row 5: with the same refs, with null ones and after a refusal
   CHECK(t.say(R"([null,"4","room:a","phx_join",{}])") == texts{reply("null", "\"4\""), ended("null")});
 }
 
-TEST_CASE("socket: row 5: what the new life sends itself comes after the old one's close") {
+TEST_CASE("socket: row 5: messages that the new channel sends itself come after the close of the old one") {
   talk t;
   (void)t.join();
   CHECK(t.join("room:a", "2", R"({"self":1})") ==
         texts{reply("\"2\"", "\"2\""), ended("\"1\""), pushed("hello", R"({"from":"join"})", "\"2\"")});
 }
 
-TEST_CASE("socket: row 6: a leave is answered, then closed; user code hears of it in terminate only") {
+TEST_CASE("socket: row 6: a leave is answered, then closed; user code is only called in terminate") {
   talk t;
   (void)t.join();
   CHECK(t.tell("phx_leave") == texts{reply("\"1\"", "\"9\""), ended("\"1\"")});
@@ -92,7 +92,7 @@ TEST_CASE("socket: row 6: a leave is answered, then closed; user code hears of i
   CHECK(t.say(R"([null,"3","room:a","phx_leave",{}])") == texts{reply("\"2\"", "\"3\""), ended("\"2\"")});
 }
 
-TEST_CASE("socket: rows 7 and 9: what belongs to another life is ignored without a word to the client") {
+TEST_CASE("socket: rows 7 and 9: a message for an earlier join is ignored, without a reply to the client") {
   talk t;
   watcher& w = t.watch();
   (void)t.join();
@@ -103,7 +103,7 @@ TEST_CASE("socket: rows 7 and 9: what belongs to another life is ignored without
   CHECK(t.topics() == texts{"room:a"});
 }
 
-TEST_CASE("socket: rows 7 and 9: join_refs are compared as decoded JSON: escapes do not count, types do") {
+TEST_CASE("socket: rows 7 and 9: join_refs are compared as decoded JSON: escapes are ignored, types are not") {
   talk t;
   (void)t.say(R"(["1","1","room:a","phx_join",{}])");
   CHECK(t.say(R"(["\u0031","2","room:a","echo",{}])") == texts{reply("\"1\"", "\"2\"")});
@@ -112,7 +112,7 @@ TEST_CASE("socket: rows 7 and 9: join_refs are compared as decoded JSON: escapes
   CHECK(t.say(R"([null,"4","room:a","echo",{}])") == texts{reply("\"1\"", "\"4\"")});
 }
 
-TEST_CASE("socket: row 8: any event is forwarded, the reserved ones included") {
+TEST_CASE("socket: row 8: any event is forwarded, including reserved ones") {
   talk t;
   (void)t.join();
   CHECK(t.tell("echo", R"({"a":1})") == texts{reply("\"1\"", "\"9\"", "ok", R"({"a":1})")});
@@ -122,7 +122,7 @@ TEST_CASE("socket: row 8: any event is forwarded, the reserved ones included") {
   CHECK(t.tell("echo") == texts{reply("\"1\"", "\"9\"")});
 }
 
-TEST_CASE("socket: row 8: an event that is no string reaches the handler with no text") {
+TEST_CASE("socket: row 8: an event that is not a string reaches the handler without text") {
   talk t;
   t.log.with = &t.log;
   (void)t.join();
@@ -130,13 +130,13 @@ TEST_CASE("socket: row 8: an event that is no string reaches the handler with no
   CHECK(t.topics() == texts{"room:a"});
 }
 
-TEST_CASE("socket: row 10: leaving what was never joined is answered ok, with the join_ref") {
+TEST_CASE("socket: row 10: leaving a topic that was never joined is answered ok, with the join_ref") {
   talk t;
   CHECK(t.tell("phx_leave") == texts{reply("\"1\"", "\"9\"")});
   CHECK(t.say(R"([null,"2","hall","phx_leave",{}])") == texts{reply("null", "\"2\"", "ok", "{}", "hall")});
 }
 
-TEST_CASE("socket: row 11: a topic that is no string is not the empty one either") {
+TEST_CASE("socket: row 11: a topic that is not a string does not equal the empty one") {
   talk t;
   t.dispatcher.channel<room>("*");
   CHECK(t.join("") == texts{reply("\"1\"", "\"1\"", "ok", "{}", "")});
@@ -153,7 +153,7 @@ TEST_CASE("socket: row 11: an event on a topic that is not joined is answered wi
   CHECK(t.tell("echo") == texts{reply("null", "\"9\"", "error", R"({"reason":"unmatched topic"})")});
 }
 
-TEST_CASE("socket: topics are told apart by their text, and written without needless escapes") {
+TEST_CASE("socket: topics are compared by their text, and written without needless escapes") {
   talk t;
   CHECK(t.say(R"(["1","1","r\u006fom:\u00e9\/","phx_join",{}])") == texts{reply("\"1\"", "\"1\"", "ok", "{}", "room:é/")});
   CHECK(t.say(R"(["1","2","room:\u00e9/","echo",{}])") == texts{reply("\"1\"", "\"2\"", "ok", "{}", "room:é/")});
@@ -162,7 +162,7 @@ TEST_CASE("socket: topics are told apart by their text, and written without need
   CHECK(t.topics() == texts{"room:é/"});
 }
 
-TEST_CASE("socket: a hundred topics on one connection, each finds its own channel") {
+TEST_CASE("socket: with a hundred topics on one connection each message finds its channel") {
   talk t;
   for (int i = 0; i < 100; ++i) {
     std::string const topic = "room:" + std::to_string(i);
@@ -179,7 +179,7 @@ TEST_CASE("socket: a hundred topics on one connection, each finds its own channe
 
 // ---- section 6.1: joins
 
-TEST_CASE("socket: a refused join is told shutdown and leaves nothing behind") {
+TEST_CASE("socket: terminate of a refused join gets shutdown, and nothing is left behind") {
   talk t;
   CHECK(t.join("room:a", "1", R"({"deny":1})") == texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"no"})")});
   CHECK(t.log.take() == texts{"room:a: shutdown", "room:a: gone"});
@@ -187,7 +187,7 @@ TEST_CASE("socket: a refused join is told shutdown and leaves nothing behind") {
   CHECK(t.c.loop().topics() == 0);
 }
 
-TEST_CASE("socket: a join whose answer is no JSON crashed, to its client") {
+TEST_CASE("socket: a join whose reply is invalid JSON is reported to its client as crashed") {
   talk t;
   watcher& w = t.watch();
   CHECK(t.join("room:a", "1", R"({"nonsense":1})") ==
@@ -197,7 +197,7 @@ TEST_CASE("socket: a join whose answer is no JSON crashed, to its client") {
   CHECK(t.log.take() == texts{"room:a: error", "room:a: gone"});
 }
 
-TEST_CASE("socket: a refusal that the serializer cannot carry is one of a join that crashed") {
+TEST_CASE("socket: a refusal that the serializer cannot encode counts as a crashed join") {
   struct bytes {
     phx::join_result join(phx::joining&, phx::message const&) { return phx::join_result::error(phx::payload::binary("no")); }
   };
@@ -215,14 +215,14 @@ TEST_CASE("socket: a refusal that the serializer cannot carry is one of a join t
                                          20)});
 }
 
-TEST_CASE("socket: what join sends itself arrives after the join's answer") {
+TEST_CASE("socket: messages that join sends itself arrive after the join's reply") {
   talk t;
   CHECK(t.join("room:a", "1", R"({"self":1})") == texts{reply("\"1\"", "\"1\""), pushed("hello", R"({"from":"join"})")});
   CHECK(t.join("room:b", "2", R"({"timer":1})") == texts{reply("\"2\"", "\"2\"", "ok", "{}", "room:b")});
   CHECK(t.after(3s) == texts{pushed("tick", "{}", "\"2\"", "room:b")});
 }
 
-TEST_CASE("socket: a join's payload may be anything, and is answered as it came") {
+TEST_CASE("socket: a join's payload may be anything, and is echoed unchanged") {
   talk t;
   for (char const* const any : {"null", "7", "\"echo\"", "[1]", "{\"echo\":1}"})
     CHECK(t.join("room:a", "1", any).front().find(R"("status":"ok")") != std::string::npos);
@@ -233,7 +233,7 @@ TEST_CASE("socket: a join's payload may be anything, and is answered as it came"
 }
 
 #ifdef __cpp_exceptions
-TEST_CASE("socket: a join that throws is answered join crashed; terminate does not run, the connection lives") {
+TEST_CASE("socket: a join that throws is answered join crashed; terminate does not run, the connection continues") {
   talk t;
   watcher& w = t.watch();
   CHECK(t.join("room:a", "1", R"({"crash":1})") == texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"join crashed"})")});
@@ -242,7 +242,7 @@ TEST_CASE("socket: a join that throws is answered join crashed; terminate does n
   CHECK(t.join() == texts{reply("\"1\"", "\"1\"")});
 }
 
-TEST_CASE("socket: a handler that throws ends its channel with phx_error; the connection and its other channels live") {
+TEST_CASE("socket: a handler that throws ends its channel with phx_error; the connection and its other channels continue") {
   for (char const* const event : {"throw", "throw_int"}) {
     talk t;
     (void)t.join();
@@ -258,13 +258,13 @@ TEST_CASE("socket: a handler that throws ends its channel with phx_error; the co
   }
 }
 
-TEST_CASE("socket: what a handler pushed before it threw goes out") {
+TEST_CASE("socket: pushes of a handler before its exception are sent") {
   talk t;
   (void)t.join();
   CHECK(t.tell("push_throw", R"({"n":1})") == texts{pushed("pushed", R"({"n":1})"), ended("\"1\"", true)});
 }
 
-TEST_CASE("socket: handle_out and handle_info that throw end their channel") {
+TEST_CASE("socket: an exception in handle_out or handle_info ends its channel") {
   talk t;
   (void)t.join();
   CHECK(t.tell("muted", R"({"throw":1})") == texts{reply("\"1\"", "\"9\""), ended("\"1\"", true)});
@@ -277,7 +277,7 @@ TEST_CASE("socket: handle_out and handle_info that throw end their channel") {
 
 // ---- section 6.2: what handlers answer
 
-TEST_CASE("socket: replies: ok, error, any other word, and to a null ref as well") {
+TEST_CASE("socket: replies: ok, error, any other status, and to a null ref as well") {
   talk t;
   (void)t.join();
   CHECK(t.tell("echo", "[1]") == texts{reply("\"1\"", "\"9\"", "ok", "[1]")});
@@ -287,7 +287,7 @@ TEST_CASE("socket: replies: ok, error, any other word, and to a null ref as well
   CHECK(t.tell("none").empty());
 }
 
-TEST_CASE("socket: stop and its reply: the reply first, then close or error, and terminate has the reason") {
+TEST_CASE("socket: stop with a reply: the reply first, then close or error; terminate gets the reason") {
   talk t;
   (void)t.join();
   CHECK(t.tell("stop_reply", R"({"a":1})") == texts{reply("\"1\"", "\"9\"", "ok", R"({"a":1})"), ended("\"1\"")});
@@ -336,7 +336,7 @@ struct eager {
 
 }  // namespace
 
-TEST_CASE("socket: handle_info and handle_out have nothing to answer: an answer ends their channel, as in Phoenix") {
+TEST_CASE("socket: handle_info and handle_out cannot reply: a reply ends their channel, as in Phoenix") {
   phx::router<who> app;
   app.channel<eager>("room:*");
   watcher seen;  // outlives the loop
@@ -351,7 +351,7 @@ TEST_CASE("socket: handle_info and handle_out have nothing to answer: an answer 
   }
 }
 
-TEST_CASE("socket: an answer may be given later, any number of times, with the join_ref of its own life") {
+TEST_CASE("socket: a reply may be sent later, any number of times, with the join_ref of its own join") {
   talk t;
   (void)t.join();
   (void)t.tell("async", "{}", "\"21\"");
@@ -365,7 +365,7 @@ TEST_CASE("socket: an answer may be given later, any number of times, with the j
   CHECK(t.c.out() == texts{reply("\"1\"", "\"21\"", "ok", "[1]"), reply("\"1\"", "\"21\"", "error")});
 }
 
-TEST_CASE("socket: an answer goes out after a leave, a crash and a rejoin") {
+TEST_CASE("socket: a reply is sent after a leave, a crash and a rejoin") {
   talk t;
   for (char const* const end : {"phx_leave", "boom"}) {
     (void)t.join();
@@ -382,7 +382,7 @@ TEST_CASE("socket: an answer goes out after a leave, a crash and a rejoin") {
   }
 }
 
-TEST_CASE("socket: an answer to a null ref says so, and an empty one is closed") {
+TEST_CASE("socket: a reply to a null ref is sent with it, and an empty reply_to returns closed") {
   talk t;
   (void)t.join();
   (void)t.tell("async", "{}", "null");
@@ -392,7 +392,7 @@ TEST_CASE("socket: an answer to a null ref says so, and an empty one is closed")
   CHECK_FALSE(phx::reply_to{}.has_ref());
 }
 
-TEST_CASE("socket: only a dead connection drops a late answer; one whose loop is gone too says closed") {
+TEST_CASE("socket: a late reply is dropped only when the connection has ended; after its loop has ended it returns closed") {
   phx::reply_to later;
   {
     talk t;
@@ -409,7 +409,7 @@ TEST_CASE("socket: only a dead connection drops a late answer; one whose loop is
 
 // ---- section 6.4: push, broadcast, intercept
 
-TEST_CASE("socket: an intercepted broadcast comes after the reply, one that is not before it") {
+TEST_CASE("socket: an intercepted broadcast comes after the reply, another one before it") {
   talk t;
   (void)t.join();
   CHECK(t.tell("shout_then_reply", "{\"n\":1}") == texts{shouted("shout", "{\"n\":1}"), reply("\"1\"", "\"9\"")});
@@ -423,7 +423,7 @@ TEST_CASE("socket: a push precedes the reply that follows it in the handler") {
   CHECK(t.tell("push_then_reply", "{\"n\":1}") == texts{pushed("pushed", "{\"n\":1}"), reply("\"1\"", "\"9\"")});
 }
 
-TEST_CASE("socket: a message to itself follows the callback that sent it; a timer its time") {
+TEST_CASE("socket: a message to itself follows the callback that sent it; a timer comes at its time") {
   talk t;
   (void)t.join();
   CHECK(t.tell("self", "[1]") == texts{ended("\"1\"", true)});  // an array cannot be pushed
@@ -434,7 +434,7 @@ TEST_CASE("socket: a message to itself follows the callback that sent it; a time
   CHECK(t.after(1ms) == texts{pushed("tick", "{\"b\":2}")});
 }
 
-TEST_CASE("socket: timers fire in the order of their times, equal ones in the order they were set") {
+TEST_CASE("socket: timers fire in the order of their times, equal ones in the order in which they were set") {
   talk t;
   (void)t.join();
   struct set {
@@ -449,9 +449,7 @@ TEST_CASE("socket: timers fire in the order of their times, equal ones in the or
                               pushed("t4", "{}"), pushed("t5", "{}")});
 }
 
-TEST_CASE(
-    "socket: pushes and timers of a dead channel are dropped, also when another life has its topic; what it broadcasts is "
-    "not") {
+TEST_CASE("socket: pushes and timers of an ended channel are dropped, also after a rejoin; its broadcasts are not") {
   talk t;
   (void)t.join();
   (void)t.tell("timer");
@@ -469,7 +467,7 @@ TEST_CASE(
 
 // ---- section 6.6: ends
 
-TEST_CASE("socket: an exit from outside: graceful ones close, others are errors") {
+TEST_CASE("socket: an exit from outside: graceful reasons close, others are errors") {
   talk t;
   (void)t.join();
   t.log.ids["room:a"].exit(phx::exit_reason(phx::exit_reason::shutdown, "maintenance"));
@@ -483,7 +481,7 @@ TEST_CASE("socket: an exit from outside: graceful ones close, others are errors"
   CHECK(t.log.take() == texts{"room:a: killed", "room:a: gone"});
 }
 
-TEST_CASE("socket: when the connection ends its channels are told closed, and nothing is sent") {
+TEST_CASE("socket: when the connection ends, terminate gets closed, and nothing is sent") {
   talk t;
   (void)t.join();
   (void)t.join("room:b", "2");
@@ -497,7 +495,7 @@ TEST_CASE("socket: when the connection ends its channels are told closed, and no
   CHECK(t.c.loop().sockets() == 0);
 }
 
-TEST_CASE("socket: lost::error says so in the reason's detail") {
+TEST_CASE("socket: lost::error is in the reason's detail") {
   talk t;
   (void)t.join();
   std::string detail = "?";
@@ -515,7 +513,7 @@ TEST_CASE("socket: lost::error says so in the reason's detail") {
   CHECK(detail.empty());
 }
 
-TEST_CASE("socket: a graceful end is told before terminate says its last, any other end after that (protocol 6.6)") {
+TEST_CASE("socket: a graceful end is sent before terminate runs, any other end after it (protocol 6.6)") {
   talk t;
   t.log.on_end = [](void*, phx::context& ctx, phx::exit_reason) noexcept {
     ctx.push("bye", {});
@@ -577,7 +575,7 @@ TEST_CASE("socket: a graceful end is told before terminate says its last, any ot
   CHECK(t.c.out().empty());
 }
 
-TEST_CASE("socket: refs that are no strings, and bytes: they stand in binary frames as Elixir's to_string writes them") {
+TEST_CASE("socket: refs that are not strings are written in binary frames as by Elixir's to_string") {
   using namespace std::literals;
   talk t;
   CHECK(t.say(R"([5,5,"room:a","phx_join",{}])") == texts{reply("5", "5")});
@@ -603,7 +601,7 @@ TEST_CASE("socket: refs that are no strings, and bytes: they stand in binary fra
   CHECK(t.say(R"([{},9,"room:c","call",{}])") == texts{ended("{}", true, "room:c")});
 }
 
-TEST_CASE("socket: V1: close and error carry the join's join_ref if it was sent, else null") {
+TEST_CASE("socket: V1: close and error have the join's join_ref if one was sent, else null") {
   talk t("1.0.0");
   CHECK(t.say(R"({"topic":"room:a","event":"phx_join","payload":{},"ref":"1"})") ==
         texts{R"({"topic":"room:a","event":"phx_reply","ref":"1","payload":{"status":"ok","response":{}}})"});
@@ -616,7 +614,7 @@ TEST_CASE("socket: V1: close and error carry the join's join_ref if it was sent,
 
 // ---- what cannot be encoded (3.5)
 
-TEST_CASE("socket: a push that its serializer cannot carry crashes the channel, unless somebody looks at it") {
+TEST_CASE("socket: a push that its serializer cannot encode crashes the channel, unless its result is tested") {
   talk t;
   (void)t.join();
   watcher& w = t.watch();
@@ -631,7 +629,7 @@ TEST_CASE("socket: a push that its serializer cannot carry crashes the channel, 
   CHECK(t.tell("bad_reply") == texts{ended("\"1\"", true)});
 }
 
-TEST_CASE("socket: a broadcast that one serializer on the topic cannot carry reaches nobody") {
+TEST_CASE("socket: a broadcast that one serializer on the topic cannot encode reaches nobody") {
   talk t;
   (void)t.join();
   CHECK(t.tell("try_shout", "[1]") ==
@@ -639,7 +637,7 @@ TEST_CASE("socket: a broadcast that one serializer on the topic cannot carry rea
   CHECK(t.tell("shout", "[1]") == texts{ended("\"1\"", true)});
 }
 
-TEST_CASE("socket: a push or late reply that cannot be carried crashes the channel; one of a life that is over is noted") {
+TEST_CASE("socket: a push or late reply that cannot be encoded crashes the channel; for an ended channel it is reported") {
   talk t;
   watcher& w = t.watch();
   (void)t.join();
@@ -661,7 +659,7 @@ TEST_CASE("socket: a push or late reply that cannot be carried crashes the chann
   CHECK(t.topics() == texts{"room:b"});
 }
 
-TEST_CASE("socket: bytes go as bytes at 2.0.0, and cannot at 1.0.0") {
+TEST_CASE("socket: bytes are sent as bytes at 2.0.0, and refused at 1.0.0") {
   talk t;
   (void)t.join();
   std::string const bytes("\x00\xff\x01", 3);
@@ -684,7 +682,7 @@ TEST_CASE("socket: bytes go as bytes at 2.0.0, and cannot at 1.0.0") {
 
 // ---- bad input (3.6)
 
-TEST_CASE("socket: what is malformed closes with 1011, its channels end with an error, nobody is told anything else") {
+TEST_CASE("socket: a malformed message closes with 1011, its channels end with an error, and nothing else is sent") {
   struct input {
     phx::opcode op;
     std::string bytes;
@@ -727,7 +725,7 @@ TEST_CASE("socket: text that is not UTF-8 closes with 1007") {
   CHECK(t.log.take() == texts{"room:a: connection_error", "room:a: gone"});
 }
 
-TEST_CASE("socket: bytes that are not UTF-8 in a binary frame are malformed, 1011, at either version") {
+TEST_CASE("socket: a binary frame with invalid UTF-8 is malformed, 1011, at either version") {
   for (std::string_view const vsn : {"1.0.0", "2.0.0"}) {
     talk t(vsn);
     if (vsn == "1.0.0")
@@ -751,7 +749,7 @@ TEST_CASE("socket: a message in parts is one message; a ping between them is non
   CHECK(t.c.out() == texts{reply("\"1\"", "\"1\"")});
 }
 
-TEST_CASE("socket: several messages in one turn are flushed once") {
+TEST_CASE("socket: the frames of several messages in one turn are flushed once") {
   talk t;
   (void)t.join();
   std::size_t const before = t.c.recorder().flushes;
@@ -767,7 +765,7 @@ TEST_CASE("socket: several messages in one turn are flushed once") {
 
 // ---- section 11: silence
 
-TEST_CASE("socket: a minute of silence closes with 1001; any bytes count, its own sends do not") {
+TEST_CASE("socket: a minute without received bytes closes with 1001; any bytes count, sends do not") {
   talk t;
   (void)t.join();
   t.c.advance(59s);
@@ -799,7 +797,7 @@ TEST_CASE("socket: limits::idle is the mount's, and zero means never") {
 
 // ---- disconnect (8.1)
 
-TEST_CASE("socket: a disconnect on its id closes with 1001; other events there and other ids do nothing") {
+TEST_CASE("socket: a disconnect on its id closes with 1001; other events and other ids do nothing") {
   talk t("2.0.0", {}, "user:ann");
   (void)t.join();
   (void)t.c.endpoint().broadcast("user:ann", "hello", {});
@@ -815,14 +813,14 @@ TEST_CASE("socket: a disconnect on its id closes with 1001; other events there a
   CHECK(t.c.loop().topics() == 0);
 }
 
-TEST_CASE("socket: a channel that disconnects its own client answers no more") {
+TEST_CASE("socket: a channel that disconnects its own client sends no further reply") {
   talk t("2.0.0", {}, "user:ann");
   (void)t.join();
   CHECK(t.tell("disconnect").empty());
   CHECK(t.c.close_code() == 1001);
 }
 
-TEST_CASE("socket: a host's own disconnect, from outside and with a code of its own") {
+TEST_CASE("socket: a host may disconnect a socket, with a code of its own") {
   talk t;
   (void)t.join();
   t.c.socket().disconnect({phx::close_code::policy, "too loud"});
@@ -847,7 +845,7 @@ TEST_CASE("socket: sockets and channels can be listed") {
 
 // ---- what an observer is told
 
-TEST_CASE("socket: an observer is told of a life, a refusal and an end, secrets filtered") {
+TEST_CASE("socket: an observer gets connects, refusals and ends, with secrets filtered") {
   talk t;
   watcher& w = t.watch();
   (void)t.join("room:a", "1", R"({"user":"ann","password":"x","auth_token":{"deep":"y"}})");
@@ -864,7 +862,7 @@ TEST_CASE("socket: an observer is told of a life, a refusal and an end, secrets 
                           "socket_closed 'the other end left' closed"});
 }
 
-TEST_CASE("socket: an observer is told who comes, who is refused late or for being one too many, and why phx closes") {
+TEST_CASE("socket: an observer gets connects, late refusals, refusals beyond a limit, and the reason of a close") {
   phx::mount m;
   m.bounds.channels = 1;
   talk t("2.0.0", m, "user:ann");
@@ -886,7 +884,7 @@ TEST_CASE("socket: an observer is told who comes, who is refused late or for bei
   CHECK(w.take() == texts{"socket_connected 'user:ann'"});
 }
 
-TEST_CASE("socket: an observer may be taken off again by another") {
+TEST_CASE("socket: an observer may be replaced or removed") {
   talk t;
   watcher& w = t.watch();
   watcher v;

@@ -16,7 +16,7 @@ texts refused_with(std::string_view reason, std::string_view ref = "\"1\"") {
 
 }  // namespace
 
-TEST_CASE("deferred join: it is answered when its handle says so, with what it says") {
+TEST_CASE("deferred join: it is answered when its handle gives the verdict") {
   talk t;
   CHECK(t.join("room:a", "1", later).empty());
   CHECK(t.topics() == texts{"room:a joining"});
@@ -28,7 +28,7 @@ TEST_CASE("deferred join: it is answered when its handle says so, with what it s
   CHECK(t.after(10s).empty());
 }
 
-TEST_CASE("deferred join: it is refused, and its channel told shutdown") {
+TEST_CASE("deferred join: it is refused, and its channel gets shutdown") {
   talk t;
   (void)t.join("room:a", "1", later);
   t.log.ids["room:a"].refused(phx::payload::json(R"({"reason":"no"})"));
@@ -38,7 +38,7 @@ TEST_CASE("deferred join: it is refused, and its channel told shutdown") {
   CHECK(t.log.take() == texts{"room:a: shutdown", "room:a: gone"});
 }
 
-TEST_CASE("deferred join: at its deadline it is answered timeout; a late answer is ignored") {
+TEST_CASE("deferred join: at its deadline it is answered timeout; a late verdict is ignored") {
   talk t;
   watcher& w = t.watch();
   (void)t.join("room:a", "1", later);
@@ -61,7 +61,7 @@ TEST_CASE("deferred join: limits::join is the longest deadline") {
   CHECK(t.after(1ms) == refused_with("timeout"));
 }
 
-TEST_CASE("deferred join: the second of two verdicts is ignored") {
+TEST_CASE("deferred join: the second verdict is ignored") {
   talk t;
   (void)t.join("room:a", "1", later);
   t.log.ids["room:a"].joined();
@@ -71,7 +71,7 @@ TEST_CASE("deferred join: the second of two verdicts is ignored") {
   CHECK(t.topics() == texts{"room:a"});
 }
 
-TEST_CASE("deferred join: pushes for its topic wait in order, other topics and heartbeats go on") {
+TEST_CASE("deferred join: messages for its topic wait in order, other topics and heartbeats continue") {
   talk t;
   (void)t.join("room:b", "2");
   (void)t.join("room:a", "1", later);
@@ -86,7 +86,7 @@ TEST_CASE("deferred join: pushes for its topic wait in order, other topics and h
                            reply("\"1\"", "\"9\"", "ok", "3")});
 }
 
-TEST_CASE("deferred join: what waited for a refused one is answered unmatched topic") {
+TEST_CASE("deferred join: messages that waited for a refused one are answered unmatched topic") {
   talk t;
   (void)t.join("room:a", "1", later);
   (void)t.tell("echo");
@@ -95,7 +95,7 @@ TEST_CASE("deferred join: what waited for a refused one is answered unmatched to
   CHECK(t.c.out() == texts{refused_with("no")[0], reply("null", "\"9\"", "error", R"({"reason":"unmatched topic"})")});
 }
 
-TEST_CASE("deferred join: of what waited, what comes after a stop is answered unmatched topic") {
+TEST_CASE("deferred join: messages that waited behind a stop are answered unmatched topic") {
   talk t;
   (void)t.join("room:a", "1", later);
   (void)t.tell("stop");
@@ -140,9 +140,7 @@ TEST_CASE("deferred join: more than limits::held_bytes ends it likewise") {
   CHECK(t.tell("echo", '"' + std::string(80, 'x') + '"') == refused_with("join crashed"));
 }
 
-TEST_CASE(
-    "deferred join: limits::held_bytes are of all pending joins together; the one that goes beyond ends, the others wait "
-    "on") {
+TEST_CASE("deferred join: limits::held_bytes is for all pending joins together; only the one that exceeds it ends") {
   phx::mount m;
   m.bounds.held_bytes = 250;
   talk t("2.0.0", m);
@@ -159,7 +157,7 @@ TEST_CASE(
   CHECK(echo("2", "10").empty());  // there is room again
 }
 
-TEST_CASE("deferred join: limits::held_bytes are those of refs and names too") {
+TEST_CASE("deferred join: limits::held_bytes includes refs and names") {
   std::string const long_ref = '"' + std::string(150, 'x') + '"', long_event = std::string(90, 'x');
   for (std::string const& text :
        {"[\"1\"," + long_ref + R"(,"room:a","echo",{}])", R"(["1","9","room:a",")" + long_event + R"(",{}])"}) {
@@ -172,7 +170,7 @@ TEST_CASE("deferred join: limits::held_bytes are those of refs and names too") {
   }
 }
 
-TEST_CASE("deferred join: a leave with null or the same join_ref cancels it and is answered ok; there is nothing to close") {
+TEST_CASE("deferred join: a leave with null or the same join_ref cancels it and is answered ok; no close is sent") {
   for (char const* const join_ref : {"null", "\"1\""}) {
     talk t;
     (void)t.join("room:a", "1", later);
@@ -193,7 +191,7 @@ TEST_CASE("deferred join: a leave with another join_ref is ignored") {
   CHECK(t.topics() == texts{"room:a joining"});
 }
 
-TEST_CASE("deferred join: a second join takes its place, at once or later") {
+TEST_CASE("deferred join: a second join replaces it, answered at once or later") {
   talk t;
   (void)t.join("room:a", "1", later);
   phx::channel_id const first = t.log.ids["room:a"];
@@ -211,7 +209,7 @@ TEST_CASE("deferred join: a second join takes its place, at once or later") {
   CHECK(t.topics() == texts{"room:a"});
 }
 
-TEST_CASE("deferred join: the connection's death cancels it") {
+TEST_CASE("deferred join: the end of the connection cancels it") {
   talk t;
   (void)t.join("room:a", "1", later);
   (void)t.tell("echo");
@@ -222,7 +220,7 @@ TEST_CASE("deferred join: the connection's death cancels it") {
   CHECK(t.c.loop().topics() == 0);
 }
 
-TEST_CASE("deferred join: a pending one counts toward the cap") {
+TEST_CASE("deferred join: a pending one counts toward limits::channels") {
   phx::mount m;
   m.bounds.channels = 1;
   talk t("2.0.0", m);
@@ -231,7 +229,7 @@ TEST_CASE("deferred join: a pending one counts toward the cap") {
         texts{reply("\"2\"", "\"2\"", "error", R"({"reason":"too many channels joined"})", "room:b")});
 }
 
-TEST_CASE("deferred join: it hears no broadcast before it is answered") {
+TEST_CASE("deferred join: it receives no broadcast before it is answered") {
   talk t;
   (void)t.join("room:a", "1", later);
   (void)t.c.endpoint().broadcast("room:a", "early", {});
@@ -245,9 +243,7 @@ TEST_CASE("deferred join: it hears no broadcast before it is answered") {
 }
 
 TEST_CASE(
-    "deferred join: what its channel pushes and sends itself before the verdict comes after the join's answer; it hears "
-    "what "
-    "was broadcast after the verdict, and nothing earlier") {
+    "deferred join: its own pushes and messages follow the join's reply; it gets broadcasts only from the verdict on") {
   talk t;
   (void)t.join("room:a", "1", later);
   phx::channel_id const id = t.log.ids["room:a"];
@@ -268,7 +264,7 @@ TEST_CASE(
                            shouted("other", "{}"), pushed("fourth", "{}")});
 }
 
-TEST_CASE("deferred join: beyond limits::held_pushes what others send its channel is dropped, and that is noted") {
+TEST_CASE("deferred join: beyond limits::held_pushes messages of other threads to its channel are dropped and reported") {
   phx::mount m;
   m.bounds.held_pushes = 1;
   talk t("2.0.0", m);
@@ -283,7 +279,7 @@ TEST_CASE("deferred join: beyond limits::held_pushes what others send its channe
   CHECK(t.c.out() == texts{reply("\"1\"", "\"1\""), pushed("first", "{}")});
 }
 
-TEST_CASE("deferred join: an exit instead of a verdict is a join that crashed") {
+TEST_CASE("deferred join: an exit instead of a verdict is a crashed join") {
   talk t;
   (void)t.join("room:a", "1", later);
   t.log.ids["room:a"].exit(phx::exit_reason::killed);
@@ -292,7 +288,7 @@ TEST_CASE("deferred join: an exit instead of a verdict is a join that crashed") 
   CHECK(t.topics().empty());
 }
 
-TEST_CASE("deferred join: a verdict that cannot be encoded is a join that crashed") {
+TEST_CASE("deferred join: a verdict that cannot be encoded is a crashed join") {
   talk t;
   (void)t.join("room:a", "1", later);
   t.log.ids["room:a"].joined(phx::payload::json("{"));
@@ -304,7 +300,7 @@ TEST_CASE("deferred join: a verdict that cannot be encoded is a join that crashe
   CHECK(t.c.out() == refused_with("join crashed", "\"2\""));
 }
 
-TEST_CASE("deferred join: who joins and leaves for ever takes the timers of nobody else") {
+TEST_CASE("deferred join: a client that joins and leaves for ever cannot exhaust limits::timers") {
   metered::reset();
   {
     phx::mount m;
@@ -324,7 +320,7 @@ TEST_CASE("deferred join: who joins and leaves for ever takes the timers of nobo
   CHECK(metered::bytes == 0);
 }
 
-TEST_CASE("deferred join: a thousand of them decided in time leave no deadlines behind") {
+TEST_CASE("deferred join: a thousand decided in time leave no deadlines behind") {
   phx::mount m;
   m.bounds.timers = 10;
   talk t("2.0.0", m);
@@ -336,7 +332,7 @@ TEST_CASE("deferred join: a thousand of them decided in time leave no deadlines 
   }
 }
 
-TEST_CASE("deferred join: deadlines that wait are bounded by limits::timers, and the next is refused overloaded") {
+TEST_CASE("deferred join: waiting deadlines are limited by limits::timers, and the next join is refused as overloaded") {
   phx::mount m;
   m.bounds.timers = 10;
   talk t("2.0.0", m);

@@ -36,7 +36,7 @@ struct crowd {
 
 }  // namespace
 
-TEST_CASE("drain: every socket, with channels or without, closes with 1012 and hears nothing else") {
+TEST_CASE("drain: every socket, with or without channels, closes with 1012 and gets nothing else") {
   crowd c(4);
   for (auto& one : c.clients) one.recorder().frames.clear();
   c.server.endpoint().drain();
@@ -51,7 +51,7 @@ TEST_CASE("drain: every socket, with channels or without, closes with 1012 and h
   CHECK(c.log.take() == texts{"room:2: draining", "room:2: gone", "room:0: draining", "room:0: gone"});
 }
 
-TEST_CASE("drain: in batches, an interval apart") {
+TEST_CASE("drain: in batches, one interval apart") {
   crowd c(5);
   c.server.endpoint().drain({.batch = 2, .interval = 2s});
   c.server.settle();
@@ -65,7 +65,7 @@ TEST_CASE("drain: in batches, an interval apart") {
   CHECK(c.seen.count("draining") == 3);
 }
 
-TEST_CASE("drain: at the hard limit all that are left go at once") {
+TEST_CASE("drain: at the hard limit all remaining sockets close at once") {
   crowd c(5);
   c.server.endpoint().drain({.batch = 1, .interval = 2s, .limit = 3s});
   c.server.advance(2s);
@@ -76,7 +76,7 @@ TEST_CASE("drain: at the hard limit all that are left go at once") {
   CHECK(c.left() == 0);
 }
 
-TEST_CASE("drain: the other sockets live on between the batches") {
+TEST_CASE("drain: the other sockets continue between the batches") {
   crowd c(3);
   c.server.endpoint().drain({.batch = 1});
   c.server.settle();
@@ -85,7 +85,7 @@ TEST_CASE("drain: the other sockets live on between the batches") {
     if (one.connected()) CHECK(one.heartbeat());
 }
 
-TEST_CASE("drain: a socket that comes while draining is closed at once, also into the place of one that went") {
+TEST_CASE("drain: a socket opened while draining is closed at once, even in a reused slot") {
   crowd c(3);
   c.server.endpoint().drain({.batch = 1, .interval = 10s, .limit = 100s});
   c.server.settle();
@@ -97,7 +97,7 @@ TEST_CASE("drain: a socket that comes while draining is closed at once, also int
   CHECK(c.server.loop().sockets() == 0);
 }
 
-TEST_CASE("drain: each loop drains its own, and the endpoint counts down to nothing") {
+TEST_CASE("drain: each loop drains its own sockets, and the endpoint counts down to zero") {
   crowd c(6, 3);
   CHECK(c.server.endpoint().sockets() == 6);
   c.server.endpoint().drain({.batch = 1, .interval = 1s});
@@ -107,7 +107,7 @@ TEST_CASE("drain: each loop drains its own, and the endpoint counts down to noth
   CHECK(c.server.endpoint().sockets() == 0);
 }
 
-TEST_CASE("drain: inside the loop, once; the second is ignored") {
+TEST_CASE("drain: inside the loop, once; a second call is ignored") {
   crowd c(2);
   phx::loop& l = c.server.loop();
   CHECK_FALSE(l.draining());

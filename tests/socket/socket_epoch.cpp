@@ -78,7 +78,7 @@ struct stage {
 
 }  // namespace
 
-TEST_CASE("epoch: a connect that ends the older connections of its user does not end its own") {
+TEST_CASE("epoch: a connect that ends its user's older connections does not end its own") {
   users app;
   phx::testing::server server(app, {}, 2);
   app.everywhere = &server.endpoint();
@@ -94,7 +94,7 @@ TEST_CASE("epoch: a connect that ends the older connections of its user does not
   }
 }
 
-TEST_CASE("epoch: what a join broadcasts on its topic through the endpoint, or through its handle, it does not get itself") {
+TEST_CASE("epoch: broadcasts of a join on its topic, through the endpoint or its handle, do not reach its own channel") {
   for (std::string_view const mode : {R"("broadcast")", R"("by handle")"}) {
     stage s;
     auto local = s.server.connect({}, 0).join("room:a"), there = s.server.connect({}, 1).join("room:a");
@@ -112,7 +112,7 @@ TEST_CASE("epoch: what a join broadcasts on its topic through the endpoint, or t
   }
 }
 
-TEST_CASE("epoch: a channel that intercepts is no exception, nor one whose topic has clients of several serializers") {
+TEST_CASE("epoch: the same for a channel that intercepts, and for a topic with several serializers") {
   stage s;
   auto local = s.server.connect({}, 0).join("room:a");
   auto a = s.server.connect({}, 0).join("room:a", R"("masked")");
@@ -146,7 +146,7 @@ TEST_CASE("epoch: a channel that intercepts is no exception, nor one whose topic
   CHECK(wires[2].out().empty());
 }
 
-TEST_CASE("epoch: what was broadcast on another topic before a channel subscribed to it is no message to it") {
+TEST_CASE("epoch: a broadcast on another topic before a channel subscribed to it does not reach the channel") {
   stage s;
   auto a = s.server.connect().join("room:a");
   (void)a.push("subscribe");
@@ -158,7 +158,7 @@ TEST_CASE("epoch: what was broadcast on another topic before a channel subscribe
   CHECK(news_of(b) == texts{"elsewhere_more {}"});
 }
 
-TEST_CASE("epoch: what another node sent before a channel joined does not reach it") {
+TEST_CASE("epoch: a broadcast of another node before a channel joined does not reach it") {
   stage s;
   auto a = s.server.connect().join("room:a");
   auto client = s.server.connect({}, 1);
@@ -168,7 +168,7 @@ TEST_CASE("epoch: what another node sent before a channel joined does not reach 
   CHECK(news_of(b).empty());
 }
 
-TEST_CASE("epoch: what a channel_id broadcast before a channel joined does not reach it, in any loop") {
+TEST_CASE("epoch: a broadcast through a channel_id before a channel joined does not reach it, on any loop") {
   for (std::size_t const on : {0u, 1u}) {
     stage s;
     auto a = s.server.connect({}, 0).join("room:a");
@@ -185,9 +185,7 @@ TEST_CASE("epoch: what a channel_id broadcast before a channel joined does not r
   }
 }
 
-TEST_CASE(
-    "channel_id: what it broadcasts is heard while the join is pending, after the channel has left, and without its "
-    "client") {
+TEST_CASE("channel_id: broadcasts while the join is pending and after the channel has left reach all but its own client") {
   stage s;
   auto local = s.server.connect({}, 0).join("room:a"), there = s.server.connect({}, 1).join("room:a");
   auto client = s.server.connect();
@@ -226,7 +224,7 @@ TEST_CASE(
   CHECK(copy == id);
 }
 
-TEST_CASE("channel_id: after the loop it answers closed, and the memory of its topic goes with the last handle") {
+TEST_CASE("channel_id: after the end of the loop it returns closed, and the last handle frees the memory of its topic") {
   metered::reset();
   {
     phx::mount m;
@@ -247,7 +245,7 @@ TEST_CASE("channel_id: after the loop it answers closed, and the memory of its t
   CHECK_FALSE(metered::wrong_size);
 }
 
-TEST_CASE("channel_id: a broadcast that its own loop has no room for reaches nobody") {
+TEST_CASE("channel_id: a broadcast that its own loop's mailbox drops reaches nobody") {
   phx::mount m;
   m.bounds.mailbox = 2;
   speakers app;

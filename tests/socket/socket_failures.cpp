@@ -52,7 +52,7 @@ struct house {
 
 }  // namespace
 
-TEST_CASE("failures: a socket destroyed inside close: by a malformed message, receive says so") {
+TEST_CASE("failures: a socket destroyed inside close: after a malformed message, receive reports it") {
   house h(2);
   h.join(0);
   h.join(1);
@@ -65,7 +65,7 @@ TEST_CASE("failures: a socket destroyed inside close: by a malformed message, re
   CHECK(h.out(1).size() == 2);
 }
 
-TEST_CASE("failures: a socket destroyed inside close: idle, drained, disconnected") {
+TEST_CASE("failures: a socket destroyed inside close: idle, draining, disconnected") {
   for (int mode = 0; mode < 3; ++mode) {
     house h(3);
     for (std::size_t i = 0; i < 3; ++i) h.join(i);
@@ -85,7 +85,7 @@ TEST_CASE("failures: a socket destroyed inside close: idle, drained, disconnecte
   }
 }
 
-TEST_CASE("failures: close of one connection may destroy another that is to be closed as well") {
+TEST_CASE("failures: close of one connection may destroy another that is also to be closed") {
   house h(3);
   for (std::size_t i = 0; i < 3; ++i) h.join(i);
   for (auto const& f : h.flats) {
@@ -101,7 +101,7 @@ TEST_CASE("failures: close of one connection may destroy another that is to be c
   CHECK(h.log.lines.size() == 6);
 }
 
-TEST_CASE("failures: a callback destroys other connections: their terminate takes its turn after it") {
+TEST_CASE("failures: a callback destroys other connections: their terminate runs after it") {
   house h(3);
   for (std::size_t i = 0; i < 3; ++i) h.join(i);
   h.log.with = &h;
@@ -142,7 +142,7 @@ TEST_CASE("failures: a terminate destroys another connection, whose terminate de
   CHECK(h.log.lines.size() == 6);
 }
 
-TEST_CASE("failures: what the last call left runs first, and may destroy the very socket that is being received for") {
+TEST_CASE("failures: work left by the last call runs first, and may destroy the socket that receives") {
   house h(2);
   struct sender {
     phx::outcome handle_in(phx::context& ctx, phx::message const&) {
@@ -169,8 +169,7 @@ TEST_CASE("failures: what the last call left runs first, and may destroy the ver
   CHECK(h.loops[0].sockets() == 1);
 }
 
-TEST_CASE(
-    "failures: what the last call left may destroy the very socket that goes, is written to, or is destroyed already") {
+TEST_CASE("failures: work left by the last call may destroy the socket that is ending, written to, or destroyed already") {
   struct sender {
     phx::outcome handle_in(phx::context& ctx, phx::message const&) {
       ctx.send("first");
@@ -225,7 +224,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("failures: a terminate that a departure brings about may destroy any connection, and knows whose channel it was") {
+TEST_CASE("failures: terminate after the end of a connection may destroy any connection, and still has its channel") {
   house h(3);
   for (std::size_t i = 0; i < 3; ++i) h.join(i);
   struct seen {
@@ -257,7 +256,8 @@ TEST_CASE("failures: a terminate that a departure brings about may destroy any c
   CHECK(h.loops[0].topics() == 0);
 }
 
-TEST_CASE("failures: last words from another thread are bounded by limits::mailbox, and dropped without memory") {
+TEST_CASE(
+    "failures: pushes after the end, from another thread, are limited by limits::mailbox, and dropped without memory") {
   metered::reset();
   phx::limits bounds;
   bounds.memory = metered::hook();
@@ -314,7 +314,7 @@ TEST_CASE("failures: a handler ends other channels and publishes to them in any 
   CHECK(h.log.lines.size() == 6);
 }
 
-TEST_CASE("failures: a loop that is destroyed after its sockets; handles that outlive it say closed") {
+TEST_CASE("failures: a loop is destroyed after its sockets; handles that outlive it return closed") {
   phx::channel_id id;
   phx::reply_to answer;
   {
@@ -334,7 +334,7 @@ TEST_CASE("failures: a loop that is destroyed after its sockets; handles that ou
   CHECK(phx::channel_id{}.exit(phx::exit_reason::normal) != phx::send_status::ok);
 }
 
-TEST_CASE("failures: a callback that never runs dry does not keep the loop: each round waits for its own call") {
+TEST_CASE("failures: a callback that always posts more does not block the loop: each round waits for its own call") {
   house h(1);
   struct restless {
     phx::outcome handle_info(phx::context& ctx, phx::message const&) {
@@ -407,7 +407,7 @@ bool told_once(journal const& log) {
 
 }  // namespace
 
-TEST_CASE("failures: whichever send fails, and however, nothing else suffers") {
+TEST_CASE("failures: whichever send fails, and however, nothing else is affected") {
   for (phx::send_status const mode : {phx::send_status::dropped, phx::send_status::closed, phx::send_status::congested}) {
     for (std::size_t n = 0;; ++n) {
       CAPTURE(n);
@@ -424,7 +424,7 @@ TEST_CASE("failures: whichever send fails, and however, nothing else suffers") {
   }
 }
 
-TEST_CASE("failures: whichever allocation fails, once or for good, nothing is left behind and nothing is freed twice") {
+TEST_CASE("failures: whichever allocation fails, once or for good, nothing leaks and nothing is freed twice") {
   phx::limits bounds;
   for (bool const for_good : {false, true}) {
     for (std::size_t n = 0;; ++n) {
@@ -456,7 +456,7 @@ TEST_CASE("failures: whichever allocation fails, once or for good, nothing is le
   metered::reset();
 }
 
-TEST_CASE("failures: a socket without memory for its place is closed by the next run") {
+TEST_CASE("failures: a socket without memory for its slot is closed by the next run") {
   metered::reset();
   phx::limits bounds;
   bounds.memory = metered::hook();
@@ -479,7 +479,7 @@ TEST_CASE("failures: a socket without memory for its place is closed by the next
   CHECK(metered::bytes == 0);
 }
 
-TEST_CASE("failures: without memory a join is refused as overloaded, and the next one is served") {
+TEST_CASE("failures: without memory a join is refused as overloaded, and the next one succeeds") {
   metered::reset();
   phx::limits bounds;
   bounds.memory = metered::hook();
@@ -497,7 +497,7 @@ TEST_CASE("failures: without memory a join is refused as overloaded, and the nex
   CHECK(metered::bytes == 0);
 }
 
-TEST_CASE("failures: without memory for a frame a push is dropped, its channel lives and hears of it") {
+TEST_CASE("failures: without memory for a frame a push is dropped; the channel continues and gets the error") {
   metered::reset();
   phx::limits bounds;
   bounds.memory = metered::hook();
@@ -524,7 +524,7 @@ TEST_CASE("failures: without memory for a frame a push is dropped, its channel l
   metered::reset();
 }
 
-TEST_CASE("failures: posts without memory answer dropped; an answer taken without memory too") {
+TEST_CASE("failures: posts without memory return dropped; a reply_to made without memory too") {
   metered::reset();
   phx::limits bounds;
   bounds.memory = metered::hook();

@@ -103,7 +103,7 @@ struct hall {
 
 }  // namespace
 
-TEST_CASE("fan-out: a push goes to its client, a broadcast to all on the topic, broadcast_from to all but its channel") {
+TEST_CASE("fan-out: push reaches its client, broadcast all on the topic, broadcast_from all but its channel") {
   hall h;
   auto const a = h.joined("2.0.0", "room:a"), b = h.joined("2.0.0", "room:a"), c = h.joined("2.0.0", "room:b");
   h.in(a, R"(["1","2","room:a","push",{}])");
@@ -118,7 +118,7 @@ TEST_CASE("fan-out: a push goes to its client, a broadcast to all on the topic, 
   CHECK(h.out(b) == texts{shouted("whisper", R"({"n":2})")});
 }
 
-TEST_CASE("fan-out: broadcast_from excludes a channel that intercepts nothing too, whatever serializers the others have") {
+TEST_CASE("fan-out: broadcast_from excludes a channel without intercepts too, whatever the serializers of the others") {
   hall h;
   auto const a = h.joined("2.0.0", "plain:a"), b = h.joined("2.0.0", "plain:a");
   h.in(a, R"(["1","2","plain:a","whisper",{"n":1}])");
@@ -178,7 +178,7 @@ TEST_CASE("fan-out: a broadcast is encoded once per serializer and loop, and eve
   CHECK(*blocks[0].begin() != *blocks[1].begin());
 }
 
-TEST_CASE("fan-out: channels that intercept other events get this one encoded once as well") {
+TEST_CASE("fan-out: for channels that intercept other events, this one is encoded once as well") {
   hall h;
   for (int i = 0; i < 10; ++i) (void)h.joined("4.0.0", "room:a");
   h.in(0, R"(["1","2","room:a","shout",{}])");
@@ -193,7 +193,7 @@ TEST_CASE("fan-out: channels that intercept other events get this one encoded on
   CHECK(h.out(9) == texts{pushed("masked", R"({"seen_by":"c9"})")});
 }
 
-TEST_CASE("fan-out: clients of three serializers hear each other") {
+TEST_CASE("fan-out: clients of three serializers receive each other's broadcasts") {
   hall h;
   auto const v1 = h.joined("1.0.0", "plain:a"), v2 = h.joined("2.0.0", "plain:a"), v3 = h.joined("3.0.0", "plain:a");
   h.in(v2, R"(["1","2","plain:a","shout",{"n":[1,2]}])");
@@ -204,8 +204,7 @@ TEST_CASE("fan-out: clients of three serializers hear each other") {
   CHECK(msgpack::serializer::to_json(packed[0]) == R"([null,null,"plain:a","shout",{"n":[1,2]}])");
 }
 
-TEST_CASE(
-    "fan-out: strictly, a broadcast one serializer of the caller's loop cannot carry reaches nobody, whoever else could") {
+TEST_CASE("fan-out: strictly, a broadcast that one serializer of the caller's loop cannot encode reaches nobody") {
   hall h;
   h.bounds.strict_encoding = true;
   auto const v2 = h.joined("2.0.0", "plain:a"), v4 = h.joined("4.0.0", "plain:a");
@@ -215,7 +214,7 @@ TEST_CASE(
   CHECK(h.out(v4).empty());
 }
 
-TEST_CASE("fan-out: a serializer that cannot carry a broadcast has its subscribers skipped; if none can, it is an error") {
+TEST_CASE("fan-out: subscribers whose serializer cannot encode a broadcast are skipped; if none can, it is an error") {
   hall h;
   auto const v2 = h.joined("2.0.0", "plain:a"), v4 = h.joined("4.0.0", "plain:a");
   four::refuses = true;
@@ -234,8 +233,7 @@ TEST_CASE("fan-out: a serializer that cannot carry a broadcast has its subscribe
   CHECK(h.loops[0].publish_local({"plain:a", "x", phx::payload::json("[1]"), {}}) == phx::errc::not_an_object);
 }
 
-TEST_CASE(
-    "fan-out: bytes for a V1 subscriber: it is skipped and counted; strictly, on the caller's loop, they are an error") {
+TEST_CASE("fan-out: a V1 subscriber is skipped for bytes, and counted; strictly, on the caller's loop, it is an error") {
   std::string const bytes("\x00\x01", 2), broadcast = std::string("\x02\x07\x05", 3) + "plain:ashout" + bytes;
   std::string const push = std::string("\x00\x01\x01\x07\x05", 5) + "12plain:ashout" + bytes;
   for (bool const strict : {false, true}) {
@@ -306,7 +304,7 @@ TEST_CASE("fan-out: the endpoint reaches every loop") {
   CHECK(h.loops.endpoint().broadcast("room:a", "news", phx::payload::json("{")) == phx::errc::invalid_payload);
 }
 
-TEST_CASE("fan-out: publish_local stays in its loop") {
+TEST_CASE("fan-out: publish_local stays on its loop") {
   hall h(2);
   auto const a = h.joined("2.0.0", "room:a", 0), b = h.joined("2.0.0", "room:a", 1);
   CHECK(h.loops[0].publish_local({"room:a", "x", phx::payload{}, {}}) == phx::errc::none);
@@ -315,7 +313,7 @@ TEST_CASE("fan-out: publish_local stays in its loop") {
   CHECK(h.out(b).empty());
 }
 
-TEST_CASE("fan-out: published outside of any callback, intercepted records are handled, frames flushed and sockets closed") {
+TEST_CASE("fan-out: outside of callbacks, publish handles intercepted broadcasts, flushes frames and closes sockets") {
   hall h;
   auto const a = h.joined("2.0.0", "room:a");
   std::size_t const flushed = h.seats[a]->wire.flushes;
@@ -334,7 +332,7 @@ TEST_CASE("fan-out: published outside of any callback, intercepted records are h
   CHECK(h.seats[a]->wire.closed.has_value());
 }
 
-TEST_CASE("fan-out: those who intercept a broadcast share one copy of it, and without memory for it hear nothing") {
+TEST_CASE("fan-out: intercepting subscribers share one copy of a broadcast, and get nothing without memory for it") {
   metered::reset();
   phx::limits of_loops;
   of_loops.memory = metered::hook();
@@ -362,7 +360,7 @@ TEST_CASE("fan-out: those who intercept a broadcast share one copy of it, and wi
   CHECK(metered::bytes == 0);
 }
 
-TEST_CASE("fan-out: across the mailbox what one loop said arrives in the order it was said") {
+TEST_CASE("fan-out: the broadcasts of one loop arrive on another in their order") {
   hall h(2);
   auto const a = h.joined("2.0.0", "room:a", 0), b = h.joined("2.0.0", "room:a", 1);
   phx::channel_id const at_b = h.log.ids["room:a"];
@@ -382,7 +380,7 @@ TEST_CASE("fan-out: across the mailbox what one loop said arrives in the order i
   CHECK(h.out(b) == expected);
 }
 
-TEST_CASE("fan-out: a pair of loops pays one mail for a broadcast, however many hear it") {
+TEST_CASE("fan-out: a broadcast costs one mailbox item per loop, whatever the number of subscribers") {
   hall h(2);
   auto const a = h.joined("2.0.0", "room:a", 0);
   std::vector<std::size_t> others;
@@ -394,7 +392,7 @@ TEST_CASE("fan-out: a pair of loops pays one mail for a broadcast, however many 
   for (auto const target : others) CHECK(h.out(target).size() == 1);
 }
 
-TEST_CASE("fan-out: one whose queue is full is closed, the others hear it") {
+TEST_CASE("fan-out: a client whose queue is full is closed, the others get the broadcast") {
   hall h;
   auto const a = h.joined("2.0.0", "room:a"), full = h.joined("2.0.0", "room:a"), c = h.joined("2.0.0", "room:a");
   h.seats[full]->wire.answer = phx::send_status::dropped;
@@ -406,7 +404,7 @@ TEST_CASE("fan-out: one whose queue is full is closed, the others hear it") {
   CHECK(h.loops[0].sockets() == 2);
 }
 
-TEST_CASE("fan-out: leaving, crashing and closing unsubscribe; the rest still hear each broadcast once") {
+TEST_CASE("fan-out: leaving, crashing and closing unsubscribe; the rest still get each broadcast once") {
   hall h;
   std::vector<std::size_t> all;
   for (int i = 0; i < 9; ++i) all.push_back(h.joined("2.0.0", "room:a"));
@@ -419,7 +417,7 @@ TEST_CASE("fan-out: leaving, crashing and closing unsubscribe; the rest still he
   for (std::size_t i = 0; i < 9; ++i) CHECK(h.out(all[i]).size() == (i == 0 || i == 4 || i == 8 || i == 2 ? 0u : 1u));
 }
 
-TEST_CASE("fan-out: a channel that left in the same turn in which a broadcast was intercepted for it does not hear it") {
+TEST_CASE("fan-out: a channel that left in the turn in which a broadcast was intercepted for it does not get it") {
   hall h;
   auto const a = h.joined("2.0.0", "room:a"), b = h.joined("2.0.0", "room:a");
   {

@@ -47,7 +47,7 @@ struct old_talk : talk {
 
 }  // namespace
 
-TEST_CASE("generation 0.10: no refs, no replies, no ends; heartbeats are echoed") {
+TEST_CASE("generation 0.10: no refs, no replies, no phx_close or phx_error; heartbeats are echoed") {
   old_talk t(phx::generation::v0_10);
   CHECK(t.client("join").empty());
   CHECK(t.topics() == texts{"room:a"});
@@ -65,7 +65,7 @@ TEST_CASE("generation 0.10: no refs, no replies, no ends; heartbeats are echoed"
   CHECK_FALSE(t.c.closed());
 }
 
-TEST_CASE("generations 0.11 to 0.13.0: the ref of a reply is in its payload, unmatched topics hear nothing") {
+TEST_CASE("generations 0.11 to 0.13.0: the ref of a reply is in its payload, unmatched topics get no reply") {
   for (auto const g : {phx::generation::v0_11, phx::generation::v0_13_0}) {
     old_talk t(g);
     CHECK(t.client("phx_join", "{}", "1") == texts{replied_inside("1")});
@@ -100,7 +100,7 @@ TEST_CASE("generations 0.13.1 and 0.14: the ref of a reply is at the top; 0.14 a
   }
 }
 
-TEST_CASE("generations 0.15 to 1.1: unmatched topics are answered; 1.0 keeps the channel that is joined twice") {
+TEST_CASE("generations 0.15 to 1.1: unmatched topics are answered; 1.0 refuses a second join and keeps the channel") {
   for (auto const g : {phx::generation::v0_15, phx::generation::v1_0}) {
     old_talk t(g);
     CHECK(t.client("phx_join", "{}", "1") == texts{replied("1")});
@@ -123,7 +123,7 @@ TEST_CASE("generations 0.15 to 1.1: unmatched topics are answered; 1.0 keeps the
   }
 }
 
-TEST_CASE("generation 1.2: ends carry the ref of the join, which tells the old life from the new one") {
+TEST_CASE("generation 1.2: phx_close and phx_error have the ref of the join, which identifies the replaced channel") {
   old_talk t(phx::generation::v1_2);
   CHECK(t.client("phx_join", "{}", "1") == texts{replied("1")});
   CHECK(t.client("push", R"({"n":1})", "2") == texts{listening("pushed", R"({"n":1})")});
@@ -138,7 +138,7 @@ TEST_CASE("generation 1.2: ends carry the ref of the join, which tells the old l
   CHECK(t.client("boom", "{}", "10") == texts{listening("phx_error", "{}", "\"9\"")});
 }
 
-TEST_CASE("generation legacy: today's channels for all of these clients at once") {
+TEST_CASE("generation legacy: today's channels, for all of these clients at once") {
   old_talk t(phx::generation::legacy);
   // 0.10 sends no ref and hears no more than it understands; it ignores what has a ref.
   CHECK(t.client("join").size() == 1);

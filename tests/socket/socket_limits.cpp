@@ -17,7 +17,7 @@ phx::mount with(void (*set)(phx::limits&)) {
 
 }  // namespace
 
-TEST_CASE("limits::frame: a message of so many bytes is read, one more closes with 1009, its channels are told closed") {
+TEST_CASE("limits::frame: a message of exactly the limit is read, one byte more closes with 1009; its channels get closed") {
   std::string const start = R"(["1","2","room:a","echo",")", end = "\"]";
   for (std::size_t const over : {0u, 1u}) {
     talk t("2.0.0", with([](phx::limits& l) { l.frame = 100; }));
@@ -32,7 +32,7 @@ TEST_CASE("limits::frame: a message of so many bytes is read, one more closes wi
   }
 }
 
-TEST_CASE("limits::frame: the parts of a message count together, and are not kept once it is too large") {
+TEST_CASE("limits::frame: the parts of a message count together, and are not stored once it is too large") {
   talk t("2.0.0", with([](phx::limits& l) { l.frame = 100; }));
   t.c.in(phx::opcode::text, std::string(60, '['), false);
   CHECK_FALSE(t.c.closed());
@@ -40,7 +40,7 @@ TEST_CASE("limits::frame: the parts of a message count together, and are not kep
   CHECK(t.c.close_code() == 1009);
 }
 
-TEST_CASE("limits::name: a topic, event or ref of so many bytes is taken, a longer one closes with 1011") {
+TEST_CASE("limits::name: a topic, event or ref of exactly the limit is accepted, a longer one closes with 1011") {
   for (std::size_t const size : {32u, 33u}) {
     std::string const name(size, 'x'), topic = "room:" + std::string(size - 5, 'x');
     unsigned const code = size == 32 ? 0 : 1011;
@@ -54,7 +54,7 @@ TEST_CASE("limits::name: a topic, event or ref of so many bytes is taken, a long
   }
 }
 
-TEST_CASE("limits::name: 4096 bytes by default, counted as text and not as it was escaped") {
+TEST_CASE("limits::name: 4096 bytes by default, counted unescaped") {
   talk t;
   std::string const topic = "room:" + std::string(4091, 'x');
   CHECK(t.join(topic).size() == 1);
@@ -66,7 +66,7 @@ TEST_CASE("limits::name: 4096 bytes by default, counted as text and not as it wa
   CHECK(t.c.close_code() == 1011);
 }
 
-TEST_CASE("limits::json_depth: so deep and no deeper") {
+TEST_CASE("limits::json_depth: nesting of exactly the limit is accepted, deeper nesting is not") {
   for (std::size_t const depth : {1024u, 1025u}) {
     talk t;
     (void)t.join();
@@ -77,7 +77,7 @@ TEST_CASE("limits::json_depth: so deep and no deeper") {
   }
 }
 
-TEST_CASE("limits::outbound with pressure_policy::close: more waiting than that closes with 1008") {
+TEST_CASE("limits::outbound with pressure_policy::close: more waiting bytes close with 1008") {
   talk t("2.0.0", with([](phx::limits& l) { l.outbound = 1000; }));
   watcher& w = t.watch();
   (void)t.join();
@@ -94,7 +94,7 @@ TEST_CASE("limits::outbound with pressure_policy::close: more waiting than that 
   CHECK(t.log.take() == texts{"room:a: closed", "room:a: gone"});
 }
 
-TEST_CASE("limits::outbound: a frame the transport drops is pressure as well") {
+TEST_CASE("limits::outbound: a frame that the transport drops counts as pressure as well") {
   talk t;
   watcher& w = t.watch();
   (void)t.join();
@@ -104,7 +104,7 @@ TEST_CASE("limits::outbound: a frame the transport drops is pressure as well") {
   CHECK(w.count("frame_dropped") == 1);
 }
 
-TEST_CASE("limits::outbound with pressure_policy::ignore: the host bounds its queue itself") {
+TEST_CASE("limits::outbound with pressure_policy::ignore: the host limits its queue itself") {
   talk t("2.0.0", with([](phx::limits& l) {
            l.outbound = 10;
            l.pressure = phx::pressure_policy::ignore;
@@ -122,7 +122,7 @@ TEST_CASE("limits::outbound with pressure_policy::ignore: the host bounds its qu
   CHECK_FALSE(t.c.closed());
 }
 
-TEST_CASE("limits::outbound: a transport that says closed is left to say gone") {
+TEST_CASE("limits::outbound: a transport that returns closed must call gone itself") {
   talk t;
   (void)t.join();
   t.c.recorder().answer = phx::send_status::closed;
@@ -132,7 +132,7 @@ TEST_CASE("limits::outbound: a transport that says closed is left to say gone") 
   CHECK(t.log.take() == texts{"room:a: closed", "room:a: gone"});
 }
 
-TEST_CASE("limits::mailbox: what is beyond it is dropped and counted; exits, verdicts and disconnects get in") {
+TEST_CASE("limits::mailbox: items beyond it are dropped and counted; exits, verdicts and disconnects are always accepted") {
   talk t("2.0.0", with([](phx::limits& l) { l.mailbox = 3; }), "user:ann");
   (void)t.join();
   (void)t.tell("async");
@@ -154,7 +154,7 @@ TEST_CASE("limits::mailbox: what is beyond it is dropped and counted; exits, ver
   CHECK(t.c.close_code() == 1001);
 }
 
-TEST_CASE("limits::mailbox_bytes: a loop that does not run is left no more of large messages, then hears again") {
+TEST_CASE("limits::mailbox_bytes: a loop that does not run accepts no more large messages, until it runs again") {
   talk t("2.0.0", with([](phx::limits& l) { l.mailbox_bytes = 300'000; }), "user:ann");
   (void)t.join();
   auto const large = phx::payload::json("{\"fill\":\"" + std::string(100'000, 'x') + "\"}");
@@ -168,7 +168,7 @@ TEST_CASE("limits::mailbox_bytes: a loop that does not run is left no more of la
   CHECK(t.c.loop().dropped() == 6);
 }
 
-TEST_CASE("limits::mailbox: a channel's disconnect gets into the full mailbox of another loop") {
+TEST_CASE("limits::mailbox: a channel's disconnect is accepted by the full mailbox of another loop") {
   journal log;
   struct dispatcher : rooms {
     journal* log = nullptr;
@@ -194,7 +194,7 @@ TEST_CASE("limits::mailbox: a channel's disconnect gets into the full mailbox of
   CHECK(bob.connected());
 }
 
-TEST_CASE("limits::timers: beyond it send_after answers dropped; those of sockets long gone do not count") {
+TEST_CASE("limits::timers: beyond it send_after returns dropped; timers of sockets that are gone do not count") {
   struct count {
     int ok = 0, dropped = 0;
     static void timers(void* with, phx::context& ctx, phx::message const&) {
@@ -223,7 +223,7 @@ TEST_CASE("limits::timers: beyond it send_after answers dropped; those of socket
   CHECK(n.ok == 6);
 }
 
-TEST_CASE("limits::timers: those for nobody any more give way, all others come at their time and in their order") {
+TEST_CASE("limits::timers: stale timers are swept, all others fire at their time and in their order") {
   struct setter {
     int next = 0, came = 0;
     static void set(void* with, phx::context& ctx, phx::message const& in) {
@@ -253,7 +253,7 @@ TEST_CASE("limits::timers: those for nobody any more give way, all others come a
   CHECK(t.after(10s).empty());
 }
 
-TEST_CASE("limits::timers: one that a join has set is not taken for nobody's before the join is answered") {
+TEST_CASE("limits::timers: a timer that a join has set is not swept before the join is answered") {
   phx::mount const m = with([](phx::limits& l) { l.timers = 10; });
   talk t("2.0.0", m);
   struct joined {
@@ -270,7 +270,7 @@ TEST_CASE("limits::timers: one that a join has set is not taken for nobody's bef
   CHECK(t.after(3s) == ticks);
 }
 
-TEST_CASE("limits::for_small_machines is smaller in every way, and a room still works") {
+TEST_CASE("smaller in every way, and a room still works") {
   phx::limits const small = phx::limits::for_small_machines(), all{};
   CHECK(small.frame < all.frame);
   CHECK(small.channels < all.channels);
@@ -290,7 +290,7 @@ TEST_CASE("limits::for_small_machines is smaller in every way, and a room still 
   CHECK(t.tell("shout_then_reply").size() == 2);
 }
 
-TEST_CASE("limits::channel_timers: of one channel; beyond it send_after answers dropped, and other clients have theirs") {
+TEST_CASE("limits::channel_timers: per channel; beyond it send_after returns dropped, and other clients are not affected") {
   struct counted {
     static phx::outcome ticks(phx::context& ctx, phx::message const& in, int& ok, int& dropped) {
       for (int i = 0; i < 5; ++i)

@@ -102,7 +102,7 @@ std::string big(char with) {
 
 }  // namespace
 
-TEST_CASE("slow: keep_latest keeps one message for each topic, event and key, in the place of the first") {
+TEST_CASE("slow: keep_latest keeps one message for each topic, event and key, in the position of the first") {
   slow_talk t;
   t.join("latest");
   t.stop_reading();
@@ -121,7 +121,7 @@ TEST_CASE("slow: keep_latest keeps one message for each topic, event and key, in
   CHECK_FALSE(t.c.socket().slow());
 }
 
-TEST_CASE("slow: what is kept as the latest overtakes no reply, no end, and nothing of another policy") {
+TEST_CASE("slow: a replaced message overtakes no reply, no end, and nothing of another policy") {
   slow_talk t;
   t.join("latest");
   t.join("oldest");
@@ -137,7 +137,7 @@ TEST_CASE("slow: what is kept as the latest overtakes no reply, no end, and noth
                            answered_status("oldest", "line", "1"), answered_status("latest", "tick", "3")});
 }
 
-TEST_CASE("slow: a message of one life of a channel is not replaced by one of the next") {
+TEST_CASE("slow: a message of an ended channel is not replaced by one of its successor") {
   slow_talk t;
   t.join("latest");
   t.stop_reading();
@@ -152,7 +152,7 @@ TEST_CASE("slow: a message of one life of a channel is not replaced by one of th
                            reply("\"4\"", "\"4\"", "ok", "{}", "latest"), answered_status("latest", "tick", "2")});
 }
 
-TEST_CASE("slow: pushes are kept by key too, whichever thread they come from") {
+TEST_CASE("slow: pushes are replaced by key too, from whichever thread they come") {
   slow_talk t;
   t.join("latest");
   t.stop_reading();
@@ -168,7 +168,7 @@ TEST_CASE("slow: pushes are kept by key too, whichever thread they come from") {
                            answered_status("latest", "tick", "5"), answered_status("latest", "tick", "4")});
 }
 
-TEST_CASE("slow: drop_oldest keeps the last that have room, and replies in their places") {
+TEST_CASE("slow: drop_oldest keeps the latest messages that fit, and replies in their positions") {
   slow_talk t;
   t.join("oldest");
   t.stop_reading();
@@ -192,7 +192,7 @@ TEST_CASE("slow: drop_oldest keeps the last that have room, and replies in their
   CHECK(t.seen.count("frame_dropped oldest") == 26 - kept);
 }
 
-TEST_CASE("slow: drop_newest keeps what came first, and replies all the same") {
+TEST_CASE("slow: drop_newest keeps the first messages, and all replies") {
   slow_talk t;
   t.join("newest");
   t.stop_reading();
@@ -213,7 +213,7 @@ TEST_CASE("slow: drop_newest keeps what came first, and replies all the same") {
   CHECK(t.c.out() == texts{answered_status("newest", "line", "1")});
 }
 
-TEST_CASE("slow: never more than limits::outbound waits, whatever the policy") {
+TEST_CASE("slow: at most limits::outbound bytes wait, whatever the policy") {
   for (char const* const topic : {"newest", "oldest", "latest"}) {
     metered::reset();
     slow_talk t(policy::close, 20'000);
@@ -234,7 +234,7 @@ TEST_CASE("slow: never more than limits::outbound waits, whatever the policy") {
   }
 }
 
-TEST_CASE("slow: a client that leaves room for nothing but replies is closed with 1008") {
+TEST_CASE("slow: a client that leaves room for replies only is closed with 1008") {
   for (policy const p : {policy::drop_newest, policy::drop_oldest, policy::keep_latest, policy::close}) {
     slow_talk t(p);
     t.join("plain:1");
@@ -249,7 +249,7 @@ TEST_CASE("slow: a client that leaves room for nothing but replies is closed wit
   }
 }
 
-TEST_CASE("slow: the connection's policy is that of channels without one of their own") {
+TEST_CASE("slow: the connection's policy applies to channels without their own") {
   slow_talk t(policy::keep_latest);
   t.join("plain:1");
   t.stop_reading();
@@ -258,7 +258,7 @@ TEST_CASE("slow: the connection's policy is that of channels without one of thei
   CHECK(t.c.out() == texts{answered_status("plain:1", "tick", "0"), answered_status("plain:1", "tick", "3")});
 }
 
-TEST_CASE("slow: a channel may say in join what its client asked for") {
+TEST_CASE("slow: a channel may choose the policy in join, as its client asked") {
   for (bool const latest : {false, true}) {
     slow_talk t;
     t.join("asked", latest ? R"("latest")" : "{}");
@@ -269,7 +269,7 @@ TEST_CASE("slow: a channel may say in join what its client asked for") {
   }
 }
 
-TEST_CASE("slow: one topic that drops does not make the others drop: beyond the bound they close") {
+TEST_CASE("slow: the policy of one topic does not apply to others: beyond the limit they close") {
   slow_talk t;
   t.join("plain:1");
   t.join("latest");
@@ -282,7 +282,7 @@ TEST_CASE("slow: one topic that drops does not make the others drop: beyond the 
   CHECK(t.c.close_code() == 1008);
 }
 
-TEST_CASE("slow: a connection that ignores the bound gives all to its host, in order, once a topic has no room") {
+TEST_CASE("slow: with ignore everything goes to the host, in order, once another topic has no room") {
   slow_talk t(policy::ignore);
   t.join("plain:1");
   t.join("latest");
@@ -298,7 +298,7 @@ TEST_CASE("slow: a connection that ignores the bound gives all to its host, in o
     CHECK(out[out.size() - 26 + i] == answered_status("plain:1", "line", big(static_cast<char>('a' + i))));
 }
 
-TEST_CASE("slow: the observer is told when it begins, of each message dropped, and when it is over") {
+TEST_CASE("slow: the observer is told at the start, for each dropped message, and at the end") {
   slow_talk t;
   t.join("latest");
   (void)t.seen.take();
@@ -309,7 +309,7 @@ TEST_CASE("slow: the observer is told when it begins, of each message dropped, a
   CHECK(t.seen.take() == texts{"caught_up"});
 }
 
-TEST_CASE("slow: with limits::tell_dropped the client is told once it has caught up, on each topic, how many") {
+TEST_CASE("slow: with limits::tell_dropped the client is told the number on each topic once it has caught up") {
   slow_talk t(policy::drop_oldest, 10'000, true);
   t.join("latest");
   t.join("oldest");
@@ -330,7 +330,7 @@ TEST_CASE("slow: with limits::tell_dropped the client is told once it has caught
   CHECK(t.c.out() == texts{answered_status("latest", "tick", "0")});  // nothing was missed
 }
 
-TEST_CASE("slow: a host that never says writable has its slow clients looked after by run") {
+TEST_CASE("slow: run serves the slow clients of a host that never calls writable") {
   slow_talk t;
   t.join("latest");
   t.stop_reading();
@@ -347,7 +347,7 @@ TEST_CASE("slow: a host that never says writable has its slow clients looked aft
   CHECK(t.c.loop().run(t.c.loops().now()) > t.c.loops().now() + 1s);  // nobody is slow: nobody is looked after
 }
 
-TEST_CASE("slow: the transport is fed when it holds half of what it did, and not more than it wants") {
+TEST_CASE("slow: the transport is fed when half of its data is left, and not more than it accepts") {
   slow_talk t;
   t.join("oldest");
   t.stop_reading();
@@ -367,7 +367,7 @@ TEST_CASE("slow: the transport is fed when it holds half of what it did, and not
   CHECK(t.c.out() == texts{answered_status("oldest", "line", "2"), answered_status("oldest", "line", "3")});
 }
 
-TEST_CASE("slow: a frame that the transport drops is held back, not lost, where the policy is to drop") {
+TEST_CASE("slow: a frame that the transport drops is queued, not lost, if the policy is to drop") {
   slow_talk t(policy::drop_oldest);
   t.join("plain:1");
   t.wire.answer = phx::send_status::dropped;
@@ -379,7 +379,7 @@ TEST_CASE("slow: a frame that the transport drops is held back, not lost, where 
   CHECK(t.c.socket().dropped() == 0);
 }
 
-TEST_CASE("slow: what was held back goes before a close") {
+TEST_CASE("slow: queued frames are sent before a close") {
   slow_talk t;
   t.join("latest");
   t.stop_reading();
@@ -392,7 +392,7 @@ TEST_CASE("slow: what was held back goes before a close") {
   CHECK(t.wire.after_close == 0);
 }
 
-TEST_CASE("slow: one that goes takes all with it, and a client in time has nothing") {
+TEST_CASE("slow: ending a slow client frees its queue; a client that keeps up has none") {
   metered::reset();
   {
     slow_talk t;
@@ -406,7 +406,7 @@ TEST_CASE("slow: one that goes takes all with it, and a client in time has nothi
     t.stop_reading();
     for (int i = 0; i < 20; ++i) t.say("latest", "tick", "1", std::to_string(i));
     CHECK(metered::bytes > in_time + 19 * 64);
-    SUBCASE("its client leaves") { t.c.gone(); }
+    SUBCASE("its client disconnects") { t.c.gone(); }
     SUBCASE("its host destroys it") { t.c.destroy(); }
     SUBCASE("it catches up") { t.read_again(); }
   }
@@ -415,7 +415,7 @@ TEST_CASE("slow: one that goes takes all with it, and a client in time has nothi
   metered::reset();
 }
 
-TEST_CASE("slow: whichever allocation fails, replies are not lost without a close") {
+TEST_CASE("slow: whichever allocation fails, no reply is lost without a close") {
   for (std::size_t n = 0; n < 60; ++n) {
     metered::reset();
     {
@@ -441,7 +441,7 @@ TEST_CASE("slow: whichever allocation fails, replies are not lost without a clos
   metered::reset();
 }
 
-TEST_CASE("slow: thousands of keys, each of them kept once") {
+TEST_CASE("slow: thousands of keys, each kept once") {
   slow_talk t(policy::close, 1'000'000);
   t.join("latest");
   t.stop_reading();

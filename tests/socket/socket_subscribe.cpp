@@ -78,7 +78,7 @@ struct pair {
 
 }  // namespace
 
-TEST_CASE("subscribe: what is broadcast on another topic is a message to the channel, and to nobody else") {
+TEST_CASE("subscribe: a broadcast on another topic is a message to the channel only") {
   for (std::size_t const loops : {1u, 2u}) {
     pair p({}, loops);
     auto a = p.ann.join("room:a"), b = p.bob.join("room:a");
@@ -96,7 +96,7 @@ TEST_CASE("subscribe: what is broadcast on another topic is a message to the cha
   }
 }
 
-TEST_CASE("subscribe: one that is subscribed twice hears it twice, until it unsubscribes") {
+TEST_CASE("subscribe: a channel that subscribed twice gets a broadcast twice, until it unsubscribes") {
   pair p;
   auto a = p.ann.join("room:a");
   CHECK(agrees(a, "subscribe"));
@@ -115,7 +115,7 @@ TEST_CASE("subscribe: one that is subscribed twice hears it twice, until it unsu
   CHECK(p.server.loop().topics() == 2);
 }
 
-TEST_CASE("subscribe: what the channel itself publishes there comes after the handler, and the reply") {
+TEST_CASE("subscribe: the channel's own broadcasts there come after the handler and the reply") {
   pair p;
   auto a = p.ann.join("room:a");
   CHECK(agrees(a, "subscribe"));
@@ -123,7 +123,7 @@ TEST_CASE("subscribe: what the channel itself publishes there comes after the ha
   CHECK(a.rest() == texts{"reply ok {}", "news told {}"});
 }
 
-TEST_CASE("subscribe: what it publishes from itself it does not hear, all others there do") {
+TEST_CASE("subscribe: a broadcast_from reaches all other subscribers, not itself") {
   pair p;
   auto a = p.ann.join("room:a"), b = p.ann.join("room:b"), c = p.bob.join("news");
   CHECK(agrees(a, "subscribe"));
@@ -137,7 +137,7 @@ TEST_CASE("subscribe: what it publishes from itself it does not hear, all others
   CHECK(c.rest().empty());
 }
 
-TEST_CASE("subscribe: on its own topic it is a second time what the first was not: handle_out's, and not the sender's own") {
+TEST_CASE("subscribe: on its own topic a subscription adds to handle_out, and brings none of its own broadcasts") {
   pair p;
   auto a = p.ann.join("room:a"), b = p.bob.join("room:a");
   CHECK(agrees(a, "subscribe", "room:a"));
@@ -150,7 +150,7 @@ TEST_CASE("subscribe: on its own topic it is a second time what the first was no
   CHECK(b.expect_broadcast("whispered"));
 }
 
-TEST_CASE("subscribe: from join, what is broadcast meanwhile comes after the join's answer") {
+TEST_CASE("subscribe: from join, broadcasts come after the join's reply") {
   listeners app;
   phx::testing::conversation<listeners> c(app);
   c.in(R"(["1","1","room:a","phx_join","published"])");
@@ -177,7 +177,7 @@ TEST_CASE("subscribe: from join, what is broadcast meanwhile comes after the joi
   CHECK(c.loop().topics() == 2);
 }
 
-TEST_CASE("subscribe: it ends with the channel, however that ends") {
+TEST_CASE("subscribe: it ends with the channel, however the channel ends") {
   pair p;
   auto gone = [&](auto&& end) {
     auto a = p.ann.join("room:a", R"("news")");
@@ -202,7 +202,7 @@ TEST_CASE("subscribe: it ends with the channel, however that ends") {
   gone([&](auto&) { p.ann.disconnect(); });
 }
 
-TEST_CASE("subscribe: one whose connection a callback destroys hears nothing of it") {
+TEST_CASE("subscribe: a channel whose connection a callback destroys gets nothing") {
   journal log;
   struct app_of : phx::router<who> {
     app_of() { channel<listening>("quiet:*").channel<room>("room:*"); }
@@ -233,7 +233,7 @@ TEST_CASE("subscribe: one whose connection a callback destroys hears nothing of 
   CHECK(loops[0].topics() == 1);
 }
 
-TEST_CASE("limits::subscriptions: so many for a channel, whatever its topics; beyond them `dropped`") {
+TEST_CASE("limits::subscriptions: the number for one channel, whatever its topics; beyond it `dropped`") {
   phx::mount m;
   m.bounds.subscriptions = 2;
   pair p(m);
@@ -246,7 +246,7 @@ TEST_CASE("limits::subscriptions: so many for a channel, whatever its topics; be
   CHECK(agrees(a, "subscribe", "others"));
 }
 
-TEST_CASE("subscribe: whichever allocation fails, nothing is left behind") {
+TEST_CASE("subscribe: whichever allocation fails, nothing leaks") {
   for (std::size_t n = 0; n < 40; ++n) {
     metered::reset();
     {

@@ -73,7 +73,7 @@ struct seat {
 
 }  // namespace
 
-TEST_CASE("threads: two loops shout to each other while others broadcast, push, answer and drain") {
+TEST_CASE("threads: two loops broadcast to each other while other threads broadcast, push, reply and drain") {
   constexpr int shouts = 200, seats_each = 3, outsiders = 2, code = 100;
   phx::endpoint everywhere;
   rooms d;
@@ -224,7 +224,7 @@ TEST_CASE("threads: joins answered from another thread, exits and disconnects at
   CHECK(one.wire.closed->code == phx::close_code::going_away);
 }
 
-TEST_CASE("threads: posting to a loop that is being destroyed is safe, and then says closed") {
+TEST_CASE("threads: posting to a loop that is being destroyed is safe, and returns closed") {
   for (int round = 0; round < 20; ++round) {
     phx::endpoint everywhere;
     rooms d;

@@ -43,7 +43,7 @@ TEST_CASE("times: in a join send_after(max) never fires") {
   CHECK(a.rest() == texts{"now {}"});
 }
 
-TEST_CASE("times: limits::idle of max never closes, of less than nothing at once") {
+TEST_CASE("times: limits::idle of max() never closes, a negative one closes at once") {
   phx::mount m;
   m.bounds.idle = most;
   talk patient("2.0.0", m);
@@ -56,7 +56,7 @@ TEST_CASE("times: limits::idle of max never closes, of less than nothing at once
   CHECK(hasty.c.close_code() == 1001);
 }
 
-TEST_CASE("times: limits::join and a deadline of max, together: the join waits for its verdict") {
+TEST_CASE("times: limits::join and a deadline of max() together: the join waits for its verdict") {
   phx::mount m;
   m.bounds.join = most;
   m.bounds.idle = phx::duration::zero();
@@ -71,7 +71,7 @@ TEST_CASE("times: limits::join and a deadline of max, together: the join waits f
   CHECK(hasty.join("room:a", "1", R"({"forever":1})") == texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"timeout"})")});
 }
 
-TEST_CASE("times: a drain with a limit of max goes on in batches, one with an interval of max waits for its limit") {
+TEST_CASE("times: a drain with a limit of max() proceeds in batches, one with an interval of max() waits for its limit") {
   journal log;
   struct dispatcher : rooms {
     journal* log = nullptr;
@@ -98,7 +98,7 @@ TEST_CASE("times: a drain with a limit of max goes on in batches, one with an in
   CHECK(left_after({.batch = 1, .interval = 1s, .limit = least}, 0s) == 0);
 }
 
-TEST_CASE("times: a throttle of max lets the burst in and no more, and holds a refusal for ever") {
+TEST_CASE("times: a throttle with max() accepts the burst and no more, and delays a refusal for ever") {
   phx::time_point const now{std::chrono::hours(1)};
   for (phx::duration const every : {most, least}) {
     phx::throttle door({.each = {.burst = 3, .every = every}, .all = {.burst = 4, .every = every}, .refuse_after = every});

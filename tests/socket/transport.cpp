@@ -53,7 +53,7 @@ struct host {
 
 }  // namespace
 
-TEST_CASE("transport: one write for each connection and turn, of frames as they go over a raw socket") {
+TEST_CASE("transport: one write per connection and turn, with frames as they go to a raw socket") {
   host h;
   h.in(R"(["1","1","room:a","phx_join",{"self":1}])");
   REQUIRE(h.wire.writes.size() == 1);
@@ -64,7 +64,7 @@ TEST_CASE("transport: one write for each connection and turn, of frames as they 
   CHECK(h.wire.writes.size() == 1);
 }
 
-TEST_CASE("transport: what was sent is flushed before close") {
+TEST_CASE("transport: frames are flushed before close") {
   host h;
   h.in(R"(["1","1","room:a","phx_join",{}])");
   {
@@ -76,7 +76,7 @@ TEST_CASE("transport: what was sent is flushed before close") {
   }
 }
 
-TEST_CASE("transport: after gone nothing of it is called") {
+TEST_CASE("transport: after gone no function of it is called") {
   host h;
   h.in(R"(["1","1","room:a","phx_join",{}])");
   {

@@ -94,7 +94,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
            (c.head().find("connection: close\r\n") != std::string::npos && !c.read_end() ? " and stays" : "");
   };
 
-  SUBCASE("a session hears what is said elsewhere, whatever connections its requests come by") {
+  SUBCASE("a session gets broadcasts from elsewhere, whichever connections its requests use") {
     for (std::uint32_t const n : loops) {
       CAPTURE(n);
       auto r = host({.loops = 2 * n});
@@ -114,7 +114,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
       CHECK(socket.read().data == R"([null,null,"room:a","shout",{"n":2}])");
     }
   }
-  SUBCASE("who hangs up in the middle of a poll misses nothing") {
+  SUBCASE("a client that disconnects in the middle of a poll misses nothing") {
     for (std::uint32_t const n : loops) {
       CAPTURE(n);
       auto r = host({.loops = n});
@@ -133,7 +133,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
       CHECK(p.poll(c) == p.with(news));
     }
   }
-  SUBCASE("frames of an answer that could not be written come with the next poll") {
+  SUBCASE("frames of a response that could not be written come with the next poll") {
     for (std::uint32_t const n : loops) {
       CAPTURE(n);
       auto r = host({.loops = n});
@@ -155,7 +155,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
       CHECK(p.poll(c) == p.with(R"([\"1\",\"3\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
     }
   }
-  SUBCASE("requests in one piece are answered one after the other, and a connection may become a WebSocket in the end") {
+  SUBCASE("pipelined requests are answered in turn, and a connection may become a WebSocket at the end") {
     // A session lasts no longer than a few windows without a poll.
     CHECK(in_time(150ms, [&](std::chrono::milliseconds window) {
       auto r = host({.polls = {.window = window}});
@@ -175,7 +175,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
       return well;
     }));
   }
-  SUBCASE("what is sent while a poll waits is not read without end, and is answered when the poll is") {
+  SUBCASE("data received while a poll waits is limited, and processed after the poll is answered") {
     auto r = host({.polls = {.window = 60s}});
     raw_client c = r.client(), other = r.client();
     poller p;
@@ -191,7 +191,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     CHECK(poller::answer(c) == p.with(news));
     for (int i = 0; i < sent; ++i) REQUIRE(poller::answer(c) == R"({"status":200})");
   }
-  SUBCASE("the body of a POST may have 8,000,000 bytes and not one more; the session lives on") {
+  SUBCASE("the body of a POST may have 8,000,000 bytes and not one more; the session continues") {
     auto r = host({.polls = {.window = 60s}});
     raw_client c = r.client();
     poller p;
@@ -222,7 +222,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     CHECK(poller::answer(c) == R"({"status":200})");
     CHECK(p.poll(c).find("\\\"3\\\"") != std::string::npos);
   }
-  SUBCASE("who waits to be told to go on is told so") {
+  SUBCASE("a client that sent Expect: 100-continue gets 100") {
     auto r = host();
     raw_client c = r.client();
     poller p;
@@ -235,7 +235,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     CHECK(poller::answer(c) == R"({"status":200})");
     CHECK(asks(r, request("POST", p.target(), "expect: 100-continue\r\ncontent-length: 8000001\r\n")) == "400 for all ");
   }
-  SUBCASE("a request that stops coming has a deadline, wherever it stops, and so has none at all") {
+  SUBCASE("an incomplete request has a deadline, wherever it stops, and so has a connection without a request") {
     CHECK(in_time(300ms, [&](std::chrono::milliseconds handshake) {
       auto r = host({.handshake = handshake});
       raw_client silent = r.client();
@@ -256,7 +256,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
       return well;
     }));
   }
-  SUBCASE("nobody who may not speaks for a session") {
+  SUBCASE("requests without a valid token get no access to a session") {
     auto r = host();
     raw_client c = r.client();
     poller p;
@@ -281,7 +281,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     CHECK(r.endpoint().broadcast("room:a", "news", phx::payload{}) == phx::errc::none);
     CHECK(p.poll(c) == p.with(news));  // and nothing of all that has reached it
   }
-  SUBCASE("an answer to HEAD is its head, so that what follows is the next answer") {
+  SUBCASE("the response to a HEAD is its head, so that the next response follows") {
     auto r = host();
     raw_client c = r.client();
     CHECK(c.send(request("HEAD", "/socket/longpoll?vsn=2.0.0", "origin: https://evil.example\r\n") +
@@ -290,7 +290,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     CHECK(c.read_head() == 400);
     CHECK(poller::answer(c) == R"({"status":403})");
   }
-  SUBCASE("a graceful end answers those who poll, ends their sessions, and comes to its end") {
+  SUBCASE("a drain answers waiting polls, ends their sessions, and completes") {
     // Whether a poll has come in nobody can see from outside; one that has not finds no session any more.
     bool notified = false;
     for (int i = 0; i < 20 && !notified; ++i) {
@@ -353,7 +353,7 @@ void odd_requests(Make const& make) {
     CHECK(slow.read_head() == 200);
     CHECK(asks(r, "\r" + request("GET", opens)) == 400);
   }
-  SUBCASE("a length that is said twice is refused, the same or another, in lines or in one") {
+  SUBCASE("a repeated Content-Length is refused, equal or not, in several headers or in one") {
     auto r = host();
     for (std::string const lengths :
          {"content-length: 2\r\ncontent-length: 2\r\n", "content-length: 2\r\ncontent-length: 3\r\n",
@@ -362,7 +362,7 @@ void odd_requests(Make const& make) {
       CHECK(asks(r, request("POST", opens, lengths, "[]")) == 400);
     }
   }
-  SUBCASE("a fragment is no part of a target: refused") {
+  SUBCASE("a fragment in a target is refused") {
     auto r = host();
     CHECK(asks(r, request("GET", opens + "#here")) == 400);
     CHECK(asks(r, raw_client::upgrade_request("/socket/websocket#?vsn=2.0.0", "sec-websocket-protocol: phoenix\r\n")) ==
@@ -373,7 +373,7 @@ void odd_requests(Make const& make) {
     CHECK(asks(r, raw_client::upgrade_request("/socket/websocket?vsn=2.0.0&name=J\xc3\xb6rg",
                                               "sec-websocket-protocol: phoenix\r\n")) == 101);
   }
-  SUBCASE("several lines of subprotocols are one list") {
+  SUBCASE("several subprotocol headers are one list") {
     auto r = host();
     raw_client c = r.client();
     CHECK(c.open("/socket/websocket?vsn=2.0.0",
@@ -382,7 +382,7 @@ void odd_requests(Make const& make) {
     CHECK(asks(r, raw_client::upgrade_request("/socket/websocket?vsn=2.0.0",
                                               "sec-websocket-protocol: soap\r\nsec-websocket-protocol: mqtt\r\n")) == 403);
   }
-  SUBCASE("long-polling is served by HTTP/1.0, and each connection closed") {
+  SUBCASE("long-polling works over HTTP/1.0, and each connection closes") {
     auto r = host();
     auto const old = [&](std::string_view method, std::string const& target, std::string_view more = {},
                          std::string_view body = {}) {

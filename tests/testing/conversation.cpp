@@ -56,7 +56,7 @@ phx::router<user> app() {
 
 }  // namespace
 
-TEST_CASE("conversation: a stale join_ref is ignored, and silence ends it") {
+TEST_CASE("conversation: a stale join_ref is ignored, and no reply follows") {
   phx::testing::conversation c;
   c.in(R"(["1","1","room:a","phx_join",{}])");
   c.in(R"(["0","2","room:a","echo",{}])");
@@ -69,7 +69,7 @@ TEST_CASE("conversation: a stale join_ref is ignored, and silence ends it") {
   CHECK(c.close_code() == 1001);
 }
 
-TEST_CASE("conversation: what comes after the end is ignored") {
+TEST_CASE("conversation: messages after the end are ignored") {
   phx::testing::conversation c;
   c.in("{");
   CHECK(c.close_code() == 1011);
@@ -78,7 +78,7 @@ TEST_CASE("conversation: what comes after the end is ignored") {
   CHECK(c.recorder().closes == 1);
 }
 
-TEST_CASE("conversation: a dispatcher of one's own, at any vsn") {
+TEST_CASE("conversation: a custom dispatcher, at any vsn") {
   phx::router<> r;
   r.channel<phx::testing::echo_room>("x");
   phx::testing::conversation c(r, "1.0.0");
@@ -86,7 +86,7 @@ TEST_CASE("conversation: a dispatcher of one's own, at any vsn") {
   CHECK(c.out() == texts{R"({"topic":"x","event":"phx_reply","ref":"1","payload":{"status":"ok","response":{}}})"});
 }
 
-TEST_CASE("server: a shout is answered and heard by everybody") {
+TEST_CASE("server: a broadcast is answered and reaches all clients") {
   auto rooms = app();
   phx::testing::server server(rooms);
   auto ann = server.connect("name=ann").join("room:a");
@@ -103,7 +103,7 @@ TEST_CASE("server: a shout is answered and heard by everybody") {
   CHECK(ann.rest().empty());
 }
 
-TEST_CASE("server: a refused join, a refused connect, a topic nobody serves") {
+TEST_CASE("server: a refused join, a refused connect, an unmatched topic") {
   auto rooms = app();
   phx::testing::server server(rooms);
   auto ann = server.connect();
@@ -117,7 +117,7 @@ TEST_CASE("server: a refused join, a refused connect, a topic nobody serves") {
   CHECK_FALSE(nobody.join("room:a").ok());
 }
 
-TEST_CASE("server: a pending join is answered when its time is up") {
+TEST_CASE("server: a pending join is answered at its deadline") {
   auto rooms = app();
   phx::testing::server server(rooms);
   auto ann = server.connect().join("room:a", R"({"slow":true})");
@@ -126,7 +126,7 @@ TEST_CASE("server: a pending join is answered when its time is up") {
   CHECK(ann.joined() == phx::testing::answered{"error", R"({"reason":"timeout"})"});
 }
 
-TEST_CASE("server: the clock moves timers, and only when told") {
+TEST_CASE("server: timers fire when the test advances the clock, and only then") {
   auto rooms = app();
   phx::testing::server server(rooms);
   auto ann = server.connect().join("room:a");
@@ -137,7 +137,7 @@ TEST_CASE("server: the clock moves timers, and only when told") {
   CHECK(ann.expect_push("tick").has_value());
 }
 
-TEST_CASE("server: a channel leaves, stops, crashes; each end looks as it does to a client") {
+TEST_CASE("server: a channel leaves, stops, crashes; each end looks to its client as in Phoenix") {
   auto rooms = app();
   phx::testing::server server(rooms);
   auto client = server.connect();
@@ -154,7 +154,7 @@ TEST_CASE("server: a channel leaves, stops, crashes; each end looks as it does t
   CHECK(client.heartbeat());
 }
 
-TEST_CASE("server: bytes go out and come back as bytes") {
+TEST_CASE("server: bytes are sent and received as bytes") {
   auto rooms = app();
   phx::testing::server server(rooms);
   auto ann = server.connect().join("room:a");
@@ -166,7 +166,7 @@ TEST_CASE("server: bytes go out and come back as bytes") {
   CHECK(bob.expect_broadcast("bytes") == bytes);
 }
 
-TEST_CASE("server: clients on two loops hear each other and the endpoint") {
+TEST_CASE("server: clients on two loops receive each other's broadcasts and the endpoint's") {
   auto rooms = app();
   phx::testing::server server(rooms, {}, 2);
   auto ann = server.connect("", 0).join("room:a");
@@ -180,7 +180,7 @@ TEST_CASE("server: clients on two loops hear each other and the endpoint") {
   CHECK(bob.expect_broadcast("news") == R"({"n":2})");
 }
 
-TEST_CASE("server: a client goes away; another is disconnected by its id") {
+TEST_CASE("server: one client disconnects; another is disconnected by its id") {
   auto rooms = app();
   phx::testing::server server(rooms);
   auto ann = server.connect("name=ann");

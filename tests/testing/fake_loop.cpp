@@ -16,7 +16,7 @@ TEST_CASE("fake_waker: a wake is taken once and counted for ever") {
   CHECK(w.count() == 2);
 }
 
-TEST_CASE("fake_loops: the clock moves only by hand") {
+TEST_CASE("fake_loops: the clock moves only when the test moves it") {
   phx::testing::fake_loops loops(2);
   auto const begun = loops.now();
   loops.settle();
@@ -28,7 +28,7 @@ TEST_CASE("fake_loops: the clock moves only by hand") {
   CHECK(loops.size() == 2);
 }
 
-TEST_CASE("fake_loops: what is posted to an endpoint wakes its loops, and settling runs them") {
+TEST_CASE("fake_loops: a post to an endpoint wakes its loops, and settle runs them") {
   phx::testing::fake_loops loops(2);
   CHECK(loops.endpoint().broadcast("room:a", "hi", phx::payload{}) == phx::errc::none);
   CHECK(loops.waker(0).count() == 1);

@@ -18,7 +18,7 @@ struct counter {
   }
 };
 
-TEST_CASE("a counter counts, and is forgotten after ten seconds") {
+TEST_CASE("a counter counts, and ends after ten seconds") {
   phx::router app;
   app.channel<counter>("room:*");
   phx::testing::server server(app);

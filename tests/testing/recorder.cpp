@@ -17,7 +17,7 @@ phx::frame text_frame(std::string_view text) {
 static_assert(phx::Transport<phx::testing::recorder::transport_type>);
 static_assert(phx::flushes<phx::testing::recorder::transport_type>);
 
-TEST_CASE("recorder: out gives what was sent since the last time") {
+TEST_CASE("recorder: out returns the frames sent since the last call") {
   phx::testing::recorder r;
   auto t = r.transport();
   CHECK(t.send(text_frame("a")) == phx::send_status::ok);
@@ -27,7 +27,7 @@ TEST_CASE("recorder: out gives what was sent since the last time") {
   CHECK(r.sends == 2);
 }
 
-TEST_CASE("recorder: it fails from the send it was told to, and keeps nothing of what it dropped") {
+TEST_CASE("recorder: fails from the configured send on, and keeps nothing of the dropped frames") {
   phx::testing::recorder r;
   r.answer = phx::send_status::dropped;
   r.answer_from = 1;
@@ -40,7 +40,7 @@ TEST_CASE("recorder: it fails from the send it was told to, and keeps nothing of
   CHECK(r.out() == std::vector<std::string>{"c"});
 }
 
-TEST_CASE("recorder: a client that is stalled lets what it is sent wait") {
+TEST_CASE("recorder: frames for a stalled client wait") {
   phx::testing::recorder r;
   auto t = r.transport();
   (void)t.send(text_frame("a"));
@@ -56,7 +56,7 @@ TEST_CASE("recorder: a client that is stalled lets what it is sent wait") {
   CHECK(r.out() == std::vector<std::string>{"a", "abc"});
 }
 
-TEST_CASE("recorder: it says what closed it, counts, and calls the host back") {
+TEST_CASE("recorder: reports the close, counts, and calls the host back") {
   phx::testing::recorder r;
   int called = 0;
   r.on_close = [](void* with) noexcept { ++*static_cast<int*>(with); };

@@ -7,7 +7,7 @@
 using phx::websocket::control_frame;
 using namespace std::string_literals;
 
-TEST_CASE("websocket: a server's control frames") {
+TEST_CASE("websocket: the control frames of a server") {
   CHECK(control_frame::pong("").bytes() == "\x8a\x00"s);
   CHECK(control_frame::pong("abc").bytes() ==
         "\x8a\x03"
@@ -32,7 +32,7 @@ TEST_CASE("websocket: a long reason is not cut inside a character") {
   CHECK(control_frame::close(1000).op() == phx::opcode::close);
 }
 
-TEST_CASE("websocket: close codes have names, and an answer") {
+TEST_CASE("websocket: close codes have names and answers") {
   using phx::websocket::answer_to_close;
   using phx::websocket::close_code_name;
   CHECK(close_code_name(1002) == "protocol error");

@@ -87,7 +87,7 @@ std::string code_bytes(unsigned code) { return {static_cast<char>(code >> 8), st
 
 }  // namespace
 
-TEST_CASE("websocket: a mask comes off at every length, phase and alignment") {
+TEST_CASE("websocket: unmasking works at every length, phase and alignment") {
   char const key[4] = {'\x37', '\xfa', '\x21', '\x3d'};
   for (std::size_t size = 0; size < 100; ++size)
     for (std::size_t phase = 0; phase < 4; ++phase)
@@ -102,7 +102,7 @@ TEST_CASE("websocket: a mask comes off at every length, phase and alignment") {
       }
 }
 
-TEST_CASE("websocket: messages come out whole when they arrive whole, several from one write") {
+TEST_CASE("websocket: complete messages are returned whole, several from one read") {
   CHECK(read(client(0x81, "a") + client(0x82, "\x00\xff"s) + client(0x81, "")) ==
         list{"text a", "binary \x00\xff"s, "text "});
   std::string wire = client(0x81, "hello");
@@ -115,7 +115,7 @@ TEST_CASE("websocket: messages come out whole when they arrive whole, several fr
   CHECK(e.last);
 }
 
-TEST_CASE("websocket: a message comes out in the parts it arrives in") {
+TEST_CASE("websocket: a message is returned in the parts in which it arrives") {
   std::string const wire = client(0x82, "abcdef");
   frame_reader r(100);
   std::string first = wire.substr(0, 8), second = wire.substr(8);
@@ -131,7 +131,7 @@ TEST_CASE("websocket: a message comes out in the parts it arrives in") {
   CHECK(e.last);
 }
 
-TEST_CASE("websocket: all three forms of a length are read, longer than needed ones too") {
+TEST_CASE("websocket: all three forms of a length are read, including longer ones than needed") {
   for (std::size_t size : {0u, 1u, 125u, 126u, 127u, 65535u, 65536u, 70000u}) {
     std::string const body(size, 'b');
     CHECK(read(client(0x81, body)) == list{"text " + body});
@@ -140,17 +140,17 @@ TEST_CASE("websocket: all three forms of a length are read, longer than needed o
   }
 }
 
-TEST_CASE("websocket: fragments make one message of the first one's kind, control frames may come between") {
+TEST_CASE("websocket: fragments make one message of the first one's type, and control frames may come between") {
   CHECK(read(client(0x01, "one ") + client(0x89, "?") + client(0x00, "") + client(0x00, "two ") + client(0x8a, "!") +
              client(0x80, "three") + client(0x82, "next")) == list{"ping ?", "pong !", "text one two three", "binary next"});
   CHECK(read(client(0x02, "") + client(0x80, "")) == list{"binary "});
 }
 
-TEST_CASE("websocket: a ping carries up to 125 bytes") {
+TEST_CASE("websocket: a ping may have up to 125 bytes") {
   CHECK(read(client(0x89, "") + client(0x89, std::string(125, 'x'))) == list{"ping ", "ping " + std::string(125, 'x')});
 }
 
-TEST_CASE("websocket: broken frames are 1002 and end the reading") {
+TEST_CASE("websocket: an invalid frame is 1002 and ends reading") {
   std::string const after = client(0x81, "never");
   auto const broken = list{"broken 1002"};
   for (unsigned rsv : {0x40u, 0x20u, 0x10u, 0x70u}) CHECK(read(client(0x81 | rsv, "x") + after) == broken);
@@ -170,7 +170,7 @@ TEST_CASE("websocket: broken frames are 1002 and end the reading") {
   CHECK(read(client(0x88, "x") + after) == broken);  // a close of one byte
 }
 
-TEST_CASE("websocket: a payload over the limit is 1009 before any of it was read") {
+TEST_CASE("websocket: a payload beyond the limit is 1009 before any of it is read") {
   CHECK(read(announcing(1 << 20), 1 << 20).empty());
   CHECK(read(announcing((1 << 20) + 1), 1 << 20) == list{"broken 1009"});
   CHECK(read(announcing(UINT64_MAX), 1 << 20) == list{"broken 1009"});
@@ -186,7 +186,7 @@ TEST_CASE("websocket: fragments are counted together, control frames are not") {
   CHECK(read(client(0x01, "1") + announcing(UINT64_MAX, 0x80), 5) == list{"broken 1009"});
 }
 
-TEST_CASE("websocket: a client's close is answered 1000, or 1002 where its code may not be sent") {
+TEST_CASE("websocket: a client's close is answered 1000, or 1002 if it may not send its code") {
   for (unsigned code : {1000u, 1001u, 1002u, 1003u, 1007u, 1008u, 1009u, 1010u, 1011u, 3000u, 4999u, 65535u})
     CHECK(read(client(0x88, code_bytes(code) + "why")) == list{"close 1000"});
   for (unsigned code : {0u, 999u, 1004u, 1005u, 1006u, 1012u, 1015u, 2999u})

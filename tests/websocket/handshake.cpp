@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-TEST_CASE("websocket: the accept key is the RFC's own example") {
+TEST_CASE("websocket: the accept key of the RFC's own example") {
   CHECK(phx::websocket::accept_key("dGhlIHNhbXBsZSBub25jZQ==").view() == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
 
-TEST_CASE("websocket: sha1 at the lengths where its padding turns") {
+TEST_CASE("websocket: sha1 at the lengths around its padding") {
   auto const hash = [](std::string const& s) {
     phx::detail::sha1 h;
     h.update(s);
@@ -23,7 +23,7 @@ TEST_CASE("websocket: sha1 at the lengths where its padding turns") {
   CHECK(hash(std::string(64, 'a')) == "AJi6gktcFkJ716ESKlpEKiXsZE0=");
 }
 
-TEST_CASE("websocket: the upgrade's answer") {
+TEST_CASE("websocket: the 101 response") {
   auto const answer = [](std::string_view key, std::string_view subprotocol = {}) {
     phx::http::header const headers[] = {{"Sec-WebSocket-Key", key}};
     return phx::websocket::switching_protocols(phx::http::request::of("GET", "/", headers), subprotocol);
@@ -34,7 +34,7 @@ TEST_CASE("websocket: the upgrade's answer") {
   CHECK(answer("k", "phoenix").ends_with("\r\nsec-websocket-protocol: phoenix\r\n\r\n"));
 }
 
-TEST_CASE("websocket: which request is an upgrade, and what another one is answered") {
+TEST_CASE("websocket: upgrade requests, and the responses to others") {
   using phx::http::header;
   std::vector<header> const good{{"Host", "h"},
                                  {"Connection", "keep-alive"},
