@@ -30,7 +30,13 @@ struct tracked_entry {
 /// A key of views of the entry's strings.
 struct tracked_key {
   std::string_view topic, key, members{};
-  [[nodiscard]] friend auto operator<=>(tracked_key const&, tracked_key const&) = default;
+  [[nodiscard]] friend bool operator==(tracked_key const&, tracked_key const&) = default;
+  /// Not <=>: libc++ 14 has none for string_view.
+  [[nodiscard]] friend bool operator<(tracked_key const& a, tracked_key const& b) noexcept {
+    if (int const order = a.topic.compare(b.topic)) return order < 0;
+    if (int const order = a.key.compare(b.key)) return order < 0;
+    return a.members < b.members;
+  }
 };
 using tracked_entries = std::multimap<tracked_key, tracked_entry>;
 
