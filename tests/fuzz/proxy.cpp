@@ -68,7 +68,8 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   std::string_view text(reinterpret_cast<char const*>(data + 2), size - 2);
   if (data[0] % 2 == 0) {
     outcome const whole = read(text, size), parts = read(text, data[1] % 32u + 1), wanted = read(text, 0);
-    oracle::require(whole == parts && (whole == wanted || whole.state == progress::refused), "cut or not, it is read the same");
+    oracle::require(whole == parts && (whole == wanted || whole.state == progress::refused),
+                    "cut or not, it is read the same");
     oracle::require(whole.state == wanted.state, "cut or not, it is refused");
     return 0;
   }
