@@ -1,5 +1,5 @@
-// What phx allocates, counted twice: through its memory hook, and through operator new, which
-// tests/support/heap.cpp replaces for the whole test program to see what goes past the hook.
+// Counts the allocations of phx twice: through its memory hook, and through operator new, which tests/support/heap.cpp
+// replaces for the whole test program to see allocations that bypass the hook.
 
 #include <phx/phx.hpp>
 
@@ -64,7 +64,7 @@ TEST_CASE("allocations: an idle connection with one joined channel costs at most
     many m;
     m.sockets.reserve(n);
     m.connect();
-    m.join(0, "room:0");  // the loop's own: frames to be used again, a scratch
+    m.join(0, "room:0");  // the loop's own: frames for reuse, a scratch
     std::ptrdiff_t const before = metered::bytes;
     for (std::size_t i = 1; i < n; ++i) {
       m.connect();
@@ -209,7 +209,7 @@ TEST_CASE("allocations: a reply with the message's own payload refers to the fra
   phx::outcome moved;
   moved = std::move(result);
   CHECK(moved.response().raw().data() == in.payload.raw().data());
-  phx::payload const kept = in.payload;  // whereas what a handler keeps is its own
+  phx::payload const kept = in.payload;  // a copy that a handler keeps owns its bytes
   CHECK(kept.raw().data() != in.payload.raw().data());
   CHECK(kept.raw() == in.payload.raw());
 }

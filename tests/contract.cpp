@@ -1,5 +1,6 @@
-// The transport contract Phoenix Channels began with (Phoenix.Channel.Transport, 0.11 to 0.13), sentence by sentence. Where
-// today's Phoenix has moved on, the case holds phx to today's (protocol 4.4) and, where it matters, to the sentence as well.
+// The transport contract of the first Phoenix Channels (Phoenix.Channel.Transport, 0.11 to 0.13), sentence by sentence.
+// Where today's Phoenix differs, the case tests today's behaviour (protocol 4.4) and, where it matters, the sentence as
+// well.
 
 #include <phx/testing/conversation.hpp>
 #include <phx/serializer/legacy/generation.hpp>
@@ -17,7 +18,7 @@ using phx::testing::conversation;
 
 namespace {
 
-/// Answers, pushes, ends as it is told.
+/// Replies, pushes and ends as its events request.
 struct obedient {
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
@@ -43,7 +44,7 @@ phx::router<> obedient_router() {
   return r;
 }
 
-/// A dispatcher that hands the addresses of its channels out, as the seed's hands out pids.
+/// A dispatcher that gives out the addresses of its channels, as Phoenix gives out pids.
 struct keeper {
   using session_type = phx::anonymous;
   using channel_type = std::string;  // its topic
@@ -96,7 +97,7 @@ TEST_CASE("contract: Handles dispatching incoming and outgoing Channel messages"
 TEST_CASE(
     "contract: The Transport layer dispatches Messages from remote clients, backed by different Channel transport "
     "implementations and serializations") {
-  // Any Transport: the poorest there can be, beside the recorder of the other cases.
+  // Any Transport: a minimal one, besides the recorder of the other cases.
   struct poorest {
     std::vector<std::string>& to;
     phx::send_status send(phx::frame const& f) noexcept {
@@ -128,7 +129,7 @@ TEST_CASE(
 }
 
 TEST_CASE("contract: To implement a Transport adapter, the Server must broker the following actions") {
-  // Which is all a host calls: receive, gone and run; and all it is called with: send, close and buffered.
+  // A host calls only receive, gone and run, and phx calls only send, close and buffered.
   auto d = obedient_router();
   conversation c(d);
   c.in(join("room:a"));
@@ -192,7 +193,7 @@ TEST_CASE("contract: dispatch of the seed: a refused join is answered ignore, an
 }
 
 TEST_CASE("contract: Message keys must be deserialized as strings") {
-  // Keys are data: whatever they spell reaches the handler byte for byte, and names nothing in here.
+  // Keys are data: whatever their text, they reach the handler byte for byte, and have no meaning for phx.
   auto d = obedient_router();
   conversation c(d);
   c.in(join("room:a"));
@@ -261,7 +262,7 @@ TEST_CASE(
   c.out();
   CHECK(d.ended == texts{"room:a"});
   CHECK(topics_of(c) == texts{"room:b"});
-  // By topic it is not found any more, nor by its address.
+  // It can be found neither by its topic nor by its address.
   c.in(R"(["1","3","room:a","any",{}])");
   CHECK(c.out() == texts{R"([null,"3","room:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}])"});
   CHECK(a.push("late", {}) == phx::send_status::ok);
@@ -269,7 +270,7 @@ TEST_CASE(
   c.settle();
   CHECK(c.out().empty());
   CHECK(d.ended.size() == 1);
-  // Nor does the address of one life reach the next.
+  // Nor does the address of an ended channel reach its successor.
   c.in(join("room:a", "4"));
   c.out();
   a.push("late", {});
@@ -324,7 +325,7 @@ TEST_CASE("contract: for abnormal exits, send a reply to the remote client of a 
 }
 
 TEST_CASE("contract: See Phoenix.Transports.WebSocket for an example transport server implementation") {
-  // The recorder is ours; it satisfies the concept and asks for no more than the concept says.
+  // The recorder satisfies the concept and requires nothing more.
   static_assert(phx::Transport<phx::testing::recorder::transport_type>);
   auto d = obedient_router();
   conversation c(d);
@@ -360,7 +361,7 @@ TEST_CASE(
 }
 
 TEST_CASE("contract: Phoenix includes a JavaScript client for WebSocket support using JSON encodings") {
-  // What phoenix.js sends for a join, a push, a heartbeat and a leave, at both its versions.
+  // The messages of phoenix.js for a join, a push, a heartbeat and a leave, at both versions.
   auto d = obedient_router();
   conversation v2(d), v1(d, "1.0.0");
   for (char const* const text : {R"(["1","1","room:a","phx_join",{}])", R"(["1","2","room:a","echo",{"n":1}])",
@@ -397,7 +398,7 @@ TEST_CASE(
 }
 
 TEST_CASE("contract: See phoenix.js for an example transport client implementation") {
-  // testing::client does with frames what phoenix.js does.
+  // testing::client handles frames as phoenix.js does.
   auto d = obedient_router();
   phx::testing::server server(d);
   auto room = server.connect().join("room:a");
@@ -439,7 +440,7 @@ TEST_CASE(
   phx::mount const list{.origins = {"//localhost"}};
   CHECK(upgrade_status(list, "http://localhost") == 101);
   CHECK(upgrade_status(list, "") == 101);
-  // In the seed an unset list allows all; today it means the mount's own host (protocol 9.3).
+  // In those versions an unset list allows all; today it means the mount's own host (protocol 9.3).
   phx::mount const seed{.generation = phx::legacy::of<phx::generation::v0_11>(), .websocket_path = "/websocket"};
   auto d = obedient_router();
   phx::header const headers[] = {{"host", "localhost"}, {"origin", "https://example.org"}};
@@ -477,7 +478,7 @@ TEST_CASE("contract: Dispatches Message in response to a heartbeat message sent 
 TEST_CASE("contract: The Message format sent to phoenix requires topic phoenix, event heartbeat, payload {}") {
   auto d = obedient_router();
   conversation c(d);
-  // The payload and the join_ref are not looked at (protocol 5, row 1); topic and event are.
+  // The payload and the join_ref are ignored (protocol 5, row 1); topic and event are not.
   c.in(R"(["9","1","phoenix","heartbeat",[1]])");
   c.in(R"([null,"2","phoenix","heartbeats",{}])");
   c.in(R"([null,"3","phoenix:x","heartbeat",{}])");

@@ -1,4 +1,4 @@
-// A host's header that only mentions phx, and then its source, which has the bodies.
+// A host's header that only uses fwd.hpp, and then its source, which includes the definitions.
 
 #include <phx/fwd.hpp>
 

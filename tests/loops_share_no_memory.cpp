@@ -1,5 +1,6 @@
-// Two loops write no memory in common. Each loop's memory, and what all loops share, lies on pages of its own; while one
-// loop works, the rest is read-only, and a write there ends the process. It is a child's, so that the test sees it.
+// Two loops write no memory in common. Each loop's memory, and the memory that all loops share, is on pages of its own;
+// while one loop works, all other pages are read-only, and a write there ends the process. That is a child process, so that
+// the test can check it.
 
 #include <phx/phx.hpp>
 
@@ -17,7 +18,7 @@
 
 namespace {
 
-/// Pages to put things on, given out once.
+/// Pages for allocations that are never freed.
 class region {
  public:
   static constexpr std::size_t size = 1 << 20;
@@ -47,7 +48,7 @@ class region {
   std::size_t used_ = 0;
 };
 
-/// Where the memory hook of each of two loops takes from just now.
+/// The region from which the memory hook of each of two loops allocates.
 region* taken_from[2];
 template <int which>
 void* allocate(std::size_t n) noexcept {
@@ -68,7 +69,7 @@ struct talk {
 using application = phx::router<>;
 using client = phx::socket<support::null_transport, application>;
 
-/// A loop with all that is its own, but its mailbox: into that the others write, one item for each broadcast.
+/// A loop with everything it owns, except its mailbox, to which the other loops write, one item per broadcast.
 struct side {
   region own{}, mailbox{};
   phx::limits bounds{};
@@ -98,7 +99,7 @@ struct side {
   [[nodiscard]] static bool say(client& c, std::string_view text) {
     return c.receive(phx::opcode::text, text, true, phx::time_point{});
   }
-  /// @return frames said to clients meanwhile
+  /// @return the number of frames sent meanwhile
   [[nodiscard]] std::size_t work(unsigned times) {
     std::size_t const before = *frames;
     for (; times != 0; --times) {
@@ -120,7 +121,7 @@ struct side {
   }
 };
 
-/// Did `work` come to its end, in a child?
+/// True if `work` completes in a child process.
 template <class F>
 bool survives(F work) {
   pid_t const child = ::fork();
@@ -145,7 +146,7 @@ TEST_CASE("loops: serving its clients a loop writes nothing that another loop re
   side one, two;
   one.build<0>(all, app, where);
   two.build<1>(all, app, where);
-  // Once warm: frames to use again, and what the other has posted is taken in.
+  // After a warm-up: frames can be reused, and items posted by the other are handled.
   for (int i = 0; i < 3; ++i) {
     CHECK(one.work(2) >= 2 * 5);
     CHECK(two.work(2) >= 2 * 5);
@@ -154,7 +155,7 @@ TEST_CASE("loops: serving its clients a loop writes nothing that another loop re
   CHECK(survives([&] {
     shared.only_read();
     one.own.only_read();
-    taken_from[0] = &one.mailbox;  // what is posted to it is memory of its own
+    taken_from[0] = &one.mailbox;  // items posted to it are allocated here
     return two.work(20) == 20 * (1 + 1 + 3);
   }));
   SUBCASE("an echo and a heartbeat do not write to the mailbox either") {
@@ -172,7 +173,7 @@ TEST_CASE("loops: serving its clients a loop writes nothing that another loop re
     CHECK_FALSE(survives([&] {
       shared.only_read();
       one.only_read();
-      return two.work(1) == 5;  // a broadcast writes into the other's mailbox
+      return two.work(1) == 5;  // a broadcast writes to the other's mailbox
     }));
     CHECK_FALSE(survives([&] {
       two.own.only_read();

@@ -14,7 +14,7 @@ using phx_tests::raw_client;
 
 namespace {
 
-/// A client whose vsn nobody serves.
+/// A client whose vsn has no serializer: its connect is refused.
 raw_client refused(running const& r) {
   raw_client c = r.client();
   CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));
@@ -120,14 +120,14 @@ TEST_CASE("beast: a response may come later, from another thread; data received 
   CHECK(c.read_head() == 200);
   CHECK(c.head() == "HTTP/1.1 200 OK\r\ncontent-length: 7\r\nx-late: yes\r\n\r\n");
   CHECK(c.read_body() == "at last");
-  first({500, {}, {}});  // said twice
+  first({500, {}, {}});  // a second response is ignored
   CHECK(c.read_head() == 404);
   r.next_waiting()({200, {}, "no body of this"});
   CHECK(c.read_head() == 200);
   CHECK(c.send(request("GET", "/peer")));
   CHECK(c.read_head() == 200);
   CHECK(c.read_body() == "127.0.0.1");
-  CHECK(c.open() == 101);  // and may become a WebSocket in the end
+  CHECK(c.open() == 101);  // the connection may still become a WebSocket
   CHECK(c.text(R"([null,"1","phoenix","heartbeat",{}])"));
   CHECK(c.read().first == 0x81);
 }
@@ -294,7 +294,7 @@ TEST_CASE("beast: a started program does not inherit sockets") {
   }
   std::size_t opened = 0;
   CHECK(phx_tests::inherited_since(before, opened) == "");
-  CHECK(opened >= 9);  // epoll, an event, the listener, and both ends of three connections
+  CHECK(opened >= 9);  // epoll, an eventfd, the listener, and both ends of three connections
 }
 
 // ---- deadlines
@@ -327,36 +327,36 @@ TEST_CASE("beast: a drain ends within its limit plus options::goodbye, whatever 
   std::vector<raw_client> all;
   auto const next = [&](int receive_buffer = 0) -> raw_client& { return all.emplace_back(r.client(receive_buffer)); };
   all.reserve(20);
-  next();                                                                 // reading, no byte
-  CHECK(next().send("GET /half HTTP/1.1\r\n"));                           // reading, some of a head
-  CHECK(next().send(request("POST", "/body", "content-length: 9\r\n")));  // reading, some of a body
-  CHECK(next().send(request("GET", "/later")));                           // waiting for a late answer
+  next();                                                                 // reading, without a byte
+  CHECK(next().send("GET /half HTTP/1.1\r\n"));                           // reading, part of a head
+  CHECK(next().send(request("POST", "/body", "content-length: 9\r\n")));  // reading, part of a body
+  CHECK(next().send(request("GET", "/later")));                           // waiting for a late response
   phx::beast::late_answer const never = r.next_waiting();
   poller p;
   raw_client& polls = next();
   p.open(polls);
   p.join(polls);
   CHECK(polls.send(p.poll_request()));                                             // waiting for a poll
-  CHECK(next().send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));  // held back
+  CHECK(next().send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));  // a delayed refusal
   CHECK(r.seen.has("connect_refused"));
-  CHECK(
-      next(2048).send(request("POST", "/body", "content-length: 20000000\r\n", std::string(20'000'000, 'b'))));  // answering
+  CHECK(next(2048).send(
+      request("POST", "/body", "content-length: 20000000\r\n", std::string(20'000'000, 'b'))));  // responding
   raw_client& lingers = next();
   CHECK(lingers.send(request("GET", "/peer", "connection: close\r\n")));
   CHECK(lingers.read_head() == 200);  // lingering
   running::join(next());              // a WebSocket
   raw_client& slow = next(2048);
   running::join(slow);
-  CHECK(slow.text(R"(["1","2","room:a","flood",{}])"));  // one that does not read
+  CHECK(slow.text(R"(["1","2","room:a","flood",{}])"));  // a client that does not read
   raw_client& leaves = next();
   running::join(leaves);
   CHECK(leaves.close(1000));
-  CHECK(leaves.read().closed() == 1000);  // one that is closed, and does not hang up
+  CHECK(leaves.read().closed() == 1000);  // closed, but not disconnected
   auto const begun = std::chrono::steady_clock::now();
   std::promise<void> gone;
   r.server.drain({.limit = 200ms}, [&] { gone.set_value(); });
   CHECK(gone.get_future().wait_for(raw_client::patience) == std::future_status::ready);
-  CHECK(std::chrono::steady_clock::now() - begun < 20s);  // 700 ms, on a machine that is not busy
+  CHECK(std::chrono::steady_clock::now() - begun < 20s);  // 700 ms on an idle machine
   CHECK(r.server.connections() == 0);
   for (std::thread& t : r.pool) t.join();
   r.pool.clear();
@@ -388,7 +388,8 @@ TEST_CASE("beast: durations may have their maximum value") {
   std::promise<void> gone;
   r.server.drain({.interval = ever, .limit = ever}, [&] { gone.set_value(); });
   CHECK(c.read().closed() == 1012);
-  CHECK(gone.get_future().wait_for(50ms) == std::future_status::timeout);  // nobody is cut off: it has for ever
+  CHECK(gone.get_future().wait_for(50ms) ==
+        std::future_status::timeout);  // no client is disconnected: the limit is infinite
   c.drop();
   CHECK(r.connections(0));
   for (std::thread& t : r.pool) t.join();
@@ -414,7 +415,7 @@ TEST_CASE("beast: beyond max_connections the next client gets 503") {
 TEST_CASE("beast: without a free descriptor a client waits until there is one") {
   running r;
   raw_client before = r.joined();
-  phx_tests::one_descriptor left;  // the client's own
+  phx_tests::one_descriptor left;  // for the client's own socket
   raw_client c = r.client();
   bool const connected = c.connected();
   bool const served_meanwhile = before.text(R"([null,"1","phoenix","heartbeat",{}])") && before.read().first == 0x81;
@@ -472,7 +473,7 @@ TEST_CASE("beast: pings of a client that does not read cost little memory, and t
       return now.get_future().get() == messages;
     });
   };
-  CHECK(c.text(R"(["1","2","room:a","flood",{"less":1}])"));  // 8 MB: what comes behind them has to wait
+  CHECK(c.text(R"(["1","2","room:a","flood",{"less":1}])"));  // 8 MB: the replies after them must wait
   REQUIRE(heard(2));
   std::ptrdiff_t const before = bytes;
   int const pings = 100'000;
@@ -580,7 +581,7 @@ TEST_CASE("beast: clients are distributed over all loops, and a broadcast reache
 TEST_CASE("beast: a channel's timer fires") {
   running r;
   raw_client c = r.joined();
-  bool soon = false;  // not by the timer of the second chance; a machine that is busy may be late three times, not ten
+  bool soon = false;  // not by the timer of the next attempt; a busy machine may be late three times, not ten
   for (int i = 0; i < 10 && !soon; ++i) {
     auto const before = std::chrono::steady_clock::now();
     CHECK(c.text(R"(["1","2","room:a","later",{"n":2}])"));
@@ -597,7 +598,7 @@ TEST_CASE("beast: a client that sends nothing for limits::idle is closed with 10
   m.bounds.idle = 150ms;
   running r(quick(), 1, m);
   raw_client c = r.client();
-  // in one piece: it may well take longer to come back with the join
+  // in one piece: a separate join could come too late on a busy machine
   CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
                raw_client::frame(0x81, R"(["1","1","room:a","phx_join",{}])")));
   CHECK(c.read_head() == 101);
@@ -614,7 +615,7 @@ TEST_CASE("beast: a client that does not read is not read from, and gets everyth
   raw_client c = r.joined("room:a", 4096);
   std::string const body = "{\"x\":\"" + std::string(10'000, 'y') + "\"}";
   int sent = 0;
-  // Without a bound on what is read this would go on for ever.
+  // Without a limit on reading this would not end.
   while (sent < 20'000 &&
          c.send_within(raw_client::frame(0x81, "[\"1\",\"" + std::to_string(sent) + "\",\"room:a\",\"echo\"," + body + "]"),
                        300ms))
@@ -629,14 +630,14 @@ TEST_CASE("beast: more than limits::outbound closes with 1008, and other clients
   phx::mount m{};
   m.bounds.outbound = 1'000'000;
   phx::beast::options o = quick();
-  o.goodbye = 60s;  // so long it may take to read all that
+  o.goodbye = 60s;  // reading all of that may take so long
   running r(o, 1, m);
   raw_client slow = r.joined("room:a", 4096), other = r.joined("room:b");
   CHECK(slow.text(R"(["1","2","room:a","flood",{}])"));
   CHECK(r.seen.has("pressure"));
   CHECK(other.text(R"(["1","2","room:b","echo",{}])"));
   CHECK(other.read().data == R"(["1","2","room:b","phx_reply",{"status":"ok","response":{}}])");
-  // What was taken before is still written, then the close.
+  // Frames accepted before are still written, then the close.
   CHECK(slow.read_close() == 1008);
 }
 
@@ -671,7 +672,7 @@ TEST_CASE("beast: a broadcast much larger than the socket's buffer arrives compl
 
 TEST_CASE("beast: draining closes clients with 1012 and refuses new ones, and io_context::run returns") {
   phx::beast::options o = quick(2);
-  o.goodbye = 60s;  // so long the last of them may take
+  o.goodbye = 60s;  // the last client may need so long
   running r(o, 2);
   std::vector<raw_client> all;
   for (int i = 0; i < 8; ++i) all.push_back(r.joined());
@@ -753,7 +754,7 @@ TEST_CASE("beast: an invalid mount, an invalid address and a used port are repor
 
 namespace {
 
-/// As the tests of all hosts want it.
+/// The interface that the tests of all hosts use.
 struct polling_host : running {
   explicit polling_host(phx_tests::polled_host const& mode)
       : running(
@@ -822,12 +823,11 @@ TEST_CASE("beast: stopping or destroying a server ends its long-poll sessions") 
   }
 }
 
-// ---- at the door
+// ---- throttle
 
 namespace {
 
-/// "101", "403 ..."; or the status and the seconds it is to come back after, if those are at most the hour the tests ask
-/// for.
+/// "101" or "403 ..."; or the status and Retry-After, if that is at most the hour that the tests configure.
 std::string knocks(raw_client& c) {
   std::string text = std::to_string(c.open());
   if (std::size_t const at = c.head().find("retry-after: "); at != std::string::npos) {
@@ -852,7 +852,7 @@ TEST_CASE("beast: an address that connects more often than its rate gets 429 wit
   CHECK(knocks(late) == "429 later");
   CHECK(late.read_end());
   CHECK(r.seen.has("connect_refused too_often 127.0.0.1"));
-  CHECK(in[0].text(R"([null,"1","phoenix","heartbeat",{}])"));  // nobody else suffers
+  CHECK(in[0].text(R"([null,"1","phoenix","heartbeat",{}])"));  // other clients are not affected
   CHECK(in[0].read().first == 0x81);
 }
 
@@ -875,7 +875,7 @@ TEST_CASE("beast: one connection cannot request sessions more often than its add
   running r(o, 1, polled());
   raw_client c = r.client(), late = r.client();
   for (int i = 0; i < 3; ++i) {
-    CHECK(c.open("/socket/websocket?vsn=9.0.0") == 403);  // the first is that of the connection
+    CHECK(c.open("/socket/websocket?vsn=9.0.0") == 403);  // the first one is that of the connection
     CHECK(c.read_body().empty());
   }
   CHECK(knocks(c) == "429 later");
@@ -885,7 +885,7 @@ TEST_CASE("beast: one connection cannot request sessions more often than its add
     (void)late.read_body();
   }
   CHECK(late.head().find("retry-after: ") != std::string::npos);
-  CHECK(c.send(request("GET", "/peer")));  // what is no mount's is none of its business
+  CHECK(c.send(request("GET", "/peer")));  // routes outside a mount are not limited
   CHECK(c.read_head() == 200);
 }
 
@@ -919,7 +919,7 @@ TEST_CASE("beast: a refused connect is answered after refuse_after, and the conn
     CHECK(c.read_body() == (polls ? R"({"status":403})" : ""));
     CHECK(std::chrono::steady_clock::now() - asked >= 50ms);
   }
-  // what was sent meanwhile is answered behind it
+  // requests received meanwhile are answered after it
   CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0") + request("GET", "/peer")));
   CHECK(c.read_head() == 403);
   CHECK(c.read_head() == 200);
@@ -940,7 +940,7 @@ TEST_CASE("beast: a limited number of refused connects wait, others are answered
       if (polls) CHECK(held.send(request("GET", "/socket/longpoll?vsn=9.0.0")));
       CHECK(r.seen.has("connect_refused", before + 1));
       for (int i = 0; i < 3; ++i) {
-        raw_client at_once = refused(r);  // there would be no answer for an hour
+        raw_client at_once = refused(r);  // with a delay there would be no answer for an hour
         CHECK(at_once.read_head() == 403);
       }
       CHECK(held.read_all(50ms).empty());

@@ -44,7 +44,7 @@ struct secured : running {
     join(c, topic);
     return c;
   }
-  /// That whoever comes next is served as ever.
+  /// True if the server still accepts new clients.
   [[nodiscard]] bool well() const {
     tls_client c = joined("room:well");
     return c.text(R"(["1","2","room:well","echo",{}])") && c.read().data.find(R"("status":"ok")") != std::string::npos;
@@ -56,7 +56,7 @@ bool beats(raw_client& c) {
          c.read().data == R"([null,"1","phoenix","phx_reply",{"status":"ok","response":{}}])";
 }
 
-/// What OpenSSL has in hand, in this process.
+/// Bytes that OpenSSL has allocated in this process.
 std::atomic<std::int64_t> in_hand{0};
 void took(void* p, std::int64_t sign) { in_hand += sign * static_cast<std::int64_t>(malloc_usable_size(p)); }
 bool const counted = CRYPTO_set_mem_functions(
@@ -77,7 +77,7 @@ bool const counted = CRYPTO_set_mem_functions(
                            std::free(p);
                          }) == 1;
 
-/// Of this test's own, while it runs.
+/// A temporary folder of this test.
 struct folder {
   std::filesystem::path at = std::filesystem::temp_directory_path() / ("phx-tls-" + std::to_string(::getpid()));
   folder() { std::filesystem::create_directory(at); }
@@ -123,7 +123,7 @@ TEST_CASE("beast_tls: routes are https, requests of a connection are answered in
   CHECK(c.read_head() == 200);
   CHECK(c.read_body() == body);
   CHECK(c.read_head() == 200);
-  // and what comes with it, in one record, is not lost
+  // and data in the same record is not lost
   CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
                raw_client::frame(0x81, R"([null,"2","phoenix","heartbeat",{}])")));
   CHECK(c.read_head() == 101);
@@ -172,7 +172,7 @@ TEST_CASE("beast_tls: data much larger than the socket's buffer arrives complete
   CHECK(c.text(R"(["1","3","room:a","echo",{}])"));
   for (int i = 0; i < 120; ++i) REQUIRE(c.read().data.size() > 65536);
   CHECK(c.read().data == R"(["1","3","room:a","phx_reply",{"status":"ok","response":{}}])");
-  // a poll's answer too, which is one piece
+  // a poll's response too, which is one piece
   tls_client d = r.client({.receive_buffer = 4096});
   poller p;
   p.open(d);
@@ -212,7 +212,7 @@ TEST_CASE("beast_tls: clients on all loops receive each other's broadcasts") {
   for (tls_client& c : all) CHECK(c.read().data == R"([null,null,"room:a","shout",{"n":1}])");
 }
 
-// ---- what strangers do
+// ---- invalid clients
 
 TEST_CASE("beast_tls: a client that starts with HTTP gets 400 without TLS, however much it sends") {
   secured r;
@@ -238,7 +238,7 @@ TEST_CASE("beast_tls: a client that starts with neither TLS nor a ClientHello is
         std::string("\x16GET / HTTP/1.1\r\n\r\n"),
         std::string("\x16\x03\x01\x00\x06", 5) + "\x01" + std::string("\x00\x00\x02\x03\x03", 5)}) {
     raw_client c = r.running::client();
-    (void)c.send(bytes);  // it may hang up on the first of them
+    (void)c.send(bytes);  // the server may disconnect at the first byte
     CHECK(c.read_end());
   }
   CHECK(r.connections(1));
@@ -247,7 +247,7 @@ TEST_CASE("beast_tls: a client that starts with neither TLS nor a ClientHello is
 }
 
 TEST_CASE("beast_tls: a ClientHello larger than tls::hello_bytes is disconnected as soon as its length arrives") {
-  secured r;  // the deadline of a handshake is 10 s
+  secured r;  // the handshake's deadline is 10 s
   raw_client c = r.running::client();
   CHECK(c.send(std::string("\x16\x03\x01\x02\x00\x01\x00\x40\x01", 9)));
   CHECK(c.read_end());
@@ -295,10 +295,10 @@ TEST_CASE("beast_tls: the guard finds an oversized ClientHello, however it is fr
     CHECK(judge(in_pieces, piece) == verdict::refused);
     CHECK(judge(fits_in_pieces, piece) == verdict::fine);
     CHECK(judge(fits_in_pieces + record(22, larger), piece) == verdict::refused);
-    // asked for once more (TLS 1.3), behind what is only for show, and behind data that came too early
+    // after a HelloRetryRequest (TLS 1.3), after a ChangeCipherSpec, and after early data
     CHECK(judge(record(22, fits) + record(20, "\1") + record(22, larger), piece) == verdict::refused);
     CHECK(judge(record(22, fits) + record(23, std::string(500, '\1')) + record(22, larger), piece) == verdict::refused);
-    // what is encrypted says nothing: behind a key exchange, or a resumed TLS 1.2
+    // encrypted records are not read: after a key exchange, or in a resumed TLS 1.2 session
     CHECK(judge(record(22, fits) + record(22, message(16, 66)) + record(20, "\1") + record(22, larger), piece) ==
           verdict::fine);
     CHECK(judge(record(22, fits) + record(20, "\1") + record(22, larger), piece, true) == verdict::fine);
@@ -353,7 +353,7 @@ TEST_CASE("beast_tls: a client that stops in the middle of a handshake is discon
   for (tls_client& c : all) CHECK(c.read_end());
   CHECK(r.connections(0));
 
-  // A machine that is busy with something else may need more for a whole one: then once more.
+  // On a busy machine a complete handshake may be too slow: try once more.
   auto const in_time = [&](auto what_comes_of_it) {
     for (int i = 0; i < 20; ++i)
       if (tls_client c = r.stranger(); c.shake() && what_comes_of_it(c)) return true;
@@ -382,7 +382,7 @@ TEST_CASE("beast_tls: a client that disconnects in the middle of a handshake end
 
 TEST_CASE("beast_tls: a connection may end without close_notify") {
   secured r;
-  { tls_client const c = r.joined(); }  // the kernel says it, TLS does not
+  { tls_client const c = r.joined(); }  // the kernel reports the end, TLS does not
   CHECK(r.seen.has("channel_ended   lost", 1));
   tls_client polite = r.joined();
   SSL_shutdown(polite.tls());
@@ -393,7 +393,7 @@ TEST_CASE("beast_tls: a connection may end without close_notify") {
     tls_client cut = r.client();
     CHECK(cut.send(request("POST", "/body", "content-length: 10\r\n", "half")));
     cut.end_sending();
-    CHECK(cut.read_all().empty());  // a body that is not whole is no body
+    CHECK(cut.read_all().empty());  // a truncated body is discarded
   }
   CHECK(r.connections(0));
   CHECK(r.well());
@@ -440,7 +440,7 @@ TEST_CASE("beast_tls: data that cannot be decrypted ends the connection and its 
   }
 }
 
-// ---- at the door
+// ---- throttle
 
 TEST_CASE("beast_tls: a connection that is refused anyway is closed before a handshake") {
   phx::beast::options o = quick();
@@ -452,7 +452,7 @@ TEST_CASE("beast_tls: a connection that is refused anyway is closed before a han
   for (int i = 0; i < 3; ++i) {
     tls_client late = r.stranger();
     CHECK_FALSE(late.shake());
-    CHECK(late.reason() == 0);  // not a word
+    CHECK(late.reason() == 0);  // without any answer
   }
   CHECK(r.seen.has("connect_refused too_often", throttled ? 3 : 0));
   CHECK(beats(first));
@@ -479,7 +479,7 @@ TEST_CASE("beast_tls: a host may pass its own context; peer_data has the client'
   SSL_CTX_set_verify(own.get(), SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
   std::optional<secured> r;
   r.emplace(quick(), 1u, phx::mount{}, tls(own.get()));
-  own.reset();  // the server shares it
+  own.reset();  // the server shares ownership
   tls_client c = r->client({.adjust = [&](SSL* s) {
     SSL_use_certificate(s, of(theirs));
     SSL_use_PrivateKey(s, SSL_CTX_get0_privatekey(theirs.native_handle()));
@@ -508,7 +508,7 @@ TEST_CASE("beast_tls: a new certificate applies to later connections; existing o
     r.server.secure(next);
     for (int i = 0; i < 3; ++i) CHECK(X509_cmp(SSL_get0_peer_certificate(r.client().tls()), of(next)) == 0);
   }
-  CHECK(r.well());  // the server has its own handle
+  CHECK(r.well());  // the server has its own reference
   CHECK(beats(before));
 }
 
@@ -532,7 +532,7 @@ TEST_CASE("beast_tls: a returning client resumes its session by a ticket") {
       CHECK(SSL_session_reused(c.tls()) == 0);
       CHECK(c.close(1000));
       CHECK(c.read_close() == 1000);
-      SSL_shutdown(c.tls());  // else OpenSSL takes the session for a broken one
+      SSL_shutdown(c.tls());  // otherwise OpenSSL treats the session as broken
       session.reset(SSL_get1_session(c.tls()));
     }
     tls_client c = r.joined("room:a", {.newest = version, .adjust = [&](SSL* s) { SSL_set_session(s, session.get()); }});
@@ -580,7 +580,7 @@ TEST_CASE("beast_tls: a self-signed certificate is valid for its names, for clie
   }
 }
 
-// ---- the end, and the cost
+// ---- drain, and memory
 
 TEST_CASE("beast_tls: draining closes clients with 1012 and ends handshakes, and io_context::run returns") {
   secured r(quick(2), 2);
@@ -637,7 +637,7 @@ TEST_CASE("beast_tls: an idle connection keeps no buffers") {
   std::vector<tls_client> idle;
   constexpr int many = 20;
   std::int64_t before = 0;
-  for (int i = 0; i < many + 3; ++i) {  // what is made once is made by the first
+  for (int i = 0; i < many + 3; ++i) {  // the first clients cause one-time allocations
     tls_client& c = idle.emplace_back(r.joined());
     CHECK(c.text(R"(["1","2","room:a","echo",{"x":")" + std::string(20'000, 'y') + "\"}]"));
     CHECK(c.read().data.size() > 20'000);

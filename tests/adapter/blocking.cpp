@@ -23,7 +23,7 @@ namespace {
 
 using room = phx_tests::host_room;
 
-/// What the observer was told, for tests that have stopped the server.
+/// The events of the observer, for tests that have stopped the server.
 struct log {
   std::vector<std::string> lines{};
   std::atomic<int> closed{0}, pressed{0};
@@ -45,7 +45,7 @@ phx::blocking::options quick(phx::mount m = {}) {
   return o;
 }
 
-/// A server that runs on a thread of its own until the end of the scope.
+/// A server on a thread of its own, stopped at the end of the scope.
 struct running {
   explicit running(phx::blocking::options o = quick()) : server(app, std::move(o)) {
     app.channel<room>("room:*");
@@ -166,7 +166,7 @@ TEST_CASE("blocking: a client's close is answered as Phoenix's server does") {
   }
   raw_client c = r.joined();
   CHECK(c.send(raw_client::frame(0x88, "")));
-  c.end_sending();  // its answer still comes
+  c.end_sending();  // its response still arrives
   CHECK(c.read().closed() == 1000);
 }
 
@@ -245,7 +245,7 @@ TEST_CASE("blocking: a client that sends nothing for limits::idle is closed, a c
     running r(quick(m));
     raw_client quiet = r.client(), pings = r.client();
     for (raw_client* c : {&quiet, &pings}) {
-      // in one piece: it may well take longer to come back with the join
+      // in one piece: a separate join could come too late on a busy machine
       CHECK(c->send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
                     raw_client::frame(0x81, R"(["1","1","room:a","phx_join",{}])")));
       CHECK(c->read_head() == 101);
@@ -274,7 +274,7 @@ TEST_CASE("blocking: a client that stops reading is closed, and others do not wa
   raw_client other = r.joined("room:b");
   CHECK(other.text(R"(["1","2","room:b","echo",{}])"));
   CHECK(other.read().data == R"(["1","2","room:b","phx_reply",{"status":"ok","response":{}}])");
-  // It goes although it never reads: its own sending fails at last.
+  // It ends although it never reads: its own sending fails at last.
   auto const until = std::chrono::steady_clock::now() + 60s;
   while (deaf.send_within(raw_client::frame(0x89, ""), 100ms) && std::chrono::steady_clock::now() < until)
     std::this_thread::sleep_for(10ms);
@@ -342,7 +342,7 @@ TEST_CASE("blocking: stop closes every client with 1012 and returns when all hav
   auto stopped = std::async(std::launch::async, [&] { r.stop(); });
   for (raw_client* c : {&a, &b}) {
     raw_client::message const m = c->read();
-    CHECK(m.closed() == 1012);  // the first that comes: no phx_error, no phx_close
+    CHECK(m.closed() == 1012);  // the first frame: no phx_error, no phx_close
     CHECK(c->close(1012));
     CHECK(c->read().ended);
   }
@@ -352,7 +352,7 @@ TEST_CASE("blocking: stop closes every client with 1012 and returns when all hav
 }
 
 TEST_CASE("blocking: stop does not wait for a client that never answers") {
-  bool soon = false;  // a machine that is busy may be late once or twice
+  bool soon = false;  // a busy machine may be late once or twice
   for (int i = 0; i < 5 && !soon; ++i) {
     running r;
     raw_client c = r.joined();
@@ -403,7 +403,7 @@ TEST_CASE("blocking: a connect that throws is answered 500") {
 
 namespace {
 
-/// As the tests of all hosts want it.
+/// The interface that the tests of all hosts use.
 struct polling_host : running {
   explicit polling_host(phx_tests::polled_host const& mode)
       : running([&] {
@@ -461,7 +461,7 @@ TEST_CASE("blocking: a poll's connection ends if its client wants it to, or with
   CHECK(c.read_body().find("\"token\"") != std::string::npos);
   CHECK(c.read_end());
   c.drop();
-  auto const connections = [&](std::size_t n) {  // then no descriptor comes or goes any more
+  auto const connections = [&](std::size_t n) {  // afterwards no descriptor is opened or closed
     return eventually([&] { return r.server.connections() == n; });
   };
   REQUIRE(connections(0));
@@ -469,7 +469,7 @@ TEST_CASE("blocking: a poll's connection ends if its client wants it to, or with
   raw_client d = r.client();
   CHECK(d.send("GET /socket/longpoll?vsn=2.0.0 HTTP/1.1\r\n"));
   REQUIRE(connections(1));
-  phx_tests::one_descriptor left;  // one: a pipe has two
+  phx_tests::one_descriptor left;  // one; a pipe needs two
   bool const sent = d.send("host: h\r\n\r\n");
   unsigned const status = d.read_head();
   left.restored();
@@ -487,7 +487,7 @@ TEST_CASE("blocking: the credentials of a page reach connect on both transports"
     [[nodiscard]] bool checks_csrf() const noexcept { return true; }
   };
   cookies const source;
-  std::string shown;  // the loop's
+  std::string shown;  // used on the loop
   phx::router app([&](phx::connect_info const& info) -> phx::connect_outcome<phx::anonymous> {
     shown.append(info.auth_token().value_or("-")).append("|").append(info.session().value_or("-")).append(" ");
     return phx::connected<phx::anonymous>{};
@@ -530,13 +530,13 @@ TEST_CASE("blocking: a duration of max() does not overflow") {
   CHECK(d.read().closed() == 1000);
 }
 
-// ---- what old clients and proxies send
+// ---- requests of old clients and proxies
 
 TEST_CASE("blocking: an upgrade needs HTTP/1.1, a long-poll does not; an HTTP/1.0 connection ends with its response") {
   phx::mount m;
   m.longpoll = true;
   running r(quick(m));
-  raw_client c = r.client();  // as nginx asks without proxy_http_version, and HAProxy to see whether the server lives
+  raw_client c = r.client();  // as nginx without proxy_http_version, and as HAProxy's health check
   CHECK(c.send("GET /socket/longpoll?vsn=2.0.0 HTTP/1.0\r\nconnection: keep-alive\r\n\r\n"));
   CHECK(poller::answer(c).find("\"status\":410") != std::string::npos);
   CHECK(c.head().find("connection: close\r\n") != std::string::npos);
@@ -580,7 +580,7 @@ TEST_CASE("blocking: raw UTF-8 in a query is read, and several subprotocol heade
   CHECK(r.client().open("/socket/websocket?vsn=2.0.0&name=\xff") == 400);
 }
 
-// ---- who knocks too often
+// ---- throttle
 
 TEST_CASE("blocking: a client that connects too often gets 429 with Retry-After before anything else is checked") {
   auto o = quick();
@@ -596,7 +596,7 @@ TEST_CASE("blocking: a client that connects too often gets 429 with Retry-After 
   CHECK(std::atoi(c.head().c_str() + at + 13) > 3500);
   CHECK(c.read_end());
   poller p;
-  p.open(b);  // it is connections that are counted
+  p.open(b);  // connections are counted, not requests
   p.join(b);
   CHECK(a.text(R"(["1","2","room:a","echo",{}])"));
   CHECK(a.read().first == 0x81);
@@ -611,14 +611,14 @@ TEST_CASE("blocking: one connection cannot open more sessions than its address m
   running r(o);
   raw_client c = r.client();
   poller p;
-  for (int i = 0; i < 3; ++i) p.open(c);  // the first is that of the connection
+  for (int i = 0; i < 3; ++i) p.open(c);  // the first one is that of the connection
   p.join(c);
   CHECK(c.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
   CHECK(c.read_head() == 429);
   CHECK(c.head().find("retry-after: ") != std::string::npos);
   CHECK(c.head().find("access-control-allow-origin: *\r\n") != std::string::npos);
   (void)c.read_body();
-  CHECK(p.post(c, R"(["1","2","room:a","echo",{}])") == R"({"status":200})");  // the sessions live on
+  CHECK(p.post(c, R"(["1","2","room:a","echo",{}])") == R"({"status":200})");  // the sessions continue
 }
 
 TEST_CASE("blocking: too many connections together get 503, and many refusals cost little memory") {
@@ -640,7 +640,7 @@ TEST_CASE("blocking: too many connections together get 503, and many refusals co
 
 namespace {
 std::atomic<int> judged{0};
-/// Tells who says `reject` to go.
+/// Refuses clients with the param `reject`.
 phx::connect_outcome<phx::anonymous> not_all(phx::connect_info const& info) {
   ++judged;
   if (info.param("reject")) return phx::http_answer{401, {}, "no"};
@@ -665,9 +665,9 @@ TEST_CASE("blocking: a refusal is delayed on both transports; an acceptance is n
   CHECK(socket.read_body() == "no");
   CHECK(poller::answer(poll) == R"({"status":403})");
   CHECK(passed() >= 400ms);
-  CHECK(poller::answer(poll).find("\"status\":410") != std::string::npos);  // the same connection goes on
+  CHECK(poller::answer(poll).find("\"status\":410") != std::string::npos);  // the same connection continues
 
-  // Who leaves gives up its place among those who wait: there are two.
+  // A client that disconnects frees one of the two places for delayed refusals.
   judged = 0;
   for (int i = 0; i < 6; ++i) {
     raw_client c(server.port());

@@ -1,4 +1,4 @@
-// A serializer of a host's own over real sockets: what "Serializer is a concept" is worth on the wire.
+// A serializer of a host over real sockets.
 
 #include <phx/adapter/blocking.hpp>
 

@@ -1,4 +1,4 @@
-// What Elixir nodes broadcast beside plain data, against what Jason makes of it for Phoenix's own clients (protocol 13.2).
+// Structs in broadcasts of Elixir nodes, compared with what Jason encodes for Phoenix's clients (protocol 13.2).
 #include <phx/adapter/detail/redis_wire.hpp>
 #include <phx/adapter/elixir_struct.hpp>
 
@@ -145,7 +145,7 @@ TEST_CASE("elixir: structs are found at any depth, wherever __struct__ is among 
     f.insert(f.begin() + static_cast<std::ptrdiff_t>(at), {term::atom("__struct__"), term::atom("Elixir.Date")});
     CHECK(json(term::map(f)) == R"("2026-01-02")");
   }
-  // A plain map may have that name as a string.
+  // A plain map may have that key as a string.
   CHECK(json(term::map({{term::text("__struct__"), term::text("Elixir.Date")}})) == R"({"__struct__":"Elixir.Date"})");
 }
 
@@ -235,7 +235,7 @@ TEST_CASE("elixir: the host's function decides how clients see a struct") {
   CHECK(json(user, only) == R"({"name":"ann","at":"2026-01-02","account":"gold"})");
   CHECK(json(term::list({user, account}), only) == R"([{"name":"ann","at":"2026-01-02","account":"gold"},"gold"])");
   CHECK(json(structure("MyApp.Other", {}), only) == "no: MyApp.Other");
-  // It may look at the terms themselves; what it may not do is answer with what is no JSON.
+  // The function may read terms, but must return valid JSON.
   CHECK(json(user, [](phx::elixir_struct const& s) {
           return std::optional(std::to_string(s.fields()->find_atom("name")->text()->size()));
         }) == "3");
@@ -272,7 +272,7 @@ TEST_CASE("redis wire: an unreadable broadcast is distinguished from Elixir's in
   CHECK(user.module == "MyApp.User");
   CHECK(user.message.topic == "t");
   CHECK(user.message.event == "e");
-  // Elixir's tracker and long-polling speak on the same channel.
+  // Elixir's tracker and long-polling use the same channel.
   CHECK(outcome_of(
             term::tuple({term::integer(3), term::atom("except"), term::text("elixir"), term::text("phx_presence:x"),
                          term::tuple({term::atom("pub"), term::atom("heartbeat")}), term::atom("Elixir.Phoenix.PubSub")})

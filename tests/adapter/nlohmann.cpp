@@ -26,14 +26,14 @@ struct optional_fields {
   int count = 1;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(optional_fields, name, count)
 };
-/// Its inner object has a key that the outer one has too.
+/// Its inner object and its outer object share a key.
 struct echoing {
   int x = 0;
   point inner{};
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(echoing, inner, x)
 };
 
-/// Only written, and only in nlohmann's way.
+/// Can only be written, through nlohmann.
 struct written {
   int a = 0;
   friend void to_json(nlohmann::json& tree, written const& w) { tree = {{"a", w.a}}; }
@@ -41,7 +41,7 @@ struct written {
 enum class colour { red };
 NLOHMANN_JSON_SERIALIZE_ENUM(colour, {{colour::red, "red"}})
 struct stranger {};
-/// nlohmann converts it, but its own specialisation below wins.
+/// nlohmann can convert it, but the specialisation below has precedence.
 struct own {
   int x = 0;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(own, x)
@@ -69,7 +69,7 @@ static_assert(!phx::JsonReadable<stranger> && !phx::JsonReadable<written> && !ph
                   !phx::JsonReadable<own>,
               "nlohmann cannot read it, and that is no hard error");
 
-/// The field that is named when `text` does not convert to T; "converted" when it does.
+/// The field that is named if `text` does not convert to T; "converted" if it does.
 template <class T>
 std::string fault(char const* text) {
   phx::payload const p = phx::payload::json(text);
@@ -124,7 +124,7 @@ TEST_CASE("nlohmann: a struct is read") {
 
 namespace {
 
-/// Passes a tree or a struct wherever a payload is asked for.
+/// Passes a json value or a struct wherever a payload is accepted.
 struct teller {
   phx::presence* tracker;
 
@@ -195,7 +195,7 @@ TEST_CASE("nlohmann: a payload in a braced list, an optional or a container conv
   CHECK(p.raw() == R"({"x":3,"y":4})");
 }
 
-#ifdef __cpp_exceptions  // without them nlohmann aborts where a conversion fails
+#ifdef __cpp_exceptions  // without exceptions nlohmann aborts if a conversion fails
 
 TEST_CASE("nlohmann: the field at fault is named") {
   CHECK(fault<order>(R"({"name":"n","count":3,"where":{"x":1,"y":2}})") == "converted");

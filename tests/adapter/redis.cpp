@@ -28,7 +28,7 @@ phx::redis::options at(redis_server const& s, std::string name) {
   return o;
 }
 
-/// Raw commands, to be a stranger with.
+/// Sends a PUBLISH as another client would.
 void publish(redis_server const& s, std::string_view channel, std::string_view text) {
   redisContext* const c = redisConnect("127.0.0.1", s.port);
   freeReplyObject(redisCommand(c, "PUBLISH %b %b", channel.data(), channel.size(), text.data(), text.size()));
@@ -173,7 +173,7 @@ TEST_CASE("redis: an unresponsive connection is closed after a while, and unconf
     node a(opts);
     REQUIRE(a.up());
     s.freeze();
-    bool const unknown = a.say("x") == phx::errc::none;  // nobody can know yet
+    bool const unknown = a.say("x") == phx::errc::none;  // not detected yet
     CHECK(eventually([&] { return !a.between.connected(); }));
     bool const counted = a.between.counters().lost == 1;
     CHECK(a.say("y") == phx::errc::nodes_not_reached);
@@ -343,7 +343,7 @@ TEST_CASE("redis: together with Elixir it sends and receives the terms of Phoeni
   CHECK(b.local.to_node("phx@a", {"t", "for a", phx::payload{}, {}}) == phx::send_status::ok);
   CHECK(a.listening("for a {}"));
   CHECK(a.say("no", R"({"n":1e400})") != phx::errc::none);
-  // As an Elixir node says it, OTP 26: atoms are UTF-8, and the map has an order of its own.
+  // As an Elixir node on OTP 26 sends it: atoms are UTF-8, and the map has its own order.
   auto const atom = [](std::string_view text) {
     return std::string("\x77") + static_cast<char>(text.size()) + std::string(text);
   };
@@ -361,7 +361,7 @@ TEST_CASE("redis: together with Elixir it sends and receives the terms of Phoeni
   publish(s, a.between.channel(), answer("except", atom("elixir@host"), "hello"));
   CHECK(a.listening(R"(hello {"body":null})"));
   CHECK(b.listening(R"(hello {"body":null})"));
-  // A node's name is what it is: the atom a@b is not the binary "a@b", nor the binary b the atom (13.2).
+  // A node's name has a type: the atom a@b is not the binary "a@b", and the binary b not the atom (13.2).
   std::size_t const by_a = a.count(), by_b = b.count();
   publish(s, a.between.channel(), answer("only", binary("phx@a"), "not for a"));
   publish(s, a.between.channel(), answer("only", atom("b"), "not for b"));
@@ -392,7 +392,7 @@ TEST_CASE("redis: together with Elixir, a struct that cannot be encoded is count
   redis_server s;
   REQUIRE(s.runs());
   auto opts = at(s, "a");
-  opts.beside_elixir = "Elixir.MyApp.PubSub";  // as the atom is called in full
+  opts.beside_elixir = "Elixir.MyApp.PubSub";  // as the atom's full name
   node a(opts);
   opts.node = "b";
   opts.encode_struct = [](phx::elixir_struct const& u) { return u.only({"name"}); };
@@ -444,7 +444,7 @@ TEST_CASE("redis: together with Elixir, a payload that is not an object stays on
   CHECK(b.count() == 1);
   CHECK(a.between.counters().not_objects == 4);
   CHECK(a.between.counters().refused == 4);
-  node c(at(s, "c")), d(at(s, "d"));  // between phx nodes it is nobody's harm
+  node c(at(s, "c")), d(at(s, "d"));  // between phx nodes this is harmless
   REQUIRE((c.up() && d.up()));
   CHECK(c.say("x", "[1]") == phx::errc::none);
   CHECK(d.listening("x [1]"));
@@ -503,7 +503,7 @@ TEST_CASE("redis: messages before the first connection wait for it, and a start 
   CHECK(b.listening("first {}"));
   CHECK(a.between.counters().refused == 0);
   CHECK(a.local.unsent() == 0);
-  // With no Redis it is lost, and the next one is refused.
+  // Without Redis it is lost, and the next one is refused.
   s.kill();
   node c(at(s, "c"));
   bool const waited = c.say("lost") == phx::errc::none;

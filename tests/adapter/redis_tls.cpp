@@ -19,8 +19,8 @@ using support::redis_server;
 
 namespace {
 
-/// A folder with an authority (ca.pem), a certificate for localhost and 127.0.0.1 (cert.pem, key.pem), one of nobody's
-/// (other.pem).
+/// A folder with an authority (ca.pem), a certificate for localhost and 127.0.0.1 (cert.pem, key.pem), and one of an unknown
+/// authority (other.pem).
 class certificates {
  public:
   certificates() {
@@ -51,7 +51,7 @@ certificates const& made() {
   static certificates const c;
   return c;
 }
-/// A redis-server with a TLS port beside its plain one.
+/// A redis-server with a TLS port and a plain one.
 struct secure_server {
   explicit secure_server(std::string_view clients = "no") {
     for (int i = 0; i < 10 && !server; ++i) {
@@ -136,7 +136,7 @@ TEST_CASE("redis_tls: a port without TLS is refused, and a plain connection stay
   REQUIRE(plain.runs());
   std::string const port = std::to_string(plain.port);
   phx::redis::options o = at("rediss://localhost:" + port, "a", {.ca_file = made().path("ca.pem")});
-  o.connect = 300ms;  // Redis takes a hello for a command that is not over
+  o.connect = 300ms;  // Redis reads a ClientHello as an incomplete command
   redis_node a(o);
   CHECK(eventually([&] { return !a.reason().empty(); }));
   CHECK_FALSE(a.between.connected());

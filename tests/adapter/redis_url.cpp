@@ -4,7 +4,7 @@
 
 namespace {
 
-/// What a URL says, on one line; "no" if it is none.
+/// The parts of a URL on one line; "no" if it is invalid.
 std::string read(std::string_view url) {
   phx::redis::options o;
   o.host = "before";

@@ -10,12 +10,12 @@ namespace {
 
 std::string bytes(std::string_view digits) { return support::from_hex(digits); }
 std::string hex(std::string_view in) { return support::to_hex(in); }
-/// The term that JSON text becomes, without the version byte; "no" if it is refused.
+/// The term for JSON text, without the version byte; "no" if it is refused.
 std::string term(std::string_view json, etf::bounds const& most = {}) {
   std::string out;
   return etf::writer(out).json(json, most) ? hex(out) : "no";
 }
-/// The JSON text of a term; "no" if it is refused, "more" if bytes are left.
+/// The JSON text of a term; "no" if it is refused, "more" if bytes remain.
 std::string json_of(std::string_view raw, etf::bounds const& most = {}) {
   std::string out;
   etf::reader in(raw);
@@ -38,7 +38,7 @@ phx::broadcast spoken(std::string_view topic, std::string_view event, std::strin
   return {topic, event, phx::payload::json(json), {}};
 }
 
-/// The example of protocol 13.2, to the byte.
+/// The example of protocol 13.2, byte for byte.
 constexpr std::string_view example = R"(
 83 68 06 61 03 64 0006 657863657074 6d 00000006 6e6f64652d61 6d 00000006 726f6f6d3a31
 74 00000004
@@ -105,19 +105,19 @@ TEST_CASE("redis wire: other versions, modes, structs, dispatchers and messages 
     changed.replace(changed.find(from), from.size(), to);
     return broadcast_in(changed, storage, {}).has_value();
   };
-  CHECK(with("new_msg", "old_msg"));  // this way of changing it works
+  CHECK(with("new_msg", "old_msg"));  // the method of the test works
   CHECK_FALSE(with("\x61\x03", "\x61\x01"));
   CHECK_FALSE(with("except", "expect"));
   CHECK_FALSE(with("Phoenix.Socket.Broadcast", "Phoenix.Socket.Broadcasd"));
   CHECK_FALSE(with("Phoenix.Channel.Server", "Phoenix.Channel.Servus"));
   CHECK_FALSE(with("__struct__", "__strukt__"));
-  CHECK_FALSE(with("room:1", "room:2"));  // of the two topics the first
+  CHECK_FALSE(with("room:1", "room:2"));  // the first of the two topics
   CHECK_FALSE(with("room:1",
                    "room\xff"
                    "1"));
   CHECK_FALSE(with("new_msg", "new_ms\xff"));
   CHECK_FALSE(with("hi", "h\xff"));
-  // A plain broadcast's dispatcher is taken; a message that is no Broadcast, {forward, "x"}, is not.
+  // The dispatcher of a plain broadcast is accepted; {forward, "x"}, which is not a Broadcast, is not.
   std::string plain = in.substr(0, in.size() - 32);
   CHECK(broadcast_in(plain + bytes("64 0015") + "Elixir.Phoenix.PubSub", storage, {}));
   CHECK_FALSE(broadcast_in(bytes("83 68 06 61 03 64 0006 657863657074 6d 00000001 61 6d 00000001 74 "
@@ -146,9 +146,9 @@ TEST_CASE("redis wire: a compressed term is read, up to a limit") {
   for (std::size_t n = 0; n < packed.size(); ++n) CHECK_FALSE(broadcast_in(packed.substr(0, n), storage, {}));
   CHECK_FALSE(broadcast_in(packed + 'x', storage, {}));
   std::string lies = packed;
-  lies[5] = static_cast<char>(lies[5] + 1);  // of the size
+  lies[5] = static_cast<char>(lies[5] + 1);  // a wrong size
   CHECK_FALSE(broadcast_in(lies, storage, {}));
-  // What is inside is judged as any other term: here the number 97, 1.
+  // The compressed content is checked like any other term: here it is the number 97, 1.
   CHECK_FALSE(broadcast_in(bytes("83 50 00000002 789c4b640400 00c50063"), storage, {}));
 }
 
@@ -227,7 +227,7 @@ TEST_CASE("etf: every tag of the table is read") {
   CHECK(json_hex("6a") == "[]");
   CHECK(json_hex("6b 0003 0102ff") == "[1,2,255]");
   CHECK(json_hex("6c 00000002 6101 6a 6a") == "[1,[]]");
-  CHECK(json_hex("6c 00000001 6101 6102") == "no");  // improper
+  CHECK(json_hex("6c 00000001 6101 6102") == "no");  // an improper list
   CHECK(json_hex("6d 00000003 22c3a9") == "\"\\\"\xc3\xa9\"");
   CHECK(json_hex("6d 00000001 ff") == "no");
   CHECK(json_hex("74 00000002 6d00000001 61 6101 77 01 62 77 03 6e696c") == R"({"a":1,"b":null})");
@@ -307,7 +307,7 @@ TEST_CASE("etf: JSON survives a round trip") {
 }
 
 TEST_CASE("etf: integers of every size survive a round trip, and have the expected bytes") {
-  // 2^k, doubled by hand, beside its bytes: a one and zeros.
+  // 2^k as text, doubled digit by digit, and its bytes: a one and zeros.
   std::string two = "1";
   for (unsigned k = 0; k < 1020; ++k) {
     for (std::string const sign : {"", "-"}) {
@@ -360,9 +360,9 @@ TEST_CASE("redis wire: our own format carries the payload unchanged and accepts 
   };
   CHECK_FALSE(with(3, 2));                          // another version
   CHECK_FALSE(with(4, 4));                          // an unknown flag
-  CHECK_FALSE(with(out.size() - 2, '{'));           // no JSON
-  CHECK_FALSE(with(redis_wire::head + 2, '\xff'));  // a topic that is no text
-  CHECK(with(4, 2));                                // of bytes nothing is asked
+  CHECK_FALSE(with(out.size() - 2, '{'));           // not JSON
+  CHECK_FALSE(with(redis_wire::head + 2, '\xff'));  // a topic that is not UTF-8
+  CHECK(with(4, 2));                                // bytes are not checked
 
   std::string direct;
   REQUIRE(redis_wire::write(direct, true, "b", {"t", "e", phx::payload::binary("\xff"), {}, "EURUSD"}));

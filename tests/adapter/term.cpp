@@ -106,7 +106,7 @@ TEST_CASE("term: an invalid term, or one beyond a limit, is refused with its err
   CHECK(wrong("") == errc::truncated);
   CHECK(wrong("83") == errc::truncated);
   CHECK(wrong("82") == errc::wrong_shape);
-  CHECK(wrong("836100ff") == errc::wrong_shape);  // something behind it
+  CHECK(wrong("836100ff") == errc::wrong_shape);  // extra bytes after it
   std::string const whole =
       hex(term::map({{term::text("k"), term::list({term::integer(300), term::number(1), term::atom("x")})},
                      {term::integer(1LL << 40), term::tuple({term::list({term::integer(1)})})}})
@@ -142,7 +142,7 @@ TEST_CASE("term: a compressed term is inflated up to a limit, and an invalid one
   auto const packed = [](std::string_view size, std::string_view zlib) {
     return "8350" + std::string(size) + std::string(zlib);
   };
-  // 200 bytes of text, deflated by zlib: stored, fixed codes
+  // 200 bytes of text, compressed by zlib: stored, and with fixed codes
   std::string const stored =
       "780101cd0032ff6d000000c8616263616263616264616263616263616264616263616263616264616263616263616264616263616263616264616"
       "26361"
@@ -168,7 +168,7 @@ TEST_CASE("term: a compressed term is inflated up to a limit, and an invalid one
   }
   CHECK(wrong("8350000000") == errc::truncated);
 
-  // dynamic codes; what zlib made of the letters computed below
+  // dynamic codes: zlib's output for the letters computed below
   std::string letters;
   for (unsigned i = 0; i < 600; ++i) letters += "aeioutnsr"[(i * i / 7 + i / 3 + i * i * i / 11) % 9];
   std::string const dynamic =
@@ -187,7 +187,7 @@ TEST_CASE("term: a compressed term is inflated up to a limit, and an invalid one
   REQUIRE(t);
   CHECK(t->view().text() == letters);
 
-  // every byte of it broken in turn: refused by its checksum or before, or (in bits nobody reads) the same
+  // with any byte changed: refused by the checksum or earlier, or (in unused bits) the same
   for (std::size_t i = 0; i < zlib.size(); ++i)
     for (unsigned bit = 0; bit < 8; ++bit) {
       std::string bad = zlib;

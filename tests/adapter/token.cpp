@@ -92,7 +92,7 @@ TEST_CASE("Plug.Crypto: the vectors of the raw verifier, with three digests") {
   std::string const five = phx::detail::signed_message("secret key", "hello", key_digest::sha512).value();
   CHECK(five.starts_with("SFM1MTI.aGVsbG8."));
   CHECK(phx::detail::verified_message("secret key", five) == "hello");
-  // padding is part of what is signed
+  // the padding is part of the signed text
   CHECK_FALSE(phx::detail::verified_message("secret key", "SFMyNTY.aGVsbG8=.02bzyKZaIfTWtFUAsgqQ6ZHrQJaIP5SabVLnal2Bv9M"));
 }
 
@@ -118,7 +118,7 @@ TEST_CASE("Phoenix.Token: encrypts as Elixir does") {
   CHECK(reason(t.verify(one, signed_at)) == errc::token_invalid);
   CHECK(reason(t.decrypt(vectors()[0].token, signed_at)) == errc::token_invalid);
   CHECK(reason(t.decrypt(std::nullopt, signed_at)) == errc::token_missing);
-  for (std::size_t i = 4; i + 1 < token.size(); ++i) {  // the last letter has two bits nobody reads
+  for (std::size_t i = 4; i + 1 < token.size(); ++i) {  // the last letter has two unused bits
     std::string bad(token);
     bad[i] = bad[i] == 'A' ? 'B' : 'A';
     CHECK(reason(t.decrypt(bad, signed_at)) == errc::token_invalid);
@@ -130,7 +130,7 @@ TEST_CASE("Phoenix.Token: encrypts as Elixir does") {
 }
 
 TEST_CASE("Phoenix.Token: tokens encrypted by plug_crypto 1 are still read") {
-  // made here as it made them: AES-GCM under a random key, which is wrapped with ours
+  // as plug_crypto 1 did: AES-GCM with a random key, which is wrapped with ours
   auto const sealed = [](std::string_view key, std::string_view nonce, std::string_view aad, std::string_view text) {
     phx::detail::evp_context const c(EVP_CIPHER_CTX_new());
     std::string out(text.size(), '\0'), tag(16, '\0');
@@ -158,7 +158,7 @@ TEST_CASE("Phoenix.Token: tokens encrypted by plug_crypto 1 are still read") {
   std::string const payload = unhex("83680361636e06000068e5cf8b016200015180");
   std::string const token = made(key, "", payload);
   CHECK(user_auth().decrypt(token, signed_at)->view().integer() == 99);
-  CHECK(phx::detail::decrypted_message(key + "more", "", token) == payload);  // only 32 bytes counted
+  CHECK(phx::detail::decrypted_message(key + "more", "", token) == payload);  // only the first 32 bytes are used
   CHECK(phx::detail::decrypted_message(key, "guard", made(key, "guard", "text")) == "text");
   CHECK_FALSE(phx::detail::decrypted_message(key, "guard", token));
   CHECK_FALSE(phx::detail::decrypted_message(key.substr(1), "", token));
@@ -182,7 +182,7 @@ TEST_CASE("Phoenix.Token: a token is valid from its creation until its maximum a
   CHECK(reason(t.verify(token(2), signed_at + 24h * 36'500)) == errc::none);
   CHECK(reason(t.verify(token(3), signed_at + 1500ms)) == errc::none);
   CHECK(reason(t.verify(token(3), signed_at + 1501ms)) == errc::token_expired);
-  // who verifies may say otherwise
+  // the verifier may set another maximum age
   CHECK(reason(t.verify(token(0), signed_at + 10s, 9s)) == errc::token_expired);
   CHECK(reason(t.verify(token(0), signed_at + 10s, 10s)) == errc::none);
   CHECK(reason(t.verify(token(3), signed_at + 1h, 2h)) == errc::none);
@@ -211,7 +211,7 @@ TEST_CASE("Phoenix.Token: the clock of the signer may be a minute ahead, or as m
   CHECK(reason(t.verify(token, signed_at - 24h * 20'000, {}, std::chrono::seconds::max())) == errc::none);
   CHECK(reason(t.verify(token, phoenix_token::time::min(), {}, std::chrono::seconds::max())) == errc::none);
   CHECK(reason(t.verify(token, phoenix_token::time::min())) == errc::token_invalid);
-  // it does not lengthen a token's life, and what is old stays old
+  // the leeway does not extend a token's life
   CHECK(reason(t.verify(token, signed_at + 24h + 1ms)) == errc::token_expired);
   CHECK(reason(t.verify(token, signed_at - 5s, 0s)) == errc::token_expired);
 
@@ -219,7 +219,7 @@ TEST_CASE("Phoenix.Token: the clock of the signer may be a minute ahead, or as m
   CHECK(t.decrypt(sealed, signed_at)->view().text() == "ann");
   CHECK(reason(t.decrypt(sealed, signed_at, {}, 29s)) == errc::token_invalid);
 
-  // signed at the end of time
+  // signed at the last possible time
   std::string const key = unhex("71e6bb9087444023e8313bbb80bf25945ba411c024f266b2954f9ca21db07a01");
   for (std::int64_t const ms : {std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()}) {
     term const envelope = term::tuple({term::integer(99), term::integer(ms), term::integer(60)});
@@ -261,7 +261,7 @@ TEST_CASE("Phoenix.Token: older envelopes are read, others are not") {
                            term::map({{term::atom("data"), data}}),
                            term::map({{term::atom("signed"), ms}, {term::atom("date"), ms}})};
   for (term const& n : nonsense) CHECK(reason(judged(n, signed_at + 1s)) == errc::token_invalid);
-  // signed, but no term: told apart from nothing else
+  // signed, but not a term: the same error
   for (std::string_view const payload : {"", "\x83", "\x83g", "hello",
                                          "\x83h\x03"
                                          "ac"})
@@ -289,11 +289,11 @@ TEST_CASE("Phoenix.Token: forged tokens are refused") {
   CHECK(tried("..") == errc::token_invalid);
   CHECK(tried("SFMyNTY..") == errc::token_invalid);
 
-  // another algorithm's name, none, or none's mac
+  // the name of another algorithm, no name, or an empty mac
   for (std::string_view const header : {"SFMzODQ", "SFM1MTI", "bm9uZQ", "SFMyNTY=", "sfmynty", "", "eyJhbGciOiJub25lIn0"})
     CHECK(tried(std::string(header) + good.substr(7)) == errc::token_invalid);
   CHECK(tried(good.substr(0, good.rfind('.') + 1)) == errc::token_invalid);
-  // the payload of one under the mac of another
+  // the payload of one token with the mac of another
   std::string const other(vectors()[0].token);
   CHECK(tried(good.substr(0, good.rfind('.')) + other.substr(other.rfind('.'))) == errc::token_invalid);
 
@@ -324,7 +324,7 @@ TEST_CASE("Phoenix.Token: weak secrets and keys are refused, and no error contai
   auto const r = user_auth().verify("SFMyNTY.secret.secret", signed_at);
   REQUIRE(!r);
   CHECK(r.error().entry.empty());
-  CHECK(phoenix_token::make(base, "").has_value());  // an empty salt is one
+  CHECK(phoenix_token::make(base, "").has_value());  // an empty salt is valid
 }
 
 // ---- the session's cookie
@@ -374,7 +374,7 @@ TEST_CASE("session cookie: Plug's signed cookie, byte for byte as the vector") {
     CHECK(reason(c.read(bad.substr(0, i))) == errc::token_invalid);
   }
   CHECK(reason(c.read(std::string(1'000'000, 'A'))) == errc::token_invalid);
-  CHECK(reason(c.read(c.write(term::integer(5)).value())) == errc::token_invalid);  // a session is a map
+  CHECK(reason(c.read(c.write(term::integer(5)).value())) == errc::token_invalid);  // a session must be a map
   CHECK(session_cookie::make(std::string(63, 's'), {.name = "a"}).error().code == errc::weak_key);
 }
 
@@ -431,7 +431,7 @@ TEST_CASE("session cookie: the cookie is found among others as Plug finds it") {
   CHECK(found("a=b;\t _app_key=" + signed_cookie + " ;"));
   CHECK(found("_app_key=x; _app_key=" + signed_cookie));
   CHECK_FALSE(found("_app_key=" + signed_cookie + "; _app_key=x"));
-  CHECK(found("_app_key=" + signed_cookie + "; _app_key=x\ty"));  // that one is none
+  CHECK(found("_app_key=" + signed_cookie + "; _app_key=x\ty"));  // the second one is invalid
   CHECK_FALSE(found("_app_key =" + signed_cookie));
   CHECK_FALSE(found("my_app_key=" + signed_cookie));
   CHECK_FALSE(found("_app_key2=" + signed_cookie));

@@ -1,4 +1,4 @@
-// The poorest channels there can be: one callback each, of every kind, each way to make them.
+// Minimal channels: one callback each, of every kind, and each way to construct them.
 
 #include <phx/phx.hpp>
 
@@ -42,7 +42,7 @@ struct line {
 
 }  // namespace archetype
 
-/// Reads one type of the application's own, and writes none.
+/// Reads one type of the application, and writes none.
 template <>
 struct phx::json_traits<archetype::line> {
   static phx::result<archetype::line> read(phx::payload const&);
@@ -57,7 +57,7 @@ struct reads {
   static constexpr auto events = phx::events(phx::on<&reads::add>("add"), phx::on<&reads::take>("take"));
 };
 
-/// Made from the session, with an address that must not change.
+/// Made from the session, at an address that must not change.
 struct immovable {
   explicit immovable(session const&);
   immovable(immovable const&) = delete;
@@ -75,7 +75,7 @@ struct closed final {
   }
   void terminate(phx::context&, phx::exit_reason) noexcept;
 };
-/// Names of its own beside the callbacks, and one overloaded.
+/// With other members besides the callbacks, one of them overloaded.
 struct overloaded {
   phx::outcome handle_in(phx::context&, phx::message const&);
   phx::outcome handle_in(phx::context&, std::string_view);

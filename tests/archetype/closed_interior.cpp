@@ -12,7 +12,7 @@ using socket_type = phx::socket<archetype::wire, phx::router<>>;
 template <class Public, class Private>
 constexpr bool hides = !std::is_convertible_v<Public*, Private*>;
 
-// Members that the interior has, and that an outsider must not see: an inaccessible name is a substitution failure.
+// Private members that outsiders must not see: an inaccessible name is a substitution failure.
 template <class T>
 concept shows_interior = requires(T& t) {
   t.slots_;

@@ -1,4 +1,4 @@
-// A socket and a handshake made with the poorest Dispatcher there can be.
+// A socket and a handshake with a minimal Dispatcher.
 
 #include "minimal.hpp"
 
@@ -8,9 +8,9 @@ static_assert(phx::Dispatcher<dispatcher>);
 static_assert(!phx::intercepts_events<dispatcher>);
 static_assert(!phx::handles_out<dispatcher>);
 static_assert(!phx::handles_info<dispatcher>);
-template void open(phx::loop&, dispatcher&, phx::admission<session>);  // what the near misses do with theirs
+template void open(phx::loop&, dispatcher&, phx::admission<session>);  // as in the near misses
 
-/// Everything optional as well.
+/// With everything optional.
 struct attentive : dispatcher {
   std::span<std::string_view const> intercepts(channel const&) noexcept;
   std::optional<phx::pressure_policy> when_slow(channel const&) noexcept;
@@ -38,7 +38,7 @@ bool use(phx::loop& event_loop, D& d, phx::mount const& m, phx::request const& r
 template bool use(phx::loop&, dispatcher&, phx::mount const&, phx::request const&, phx::time_point);
 template bool use(phx::loop&, attentive&, phx::mount const&, phx::request const&, phx::time_point);
 
-// handshake asks for the part of a Dispatcher that connects, no more.
+// handshake requires only the connect part of a Dispatcher.
 struct connector {
   using session_type = session;
   phx::connect_outcome<session> connect(phx::connect_info const&);

@@ -1,7 +1,6 @@
 #ifndef TESTS_ARCHETYPE_MINIMAL_HPP
 #define TESTS_ARCHETYPE_MINIMAL_HPP
-// The poorest types there can be: they have what the concepts ask for and nothing else. The near misses spoil one part of
-// them.
+// Minimal types: they have what the concepts require and nothing else. The near misses break one part of them.
 
 #include <phx/phx.hpp>
 
@@ -13,7 +12,7 @@ struct wire {
   std::size_t buffered() const noexcept;
 };
 
-struct session {  // moved, and no more
+struct session {  // can be moved, and nothing else
   explicit session(int);
   session(session&&) = default;
   session& operator=(session&&) = delete;

@@ -1,4 +1,4 @@
-// The poorest PubSub there can be, and an endpoint that has one.
+// A minimal PubSub, and an endpoint that has one.
 
 #include <phx/phx.hpp>
 

@@ -1,4 +1,4 @@
-// The poorest Serializer there can be, on a mount and in a socket.
+// A minimal Serializer, on a mount and in a socket.
 
 #include <phx/phx.hpp>
 
@@ -6,7 +6,7 @@ namespace archetype {
 
 struct serializer {
   static constexpr char const* requirement = "~> 9.0.0";
-  serializer() = delete;  // stateless: nobody makes one
+  serializer() = delete;  // stateless: never constructed
   static phx::errc decode(phx::opcode, std::string_view, phx::scratch&, phx::message&) noexcept;
   static phx::errc encode(phx::frame_builder&, phx::reply const&) noexcept;
   static phx::errc encode(phx::frame_builder&, phx::push const&) noexcept;

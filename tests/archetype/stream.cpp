@@ -1,4 +1,4 @@
-// The poorest ByteStream there can be, and a connection that owns the client it is the stream of.
+// A minimal ByteStream, and a connection that owns the client that uses it.
 
 #include <phx/phx.hpp>
 #include <phx/socket/websocket_connection.hpp>

@@ -1,12 +1,12 @@
-// The poorest Transport there can be, and a socket made with it.
+// A minimal Transport, and a socket made with it.
 
 #include <phx/phx.hpp>
 
 namespace archetype {
 
 struct transport {
-  int& reference;                    // so: no default constructor, no assignment
-  transport(transport&&) = default;  // and no copy
+  int& reference;                    // prevents a default constructor and assignment
+  transport(transport&&) = default;  // prevents a copy
   phx::send_status send(phx::frame const&) noexcept;
   void close(phx::close_frame) noexcept;
   std::size_t buffered() const noexcept;
@@ -15,7 +15,7 @@ static_assert(phx::FrameSink<transport>);
 static_assert(phx::Transport<transport>);
 static_assert(!phx::flushes<transport>);
 
-/// Everything optional as well.
+/// With everything optional.
 struct flushing {
   int& reference;
   flushing(flushing&&) = default;
@@ -39,7 +39,7 @@ bool use(phx::loop& event_loop, router<>& d, phx::admission<phx::anonymous> admi
 template bool use(phx::loop&, router<>&, phx::admission<phx::anonymous>, transport, phx::time_point);
 template bool use(phx::loop&, router<>&, phx::admission<phx::anonymous>, flushing, phx::time_point);
 
-// A host may name its socket while its transport is still incomplete.
+// A host may name its socket type while its transport is still incomplete.
 struct connection;
 struct handle;
 using not_yet = phx::socket<handle, router<>>;

@@ -1,4 +1,4 @@
-// The poorest Waker and Observer there can be, and a loop made with them.
+// A minimal Waker and Observer, and a loop made with them.
 
 #include <phx/phx.hpp>
 

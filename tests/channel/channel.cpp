@@ -5,7 +5,7 @@
 using support::texts;
 using namespace std::chrono_literals;
 
-// Which callbacks are taken for misspelt ones is in tests/archetype/near_miss.
+// The misspelt callbacks that are detected are in tests/archetype/near_miss.
 
 namespace {
 
@@ -50,7 +50,7 @@ struct calculator {
                                              phx::on<&calculator::clear>("clear"), phx::on<&calculator::whole>("whole"),
                                              phx::on<&calculator::data>("data"), phx::on<&calculator::clear>("add"));
 };
-/// The same, with a handle_in for what is left.
+/// The same, with a handle_in for all other events.
 struct open_calculator : calculator {
   phx::outcome handle_in(phx::context&, phx::message const&) { return phx::outcome::reply("other"); }
 };

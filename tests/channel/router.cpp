@@ -10,7 +10,7 @@ struct session {
   std::string user = "nobody";
   bool admin = false;
 };
-/// Says its name, and whom it was made from.
+/// Replies with its name and the user it was made from.
 template <char Name>
 struct named {
   explicit named(session const& s = {}) : me(s) {}
@@ -44,7 +44,7 @@ TEST_CASE("topic_pattern: exact topics, prefixes, and all topics") {
   CHECK(matches(exact, "lobby"));
   CHECK_FALSE(matches(exact, "lobby:"));
   CHECK_FALSE(matches(exact, "lobb"));
-  CHECK(matches(prefix, "room:"));  // the star may match nothing
+  CHECK(matches(prefix, "room:"));  // the star may match an empty text
   CHECK(matches(prefix, "room:a:b"));
   CHECK_FALSE(matches(prefix, "room"));
   CHECK(matches(all, ""));

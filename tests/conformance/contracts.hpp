@@ -1,7 +1,7 @@
 #ifndef TESTS_CONFORMANCE_CONTRACTS_HPP
 #define TESTS_CONFORMANCE_CONTRACTS_HPP
-// Conversations of our own, in the form of the recorded ones: what Phoenix's integration tests ask of the lab server over
-// WebSockets, and its mount for old clients.
+// Our own conversations, in the form of the recorded ones: the requests of Phoenix's integration tests to the lab server
+// over WebSockets, and those of its mount for old clients.
 
 namespace conformance {
 

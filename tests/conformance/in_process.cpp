@@ -1,4 +1,4 @@
-// The conversations recorded from Phoenix, straight into the core (README.md says which).
+// The conversations recorded from Phoenix, played directly against the core (see README.md).
 
 #include "../../examples/lab_server/actors.hpp"
 #include "contracts.hpp"
@@ -22,7 +22,7 @@ namespace cf = conformance;
 }
 [[nodiscard]] std::filesystem::path event_loop() { return PHX_CONVERSATIONS; }
 
-/// Whether it can be told without RFC 6455, and without HTTP but for a long-poll's.
+/// True if it can be played without RFC 6455, and without HTTP except for long-polling.
 [[nodiscard]] bool in_process(cf::value const& conversation) {
   if (cf::value const* const transport = conversation.find("transport");
       transport != nullptr && transport->text == "longpoll")
@@ -35,7 +35,7 @@ namespace cf = conformance;
   return true;
 }
 
-/// Without exceptions a handler that raises can stop with an error instead; a join that raises has no such way.
+/// Without exceptions a handler that raises can stop with an error instead; a join that raises cannot.
 [[nodiscard]] bool crashes_in_join(cf::value const& conversation) {
   for (cf::value const& step : conversation.find("steps")->items)
     for (char const* const way : {"send", "lp_post"})
@@ -68,7 +68,7 @@ namespace cf = conformance;
   return std::stoul(counts.substr(at + label.size()));
 }
 
-/// @param play (conversation, which of equal keys) -> what went wrong
+/// @param play (conversation, which of equal keys) -> the difference found
 template <class Play>
 void play_all(char const* mode, Play play) {
   std::size_t played = 0, passed = 0, skipped = 0;
@@ -84,7 +84,8 @@ void play_all(char const* mode, Play play) {
     (void)&crashes_in_join;
 #endif
     ++played;
-    // The one difference: Phoenix makes a map of a payload and so answers with the first of two equal keys, phx relays both.
+    // The only difference: Phoenix decodes a payload into a map and so replies with the first of two equal keys, phx relays
+    // both.
     std::string const wrong =
         play(conversation, name == "malformed/duplicate-keys" ? cf::of_equal_keys::first : cf::of_equal_keys::last);
     if (wrong.empty())
@@ -97,7 +98,7 @@ void play_all(char const* mode, Play play) {
   CHECK(passed == played);
 }
 
-/// One conversation with a server of its own.
+/// Plays one conversation against a server of its own.
 std::string play_in_loops(std::size_t loops, cf::value const& conversation, cf::of_equal_keys which) {
   using dispatcher = phx::router<lab::session>;
   phx::endpoint endpoint;

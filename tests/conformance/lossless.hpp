@@ -1,7 +1,7 @@
 #ifndef TESTS_CONFORMANCE_LOSSLESS_HPP
 #define TESTS_CONFORMANCE_LOSSLESS_HPP
-// JSON that keeps its number literals, so that integers of any size compare exactly, and the comparison of what was expected
-// with what came (README.md, "A conversation").
+// JSON that keeps its number literals, so that integers of any size compare exactly, and the comparison of expected and
+// received values (README.md, "A conversation").
 
 #include <cstdlib>
 #include <map>
@@ -233,10 +233,10 @@ inline void write(value const& v, std::string& out) {
   return out;
 }
 
-/// What each `$id` stood for so far.
+/// The values of each `$id` so far.
 using names = std::map<std::string, std::string>;
 
-/// Empty when `got` is what was wanted; else where and how they differ.
+/// Empty if `got` matches; otherwise where and how they differ.
 [[nodiscard]] inline std::string mismatch(value const& want, value const& got, names& known, std::string const& path = {}) {
   using kind = value::kind;
   auto const differ = [&](std::string const& wanted) {

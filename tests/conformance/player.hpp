@@ -1,6 +1,6 @@
 #ifndef TESTS_CONFORMANCE_PLAYER_HPP
 #define TESTS_CONFORMANCE_PLAYER_HPP
-// Plays one conversation straight into the core: no socket of the system's, no clock but its own.
+// Plays one conversation directly against the core, without sockets and with a simulated clock.
 
 #include "../../examples/lab_server/channels.hpp"
 #include "lossless.hpp"
@@ -14,7 +14,7 @@ namespace conformance {
 
 using namespace std::chrono_literals;
 
-/// Alarms that ring when time is moved by hand.
+/// Timers that fire when the test advances the time.
 class hand_moved final : public lab::alarms {
  public:
   explicit hand_moved(phx::time_point start) : now_(start) {}
@@ -26,7 +26,7 @@ class hand_moved final : public lab::alarms {
     std::lock_guard const hold(mutex_);
     return waiting_.empty() ? phx::time_point::max() : waiting_.begin()->first;
   }
-  /// @return whether anything rang.
+  /// @return true if a timer fired.
   bool run(phx::time_point now) {
     bool rang = false;
     for (std::unique_lock hold(mutex_);; hold.lock()) {
@@ -46,7 +46,7 @@ class hand_moved final : public lab::alarms {
   std::multimap<phx::time_point, std::function<void()>> waiting_;
 };
 
-/// A loop, and the flag that says it wants to be run. Channels that live elsewhere raise it from other threads.
+/// A loop with a flag for its wake-up. Channels on other threads set it.
 struct turn_taker {
   struct waker {
     std::atomic<bool> called{false};
@@ -97,10 +97,10 @@ struct turn_taker {
   return out;
 }
 
-/// The server that a conversation is played against. Every part of it outlives the ones below it.
+/// The server that a conversation is played against. Every member outlives the ones below it.
 template <class Dispatcher>
 struct world {
-  /// @param make as lab::sites takes it. @param idle returns when no other thread has anything to do for this world.
+  /// @param make as for lab::sites. @param idle returns when no other thread has work for this server.
   template <class Make>
   world(std::size_t loop_count, phx::endpoint& everywhere, hand_moved& bells, Make make, std::function<void()> idle)
       : endpoint(everywhere),
@@ -142,7 +142,7 @@ class player {
     for (std::size_t i = 0; i < clients_.size(); ++i) clients_[i] = std::make_unique<client>(*this, i);
   }
 
-  /// Empty, or the step that failed and the first difference.
+  /// Empty, or the failed step and the first difference.
   [[nodiscard]] std::string play() {
     std::size_t n = 0;
     for (value const& step : conversation_.find("steps")->items) {
@@ -156,7 +156,7 @@ class player {
       if (c->socket) c->leave(phx::lost::normal);
     pump();
     for (auto const& c : clients_) c->visit.reset();
-    if (!server_.polls.empty()) advance(now_ + 7s);  // nobody polls the sessions any more
+    if (!server_.polls.empty()) advance(now_ + 7s);  // the sessions are no longer polled
     if (server_.sessions.size() != 0) return "sessions were left over";
     if (server_.endpoint.sockets() != 0) return "sockets were left over";
     for (auto const& l : server_.loops)
@@ -166,7 +166,7 @@ class player {
 
  private:
   struct client;
-  /// The Transport: what the core sends becomes an item. It destroys its socket in close, as some hosts do.
+  /// The Transport: each frame becomes an item. It destroys its socket in close, as some hosts do.
   struct recorder {
     client* to;
     phx::send_status send(phx::frame const& f) noexcept {
@@ -205,12 +205,12 @@ class player {
     std::vector<value> maybe{};
     std::optional<phx::socket<recorder, Dispatcher>> socket{};
     std::optional<std::string> token{};   // of its long-poll session
-    std::unique_ptr<http_visit> visit{};  // a poll under way
+    std::unique_ptr<http_visit> visit{};  // a waiting poll
   };
 
   // ---- time
 
-  /// Runs whoever wants to be run, until nobody does.
+  /// Runs all loops that were woken, until none is.
   void pump() {
     for (int rounds = 0; rounds < 10'000; ++rounds) {
       server_.all_idle();
@@ -234,7 +234,7 @@ class player {
     now_ = to;
     pump();
   }
-  /// The next item of `c`; time moves on as far as it must, at most four seconds.
+  /// The next item of `c`; advances the time as far as necessary, at most four seconds.
   [[nodiscard]] std::optional<value> next(client& c) {
     phx::time_point const deadline = now_ + 4s;
     for (pump(); c.items.empty() && !stuck_; pump()) {
@@ -274,14 +274,14 @@ class player {
       if (value const* const spec = step.find(text)) return long_poll(c, step, text, *spec);
     if (!c.socket) return step.find("terminate") != nullptr ? "" : c.name() + " is not open: " + brief(step);
     std::string const wrong = act(c, step);
-    // What is sent at once is sent before anybody else had a turn.
+    // Steps with `nowait` are sent before any loop runs.
     if (value const* const nowait = step.find("nowait"); nowait == nullptr || !nowait->truth) pump();
     return wrong;
   }
 
   [[nodiscard]] std::string act(client& c, value const& step) {
     auto const receive = [&](phx::opcode op, std::string const& bytes) {
-      // Bytes of the network's: nothing of them can be read once receive has returned.
+      // The receive buffer: invalid once receive has returned.
       auto const borrowed = std::make_unique<std::string>(bytes);
       (void)c.socket->receive(op, *borrowed, true, now_);
     };
@@ -298,7 +298,7 @@ class player {
       for (long long i = f->find("count")->integer(); i > 0; --i) whole += f->find("fill")->text;
       receive(phx::opcode::text, whole + f->find("suffix")->text);
     } else if (value const* const code = step.find("close")) {
-      // The close handshake is the host's: it says `gone`, and echoes the code.
+      // The close handshake is the host's part: it calls `gone` and echoes the code.
       c.leave(phx::lost::normal);
       c.came(value::object().with("$closed", value::of(code->integer() == 0 ? 1005 : code->integer())));
     } else if (step.find("terminate") != nullptr) {
@@ -356,7 +356,7 @@ class player {
 
   // ---- long-polling
 
-  /// The requests of one client come to whichever loop has its turn.
+  /// The requests of one client go to the loops in turn.
   [[nodiscard]] bool serve(http_visit& v) {
     phx::request const asked = v.request();
     std::size_t const loop = requests_++ % server_.loops.size();
@@ -365,7 +365,7 @@ class player {
         return p.serves->serve(v.asked, asked, v.body, now_), true;
     return false;
   }
-  /// Time moves on as far as it must for a response, at most four seconds.
+  /// Advances the time as far as necessary for a response, at most four seconds.
   [[nodiscard]] bool answered(http_visit& v) {
     phx::time_point const deadline = now_ + 4s;
     for (pump(); !v.answer && !stuck_; pump()) {
@@ -458,7 +458,7 @@ class player {
     if (!answered(*v)) return "no response to " + brief(step);
     value got = result_of(c, *v, *mode);
     std::string wrong = wanted == nullptr ? "" : mismatch(*wanted, got, known_);
-    // What a server has it may hand out in several polls; they count as one.
+    // A server may send its messages in several polls; they count as one.
     if (step_kind == "lp_poll" && wanted != nullptr)
       while (!wrong.empty() && messages(got) != nullptr && messages(*wanted) != nullptr &&
              messages(got)->items.size() < messages(*wanted)->items.size()) {
@@ -549,7 +549,7 @@ class player {
   phx::time_point now_ = start;
   names known_{};
   std::vector<std::unique_ptr<client>> clients_{};
-  std::list<std::string> kept_{};  // what requests point at
+  std::list<std::string> kept_{};  // referred to by requests
   std::size_t requests_ = 0;
   bool stuck_ = false;
 };

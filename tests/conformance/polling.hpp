@@ -1,7 +1,7 @@
 #ifndef TESTS_CONFORMANCE_POLLING_HPP
 #define TESTS_CONFORMANCE_POLLING_HPP
-// Requests of long-poll clients, for the player: what a recorded step asks for, and what came of it in the recording's
-// terms.
+// Requests of long-poll clients, for the player: makes the request of a recorded step, and writes its result in the
+// recording's format.
 
 #include "lossless.hpp"
 
@@ -12,7 +12,7 @@
 
 namespace conformance {
 
-/// One HTTP request; everything of it stays until it is answered.
+/// One HTTP request; it owns all data until it is answered.
 struct http_visit {
   phx::longpoll::poll_request asked{*this};
   std::string method{}, target{}, body{};
@@ -24,7 +24,7 @@ struct http_visit {
     r.written();
   }
   [[nodiscard]] phx::request request() const { return phx::request::of(method, target, headers, {"127.0.0.1", 50'000, {}}); }
-  /// In the recording's terms: messages are strings and compared as the JSON in them.
+  /// In the recording's format: messages are strings, compared as the JSON in them.
   [[nodiscard]] value result(of_equal_keys which) const {
     value got = value::object().with("status", value::of(static_cast<long long>(answer->status)));
     if (answer->status >= 500) return got;

@@ -112,7 +112,7 @@ TEST_CASE("check_origin: the truth table of a list") {
                                      "https://*",
                                      "http://"})
     CHECK_MESSAGE(!allows(l, bad), bad);
-  // the suffix is `.example.com`: an empty label before it is Phoenix's to allow
+  // the suffix is `.example.com`; Phoenix allows an empty label before it
   CHECK(allows(l, "https://.example.com"));
 }
 

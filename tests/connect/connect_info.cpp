@@ -20,7 +20,7 @@ phx::errc refused(std::string_view query) {
   auto p = phx::params::parse(query);
   return p.has_value() ? phx::errc::none : p.error().code;
 }
-/// A parameter and all in it: `{a:1,b:[x,y]}`.
+/// A parameter with all its elements: `{a:1,b:[x,y]}`.
 std::string shown(phx::param const& p) {
   if (auto const text = p.text()) return std::string(*text);
   std::vector<std::string> parts;

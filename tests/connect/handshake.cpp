@@ -8,7 +8,7 @@
 
 namespace {
 
-/// The poorest session a dispatcher may have: it can be moved, and no more.
+/// A minimal session type: it can be moved, and nothing else.
 struct user {
   explicit user(std::string n) : name(std::move(n)) {}
   user(user&&) = default;
@@ -16,7 +16,7 @@ struct user {
   std::string name;
 };
 
-/// The lab's connect, with the suite's refusal that has an answer of its own, and one that throws.
+/// The lab server's connect, with a refusal that has a response of its own, and one that throws.
 struct lab {
   using session_type = user;
   int asked = 0;
@@ -46,7 +46,7 @@ phx::mount const& lab_mount() {
 }
 
 struct asked {
-  std::string text;  // "ok" and the vsn served and the id, or "status refusal"
+  std::string text;  // "ok" with the vsn served and the id, or "status refusal"
   std::string detail{};
   int calls = 0;
   std::string seen{};
@@ -218,7 +218,7 @@ TEST_CASE("handshake: a long-poll may have any method and no subprotocol") {
 }
 
 namespace {
-/// Writes down what it is shown, and refuses, so that nothing else matters.
+/// Records its arguments and refuses, since the rest does not matter.
 struct witness {
   using session_type = user;
   std::string seen{};
@@ -228,7 +228,7 @@ struct witness {
     return phx::connected<user>{user("x")};
   }
 };
-/// What connect saw and the subprotocol that is answered, or why it was not asked.
+/// The arguments of connect and the selected subprotocol, or the reason why connect was not called.
 std::string witnessed(phx::mount const& m, std::vector<phx::header> const& headers, bool poll = false) {
   witness w;
   auto const via = poll ? phx::transport_kind::longpoll : phx::transport_kind::websocket;
@@ -246,18 +246,18 @@ std::string witnessed(phx::mount const& m, std::vector<phx::header> const& heade
 TEST_CASE("handshake: an auth token is taken from the subprotocols and removed from them, as in Phoenix") {
   phx::mount const m{.auth_token = true};
   auto const offered = [&](std::string_view offer) { return witnessed(m, {{"Sec-WebSocket-Protocol", offer}}); };
-  // what phoenix.js sends: btoa of the token without padding
+  // as phoenix.js sends it: btoa of the token without padding
   CHECK(offered("phoenix, base64url.bearer.phx.MTIzNA") == "1234|-|phoenix -> phoenix");
   CHECK(offered("base64url.bearer.phx.MTIzNA== ,phoenix") == "1234|-|phoenix -> phoenix");
   CHECK(offered("a,  base64url.bearer.phx.+/8,phoenix , b") == "\xFB\xFF|-|a, phoenix, b -> phoenix");
   CHECK(offered("phoenix, base64url.bearer.phx.-_8") == "\xFB\xFF|-|phoenix -> phoenix");
   CHECK(offered("phoenix, base64url.bearer.phx.") == "|-|phoenix -> phoenix");
-  // alone: no subprotocol is left to answer
+  // alone: no subprotocol is left to select
   CHECK(offered("base64url.bearer.phx.MTIzNA") == "1234|- -> ");
   CHECK(offered("phoenix") == "-|-|phoenix -> phoenix");
   CHECK(witnessed(m, {}) == "-|- -> ");
   CHECK(witnessed(m, {{"x-phoenix-authtoken", "1234"}}) == "-|- -> ");
-  // several lines are one list (RFC 9110, 5.3), wherever in it the token is
+  // several headers are one list (RFC 9110, 5.3), wherever the token is
   CHECK(witnessed(m, {{"sec-websocket-protocol", "phoenix,base64url.bearer.phx.MTIzNA"}, {"sec-websocket-protocol", "x"}}) ==
         "1234|-|phoenix, x -> phoenix");
   CHECK(witnessed(m, {{"Sec-WebSocket-Protocol", "x"},
@@ -451,7 +451,7 @@ TEST_CASE("handshake: parameters that a server has decoded already") {
                        phx::transport_kind via = phx::transport_kind::websocket, std::string_view method = "GET") {
     lab d;
     bool const polls = via == phx::transport_kind::longpoll;
-    // the query is not read: it would be refused
+    // the query is not parsed: it would be refused
     auto const from = phx::request::of(method, polls ? "/socket/longpoll?a=%zz" : "/socket/websocket?a=%zz", {});
     auto const judged = phx::handshake(m, d, from, phx::params::decoded(given, m.query), via);
     if (auto const* const no = std::get_if<phx::refused_request>(&judged))

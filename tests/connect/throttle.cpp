@@ -9,7 +9,7 @@ namespace {
 using namespace std::chrono_literals;
 phx::time_point at(phx::duration since) { return phx::time_point{} + since; }
 
-/// "in", or the status, the refusal and what Retry-After says.
+/// "in", or the status, the refusal and Retry-After.
 std::string try_acquire(phx::throttle& door, std::string_view address, phx::duration now) {
   auto const no = door.try_acquire(address, at(now));
   if (!no) return "in";
@@ -40,10 +40,10 @@ TEST_CASE("throttle: an address has its burst, then one connection at a time") {
   CHECK(try_acquire(door, "10.0.0.1", 100s) == "429 too_often 2");
   CHECK(try_acquire(door, "10.0.0.1", 100s + 1ms) == "429 too_often 2");
   CHECK(try_acquire(door, "10.0.0.1", 101s + 1ms) == "429 too_often 1");
-  CHECK(try_acquire(door, "10.0.0.2", 101s) == "in");  // nobody else suffers
-  CHECK(try_acquire(door, "10.0.0.1", 102s) == "in");  // who was refused paid nothing
+  CHECK(try_acquire(door, "10.0.0.2", 101s) == "in");  // other addresses are not affected
+  CHECK(try_acquire(door, "10.0.0.1", 102s) == "in");  // a refusal costs no token
   CHECK(try_acquire(door, "10.0.0.1", 102s) == "429 too_often 2");
-  // full again after burst * every, and no fuller
+  // full again after burst * every, and not more than full
   for (int i = 0; i < 3; ++i) CHECK(try_acquire(door, "10.0.0.1", 1h) == "in");
   CHECK(try_acquire(door, "10.0.0.1", 1h) == "429 too_often 2");
 }
@@ -52,12 +52,12 @@ TEST_CASE("throttle: all addresses together have a bucket too") {
   phx::throttle door({.each = {.burst = 2, .every = 10s}, .all = {.burst = 3, .every = 1s}});
   CHECK(try_acquire(door, "a", 0s) == "in");
   CHECK(try_acquire(door, "a", 0s) == "in");
-  CHECK(try_acquire(door, "a", 0s) == "429 too_often 10");  // takes nothing from the others
+  CHECK(try_acquire(door, "a", 0s) == "429 too_often 10");  // costs the others nothing
   CHECK(try_acquire(door, "b", 0s) == "in");
   CHECK(try_acquire(door, "c", 0s) == "503 too_many 1");
   CHECK(try_acquire(door, "c", 1s) == "in");
   CHECK(try_acquire(door, "c", 1s) == "503 too_many 1");
-  CHECK(try_acquire(door, "c", 2s) == "in");  // the refusal cost c nothing of its own
+  CHECK(try_acquire(door, "c", 2s) == "in");  // the refusal cost c no token
   CHECK(try_acquire(door, "c", 3s) == "429 too_often 8");
 
   phx::throttle only_all({.all = {.burst = 1, .every = 500ms}});
@@ -131,9 +131,9 @@ TEST_CASE("throttle: a million addresses need only the configured memory") {
         "10." + std::to_string(i >> 16) + "." + std::to_string(i >> 8 & 255) + "." + std::to_string(i & 255);
     if (!door.try_acquire(address, at(std::chrono::microseconds(i)))) ++in;
   }
-  CHECK(in == 1'000'000);  // each came once, and had two
+  CHECK(in == 1'000'000);  // each connected once, with a burst of two
   CHECK(door.capacity() == 1024);
-  // and still it knows who comes often
+  // it still recognises the most frequent ones
   int last = 0;
   for (int i = 0; i < 100; ++i) last += try_acquire(door, "192.0.2.1", 2s) == "in";
   CHECK(last == 2);
@@ -146,8 +146,8 @@ TEST_CASE("throttle: a full table forgets the addresses that would have to wait 
   for (int i = 0; i < 8; ++i) CHECK(try_acquire(door, "10.0.0." + std::to_string(i), 10s).starts_with("429"));
   CHECK(try_acquire(door, "10.0.1.1", 10s) == "in");
   for (int i = 1; i < 8; ++i) CHECK(try_acquire(door, "10.0.0." + std::to_string(i), 10s).starts_with("429"));
-  CHECK(try_acquire(door, "10.0.0.0", 10s) == "in");  // it had been forgotten
-  // whose bucket is full again makes room for nothing
+  CHECK(try_acquire(door, "10.0.0.0", 10s) == "in");  // it was forgotten
+  // an address with a full bucket is the first to be replaced
   phx::throttle quick({.each = {.burst = 1, .every = 1s}, .addresses = 8});
   for (int i = 0; i < 7; ++i) CHECK(try_acquire(quick, "10.0.0." + std::to_string(i), 0s) == "in");
   CHECK(try_acquire(quick, "10.0.0.7", 1900ms) == "in");
@@ -163,7 +163,7 @@ TEST_CASE("throttle: refusals that are the client's fault are delayed, up to a l
   CHECK(door.delay_until(phx::refusal::too_often, at(1s)) == at(1s));
   CHECK(door.delay_until(phx::refusal::auth_token, at(1s)) == at(3s));
   CHECK(door.held() == 2);
-  CHECK(door.delay_until(phx::refusal::connect, at(1s)) == at(1s));  // enough of them wait
+  CHECK(door.delay_until(phx::refusal::connect, at(1s)) == at(1s));  // the limit of waiting refusals is reached
   CHECK(door.held() == 2);
   door.release();
   CHECK(door.delay_until(phx::refusal::origin, at(4s)) == at(6s));

@@ -106,9 +106,9 @@ TEST_CASE("proxies: X-Forwarded-For is read from the right, as far as it is trus
   phx::trusted_proxies const t{"10.0.0.0/8", "2001:db8::/32"};
   auto const of = [&](std::string_view text) { return peer(t, {{"x-forwarded-for", text}}); };
   CHECK(of("203.0.113.5") == "203.0.113.5 0");
-  CHECK(of("6.6.6.6, 203.0.113.5") == "203.0.113.5 0");  // spoofed: the proxy has appended whom it saw
+  CHECK(of("6.6.6.6, 203.0.113.5") == "203.0.113.5 0");  // forged: the proxy has appended the real address
   CHECK(of("6.6.6.6, 203.0.113.5, 10.9.9.9, 2001:db8::7") == "203.0.113.5 0");
-  CHECK(of("10.3.3.3 , 10.2.2.2") == "10.3.3.3 0");  // all are proxies: the outermost is the client
+  CHECK(of("10.3.3.3 , 10.2.2.2") == "10.3.3.3 0");  // all are proxies: the outermost one is the client
   CHECK(of("nonsense \"\\, ,, 203.0.113.5,10.2.2.2") == "203.0.113.5 0");
   CHECK(of("203.0.113.5:4711") == "203.0.113.5 4711");
   CHECK(of("[2001:db9::5]:4711") == "2001:db9::5 4711");
@@ -118,7 +118,7 @@ TEST_CASE("proxies: X-Forwarded-For is read from the right, as far as it is trus
   CHECK(of("::ffff:10.2.2.2") == "::ffff:10.2.2.2 0");
   CHECK(of("203.0.113.5, ::ffff:10.2.2.2") == "203.0.113.5 0");
   CHECK(of("unknown") == "unknown 0");
-  CHECK(of("1.1.1.1, unknown") == "unknown 0");  // nobody knows for whom the next would speak
+  CHECK(of("1.1.1.1, unknown") == "unknown 0");  // the next entry's author is unknown
   CHECK(of("") == "10.0.0.1 999");
 
   // several lines are one list
@@ -211,12 +211,12 @@ TEST_CASE("proxies: Forwarded of RFC 7239") {
   CHECK(of("for=6.6.6.6, for=203.0.113.5") == "203.0.113.5 0 http://app.internal:80");
   CHECK(of("for=6.6.6.6;proto=http, for=203.0.113.5;proto=https;host=a.example, for=10.2.2.2;proto=http, "
            "for=\"[2001:db8::1]\"") == "203.0.113.5 0 https://a.example:443");
-  // a comma and a quote in a quoted string; a quote that a stranger left open
+  // a comma and a quote in a quoted string; an unterminated quote from a client
   CHECK(of("for=203.0.113.5;ext=\"a, for=6.6.6.6;b\"") == "203.0.113.5 0 http://app.internal:80");
   CHECK(of("for=\", for=203.0.113.5") == "203.0.113.5 0 http://app.internal:80");
   CHECK(of("for=\"x\\\", for=203.0.113.5") == "203.0.113.5 0 http://app.internal:80");
   CHECK(of("for=203.0.113.5, for=10.1.1.1;ext=\"\\\", for=6.6.6.6\"") == "400 forwarded");
-  // an element without `for` speaks of nobody before it
+  // an element without `for` is skipped
   CHECK(of("for=6.6.6.6, proto=https") == "10.0.0.1 999 https://app.internal:443");
   CHECK(of(";;for=203.0.113.5;;") == "203.0.113.5 0 http://app.internal:80");
   CHECK(seen(t, {{"Forwarded", "for=6.6.6.6"}, {"Forwarded", "for=203.0.113.5"}}) == "203.0.113.5 0 http://app.internal:80");
@@ -239,7 +239,7 @@ TEST_CASE("proxies: scheme, host and port") {
   CHECK(uri({{"X-Forwarded-Port", "8443"}}, "app.internal:4000") == "http://app.internal:8443");
   CHECK(uri({{"X-Forwarded-Host", "[2001:db8::1]:8080"}}) == "http://2001:db8::1:8080");
 
-  // as many proxies as X-Forwarded-For was read through
+  // as many entries as were read in X-Forwarded-For
   headers two{{"X-Forwarded-For", "6.6.6.6, 203.0.113.5, 10.2.2.2"},
               {"X-Forwarded-Proto", "http, https, http"},
               {"X-Forwarded-Host", "evil.example, example.com, inside"}};
@@ -312,7 +312,7 @@ TEST_CASE("proxies: check_origin::conn, connect_info and the throttle see the cl
   CHECK(info.uri().port == 443);
   CHECK(other.peer_data().address == "198.51.100.1");
   CHECK(other.uri().scheme == "http");
-  // as in Phoenix, and documented: a header is shown as it came
+  // as in Phoenix, and documented: headers are shown as received
   CHECK(phx::header_value(other.x_headers(), "x-forwarded-for") == "203.0.113.5");
 
   phx::throttle door({.each = {.burst = 1, .every = std::chrono::seconds(1)}});

@@ -12,7 +12,7 @@ using phx::detail::to_base64;
 
 namespace {
 
-/// As text, and into a buffer that has not one byte too many, and only looked at: all three agree.
+/// Decodes to a string, into a buffer of the exact size, and without output; all three must agree.
 std::string read(std::string_view text, base64_alphabet in = base64_alphabet::standard,
                  base64_padding padding = base64_padding::optional) {
   auto const whole = from_base64(text, in, padding);
@@ -31,7 +31,7 @@ TEST_CASE("base 64: reads what Elixir reads, in either alphabet, with or without
   CHECK(read("") == "");
   CHECK(read("Zg") == "f");
   CHECK(read("Zg==") == "f");
-  CHECK(read("Zh") == "f");  // bits too many
+  CHECK(read("Zh") == "f");  // with unused bits
   CHECK(read("Zm8") == "fo");
   CHECK(read("Zm8=") == "fo");
   CHECK(read("Zm9vYmFy") == "foobar");

@@ -8,7 +8,7 @@ namespace {
 
 using phx::detail::ip_address;
 
-/// The address, written back; "" if it is none.
+/// The address, written back; "" if it is invalid.
 std::string written(std::string_view text) {
   auto const a = ip_address::parse(text);
   return a ? std::string(phx::detail::ip_text(*a).view()) : "";
@@ -24,7 +24,7 @@ TEST_CASE("ip: addresses are read, and written as RFC 5952 has them") {
   CHECK(written("::1") == "::1");
   CHECK(written("1::") == "1::");
   CHECK(written("2001:DB8:0:0:0:0:0:1") == "2001:db8::1");
-  CHECK(written("2001:db8:0:1:1:1:1:1") == "2001:db8:0:1:1:1:1:1");  // a single group of zeros is written
+  CHECK(written("2001:db8:0:1:1:1:1:1") == "2001:db8:0:1:1:1:1:1");  // a single group of zeros is not shortened
   CHECK(written("2001:0:0:1:0:0:0:1") == "2001:0:0:1::1");           // the longest run
   CHECK(written("2001:db8:0:0:1:0:0:1") == "2001:db8::1:0:0:1");     // the first of equal runs
   CHECK(written("0001:0203:0405:0607:0809:0a0b:0c0d:0e0f") == "1:203:405:607:809:a0b:c0d:e0f");

@@ -32,8 +32,8 @@ std::string nested(std::size_t depth, std::string_view open, std::string_view cl
   return text;
 }
 
-/// Each piece behind every offset into a word and two vectors, so that it meets the steps of eight, sixteen and thirty-two
-/// bytes at every phase.
+/// Puts each piece at every offset in a word and in two vectors, so that it is scanned at every alignment of the blocks of
+/// eight, sixteen and thirty-two bytes.
 template <class F>
 void at_every_phase(std::string_view piece, F&& f) {
   for (std::size_t before = 0; before < 34; ++before)
@@ -241,7 +241,7 @@ TEST_CASE("json: strings are read alike at every alignment") {
                                      "\\ud800\\n", "\\ud800\\u0041", "\\ude00\\ud83d", "\\ud800\\ud800"})
     at_every_phase(bad, [&](std::string const& text) {
       CAPTURE(text);
-      // One backslash before what follows may make an escape of it; the judge says which.
+      // A backslash before the text may make an escape of it; nlohmann decides.
       CHECK(json::valid(text) == (text.find('\0') == std::string::npos && nlohmann::json::accept(text)));
       CHECK(json::check(text) != errc::invalid_utf8);
     });
@@ -315,7 +315,7 @@ TEST_CASE("json: a compact string is short, has no escapes, and is followed by a
     json::cursor none(whole, 2);
     CHECK_FALSE(none.compact_string(raw));
   }
-  // Never beyond the end: a sanitizer would say so.
+  // A sanitizer detects a read beyond the end.
   for (std::string_view const short_one : {"", "\"", "\"a", "\"a\"", "\"a\",", "\"a\",\"b\""}) {
     std::vector<char> const exact(short_one.begin(), short_one.end());
     json::cursor none({exact.data(), exact.size()}, 2);
@@ -356,12 +356,12 @@ TEST_CASE("json: text that is not UTF-8 is distinguished from text that is not J
         CHECK_FALSE(json::utf8(text));
         CHECK_FALSE(nlohmann::json::accept(text));
       });
-  CHECK(json::check("[\xc3\x28]") == errc::not_json);  // outside strings no byte beyond ASCII is JSON at all
+  CHECK(json::check("[\xc3\x28]") == errc::not_json);  // outside strings all JSON is ASCII
   CHECK(json::check("{\"\xc3(\"}") == errc::invalid_utf8);
   CHECK(json::utf8(""));
   CHECK(json::utf8("plain ASCII, longer than a word"));
   CHECK(json::utf8("ASCII, dann Grüße, ₤, 😀 und mehr"));
-  CHECK(json::utf8("привет \"мир\"\n\x01 日本語"));  // what a string must not hold is UTF-8 all the same
+  CHECK(json::utf8("привет \"мир\"\n\x01 日本語"));  // UTF-8 includes characters that a string must not contain
 }
 
 TEST_CASE("json: nesting is limited, for arrays and objects alike") {
@@ -386,7 +386,7 @@ TEST_CASE("json: nesting is limited, for arrays and objects alike") {
 TEST_CASE("json: the bracket that closes a container must match, at every depth") {
   for (std::size_t const depth : {1u, 2u, 63u, 64u, 65u, 66u, 128u, 129u, 200u}) {
     CAPTURE(depth);
-    // Arrays and objects in an irregular order, so that a lost bit shows.
+    // Arrays and objects in an irregular order, so that a lost bit is detected.
     std::string open, close;
     for (std::size_t i = 0; i < depth; ++i) {
       bool const object = (i * i + i / 3) % 3 == 0;
@@ -407,7 +407,8 @@ TEST_CASE("json: truncated text is refused, and never read beyond its end") {
   std::string const text = R"({"list":[1,-2.5e10,"a\u00e9\ud83d\ude00",null,true,false,{"k":"привет 日本語 😀"}],"x":[[]]})";
   REQUIRE(json::valid(text));
   for (std::size_t n = 0; n < text.size(); ++n) {
-    std::vector<char> const exact(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(n));  // a sanitizer sees its end
+    std::vector<char> const exact(
+        text.begin(), text.begin() + static_cast<std::ptrdiff_t>(n));  // a sanitizer detects a read beyond the end
     CHECK_FALSE(json::valid({exact.data(), exact.size()}));
   }
 }

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-// What each limit does is in tests/socket/socket_limits.cpp.
+// The effect of each limit is tested in tests/socket/socket_limits.cpp.
 
 TEST_CASE("limits: the defaults are Phoenix's where Phoenix has one") {
   phx::limits const l;

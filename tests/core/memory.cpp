@@ -48,7 +48,7 @@ TEST_CASE("array: grows, keeps its values, releases everything") {
   int sum = 0;
   for (int const i : a) sum += i;
   CHECK(sum == 499'500);
-  CHECK(a.push(metered::hook(), a[3]));  // of itself, which may move
+  CHECK(a.push(metered::hook(), a[3]));  // its own element, which the growth may move
   CHECK(a.back() == 3);
   a.pop();
   a.swap(b);

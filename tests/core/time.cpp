@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-// What the library's own durations do at their ends is in tests/socket/socket_times.cpp.
+// The library's own durations are tested at their limits in tests/socket/socket_times.cpp.
 
 namespace {
 
@@ -19,7 +19,7 @@ using phx::time_point;
 constexpr duration most = (duration::max)(), least = (duration::min)();
 constexpr time_point last = (time_point::max)(), first = (time_point::min)(), epoch{};
 
-// All of it can be done while compiling, where an overflow would be an error.
+// All of it works at compile time, where an overflow would be an error.
 static_assert(saturating_add(epoch + 5s, 3s) == epoch + 8s);
 static_assert(saturating_add(epoch + 5s, -8s) == epoch - 3s);
 static_assert(saturating_add(epoch + 5s, most) == last);

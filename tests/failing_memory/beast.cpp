@@ -1,6 +1,6 @@
-// The Beast host without memory. In this program every allocation on a server's thread may be made to fail: operator new's,
-// OpenSSL's and those of phx's memory hook. Whatever fails, nothing is thrown out of io_context::run, and once there is
-// memory again the server serves everybody who comes.
+// The Beast host without memory. In this program every allocation on a server's thread can be made to fail: those of
+// operator new, of OpenSSL and of phx's memory hook. Whichever fails, no exception leaves io_context::run, and once there is
+// memory again the server accepts every client.
 
 #include <phx/adapter/beast_tls.hpp>
 
@@ -27,7 +27,7 @@ using phx_tests::tls_client;
 
 namespace {
 
-/// Which allocations fail on the threads that take part.
+/// The allocations that fail on the participating threads.
 struct failures {
   enum class kind { none, one, all_from, one_in };
   std::atomic<kind> which{kind::none};
@@ -39,7 +39,7 @@ struct failures {
     calls = 0;
     which = verdict;
   }
-  /// Gives how many calls there were.
+  /// Returns the number of allocations.
   long end() {
     which = kind::none;
     return calls;
@@ -69,10 +69,10 @@ void* allocated_or_throw(std::size_t n) {
 
 }  // namespace
 
-// Not inlined: GCC would then see malloc behind one and free behind the other, and take that for a mismatch.
+// Not inlined: otherwise GCC would see malloc in one and free in the other, and warn about a mismatch.
 [[gnu::noinline]] void* operator new(std::size_t n) { return allocated_or_throw(n); }
 [[gnu::noinline]] void* operator new[](std::size_t n) { return allocated_or_throw(n); }
-// The address sanitizer's own nothrow forms do not call these, as the standard's default ones do.
+// The nothrow forms of the address sanitizer do not call these, as the standard's default ones do.
 [[gnu::noinline]] void* operator new(std::size_t n, std::nothrow_t const&) noexcept { return allocated(n); }
 [[gnu::noinline]] void* operator new[](std::size_t n, std::nothrow_t const&) noexcept { return allocated(n); }
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
@@ -85,7 +85,8 @@ void* allocated_or_throw(std::size_t n) {
 namespace {
 std::atomic<bool> no_room_for_408{false};
 }
-/// The kernel's, but that a 408 finds its buffer full. From outside that needs a buffer that is full to within a few bytes.
+/// The kernel's send, except that a 408 finds a full buffer. From outside, the buffer would have to be full to within a few
+/// bytes.
 extern "C" ssize_t send(int fd, void const* bytes, std::size_t n, int flags) {
   if (no_room_for_408 && std::string_view(static_cast<char const*>(bytes), n).starts_with("HTTP/1.1 408")) {
     errno = EAGAIN;
@@ -96,7 +97,7 @@ extern "C" ssize_t send(int fd, void const* bytes, std::size_t n, int flags) {
 
 namespace {
 
-/// Before OpenSSL has allocated anything.
+/// Runs before OpenSSL has allocated anything.
 int const openssl_is_hooked =
     CRYPTO_set_mem_functions([](std::size_t n, char const*, int) { return n == 0 ? nullptr : allocated(n); },
                              [](void* p, std::size_t n, char const*, int) -> void* {
@@ -146,7 +147,7 @@ struct server_without_memory {
     CHECK(end());
     CHECK_FALSE(thrown);
   }
-  /// True when the server came to its end by itself.
+  /// True if the server's loop ended by itself.
   bool end() {
     if (pool.empty()) return true;
     server.drain({.limit = 500ms}, [this] { gone.set_value(); });
@@ -165,7 +166,7 @@ struct server_without_memory {
   std::vector<std::thread> pool{};
 };
 
-/// Joins, is echoed, hears its timer and its own broadcast. True when all went as it should.
+/// Joins, gets an echo, a timer's push and its own broadcast. True if all of it worked.
 bool speaks_on(raw_client& c, std::chrono::milliseconds most) {
   if (c.open("/socket/websocket?vsn=2.0.0", {}, most) != 101) return false;
   c.text(R"(["1","1","room:a","phx_join",{}])");
@@ -216,7 +217,7 @@ bool speaks_tls(std::uint16_t port, std::chrono::milliseconds most) {
   tls_client c(port);
   return c.shake() && speaks_on(c, most);
 }
-/// Without the timers, which take their time: a handshake allocates two thousand times.
+/// Without the timers, which take time: a handshake allocates two thousand times.
 bool shakes(std::uint16_t port, std::chrono::milliseconds most) {
   tls_client c(port);
   return c.shake() && asks(c, "GET /now HTTP/1.1\r\nhost: h\r\n\r\n", most);
@@ -224,7 +225,7 @@ bool shakes(std::uint16_t port, std::chrono::milliseconds most) {
 
 using client = bool (*)(std::uint16_t port, std::chrono::milliseconds most);
 
-/// The first allocation of all that serve this client fails, then the second, and so on until none is left.
+/// For the first allocation that serves this client, then the second, and so on: fails it alone.
 void each_fails_once(client const& c, phx::beast::tls const* with = nullptr) {
   for (long n = 1;; ++n) {
     CAPTURE(n);
@@ -238,7 +239,7 @@ void each_fails_once(client const& c, phx::beast::tls const* with = nullptr) {
     REQUIRE(n < 5000);
   }
 }
-/// From some allocation on there is no memory at all, for a while.
+/// From some allocation on all fail, for a while.
 void all_fail_for_a_while(client const& c, phx::beast::tls const* with = nullptr) {
   for (long n = 1;; n += n < 20 ? 1 : 13) {
     CAPTURE(n);
@@ -326,7 +327,7 @@ TEST_CASE("beast: a 408 that cannot be written has a deadline, alone and in a dr
     raw_client half(s.server.port());
     CHECK(half.send("GET /half"));
     CHECK(eventually([&] { return s.server.connections() == 1; }));
-    if (drains) std::this_thread::sleep_for(400ms);  // by now it is being told
+    if (drains) std::this_thread::sleep_for(400ms);  // by now the response is being written
     CHECK((drains ? s.end() : eventually([&] { return s.server.connections() == 0; })));
     no_room_for_408 = false;
   }

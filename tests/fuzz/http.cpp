@@ -1,5 +1,5 @@
-// Whatever a client sends and however TCP cuts it: the same request and the same body are read, within their bounds, or the
-// same is refused; and what is left is the next request's.
+// Whatever a client sends and however TCP splits it: the same request and body are read, within their limits, or the same is
+// refused; and the remaining bytes are the next request.
 #include "oracle.hpp"
 
 #include <phx/http/body_reader.hpp>
@@ -17,11 +17,11 @@ struct outcome {
   body_event::kind body = body_event::need_more;
   std::uint16_t status = 0;
   std::string method{}, target{}, headers{}, text{};
-  std::size_t left = 0;  // bytes behind it
+  std::size_t left = 0;  // bytes after it
   friend bool operator==(outcome const&, outcome const&) = default;
 };
 
-/// @param cut how many bytes come at a time
+/// @param cut bytes read at a time
 outcome read(std::string_view bytes, std::size_t most, std::size_t cut) {
   outcome out;
   request_reader head;
@@ -69,7 +69,7 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   std::size_t const most = data[0] * 16u, cut = data[1] % 32u + 1;
   std::string_view const bytes(reinterpret_cast<char const*>(data + 2), size - 2);
   outcome const whole = read(bytes, most, size), parts = read(bytes, most, cut);
-  // A body that is refused may have been kept in part.
+  // A refused body may have been read in part.
   oracle::require(whole.body == body_event::refused ? parts.body == body_event::refused : whole == parts,
                   "cut or not, it is read the same");
   return 0;

@@ -1,5 +1,5 @@
-// A long-poll's requests: whatever is in them, each is answered once, with JSON where it says so, and one session's bytes
-// end no other session. The first byte says what is asked, the rest is a body, a query or a token.
+// Requests of long-polling: whatever they contain, each is answered once, with JSON where the response declares it, and the
+// bytes of one session do not end another. The first byte selects the request, the rest is a body, a query or a token.
 #include <phx/channel/router.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/testing/fake_loop.hpp>

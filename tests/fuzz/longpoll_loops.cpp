@@ -1,6 +1,6 @@
-// Long-polling over two loops: a program of opens, polls, posts, replacements, cancels, hang-ups, failed writes, time jumps,
-// services that go, and allocations that fail. Each request is answered once, each frame reaches its client once and in
-// order, or its session has ended for a reason; at the end no byte is left.
+// Long-polling on two loops. The input is a program of opens, polls, posts, replacements, cancels, disconnects, failed
+// writes, time jumps, destroyed services, and failing allocations. Each request is answered once, and each frame reaches its
+// client once and in order, unless its session has ended for a known reason; at the end all memory is released.
 #include <phx/channel/router.hpp>
 #include <phx/longpoll/longpoll.hpp>
 
@@ -16,13 +16,13 @@ namespace {
 using oracle::require;
 using namespace std::chrono_literals;
 
-// ---- memory that fails, and is counted
+// ---- memory that fails and is counted
 
 struct counted_memory {
   static inline std::ptrdiff_t bytes = 0;
   static inline std::uint32_t until_failure = UINT32_MAX;  // allocations that still succeed
   static inline bool all_fail = false;
-  static inline bool failed = false;  // since somebody reset it
+  static inline bool failed = false;  // since the last reset
 
   [[nodiscard]] static phx::memory hook() {
     return {[](std::size_t n) noexcept -> void* {
@@ -61,7 +61,7 @@ struct one_loop {
   }
 };
 
-// ---- a client, from its first poll to the end of its session, as the program knows it
+// ---- the model of a client, from its first poll to the end of its session
 
 struct client {
   std::string token{};
@@ -132,7 +132,7 @@ struct world {
   std::optional<connection> connections[3];
   phx::time_point now{std::chrono::hours(1)};
   bool memory_failed = false;
-  bool service_went = false;  // what it had not yet written is lost with it
+  bool service_went = false;  // its unwritten responses are lost
 
   world() {
     app.channel("room:*", [](client* const& client) { return numbers{client}; });
@@ -172,12 +172,12 @@ struct world {
     for (client& c : clients) c.may_end = true;
   }
 
-  /// A request; whatever the connection waited for is cancelled by it.
+  /// Sends a request; the connection's waiting request is cancelled.
   void ask(connection& c, std::size_t at, char const* method, client* client, std::string_view body = {},
            bool batch = false) {
     if (c.polls != nullptr) c.polls->in_order = false;
     c.polls = client != nullptr && *method == 'G' ? client : nullptr;
-    // of two polls at once, at two loops, the later may be answered first
+    // of two polls on two loops, the later one may be answered first
     for (auto const& other : connections)
       if (c.polls != nullptr && &*other != &c && other->polls == c.polls) c.polls->in_order = false;
     c.opens = client == nullptr;
@@ -230,7 +230,7 @@ void connection::respond(phx::longpoll::response r) noexcept {
   if (status == 200 && says("410") && !token.empty()) {  // a new session
     if (!opens) {
       require(waited == nullptr || waited->may_end, "no session ends without a reason");
-      return;  // of nobody: it will not be polled
+      return;  // of no client: it will not be polled
     }
     client& c = in->clients[user];
     c.token = token;
@@ -250,7 +250,7 @@ void connection::respond(phx::longpoll::response r) noexcept {
     frames.push_back(n);
   }
   if (mode != writes) waited->in_order = false;
-  if (mode == fails) return;  // destroyed without a word
+  if (mode == fails) return;  // destroyed without a report
   if (mode == holds) return unwritten.push_back({std::move(r), waited, std::move(frames)});
   in->received(*waited, frames, r);
 }
@@ -311,14 +311,14 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
           break;
         case 9: {
           w.hang_up(c);
-          c.exchange.cancel();  // or what it has not written would be answered to it
+          c.exchange.cancel();  // otherwise its unwritten response would be written to it
           auto const mode = c.mode;
           w.connections[b % 3].emplace(w).mode = mode;
           break;
         }
         case 10: c.mode = static_cast<connection::mode_t>(b / 3 % 3); break;
         case 11:
-          if (!c.unwritten.empty()) {  // taken out first: one that fails may answer a poll of this connection
+          if (!c.unwritten.empty()) {  // moved out first: a failed response may answer a poll of this connection
             auto const at_one = c.unwritten.begin() + b / 3 % static_cast<std::ptrdiff_t>(c.unwritten.size());
             connection::held one = std::move(*at_one);
             c.unwritten.erase(at_one);
@@ -331,9 +331,9 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
         case 12: {
           constexpr phx::duration jumps[] = {1ms, 100ms, 5s, world::window, 16s, 40s};
           phx::duration const d = jumps[b % 6];
-          if (d >= 5s) w.all_may_end();  // several in a row are more than a window and a half
+          if (d >= 5s) w.all_may_end();  // several in a row exceed a window and a half
           if (b & 64)
-            w.now += d;  // nobody ran meanwhile
+            w.now += d;  // no loop runs meanwhile
           else
             w.advance(d);
           break;
@@ -351,14 +351,14 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
           counted_memory::all_fail = (b & 1) != 0;
           counted_memory::until_failure = UINT32_MAX;
           break;
-        default: {  // a service goes, and another comes in its place
+        default: {  // a service is destroyed and replaced
           if (b & 63) break;
           bool const failing = std::exchange(counted_memory::all_fail, false);
           counted_memory::until_failure = UINT32_MAX;
           w.all_may_end();
           w.service_went = true;
           w.services[loop].reset();
-          // its own loop's requests get no response any more
+          // the requests of its own loop get no response
           for (auto& each : w.connections)
             if (each->asked && !each->exchange.waiting()) w.hang_up(*each);
           w.start(loop);
@@ -368,7 +368,7 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
       w.note_memory();
     }
 
-    // The end: all is written or failed, nobody waits, and each client polls until it has all.
+    // The end: every response is written or failed, no request waits, and each client polls until it has all frames.
     counted_memory::all_fail = false;
     counted_memory::until_failure = UINT32_MAX;
     for (auto& c : w.connections) c->mode = connection::writes;

@@ -12,16 +12,16 @@
 
 namespace oracle {
 
-/// Difference 1: nlohmann skips a byte order mark, Phoenix refuses it. Difference 2: a number beyond a double is refused, as
-/// nlohmann's parser happens to do since 3.x; it is asked for again in tests/core/json.cpp. And nlohmann takes a NUL between
-/// tokens for the end of its input, whatever follows.
+/// Differences: nlohmann skips a byte order mark, Phoenix refuses it; a number beyond a double is refused, as nlohmann's
+/// parser does since 3.x (tests/core/json.cpp checks it again); and nlohmann takes a NUL between tokens for the end of its
+/// input.
 inline bool accepts(std::string_view text) {
   if (text.starts_with("\xef\xbb\xbf")) return false;
   if (text.find('\0') != std::string_view::npos) return false;
   return nlohmann::json::accept(text);
 }
 
-/// The keys of the outermost object, as often as they come.
+/// The keys of the outermost object, including duplicates.
 inline std::vector<std::string> keys(std::string_view text) {
   std::vector<std::string> found;
   static_cast<void>(nlohmann::json::parse(text, [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& value) {
@@ -31,7 +31,7 @@ inline std::vector<std::string> keys(std::string_view text) {
   return found;
 }
 
-/// A number of so many digits may be beyond a double, which Elixir's integers may be, and no JSON that `accepts` takes.
+/// True if a number may be beyond a double. Elixir's integers may be; no JSON that `accepts` takes may.
 inline bool has_huge_number(std::string_view text) {
   std::size_t digits = 0;
   for (char const c : text) {

@@ -1,6 +1,6 @@
-// Three trackers and whatever a network may do between them: loss, doubles, any order, partitions, restarts, clocks set
-// back. The input is a program, two bytes an operation. In the end everything is delivered, and all replicas must show what
-// the model says, under the same refs, and have told their clients no more and no less.
+// Three trackers and a network with losses, duplicates, reordering, partitions, restarts, and clocks set back. The input is
+// a program of two bytes per operation. At the end everything is delivered, and all replicas must have the entries of the
+// model, under the same refs, and must have told their clients exactly that.
 #include <phx/presence/tracker.hpp>
 
 #include "oracle.hpp"
@@ -20,8 +20,8 @@ struct node {
   std::string name{};
   std::uint64_t start = 0, starts = 0;
   std::unique_ptr<phx::tracker> tracker{};
-  std::map<dot, std::string> model{};  // what it has there: topic, key and members
-  std::set<std::string> shown{};       // what its changes add up to
+  std::map<dot, std::string> model{};  // its entries: topic, key and members
+  std::set<std::string> shown{};       // the sum of its changes
 };
 struct letter {
   std::size_t from, to;
@@ -94,7 +94,7 @@ class world {
   }
   void heal() {
     cut_ = 0;
-    // Who is down, and whose old life is, is known after a second; who is behind has asked twice.
+    // After a second a silent node is known to be down and an earlier run to be old; a node that is behind has asked twice.
     for (int i = 0; i < 60 && !agree(); ++i) {
       pass(ms(100));
       deliver_all();
@@ -116,7 +116,7 @@ class world {
   }
 
  private:
-  /// All show the same, as many as the model has. heal() looks closer.
+  /// True if all show the same, as many as the model has. heal() compares more.
   [[nodiscard]] bool agree() const {
     std::size_t model = 0;
     std::array<std::set<std::string>, 3> seen;
@@ -128,7 +128,7 @@ class world {
   }
   [[nodiscard]] static phx::duration ms(std::uint64_t n) { return std::chrono::milliseconds(n); }
 
-  /// A life of a node. @param arg whether its clock was set back.
+  /// Starts a run of a node. @param arg whether its clock was set back.
   void start(std::size_t at, unsigned arg) {
     node& n = nodes_[at];
     ++n.starts;
@@ -137,7 +137,7 @@ class world {
       n.tracker->goodbye();
       collect(at);
     }
-    // Two lives with one number would give two entries one name: the host's fault, and not what is tried here.
+    // Two runs with one number would give two entries one dot: a fault of the host, which is not tested here.
     while (!lives_.insert({at, n.start}).second) ++n.start;
     n.tracker = std::make_unique<phx::tracker>(n.name, n.start, options_);
     n.model.clear();

@@ -1,6 +1,6 @@
-// Whatever stands before the first request, and in the headers that proxies write: a PROXY header is read the same however
-// TCP cuts it, and no byte behind it is taken; and no stranger's claim, to the left of what a trusted proxy has written, changes
-// who is believed to be the client.
+// Bytes before the first request, and headers written by proxies. A PROXY header is read the same however TCP splits it, and
+// no byte after it is consumed; and nothing that a client writes to the left of a trusted proxy's entry changes the client's
+// address.
 #include "oracle.hpp"
 
 #include <phx/connect/trusted_proxies.hpp>
@@ -22,7 +22,7 @@ struct outcome {
   friend bool operator==(outcome const&, outcome const&) = default;
 };
 
-/// @param cut how many bytes come at a time; 0: no more than the reader wants
+/// @param cut bytes read at a time; 0: no more than the reader asks for
 outcome read(std::string_view bytes, std::size_t cut) {
   constexpr std::size_t most = 600;
   proxy_protocol_reader reader(most);

@@ -1,6 +1,6 @@
-// What a Redis may send on the subscribing connection: replies cut anywhere, and in them messages of both wires. However the
-// bytes are cut, the replies are the same; those that are well-formed are what a reader of a few lines takes them for; a
-// message arrives as it was published, and is skipped or becomes a broadcast with JSON that others read too.
+// Everything that Redis may send on the subscribing connection: replies split anywhere, with messages in both formats.
+// However the bytes are split, the replies are the same; well-formed ones are what a simple reader reads; a message arrives
+// as it was published, and is skipped or becomes a broadcast with JSON that other parsers accept.
 #include <phx/adapter/detail/redis_replies.hpp>
 #include <phx/adapter/detail/redis_wire.hpp>
 #include <phx/adapter/elixir_struct.hpp>
@@ -24,7 +24,7 @@ std::string text(redis_reply const& r) {
   return all;
 }
 
-/// All replies; "failed" as the last one where the reader gives up.
+/// All replies; "failed" as the last one if the reader gives up.
 template <class Piece>
 std::vector<std::string> replies(std::string_view in, Piece piece) {
   std::vector<std::string> all;
@@ -48,11 +48,11 @@ std::vector<std::string> replies(std::string_view in, Piece piece) {
   return all;
 }
 
-/// The plain reader: of well-formed RESP 2 only.
+/// A simple reader, for well-formed RESP 2 only.
 class plain {
  public:
   explicit plain(std::string_view in) : in_(in) {}
-  /// The next reply, as text() writes it; nothing where it is not whole, or odd.
+  /// The next reply, as text() writes it; nothing if it is incomplete or invalid.
   std::optional<std::string> next(bool inside = false) {
     std::optional<std::string_view> const head = line();
     if (!head || head->empty()) return std::nullopt;
@@ -152,7 +152,7 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
     oracle::require(i < whole.size() && whole[i] == *expected, "a well-formed reply is what it says");
   }
 
-  // As a message that somebody published.
+  // As a published message.
   std::string message = "*3\r\n$7\r\nmessage\r\n$7\r\nphx:phx\r\n$" + std::to_string(in.size()) + "\r\n";
   ((message += in) += "\r\n") += "+PONG\r\n";
   redis_replies subscription;

@@ -1,5 +1,5 @@
-// What strangers may publish on our Redis channel: terms and our own form. What is taken can be said again and is then the
-// same; JSON that becomes a term comes back as the same JSON.
+// Messages that other programs publish on our Redis channel: terms and our own format. A message that is accepted can be
+// written again and is then the same; JSON that becomes a term comes back as the same JSON.
 #include <phx/adapter/detail/redis_wire.hpp>
 
 #include "oracle.hpp"
@@ -44,8 +44,8 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
     oracle::require(!judged || oracle::accepts(h->payload), "a payload is JSON");
     oracle::require(!judged || phx::json::valid(h->payload), "and phx says so too");
     std::string out;
-    // A name may be longer, or both with an @ and a binary, which we never write; of an atom and a binary that are one key
-    // in JSON one is left; a float may be an integer's too many digits.
+    // Some values change: a name may be longer, or both contain an @ and be a binary, which we never write; of an atom and a
+    // binary that are the same JSON key one is left; a float may be an integer with too many digits.
     if (h->bytes && redis_wire::write_term(out, h->only, h->node, again(*h), most)) {
       auto const back = broadcast_in(out, storage_again, most);
       same(*h, back);

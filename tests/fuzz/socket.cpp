@@ -1,7 +1,8 @@
-// Whole sockets: the input is a program of operations over two loops and up to six clients. Frames may be cut anywhere, transports
-// refuse, callbacks and `close` destroy connections, the clock jumps, loops drain, and allocations fail. What must hold:
+// Whole sockets. The input is a program of operations on two loops and up to six clients. Frames are split anywhere,
+// transports refuse, callbacks and `close` destroy connections, the clock jumps, loops drain, and allocations fail.
+// Invariants:
 //   - after Transport::close, and after `gone`, the transport is not called again; it is closed at most once
-//   - each channel that its dispatcher gave away is terminated once, and destroyed once after that
+// - each channel that its dispatcher made is terminated once, and destroyed once after that
 //   - when all clients are gone the loops count no socket, channel or topic, and every allocation was released with its size
 #include <phx/phx.hpp>
 #include <phx/testing/fake_loop.hpp>
@@ -19,11 +20,11 @@ namespace {
 using oracle::require;
 using namespace std::chrono_literals;
 
-// ---- memory that is counted and fails
+// ---- memory that fails and is counted
 
 struct heap {
   static inline std::ptrdiff_t blocks = 0;
-  static inline std::size_t until_failure = SIZE_MAX;  // so many succeed, then `failures` fail
+  static inline std::size_t until_failure = SIZE_MAX;  // this many succeed, then `failures` fail
   static inline std::size_t failures = 0;
 
   static void reset() {
@@ -74,7 +75,7 @@ class program {
 
 struct world;
 
-/// One channel: what became of it.
+/// The history of one channel.
 struct record {
   int terminated = 0, destroyed = 0;
 };
@@ -117,7 +118,7 @@ struct transport {
 using socket = phx::socket<transport, dispatcher>;
 
 struct client {
-  std::unique_ptr<socket> held{};  // on the heap, so that a use after its end is seen
+  std::unique_ptr<socket> held{};  // on the heap, so that a use after its end is detected
   std::size_t loop = 0;
   int closes = 0;
   bool over = false;  // closed, gone or destroyed
@@ -172,13 +173,13 @@ struct world {
   }
   void give(client& c, phx::opcode op, std::string_view part, bool last) {
     if (!c.held || c.over) return;
-    // A host has its bytes in a buffer that it uses again.
+    // A host reuses its receive buffer.
     std::unique_ptr<char[]> const copy(new char[part.size()]);
     std::copy(part.begin(), part.end(), copy.get());
     bool const lives = c.held->receive(op, {copy.get(), part.size()}, last, loops.now());
     require(lives == !c.over, "receive says whether the socket was closed");
   }
-  /// A message of this client on topic t0 to t3.
+  /// Sends a message of this client on topic t0 to t3.
   void say(client& c, std::string_view event, std::string_view payload) {
     std::uint8_t const how = input.byte();
     std::string const topic = "t" + std::to_string(how & 3), ref = std::to_string(++refs);
@@ -205,16 +206,16 @@ struct world {
     c.over = true;
   }
 
-  /// A callback may destroy any connection of its loop but its own.
+  /// A callback may destroy any connection of its loop except its own.
   template <class Context>
   void leave_from(Context& ctx, client& c, bool destroy) {
     if (c.held && &ctx.event_loop() == &loops[c.loop] && !(c.held->name() == ctx.socket())) leave(c, destroy);
   }
 
-  /// What a callback does: up to three things that the input says.
+  /// The body of a callback: up to three operations from the input.
   template <class Context>
   void act(Context& ctx) {
-    if (depth != 0) return;  // callbacks start from receive, run or gone and never inside one another
+    if (depth != 0) return;  // callbacks start from receive, run or gone and are never nested
     ++depth;
     for (std::uint8_t n = input.byte() & 3; n != 0; --n) {
       std::uint8_t const op = input.byte();

@@ -1,5 +1,5 @@
-// Whatever a client shows as a token, a cookie or a query: no key of ours signed it, so it is nobody's. And whatever a term
-// is: it is refused, or all that is in it can be looked at and written again.
+// Any bytes as a token, a cookie or a query: our key did not sign them, so they are refused. And any bytes as a term: it is
+// refused, or all of its contents can be read and written again.
 #include <phx/adapter/token.hpp>
 
 #include <cstdint>
@@ -40,7 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size
   phx::request const asked = phx::request::of("GET", "/", {&cookie, 1});
   require(!plain.session(asked, {}) && !hidden.session(asked, {}));
 
-  // the same bytes, signed: what is behind the mac
+  // the same bytes, signed: tests the code after the mac check
   auto const inside = phx::term::read(in);
   auto const shown =
       plain.read(phx::detail::signed_message(phx::detail::derived_key(base, 64, "a", {.iterations = 1}).value().view(), in,

@@ -1,4 +1,4 @@
-// The V1 serializer, today's and the one for old clients: what it decodes is what nlohmann sees.
+// The V1 serializer, today's and the one for old clients, compared with nlohmann.
 #include <phx/serializer/legacy/generation.hpp>
 
 #include "oracle.hpp"
@@ -31,7 +31,7 @@ void read(phx::serializer_ref mode, std::string_view in, bool ref_required) {
   require(complete(j), "a message has its keys");
   std::vector<std::string> keys = oracle::keys(in);
   std::sort(keys.begin(), keys.end());
-  // nlohmann keeps the last of two, Phoenix the first.
+  // Of duplicate keys nlohmann keeps the last, Phoenix the first.
   if (std::adjacent_find(keys.begin(), keys.end()) != keys.end()) return;
   require(m.ref.absent() == !j.contains("ref") && m.join_ref.absent() == !j.contains("join_ref"), "absent is absent");
   if (!m.ref.absent()) require(json::parse(m.ref.json) == j["ref"], "a ref comes as it is");

@@ -1,4 +1,4 @@
-// The V2 serializer: what it decodes is what nlohmann sees, and what it encodes is JSON again.
+// The V2 serializer: decoding is compared with nlohmann, and encoding produces valid JSON.
 #include <phx/serializer/v2.hpp>
 
 #include "oracle.hpp"
@@ -49,7 +49,7 @@ void text(std::string_view in) {
   phx::errc const pushed = j[4].is_object() ? phx::errc::none : phx::errc::not_an_object;
   std::string const push = encoded(phx::push{m.join_ref, {}, {m.topic, {}}, m.event_name, m.payload}, pushed);
   if (pushed == phx::errc::none) {
-    // An end says the join's ref twice, any other push has none of its own (protocol 3.3).
+    // phx_close and phx_error have the join's ref twice, any other push has no ref (protocol 3.3).
     bool const ends = m.event == phx::event::close || m.event == phx::event::error;
     json const ref = ends ? j[0] : json();
     require(json::parse(push) == json::array({j[0], ref, std::string(m.topic), j[3], j[4]}), "push");

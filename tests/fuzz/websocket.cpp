@@ -1,5 +1,5 @@
-// Whatever a client sends and however TCP cuts it: the reader says the same things, stays within its limit, reads every
-// byte, and says nothing after the end.
+// Whatever a client sends and however TCP splits it: the reader returns the same events, stays within its limit, reads every
+// byte, and returns nothing after the end.
 #include <phx/websocket/frame_reader.hpp>
 
 #include <algorithm>
@@ -25,7 +25,7 @@ void require(bool holds) {
   if (!holds) std::abort();
 }
 
-/// @param cut how many bytes come at a time; 0: all.
+/// @param cut bytes read at a time; 0: all.
 std::vector<message> read(std::string bytes, std::size_t most, std::size_t cut) {
   std::vector<message> out;
   std::string text;

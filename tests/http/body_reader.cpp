@@ -17,7 +17,7 @@ std::string get(std::string const& headers) { return "GET / HTTP/1.1\r\nhost: h\
 
 namespace {
 
-/// What comes of the bytes behind a head: the body and `|` and what is left, `more` or `no`; the same however they are cut.
+/// The body, `|` and the remaining bytes, or `more` or `no`; checked to be the same however the input is split.
 std::string body_of(std::string const& headers, std::string const& bytes, std::size_t most = 100) {
   request_reader head;
   std::string const text = get(headers);

@@ -10,7 +10,8 @@ using phx::http::progress;
 using phx::http::proxy_protocol_reader;
 using namespace std::string_literals;
 
-/// "ADDRESS PORT" and what is left; "socket" where it names nobody; "refused", "more". However it is cut.
+/// "ADDRESS PORT" and the remaining bytes; "socket" if the header has no address; "refused", "more". The same however the
+/// input is split.
 std::string read(std::string_view bytes, std::size_t most = proxy_protocol_reader::default_max_bytes) {
   std::string first;
   for (std::size_t cut : {std::size_t{0}, std::size_t{1}, std::size_t{3}, std::size_t{17}, std::size_t{1000}}) {
@@ -20,7 +21,7 @@ std::string read(std::string_view bytes, std::size_t most = proxy_protocol_reade
     while (!rest.empty() && reader.state() == progress::need_more) {
       std::size_t const wanted = reader.wants();
       REQUIRE(wanted != 0);
-      std::string_view part = rest.substr(0, cut == 0 ? wanted : cut);  // 0: no more than belongs to the header
+      std::string_view part = rest.substr(0, cut == 0 ? wanted : cut);  // 0: no more than the header
       std::size_t const came = part.size();
       progress const now = reader.read(part);
       CHECK(now == reader.state());

@@ -15,7 +15,7 @@ constexpr auto more = progress::need_more;
 constexpr auto done = progress::complete;
 constexpr auto refused = progress::refused;
 
-/// The status a head is refused with, 0 for done, 1 for more; the same however it is cut.
+/// The status of the refusal, 0 for complete, 1 for more; checked to be the same however the input is split.
 int outcome(std::string const& bytes) {
   auto const code = [](request_reader const& r, progress p) {
     return p == done ? 0 : p == more ? 1 : static_cast<int>(r.status());
@@ -26,7 +26,7 @@ int outcome(std::string const& bytes) {
     request_reader r;
     auto p = more;
     for (std::size_t n = step; p == more && n < bytes.size() + step; n += step)
-      p = r.read(bytes.substr(0, n));  // moves, too
+      p = r.read(bytes.substr(0, n));  // also moves the buffer
     CHECK(code(r, p) == at_once);
   }
   return at_once;
@@ -93,7 +93,7 @@ TEST_CASE("http: headers that another server may read differently are 400") {
 
 TEST_CASE("http: a head is limited in bytes and headers") {
   std::string headers;
-  for (std::size_t i = 0; i < request_reader::max_headers - 1; ++i) headers += "x: y\r\n";  // and Host
+  for (std::size_t i = 0; i < request_reader::max_headers - 1; ++i) headers += "x: y\r\n";  // plus Host
   CHECK(outcome(get(headers)) == 0);
   CHECK(outcome(get(headers + "x: y\r\n")) == 431);
 
@@ -161,7 +161,7 @@ TEST_CASE("http: raw UTF-8 in a target is accepted") {
   request_reader r;
   REQUIRE(r.read("GET /\xc3\xa9?name=\xc5\xbc\xff HTTP/1.1\r\nhost: h\r\n\r\n") == done);
   CHECK(r.request().path == "/\xc3\xa9");
-  CHECK(r.request().query == "name=\xc5\xbc\xff");  // whether it is UTF-8 params::parse says
+  CHECK(r.request().query == "name=\xc5\xbc\xff");  // params::parse checks that it is UTF-8
 }
 
 TEST_CASE("http: HTTP/1.0 needs no Host, has no chunks, and closes after the response") {
@@ -187,7 +187,7 @@ TEST_CASE("http: whether the connection continues, and whether the client expect
   CHECK(read("") == std::pair(true, false));
   CHECK(read("connection: x, Close\r\n") == std::pair(false, false));
   CHECK(read("connection: keep-alive\r\nconnection: close\r\n") == std::pair(false, false));
-  CHECK(read("expect: 100-Continue\r\n") == std::pair(true, false));  // without a body nobody waits
+  CHECK(read("expect: 100-Continue\r\n") == std::pair(true, false));  // without a body the client does not wait
   CHECK(read("expect: 100-Continue\r\ncontent-length: 1\r\n") == std::pair(true, true));
 }
 

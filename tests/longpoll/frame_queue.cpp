@@ -44,7 +44,7 @@ TEST_CASE("frame_queue: a poll takes all waiting frames, in order, as strings") 
   CHECK(b.poll() == R"({"messages":["[\"1\"]","2"],"status":200,"token":"T"})");
   CHECK(b.out.responses() == 1);
   CHECK_FALSE(b.out.waiting());
-  CHECK(b.out.bytes() == 6);  // until its fate is known
+  CHECK(b.out.bytes() == 6);  // until the response is finished
   CHECK(b.poll() == empty_poll);
 }
 
@@ -65,12 +65,12 @@ TEST_CASE("frame_queue: a written response releases its frames only") {
   b.out.finish(b.from, 1, true);
   CHECK(b.out.bytes() == 5);
   CHECK(b.poll() == R"({"messages":["333"],"status":200,"token":"T"})");
-  b.out.finish(b.from, 7, true);  // of no response
+  b.out.finish(b.from, 7, true);  // not a response
   CHECK(b.out.bytes() == 5);
   b.out.finish(b.from, 3, true);
   b.out.finish(b.from, 2, true);
   CHECK(b.out.bytes() == 0);
-  b.add("4");  // behind an empty list
+  b.add("4");  // after an empty list
   CHECK(b.poll() == R"({"messages":["4"],"status":200,"token":"T"})");
 }
 
@@ -82,7 +82,7 @@ TEST_CASE("frame_queue: frames that were not written come before all that were s
   b.add("3");
   b.out.finish(b.from, 1, false);
   CHECK(b.poll() == R"({"messages":["1","2","3"],"status":200,"token":"T"})");
-  b.out.finish(b.from, 1, true);  // it is response 2 now
+  b.out.finish(b.from, 1, true);  // the current response is number 2
   CHECK(b.out.bytes() == 3);
   b.out.finish(b.from, 2, true);
   CHECK(b.out.bytes() == 0);

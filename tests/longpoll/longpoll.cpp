@@ -114,7 +114,7 @@ TEST_CASE("longpoll: a session that is not polled ends between 1.5 and 3 windows
   CHECK(p.post(token, "x").body == R"({"status":410})");
 
   std::string const other = p.open();
-  for (int i = 0; i < 6; ++i) {  // polls keep it alive, whatever the socket's own idle timeout
+  for (int i = 0; i < 6; ++i) {  // polls keep it open, whatever the socket's own idle timeout
     tab t;
     p.ask(t, {.token = other});
     p.local.advance(14s);
@@ -165,7 +165,7 @@ TEST_CASE("longpoll: a disconnect does not wake a waiting poll by default; a dra
   CHECK(local.last.says(204));
   CHECK(there.last.says(204));
   CHECK(p.local.endpoint().sockets() == 0);
-  got const g = p.poll(token);  // phoenix.js reads an empty body as an error, and comes back
+  got const g = p.poll(token);  // phoenix.js treats an empty body as an error, and reconnects
   CHECK(g.status == 503);
   CHECK(g.body.empty());
   CHECK(g.headers.at("access-control-allow-origin") == "*");
@@ -179,7 +179,7 @@ TEST_CASE("longpoll: a refusal is 403 in the body; an invalid query is HTTP 400"
     CHECK(g.body == R"({"status":403})");
     CHECK(g.headers.size() == 3);
   }
-  // what a host that lets who is refused wait has to know
+  // a host that delays refusals needs the reason
   CHECK(p.now({.query = "vsn=2.0.0&reject=429"}).refused == phx::refusal::connect);
   CHECK(p.now({.query = "vsn=9.0.0"}).refused == phx::refusal::vsn);
   CHECK(p.now({.query = "vsn=2.0.0&a=%zz"}).refused == phx::refusal::params);
@@ -258,7 +258,7 @@ TEST_CASE("longpoll: the origin is checked at every request") {
     CHECK(g.headers.at("access-control-allow-origin") == "*");
   }
   CHECK(p.sessions.size() == 1);
-  tab t;  // nothing was said in its name, and nothing taken
+  tab t;  // no request was processed, and no frame lost
   p.ask(t, {.token = token});
   CHECK(t.asked.waiting());
 }
@@ -281,7 +281,7 @@ TEST_CASE("longpoll: forged, truncated and foreign tokens are unknown") {
   }
   CHECK(p.post("", "[]").says(410));
   CHECK(p.now({.method = "POST", .query = "vsn=2.0.0&token[]=" + token}).says(410));
-  CHECK(p.post(token, R"([null,"1","phoenix","heartbeat",{}])").says(200));  // and this one is somebody's still
+  CHECK(p.post(token, R"([null,"1","phoenix","heartbeat",{}])").says(200));  // the token still names this session
 }
 
 TEST_CASE("longpoll: a token of another mount is unknown") {
@@ -364,14 +364,14 @@ TEST_CASE("longpoll: a batch is checked completely, then processed line by line 
   CHECK(p.batch(token, beat(1) + "\n" + beat(2) + "\r\n" + beat(3)).says(200));
   CHECK(answers() == 3);
 
-  got const g = p.batch(token, beat(1) + "\n!!!!");  // no base64: nothing of it is done, the session lives
+  got const g = p.batch(token, beat(1) + "\n!!!!");  // not base64: nothing is processed, the session continues
   CHECK(g.status == 500);
   CHECK(p.batch(token, beat(1) + R"(
 {"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"})")
             .status == 500);
   std::string many;
   for (int i = 0; i < 150; ++i) many += beat(i) + "\n";
-  CHECK(p.batch(token, many + "!!!!").says(200));  // what is beyond a hundred is not looked at
+  CHECK(p.batch(token, many + "!!!!").says(200));  // lines beyond a hundred are not checked
   CHECK(answers() == 100);
 
   // 00 01 01 06 03 "1" "2" "room:a" "bin" 00 ff 01
@@ -383,7 +383,7 @@ TEST_CASE("longpoll: a batch is checked completely, then processed line by line 
   token = p.joined();
   CHECK(p.batch(token, beat(1) + "\n").says(408));  // an empty line is an empty binary frame
   CHECK(p.batch(p.joined(), "").says(408));
-  std::string const two = beat(1) + "\n" + beat(2);  // with a parameter behind the type: one frame, and no JSON
+  std::string const two = beat(1) + "\n" + beat(2);  // with a parameter after the type: one frame, which is not JSON
   std::string_view const type = "application/x-ndjson; charset=utf-8";
   CHECK(p.now({.method = "POST", .token = p.joined(), .body = two, .type = type}).says(408));
 }
@@ -393,7 +393,7 @@ TEST_CASE("longpoll: empty lines are skipped if configured") {
   std::string const token = p.joined();
   CHECK(p.batch(token, "\n\r\n[null,\"1\",\"phoenix\",\"heartbeat\",{}]\n\n").says(200));
   CHECK(p.batch(token, "").says(200));
-  CHECK(p.post(token, "").says(408));  // no batch
+  CHECK(p.post(token, "").says(408));  // not a batch
 }
 
 TEST_CASE("longpoll: a line of base64 beyond its limit is 400; a body of newlines costs little") {
@@ -401,7 +401,7 @@ TEST_CASE("longpoll: a line of base64 beyond its limit is 400; a body of newline
   std::string const token = p.joined();
   CHECK(p.batch(token, std::string(68, 'A')).status == 400);
   CHECK(p.post(token, R"([null,"1","phoenix","heartbeat",{}])").says(200));
-  CHECK(p.batch(token, std::string(64, '/')).says(408));  // read, and no message
+  CHECK(p.batch(token, std::string(64, '/')).says(408));  // read, but not a message
   polls q(1, {.skip_empty_lines = true});
   CHECK(q.batch(q.open(), std::string(8'000'000, '\n')).says(200));
 }
@@ -413,7 +413,7 @@ TEST_CASE("longpoll: a frame that cannot be sent in a poll is dropped; strictly,
     m.bounds.strict_encoding = strict;
     polls p(1, {}, m);
     std::string const token = p.joined();
-    auto const bytes = [&](std::string_view text) {  // room: `echo` of bytes
+    auto const bytes = [&](std::string_view text) {  // an event `echo` with a binary payload
       std::string frame{'\0', '\1', '\1', '\6', '\4'};
       frame.append("12room:aecho").append(text);
       constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -438,10 +438,10 @@ TEST_CASE("longpoll: a frame that cannot be sent in a poll is dropped; strictly,
     CHECK(seen.count("frame_dropped") == 1);
     std::string const answer = reply("null", R"("7")", "ok", "{}", "phoenix");
     CHECK(p.poll(token).messages() == '"' + answer + "\",\"" + answer + '"');
-    // bytes that happen to be UTF-8 come as a string, as in Phoenix
+    // bytes that happen to be UTF-8 are sent as a string, as in Phoenix
     CHECK(p.batch(token, bytes("abc")).says(200));
     CHECK(p.poll(token).body.starts_with(R"({"messages":["\u0001\u0001\u0001\u0006\u000212room:aokabc)"));
-    // one that waits goes on waiting, or is told
+    // a waiting poll keeps waiting, or is answered
     tab t;
     p.ask(t, {.token = token});
     CHECK(p.batch(token, bytes("\xff\xfe")).says(200));
@@ -467,7 +467,7 @@ TEST_CASE("longpoll: waiting frames are limited by limits::outbound, and the pol
     got const g = p.poll(token);
     CHECK(g.says(200));
     (void)p.post(token, R"(["1","2","room:a","shout",{"n":1}])");
-    // what waited behind the first poll's comes with the next
+    // the frames after those of the first poll come with the next one
     got const rest = p.poll(token);
     CHECK(g.body.size() + rest.body.size() < 2000);
     CHECK(rest.messages().ends_with('"' + shouted("shout", R"({"n":1})") + '"'));
@@ -483,7 +483,7 @@ TEST_CASE("longpoll: the number of sessions is limited") {
   CHECK(g.body.empty());
   CHECK(p.now({.query = "vsn=9.9.9"}).status == 503);
   p.local.advance(15s);
-  CHECK(p.now({.query = "vsn=9.9.9"}).says(403));  // who is refused keeps no place
+  CHECK(p.now({.query = "vsn=9.9.9"}).says(403));  // a refused client takes no place
   CHECK(!p.open().empty());
   CHECK(!p.open().empty());
   CHECK(p.open().empty());
@@ -508,7 +508,7 @@ TEST_CASE("longpoll: old clients get objects, version 2 gets strings") {
   CHECK(p.poll(old).body.starts_with(R"({"messages":[{"topic":"phoenix","event":"phx_reply",)"));
   CHECK(p.poll(young).body.starts_with(R"({"messages":["[null,\"1\",\"phoenix\",)"));
 
-  // 0.10 to 0.14 poll at PATH/poll, with a sig that is nobody's business; 0.10 reads HTTP's status
+  // 0.10 to 0.14 poll at PATH/poll, with a sig that is ignored; 0.10 reads the HTTP status
   got g = p.now({.query = "token=null&sig=null", .path = "/socket/poll"});
   CHECK(g.status == 410);
   CHECK(g.body.find(R"("status":410)") != std::string::npos);
@@ -587,7 +587,7 @@ TEST_CASE("longpoll: if the session ends, a poll on its way to its loop is answe
   polls p(2);
   std::string const token = p.open(0, "vsn=2.0.0&user=bob");
   tab t, posts;
-  (void)p.local.endpoint().disconnect("user:bob");  // is in the mailbox before the two
+  (void)p.local.endpoint().disconnect("user:bob");  // in the mailbox before the other two
   p.ask(t, {.token = token}, 1);
   p.ask(posts, {.method = "POST", .token = token, .body = "[]"}, 1);
   p.local.settle();
@@ -635,7 +635,7 @@ TEST_CASE("longpoll: a session is found from every loop") {
   CHECK(p.post(token, "{}", 1).says(408));
   CHECK(p.post(token, "[]", 1).says(410));
   CHECK(p.poll(token, 1).says(410));
-  CHECK(p.local[1].sockets() == 1);  // the new one is where it was asked for
+  CHECK(p.local[1].sockets() == 1);  // the new one is on the loop of its request
 }
 
 TEST_CASE("longpoll: frames that another loop could not write, or that no request waited for, return to the session") {
@@ -691,7 +691,7 @@ TEST_CASE("longpoll: a POST that its loop does not process in time is 408 at the
   std::string const token = p.joined();
   tab t;
   p.ask(t, {.method = "POST", .token = token, .body = R"(["1","2","room:a","note",{}])"}, 1);
-  phx::time_point const later = p.local.now() + 10s;  // loop 0 is busy elsewhere
+  phx::time_point const later = p.local.now() + 10s;  // loop 0 is busy
   (void)p.local[1].run(later - 1ms);
   CHECK(t.responses == 0);
   (void)p.local[1].run(later);
@@ -716,5 +716,5 @@ TEST_CASE("longpoll: destroying a loop answers the polls of other loops that wai
   CHECK(p.sessions.size() == 1);
   CHECK(p.post(token, "[]", 1).says(410));
   CHECK(p.poll(token, 1).says(410));
-  CHECK(p.poll(other, 1).status == 0);  // waits as ever
+  CHECK(p.poll(other, 1).status == 0);  // waits as before
 }

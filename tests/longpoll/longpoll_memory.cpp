@@ -1,4 +1,4 @@
-// Long-polling with little memory: sessions that nobody comes back to, and every allocation that can fail.
+// Long-polling with little memory: abandoned sessions, and every allocation that can fail.
 #include <phx/longpoll/longpoll.hpp>
 
 #include <support/polls.hpp>
@@ -16,7 +16,7 @@ phx::limits counted() {
   return l;
 }
 
-/// What clients do: two of one loop, and the second of them asks another one.
+/// A typical sequence of requests: two clients of one loop, the second of which also uses another loop.
 int chatter(polls& p, int& unanswered) {
   int fine = 0;
   auto const counted_up = [&](got const& g) {
@@ -73,7 +73,7 @@ TEST_CASE("longpoll: 10,000 sessions opened and abandoned leave nothing behind")
       CHECK(p.sessions.size() == 0);
       CHECK(p.local[0].sockets() == 0);
       CHECK(p.local[0].topics() == 0);
-      // what stays is the loop's table of places, 16 bytes for each it ever had, and ours
+      // the loop's table of slots remains, 16 bytes for each slot ever used, and ours
       if (round == 0) after_one_round = metered::bytes;
       CHECK(metered::bytes < 1'000'000);
       CHECK(metered::bytes <= after_one_round);

@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// A room without a journal: it is spoken to from two threads.
+/// A room without a journal, because two threads use it.
 struct quiet_room {
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     ctx.broadcast("shout", in.payload);
@@ -24,7 +24,7 @@ struct quiet_room {
   }
 };
 
-/// A loop, the thread that runs it, and what was posted to be done inside it.
+/// A loop, the thread that runs it, and functions posted to run inside it.
 struct thread_loop {
   struct waker {
     thread_loop* to;
@@ -71,7 +71,7 @@ struct thread_loop {
   phx::time_point next{};
 };
 
-/// A client's connection to one loop; a client asks through both in turn.
+/// A client's connection to one loop; a client uses both in turn.
 struct line {
   phx::longpoll::poll_request asked{*this};
   std::mutex mutex{};
@@ -106,7 +106,7 @@ TEST_CASE("longpoll: clients whose requests alternate between the threads of two
   std::vector<std::thread> threads;
   for (auto& l : loops) threads.emplace_back([&l] { l->run(); });
 
-  // doctest asserts in this thread only
+  // doctest asserts on this thread only
   auto const client = [&](int number) -> std::string {
     std::array<line, 2> lines;
     std::size_t turn = static_cast<std::size_t>(number);
@@ -134,7 +134,7 @@ TEST_CASE("longpoll: clients whose requests alternate between the threads of two
     for (int round = 0; round < rounds; ++round) {
       answer = ask("POST", token, R"(["1","2",")" + room + R"(","say",{"n":)" + std::to_string(round) + "}]");
       if (answer != R"({"status":200})") return answer;
-      if (round % 3 == 0) (void)ask("GET", token, "", true);  // never written: comes again
+      if (round % 3 == 0) (void)ask("GET", token, "", true);  // never written: sent again
       if (round % 5 != 4) continue;
       while (next <= round) {
         answer = ask("GET", token, "");
@@ -143,7 +143,7 @@ TEST_CASE("longpoll: clients whose requests alternate between the threads of two
           if (std::atoi(answer.c_str() + n + 7) != next++) return "out of order: " + answer;
       }
     }
-    // the exchanges belong to their loops: those are asked to let go
+    // the poll_requests belong to their loops, which must destroy them
     for (std::size_t i = 0; i < 2; ++i) {
       line& l = lines[i];
       l.done = false;
@@ -165,7 +165,7 @@ TEST_CASE("longpoll: clients whose requests alternate between the threads of two
   for (std::string const& w : wrong) CHECK(w == "");
   CHECK(sessions.size() == clients);
 
-  // one loop goes while the other still asks for its sessions
+  // one loop ends while the other still uses its sessions
   loops[0]->stop();
   threads[0].join();
   services[0].reset();

@@ -8,7 +8,7 @@ namespace {
 
 using namespace support;
 
-/// A connection that goes with its response.
+/// A connection that is destroyed by its response.
 struct brief_life {
   std::optional<phx::longpoll::poll_request> asked{std::in_place, *this};
   int responses = 0;
@@ -99,7 +99,7 @@ TEST_CASE("response: of two being written, the frames of the failed one are sent
   second.held[0].written();
   second.held.clear();
   CHECK(p.poll(token).messages() == '"' + shouted("shout", R"({"n":1})") + '"');
-  first.held.clear();  // told once
+  first.held.clear();  // a second report is ignored
   tab t;
   p.ask(t, {.token = token});
   CHECK(t.asked.waiting());
@@ -172,7 +172,7 @@ TEST_CASE("response: whichever of several fail, in any order, their frames retur
         if ((written >> i & 1) != 0)
           each[i].held[0].written();
         else if (i != 1)
-          each[i].held[0].failed();  // the second one goes without a word
+          each[i].held[0].failed();  // the second one is destroyed without a report
         each[i].held.clear();
       }
       CHECK(p.poll(token).messages() == wanted);
@@ -196,7 +196,7 @@ TEST_CASE("response: a failed one answers a poll that already waits") {
 TEST_CASE("response: a failed one may be moved by the poll that it answers") {
   polls p;
   std::string const token = p.joined();
-  tab t;  // keeps both responses in one vector, which moves the first when the second comes
+  tab t;  // keeps both responses in one vector, whose growth moves the first
   t.hold = true;
   (void)p.post(token, R"(["1","2","room:a","shout",{"n":1}])");
   p.ask(t, {.token = token});

@@ -39,7 +39,7 @@ TEST_CASE("post_body: a batch is checked completely, up to the number of lines t
   CHECK(check("").lines == 1);  // an empty line, of no bytes
   CHECK(check("").status == 200);
   CHECK(check("[1]\n!").status == 500);
-  CHECK(check("AAE").status == 500);  // no padding
+  CHECK(check("AAE").status == 500);  // without padding
   CHECK(check(std::string(68, 'A')).status == 400);
   CHECK(check(std::string(64, 'A')).status == 200);
   CHECK(check("[" + std::string(1000, 'A')).status == 200);

@@ -32,7 +32,7 @@ TEST_CASE("sessions: a token is read as it was written, and nothing else is a to
     odd[20] = c;
     CHECK(!back.read(odd));
   }
-  // two bits of the last character mean nothing: one spelling of each token
+  // two bits of the last character are unused: only one spelling of each token is valid
   for (char const c : std::string("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")) {
     std::string last = text;
     last.back() = c;

@@ -55,7 +55,7 @@ TEST_CASE("endpoint: a loop without memory for the list of loops posts to those 
     metered::fail_on = true;
     CHECK(say() == phx::errc::none);
     CHECK(w[2].count() == 0);
-    second.reset();  // what is posted to it is closed
+    second.reset();  // posts to it return closed
     CHECK(say() == phx::errc::none);
     metered::fail_at = SIZE_MAX;
     metered::fail_on = false;
@@ -95,7 +95,7 @@ TEST_CASE("endpoint: a full mailbox is an error value, and the other loops recei
 }
 
 namespace {
-/// Wants to be called at `at`, and notes when it was.
+/// Requests a call at `at`, and records when it was called.
 struct ticker {
   phx::time_point at = phx::time_point::max();
   std::vector<phx::time_point> beats{};

@@ -4,7 +4,7 @@
 
 using namespace support;
 
-// What a loop does for its sockets is in tests/socket; here is the pump itself.
+// A loop's work for its sockets is tested in tests/socket; these are the tests of run and wake.
 
 TEST_CASE("loop: run of an idle loop returns never, and wakes nothing") {
   phx::testing::fake_waker w;
@@ -32,13 +32,13 @@ TEST_CASE("loop: run returns when it must run next, and an earlier deadline wake
   talk t;
   phx::loop& l = t.c.loop();
   auto const now = t.c.loops().now();
-  CHECK(l.run(now) == now + 60s);  // the socket's silence
+  CHECK(l.run(now) == now + 60s);  // the idle timeout of the socket
   (void)t.join();
   std::size_t const woken = t.c.loops().waker(0).count();
   t.c.in(R"(["1","9","room:a","timer",{}])");
   CHECK(t.c.loops().waker(0).count() == woken + 1);
   CHECK(l.run(now) == now + 3s);
-  t.c.in(R"(["1","9","room:a","timer",{}])");  // not nearer
+  t.c.in(R"(["1","9","room:a","timer",{}])");  // not earlier
   CHECK(t.c.loops().waker(0).count() == woken + 1);
 }
 

@@ -10,7 +10,7 @@ using phx::detail::subscriber;
 using phx::detail::topic;
 using phx::detail::topic_table;
 
-/// A client that hears nothing; the topic_table only stores its address and its serializer.
+/// A client that ignores everything; the topic_table only stores its address and its serializer.
 struct listener final : phx::detail::client {
   listener() { wire = phx::serializer_ref::of<phx::v2_json>(); }
   void deliver(phx::frame const&) noexcept override {}
@@ -39,7 +39,7 @@ TEST_CASE("topic_table: a topic exists while it is used") {
   REQUIRE(a != nullptr);
   CHECK(h.use("a", "\"\\u0061\"") == a);
   CHECK(a->text() == "a");
-  CHECK(a->json() == "\"a\"");  // as it was first said
+  CHECK(a->json() == "\"a\"");  // as in the first use
   CHECK(h.topics() == 1);
   h.unuse(a);
   CHECK(h.find("a") == a);
@@ -96,7 +96,7 @@ TEST_CASE("topic_table: a subscriber is removed from anywhere in its list, and t
   CHECK(t->plain.size() == 5);
   for (std::size_t const i : {1u, 4u, 0u, 3u, 2u}) {
     c.h.unsubscribe(all[i]);
-    c.h.unsubscribe(all[i]);  // twice is once
+    c.h.unsubscribe(all[i]);  // a second unsubscribe does nothing
     for (std::uint32_t at = 0; at < t->plain.size(); ++at) CHECK(t->plain[at].entry->at == at);
   }
   CHECK(t->plain.empty());

@@ -1,4 +1,4 @@
-// With two.cpp: two units that include everything link, so nothing in a header is defined twice.
+// With two.cpp: two units that include everything link, so no header defines anything twice.
 #include <phx/phx.hpp>
 
 bool the_other_unit_is_there() noexcept;

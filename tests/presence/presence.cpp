@@ -13,7 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 using phx::errc;
 
-/// Tracks itself under the key of its join, and does what it is told.
+/// Tracks itself under the key of its join, and acts on its events.
 struct room {
   explicit room(phx::presence& w) : presence(&w) {}
   phx::presence* presence;
@@ -50,7 +50,7 @@ struct room {
   }
 };
 
-/// phx_refs by the order in which they were first seen: R1, R2 ...
+/// Names for phx_refs in the order in which they were first seen: R1, R2 ...
 class refs {
  public:
   std::string operator()(std::string text) {
@@ -93,13 +93,13 @@ struct house {
   phx::testing::channel_client join(std::string const& key, std::size_t loop = 0) {
     return server->connect({}, loop).join("room:a", "{\"key\":\"" + key + "\"}");
   }
-  /// Somebody who is not in the list, and has seen it.
+  /// A client that is not tracked and has received the state.
   phx::testing::channel_client watch() {
     auto w = join("");
     CHECK(w.expect_push("presence_state"));
     return w;
   }
-  /// Its clients may be silent for as long as a test likes.
+  /// A mount whose clients may be silent for as long as a test needs.
   static phx::mount patient() {
     phx::mount m;
     m.bounds.idle = phx::duration::zero();
@@ -331,8 +331,8 @@ TEST_CASE("presence: an entry leaves at once after a leave, and lingers after a 
     CHECK(all(h.list()).find(R"({"phx_ref":"R1"},{"phx_ref":"R2","phx_ref_prev":"R3","n":2})") != std::string::npos);
     for (auto* const s : {&socket, &second, &third}) s->disconnect();
     auto again = h.join("");
-    CHECK(
-        h.presence.track(phx::channel_id{}, "room:a", "ann", phx::payload::json(R"({"n":2})")));  // lost at once, once more
+    CHECK(h.presence.track(phx::channel_id{}, "room:a", "ann",
+                           phx::payload::json(R"({"n":2})")));  // lost at once, a second time
     CHECK(watcher.rest().empty());
     h.server->advance(2900ms);
     CHECK(watcher.rest().empty());
@@ -373,7 +373,7 @@ TEST_CASE("presence: the changes of a window are one diff") {
   h.server->advance(50ms);
   auto bob = h.join("bob");
   auto brief = h.join("");
-  CHECK(h.presence.track(phx::channel_id{}, "room:a", "brief"));  // there is no such channel: it came and went
+  CHECK(h.presence.track(phx::channel_id{}, "room:a", "brief"));  // no such channel: it joins and leaves
   h.server->advance(49ms);
   CHECK(watcher.rest().empty());
   h.server->advance(1ms);
@@ -381,7 +381,7 @@ TEST_CASE("presence: the changes of a window are one diff") {
         R"({"joins":{"ann":{"metas":[{"phx_ref":"R1"}]},"bob":{"metas":[{"phx_ref":"R2"}]}},"leaves":{}})");
   h.server->advance(10s);
   CHECK(watcher.rest().empty());
-  CHECK(h.presence.track(phx::channel_id{}, "room:a", "brief"));  // alone in its window: there is nothing to tell
+  CHECK(h.presence.track(phx::channel_id{}, "room:a", "brief"));  // alone in its window: no diff is needed
   h.server->advance(10s);
   CHECK(watcher.rest().empty());
 }
@@ -411,7 +411,7 @@ TEST_CASE("presence: a diff reaches the clients of every loop") {
 }
 
 TEST_CASE("presence: fetch adds to entries, once for each diff") {
-  int calls = 0;  // before the house, whose end is a diff too
+  int calls = 0;  // declared before the house, whose end is a diff too
   house h;
   h.presence.fetch([&](std::string_view topic, phx::payload const& entries) {
     ++calls;
@@ -425,7 +425,7 @@ TEST_CASE("presence: fetch adds to entries, once for each diff") {
   auto watcher = h.watch(), other = h.watch();
   calls = 0;
   auto ann = h.join("ann");
-  CHECK(calls == 2);  // her list, the joins
+  CHECK(calls == 2);  // her state, and the joins
   CHECK(diff(watcher, as) == R"({"joins":{"ann":{"user":"u","metas":[{"phx_ref":"R1"}]}},"leaves":{}})");
   CHECK(state(ann, as) == R"({"ann":{"user":"u","metas":[{"phx_ref":"R1"}]}})");
   CHECK(as(ann.call("get")->response) == R"({"user":"u","metas":[{"phx_ref":"R1"}]})");
@@ -489,7 +489,7 @@ TEST_CASE("presence: it and the endpoint may be destroyed in any order") {
   {
     house h;
     auto ann = h.join("ann");
-    h.server.reset();  // the sockets, the loops, the endpoint
+    h.server.reset();  // destroys the sockets, the loops, the endpoint
     CHECK(h.list() == R"({})");
     CHECK(h.presence.track(phx::channel_id{}, "room:a", "k").error().code == errc::already_closed);
   }
@@ -540,7 +540,7 @@ TEST_CASE("presence: batch and linger may be max()") {
 // ---- several nodes
 
 namespace {
-/// Says to all what its client says, on any topic there is.
+/// Broadcasts its client's messages, on any topic.
 struct relay {
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     (void)static_cast<bool>(ctx.broadcast(in.event, in.payload));
@@ -570,7 +570,7 @@ TEST_CASE("presence: clients cannot forge node messages, even if every topic is 
   }
   CHECK(b.list() == "{}");
   CHECK(b.presence.nodes() == 2);
-  CHECK(a.server->connect().join("phx_presence:other").ok());  // nobody's
+  CHECK(a.server->connect().join("phx_presence:other").ok());  // not a presence's topic
 }
 
 TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
@@ -603,7 +603,7 @@ TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
       diff(ann, as) ==
       R"({"joins":{"bob":{"metas":[{"phx_ref":"R3","phx_ref_prev":"R2","n":1}]}},"leaves":{"bob":{"metas":[{"phx_ref":"R2"}]}}})");
 
-  // It falls silent: its entries leave; it is heard again: they are back.
+  // It becomes silent: its entries leave; it is heard again: they are back.
   south.answer = phx::send_status::dropped;
   pass(31s);
   CHECK(a.presence.nodes() == 1);
@@ -617,7 +617,7 @@ TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   CHECK(as(a.list()) == as(b.list()));
   CHECK(as(a.list()).find(R"("phx_ref_prev":"R3","n":2)") != std::string::npos);
 
-  // Garbage on its topic is skipped and counted.
+  // Invalid messages on its topic are skipped and counted.
   phx::broadcast const text{"phx_presence:presence", "tracker", phx::payload::json(R"({"a":1})"), {}};
   phx::broadcast const bytes{"phx_presence:presence", "tracker", phx::payload::binary("PT1\1\1x"), {}};
   CHECK(south.broadcast(text) == phx::send_status::ok);
@@ -625,7 +625,7 @@ TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   CHECK(a.presence.counts().nodes.garbage == 2);
   CHECK(as(a.list()) == as(b.list()));
 
-  // An orderly end is noticed at once.
+  // A goodbye is noticed at once.
   b.server.reset();
   pass(0s);
   a.server->settle();
@@ -673,7 +673,7 @@ TEST_CASE("presence: several threads track, list and end at the same time, and n
       (void)loop.run(now);
     }
     ++done;
-    // Until all are through somebody's diff may still come here.
+    // Until all threads are done, diffs may still arrive.
     while (done.load() != 3) {
       (void)loop.run(phx::time_point{2h});
       std::this_thread::yield();

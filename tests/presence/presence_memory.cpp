@@ -1,5 +1,5 @@
-// Presence when memory fails: each allocation of each operation once, alone and with all that follow. An operation happens
-// whole or not at all, entries leave, the heartbeat goes on, and with memory back all nodes agree.
+// Presence when memory fails: each allocation of each operation fails once, alone and with all that follow. An operation is
+// done or not done, entries leave, heartbeats continue, and once there is memory all nodes agree.
 #include <phx/presence/presence.hpp>
 
 #include <phx/testing/conversation.hpp>
@@ -34,7 +34,7 @@ struct net {
     all[i].text.clear();
   }
   phx::tracker& operator[](std::size_t i) { return *all[i].tracker; }
-  /// Messages go their way.
+  /// Delivers the messages.
   void carry(bool lost = false) {
     for (bool more = true; more;) {
       more = false;
@@ -58,14 +58,14 @@ struct net {
       carry(lost);
     }
   }
-  /// What each shows.
+  /// The entries that each shows.
   std::vector<std::set<std::string>> shown() {
     std::vector<std::set<std::string>> lists;
     for (auto& n : all)
       n.tracker->for_each([list = &lists.emplace_back()](auto const& e) { CHECK(list->insert(line(*e)).second); });
     return lists;
   }
-  /// Clients believe what the changes add up to.
+  /// Checks that the changes told to clients add up to the list.
   void check_told() {
     for (auto& n : all) {
       for (auto const& c : n.tracker->take_changes()) {
@@ -86,8 +86,7 @@ struct net {
   time_point now{1h};
 };
 
-/// @param prepare makes a net what it is before. @param operate is what memory fails in; the net's trackers and nothing else
-/// allocate.
+/// @param prepare sets up a net. @param operate is called while memory fails; only the net's trackers allocate in it.
 template <class Prepare, class Operate>
 void each_allocation(std::size_t count, Prepare prepare, Operate operate) {
   std::vector<std::set<std::string>> done;
@@ -129,7 +128,7 @@ void each_allocation(std::size_t count, Prepare prepare, Operate operate) {
     CHECK(tries < 1'000);
   }
 }
-/// The messages that a tracker has to send, to be received while memory fails.
+/// The messages of a tracker, to be received while memory fails.
 std::vector<std::string> messages_of(phx::tracker& t) {
   std::vector<std::string> all;
   for (phx::tracker::parcel& p : t.take_parcels()) all.push_back(std::move(p.bytes));
@@ -179,7 +178,7 @@ TEST_CASE("presence without memory: a tick that cannot send everything sends the
     time_point const next = n[0].tick(n.now);
     if (next <= n.now || next > n.now + 2s) throw std::runtime_error("no time to be called at");
   });
-  // Nobody is left to be heard: entries of others are hidden, those of the forgotten go.
+  // All other nodes are silent: entries of down nodes are hidden, those of forgotten ones removed.
   each_allocation(
       2,
       [](net& n) {
@@ -312,8 +311,8 @@ struct room {
   }
 };
 
-/// Memory fails at the n-th allocation of what presence does in ticks: between two components that are called before and
-/// after it.
+/// Fails the n-th allocation of presence in a tick: two components, called before and after it, switch the failure on and
+/// off.
 struct failing_ticks {
   void before(phx::endpoint& at) {
     at.add(phx::ticker{this,
@@ -365,7 +364,7 @@ struct node {
     (void)clients.back().call("id");
     return room::ids().back();
   }
-  /// The refs that a client believes are there, by the diffs it got.
+  /// The refs that a client has after the diffs it received.
   std::set<std::string> const& believed() {
     while (auto const diff = watcher->expect_broadcast("presence_diff")) {
       std::size_t const split = diff->find(R"("leaves":)");
@@ -415,7 +414,7 @@ struct pair_of_nodes {
   node a, b;
 };
 
-/// @param operate is given a channel that is tracked under `known`. @return what the operation answered, for that.
+/// @param operate gets a channel that is tracked under `known`. @return the result of the operation, for that.
 template <class Operate, class Before, class After>
 void each_allocation_of(Operate operate, Before nothing_happened, After happened) {
   for (bool const all_after : {false, true}) {
@@ -439,7 +438,7 @@ void each_allocation_of(Operate operate, Before nothing_happened, After happened
       else
         CHECK(nothing_happened(before, after));
       n.check();
-      // The channel can still be tracked under as many keys as before, and takes all of them with it.
+      // The channel can still be tracked under the same number of keys, and all of them leave with it.
       CHECK(n.a.presence->track(channel, "room:a", "last"));
       CHECK(n.a.clients.back().leave());
       n.check();
@@ -503,7 +502,7 @@ TEST_CASE("presence without memory: an entry is taken over or continues to linge
 }
 
 TEST_CASE("presence without memory: the end of a channel removes its entries") {
-  // Called before and after presence hears of the end: the last that watches is called first.
+  // Called before and after presence at the end of a channel: the last watcher is called first.
   struct hook : phx::detail::end_watch {
     hook(bool starts, std::size_t fails_at, bool fails_on) : start(starts), n(fails_at), all_after(fails_on) {
       ended = [](phx::detail::end_watch* self, phx::exit_reason) noexcept {
@@ -548,7 +547,7 @@ TEST_CASE("presence without memory: ticks and messages between nodes continue") 
         REQUIRE(n.a.presence->track(channel, "room:a", "one"));
         REQUIRE(n.b.presence->track(n.b.channel(), "room:a", "three"));
         reached = false;
-        // So many failures one after the other.
+        // This many failures in a row.
         for (int i = 0; i < rounds; ++i) {
           REQUIRE(n.a.presence->track(other, "room:a", "two" + std::to_string(i)));
           n.a.ticks.n = tries;

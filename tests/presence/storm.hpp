@@ -1,7 +1,8 @@
 #ifndef TESTS_PRESENCE_STORM_HPP
 #define TESTS_PRESENCE_STORM_HPP
-// Some nodes and a bad network between them, all from one seed: messages are lost, late, doubled, out of order, cut off one
-// way or both; nodes crash, fall silent, come back, say goodbye. Then the network heals, and all that are left must agree.
+// Several nodes and an unreliable network, all from one seed: messages are lost, late, duplicated, reordered, cut off in one
+// or both directions; nodes crash, become silent, return, say goodbye. Then the network is reliable again, and all remaining
+// nodes must agree.
 
 #include <phx/presence/tracker.hpp>
 
@@ -14,7 +15,7 @@
 
 namespace storm {
 
-/// splitmix64: the same numbers everywhere.
+/// splitmix64: the same numbers on every machine.
 class dice {
  public:
   explicit dice(std::uint64_t seed) noexcept : state_(seed) {}
@@ -40,7 +41,7 @@ class run {
     options_.permdown = ms(dice_.chance(50) ? 2'000 : 60'000);
     options_.kept = static_cast<std::uint32_t>(dice_.chance(50) ? 4 : 1'000);
     options_.message = dice_.chance(50) ? 60 : 100'000;
-    (void)dice_.roll();  // so that seeds stay what they were when one more option was drawn
+    (void)dice_.roll();  // keeps the meaning of seeds from before one more option was drawn
     loss_ = dice_.below(4) * 12;
     doubled_ = dice_.below(3) * 15;
     late_ = dice_.chance(30) ? 3'000 : 150;
@@ -49,13 +50,13 @@ class run {
     for (std::size_t i = 0; i < steps; ++i) step();
   }
 
-  /// Empty, or what was wrong.
+  /// Empty, or the difference found.
   std::string heal() {
     loss_ = doubled_ = 0;
     late_ = 20;
     cut_.clear();
     for (auto& n : nodes_) n->silent = false;
-    // What is still under way arrives, who is gone is noticed, who is behind has asked twice.
+    // Messages in transit arrive, silent nodes are noticed, and nodes that are behind ask twice.
     pass(ms(3'000) + options_.down * 2 + options_.period * static_cast<int>(options_.silent_periods * 4 + 8));
     std::set<std::string> truth;
     for (auto const& n : nodes_)
@@ -75,10 +76,10 @@ class run {
     std::string name;
     std::uint64_t starts = 0;
     std::unique_ptr<phx::tracker> is{};
-    bool silent = false;          // it hears, but nothing it says gets out
-    std::set<std::string> own{};  // as they are to be seen by all
+    bool silent = false;          // it receives, but its messages are lost
+    std::set<std::string> own{};  // its own entries, as all must see them
     std::map<std::string, phx::detail::dot> clocks{};
-    std::set<std::string> text{};  // what its changes add up to: what a client of it believes
+    std::set<std::string> text{};  // the sum of its changes: the state of its clients
     std::string confused{};
   };
   struct letter {
@@ -148,7 +149,7 @@ class run {
       ++made_;
     }
   }
-  /// What a tracker has to say goes on its way.
+  /// Puts the messages of a tracker into the network.
   void collect(std::size_t at) {
     node& n = *nodes_[at];
     if (!n.is) return;

@@ -13,7 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 using phx::time_point;
 
-/// Some trackers that hear each other at once, but for those that are cut off.
+/// Some trackers that receive each other's messages at once, except those that are cut off.
 struct nodes {
   explicit nodes(std::initializer_list<char const*> names, phx::tracker_options with = {}) : options(with) {
     for (char const* const name : names) all.push_back(std::make_unique<phx::tracker>(name, 1, options));
@@ -57,7 +57,7 @@ struct nodes {
   std::string last{};
 };
 
-/// A message of node b, first life, about itself: a delta.
+/// A message of node b, first run, about itself: a delta.
 std::string delta_of_b(std::vector<phx::detail::dot_range> ticks, std::vector<phx::tracker::entry_ptr> const& entries = {}) {
   phx::detail::wire_writer out(phx::detail::wire_kind::heartbeat, "b", 1);
   out.clocks({});
@@ -93,7 +93,7 @@ TEST_CASE("tracker: separate ranges are limited; dots that extend the first rang
              late = phx::detail::make_entry(1, beyond, 0, "t", "late", {});
   CHECK(a.receive(delta_of_b({{1, 1}}, {early})));
   CHECK(keys(a) == "early ");
-  // An entry may always lie apart: those are bounded as entries.
+  // An entry may always have a range of its own: entries have a limit of their own.
   CHECK(a.receive(delta_of_b({{beyond, beyond}}, {late})));
   CHECK(keys(a) == "early late ");
   CHECK(a.counted().refused == 1);
@@ -103,7 +103,7 @@ TEST_CASE("tracker: separate ranges are limited; dots that extend the first rang
 
 TEST_CASE("tracker: a state with the most ranges arrives in pieces, in any order, and is merged") {
   phx::tracker_options options;
-  options.message = 1;  // a piece for each entry
+  options.message = 1;  // one entry per piece
   phx::tracker a("a", 1), c("c", 1, options);
   std::vector<phx::detail::dot_range> apart{{1, 4}};
   while (apart.size() < phx::detail::max_ranges) apart.push_back({apart.back().last + 2, apart.back().last + 2});
@@ -128,7 +128,7 @@ TEST_CASE("tracker: a state with the most ranges arrives in pieces, in any order
     CHECK(fresh.counted().refused == 0);
     CHECK(keys(fresh) == "1 2 4 ");
     (void)fresh.take_parcels();
-    // Nothing is missing but what c has not seen either.
+    // Nothing is missing that c has seen.
     CHECK(fresh.receive(delta_of_b({{5, 5}})));
     (void)fresh.tick(time_point{1h});
     std::string const heartbeat = messages(fresh).at(0);
@@ -177,7 +177,7 @@ TEST_CASE("tracker: a node that returns with its clock set back is heard, and ag
   for (std::size_t i : {0u, 1u, 2u}) CHECK(n.list(i) == "new other ");
   CHECK(n[0].start() > 100);
   CHECK(n[0].counted().restarts == 1);
-  // Under new refs, which all agree on, and its clients were told so.
+  // Under new refs, which all agree on, and its clients got the changes.
   auto const now = n[0].own(before->clock);
   CHECK(now->ref() != before->ref());
   CHECK(n[2].list("t")->at("new").front()->json == now->json);
@@ -193,12 +193,12 @@ TEST_CASE("tracker: two runs with clocks set back do not choose the same start")
   nodes n({"a", "b", "c"});
   n.all[0] = std::make_unique<phx::tracker>("a", 100);
   n.pass(3s);
-  n.all[0] = std::make_unique<phx::tracker>("a", 7);  // b tells it, c does not hear of it
+  n.all[0] = std::make_unique<phx::tracker>("a", 7);  // b reports it, c does not receive it
   (void)n[0].join("t", "second", "");
   n.cut = "c";
   n.pass(3s);
   CHECK(n.list(1) == "second ");
-  n.all[0] = std::make_unique<phx::tracker>("a", 3);  // c tells it, which knows the first life only
+  n.all[0] = std::make_unique<phx::tracker>("a", 3);  // c reports it, and knows the first run only
   (void)n[0].join("t", "third", "");
   n.cut = "b";
   n.pass(3s);
@@ -321,7 +321,7 @@ TEST_CASE("tracker: the first heartbeat is sent at once, the second within a per
     phx::tracker t(name, 1);
     CHECK(t.due() <= start);
     time_point const next = t.tick(start);
-    CHECK(t.take_parcels().size() == 1);  // though it has nothing to tell
+    CHECK(t.take_parcels().size() == 1);  // although nothing has changed
     CHECK(next > start + 1500ms * 3 / 4);
     CHECK(next <= start + 1500ms);
     waits.insert(next - start);
@@ -345,7 +345,7 @@ TEST_CASE("tracker: a late message of a node's earlier run is not taken for its 
   CHECK(n.list(0) == "new ");
   hear(old);
   n.pass(15s);
-  CHECK(n.list(0).empty());  // not heard for 30 s
+  CHECK(n.list(0).empty());  // silent for 30 s
   CHECK(n[0].others_up() == 0);
 }
 
@@ -501,7 +501,7 @@ TEST_CASE("tracker: a state too large for one message is split, and its pieces m
   (void)a.take_parcels();
   (void)b.take_parcels();
   (void)a.tick(now += 2s);
-  for (auto const& p : a.take_parcels()) CHECK(b.receive(p.bytes));  // it cannot say what is new, only that something is
+  for (auto const& p : a.take_parcels()) CHECK(b.receive(p.bytes));  // it cannot send the changes, only that there are some
   CHECK(b.list("t") == nullptr);
   (void)b.tick(now);
   for (auto const& p : b.take_parcels()) CHECK(a.receive(p.bytes));
@@ -511,7 +511,7 @@ TEST_CASE("tracker: a state too large for one message is split, and its pieces m
   SUBCASE("in order") {}
   for (auto const& p : pieces) CHECK(b.receive(p.bytes));
   CHECK(b.list("t")->size() == 20);
-  // All has been seen: it does not ask again.
+  // Everything was seen: it does not ask again.
   auto const asked = b.counted().requests;
   for (int i = 0; i < 20; ++i) {
     (void)a.tick(now += 2s);
@@ -536,7 +536,7 @@ TEST_CASE("dots: ranges merge, overlap and are cut") {
   CHECK(dot_set({{1, 9}, {2, 3}, {4, 10}}).ranges() == std::vector<dot_range>{{1, 10}});
 }
 
-// benchmarks/presence_storm plays many more. What failed once stands here.
+// benchmarks/presence_storm plays many more. These seeds failed once.
 TEST_CASE("tracker: after any storm of changes all nodes agree, and have told their clients so") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     storm::run weather(seed);
@@ -544,7 +544,7 @@ TEST_CASE("tracker: after any storm of changes all nodes agree, and have told th
   }
 }
 TEST_CASE("tracker: storms that failed in earlier versions") {
-  // Pieces of a whole state that came in another order were thrown away, and asked for in vain.
+  // Pieces of a full state that came in another order were discarded, and requested in vain.
   for (std::uint64_t const seed : {467u, 571u, 723u, 764u}) {
     storm::run weather(seed);
     CHECK_MESSAGE(weather.heal().empty(), "seed " << seed);

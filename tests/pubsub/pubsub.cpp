@@ -30,13 +30,13 @@ struct nodes {
     b.endpoint().attach(name_b);
   }
   ~nodes() { settle(); }
-  /// Each may have said something to the other.
+  /// Runs both until nothing is left to deliver.
   void settle() {
     for (int i = 0; i < 4; ++i) a.settle(), b.settle();
   }
 };
 
-/// Writes down what it hears; may do something about it.
+/// Records what it receives, and may call a function.
 struct ear {
   texts lines{};
   void (*then)(ear&) noexcept = nullptr;
@@ -103,7 +103,7 @@ TEST_CASE("pubsub: publish, disconnect and a channel_id reach the other nodes") 
   ann.push("elsewhere", R"({"x":2})");
   n.settle();
   CHECK(there.rest() == texts{R"(news {"x":2})"});
-  CHECK(n.log.ids["room:a"].broadcast("cast", {}) == phx::send_status::ok);  // ben's, who came last
+  CHECK(n.log.ids["room:a"].broadcast("cast", {}) == phx::send_status::ok);  // ben's, who joined last
   n.settle();
   CHECK(ann.rest() == texts{"cast {}"});
   CHECK(ben.rest() == texts{"cast {}"});
@@ -142,7 +142,7 @@ TEST_CASE("pubsub: while the others are unreachable this node is served, and los
   }
   CHECK(n.a.endpoint().disconnect("user:nobody") == phx::errc::nodes_not_reached);
   CHECK(n.a.endpoint().unsent() == 3);
-  // A channel may look at it, and lives if it does not.
+  // A channel may test the result, and then continues.
   CHECK(ann.call("try_shout")->response == R"("delivered on this node, but the other nodes could not be reached")");
   CHECK(ann.call("shout_then_reply")->ok());
   CHECK(seen.count("nodes_not_reached room:a shout") == 2);
@@ -151,7 +151,7 @@ TEST_CASE("pubsub: while the others are unreachable this node is served, and los
   n.settle();
   CHECK(ann.rest() == texts{"shout {}", "x {}", "x {}", "shout {}"});
   CHECK(ben.rest() == texts{});
-  n.name_a.answer = phx::send_status::congested;  // taken
+  n.name_a.answer = phx::send_status::congested;  // accepted
   CHECK(n.a.endpoint().broadcast("room:a", "x", {}) == phx::errc::none);
   n.settle();
   CHECK(ben.rest() == texts{"x {}"});
@@ -209,7 +209,7 @@ TEST_CASE("pubsub: a topic_listener gets what other nodes publish on its topic, 
   CHECK(second.lines.size() == 3);
   n.b.endpoint().unlisten("phx_presence:x", &second);
   CHECK(n.a.endpoint().to_others({"phx_presence:x", "pub", phx::payload{}, {}}) == phx::send_status::ok);
-  CHECK(n.b.loops().waker(0).count() == woken + 1);  // nobody listens any more: it is a topic like any other
+  CHECK(n.b.loops().waker(0).count() == woken + 1);  // without listeners it is a topic like any other
 }
 
 TEST_CASE("pubsub: a listener may publish and listen, also to itself") {

@@ -1,6 +1,6 @@
 #ifndef PHX_TESTS_SERIALIZER_CODEC_HPP
 #define PHX_TESTS_SERIALIZER_CODEC_HPP
-// A serializer with everything it needs around it.
+// A serializer with everything it needs.
 
 #include <phx/serializer/serializer.hpp>
 
@@ -28,16 +28,16 @@ struct codec {
   phx::scratch room{from};
   phx::frame_pool pool{from};
   phx::message in{};
-  phx::opcode op = phx::opcode::text;  ///< of the last frame out
+  phx::opcode op = phx::opcode::text;  ///< of the last encoded frame
 
   phx::errc decode(std::string_view text, phx::opcode opcode = phx::opcode::text) {
     in = {};
-    kept_.emplace_back(text.begin(), text.end());  // exactly so many bytes: a sanitizer sees what is read behind them
+    kept_.emplace_back(text.begin(), text.end());  // exactly this many bytes: a sanitizer detects a read beyond them
     return mode.decode(opcode, {kept_.back().data(), kept_.back().size()}, room, in);
   }
   phx::errc decode_binary(std::string_view bytes) { return decode(bytes, phx::opcode::binary); }
 
-  /// What goes out; none where the generation stays silent. A refusal is given in angle brackets.
+  /// The encoded frame; nothing if the generation sends none. An error is given in angle brackets.
   std::optional<std::string> encode(auto const& record) {
     phx::frame_builder out(pool);
     phx::errc const ec = mode.encode(out, record);
@@ -57,7 +57,7 @@ struct codec {
 
 inline std::string refusal(phx::errc ec) { return "<" + std::string(phx::to_string(ec)) + ">"; }
 
-/// "00 0a ff": bytes, spaces ignored.
+/// "00 0a ff" as bytes; spaces are ignored.
 inline std::string hex(std::string_view digits) {
   auto const value = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
   std::string bytes, pair;

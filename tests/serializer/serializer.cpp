@@ -9,7 +9,7 @@
 
 namespace {
 
-/// Says who it is and nothing else.
+/// Encodes its number and nothing else.
 template <int N>
 struct third {
   static constexpr std::string_view requirement = "~> 3.0.0";

@@ -25,7 +25,7 @@ constexpr char const join[] = R"({"topic":"t","event":"phx_join","payload":{},"r
 constexpr char const heartbeat[] = R"({"topic":"phoenix","event":"heartbeat","payload":{},"ref":"8"})";
 payload const reason = payload::json(R"({"reason":"no"})");
 
-/// What all but 0.10 have in common: no message without ref, and plain `join` is an event like others.
+/// The behaviour of all but 0.10: a message needs a ref, and plain `join` is an event like others.
 template <generation G>
 void takes_what_0_11_sends() {
   old<G> c;

@@ -13,7 +13,7 @@ using phx::status;
 
 struct v2 : codec {
   v2() : codec(phx::serializer_ref::of<phx::v2_json>()) {}
-  /// The answer to what was just decoded.
+  /// The reply to the message decoded last.
   std::optional<std::string> reply(payload const& p, status s = status::ok) {
     return encode(phx::reply{in.join_ref, in.ref, in.topic_name, s, p});
   }
@@ -306,13 +306,13 @@ TEST_CASE("v2_json: sizes in binary frames count bytes, up to 255") {
   CHECK(c.encode(phx::reply{{longer_token}, {}, {"t", {}}, status::ok, x}) == refused);
   CHECK(c.encode(phx::reply{{}, {longer_token}, {"t", {}}, status::ok, x}) == refused);
   CHECK(c.encode(phx::reply{{}, {}, {longer, {}}, status::ok, x}) == refused);
-  // 255 characters, each an escape of six
+  // 255 characters, each an escape of six bytes
   std::string escapes;
   for (int i = 0; i < 255; ++i) escapes += "\\u006e";
   std::string const escaped = '"' + escapes + '"', more = '"' + escapes + "\\u006e\"";
   CHECK(c.encode(phx::reply{{escaped}, {}, {"t", {}}, status::ok, x}) == "\x01\xff\x00\x01\x02"s.append(most + "tokx"));
   CHECK(c.encode(phx::reply{{more}, {}, {"t", {}}, status::ok, x}) == refused);
-  // text frames have no such bound
+  // text frames have no such limit
   CHECK(c.encode(phx::broadcast{longer, "e", payload{}}) == "[null,null," + longer_token + ",\"e\",{}]");
 }
 
@@ -383,7 +383,7 @@ TEST_CASE("v2_json: in a binary frame a ref that is not a string is written as b
     CHECK(c.reply(x) == "\x01" + sized(text) + sized(text) + "\x01\x02" + text + text + "tokx");
     CHECK(c.encode(phx::push{c.in.join_ref, {}, {"t", {}}, {"e", {}}, x}) ==
           std::string(1, '\0') + sized(text) + "\x01\x01" + text + "tex");
-    // One of them only.
+    // Only one of them.
     REQUIRE(c.decode("[\"1\"," + token + R"(,"t","e",{}])") == errc::none);
     CHECK(c.reply(x) == "\x01\x01" + sized(text) + "\x01\x02\x31" + text + "tokx");
     REQUIRE(c.decode("[" + token + R"(,"1","t","e",{}])") == errc::none);
@@ -423,7 +423,7 @@ TEST_CASE("v2_json: an invalid binary message has the right error") {
   CHECK(c.decode_binary("\x00\xff\xff\xff\xff"s) == errc::truncated);
   CHECK(c.decode_binary("\x00\x01\x00\x00\x00\xff"s) == errc::invalid_utf8);
   CHECK(c.decode_binary("\x00\x00\x01\x00\x00\xff"s) == errc::invalid_utf8);
-  CHECK(c.decode_binary("\x00\x00\x00\x01\x01\xc3\xa9"s) == errc::invalid_utf8);  // é, half of it in each
+  CHECK(c.decode_binary("\x00\x00\x00\x01\x01\xc3\xa9"s) == errc::invalid_utf8);  // é, one half in each
   CHECK(c.decode_binary("\x00\x00\x00\x02\x00\xc3\xa9\xff"s) == errc::none);      // the payload is any bytes
   c.room.name = 3;
   CHECK(c.decode_binary(whole) == errc::name_too_long);

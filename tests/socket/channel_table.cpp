@@ -1,4 +1,4 @@
-// detail::channel_table alone: which topics one client has joined.
+// detail::channel_table alone: the topics that one client has joined.
 
 #include <phx/socket/detail/channel_table.hpp>
 

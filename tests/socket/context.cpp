@@ -6,7 +6,7 @@ using namespace support;
 
 namespace {
 
-/// Runs `body` as the handler of an event on room:a, and gives what came of it.
+/// Runs `body` as the handler of an event on room:a, and returns the frames.
 template <class F>
 texts during(talk& t, F body) {
   t.log.with = &body;
@@ -156,7 +156,7 @@ TEST_CASE("context: ids of two channels on one topic differ") {
 TEST_CASE("outcome: a reply with the message's own payload, and one with another payload") {
   talk t;
   (void)t.join();
-  // Long enough that a copy where a view was meant, or the other way round, shows under a sanitizer.
+  // Long enough that a sanitizer detects a view that should be a copy, or the reverse.
   std::string const big = "\"" + std::string(100'000, 'x') + "\"";
   CHECK(t.tell("echo", big) == texts{reply("\"1\"", "\"9\"", "ok", big)});
   CHECK(t.tell("stop_reply", big) == texts{reply("\"1\"", "\"9\"", "ok", big), ended("\"1\"")});

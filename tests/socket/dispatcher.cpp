@@ -4,8 +4,8 @@
 
 #include <deque>
 
-// The concept's archetype and its near misses are in tests/archetype. Here is one that is no router: its channels live
-// elsewhere, all that stays is their address.
+// The concept's archetype and its near misses are in tests/archetype. This is a dispatcher whose channels live on another
+// thread; only their addresses are stored in the socket.
 
 using namespace support;
 
@@ -44,7 +44,7 @@ struct elsewhere {
 };
 static_assert(phx::Dispatcher<elsewhere>);
 
-/// Their thread, their time: here, when the test says so.
+/// Runs the other thread's work, when the test calls it.
 texts work(std::deque<order>& inbox) {
   texts seen;
   while (!inbox.empty()) {
@@ -129,18 +129,18 @@ TEST_CASE("dispatcher: a channel on another thread pushes after its end by the a
   c.settle();
   CHECK(c.out() == texts{pushed("you_left", R"({"message":"bye!"})", "\"1\"", "match:1"),
                          std::string("\x00\x01\x07\x04", 4) + "1match:1datax"});
-  // What the serializer cannot carry has no channel to crash.
+  // A payload that the serializer cannot encode: there is no channel to crash.
   seen.take();
   (void)left.push("array", phx::payload::json("[1]"));
   c.settle();
   CHECK(c.out().empty());
   CHECK(seen.count("not_encoded match:1 array") == 1);
-  // Once the client has joined again it hears of the old life no more.
+  // Once the client has joined again it gets nothing of the ended channel.
   join("2");
   CHECK(left.push("you_left", bye) == phx::send_status::ok);
   c.settle();
   CHECK(c.out().empty());
-  // Refs come back as they came; a crash is told first, then what the channel says of it.
+  // Refs are echoed unchanged; a crash is sent first, then the pushes of the channel.
   c.in(R"([2,3,"match:1","boom",{}])");
   (void)work(there);
   c.settle();
@@ -149,7 +149,7 @@ TEST_CASE("dispatcher: a channel on another thread pushes after its end by the a
   (void)crashed.push("you_left", bye);
   c.settle();
   CHECK(c.out() == texts{pushed("you_left", R"({"message":"bye!"})", "2", "match:1")});
-  // A join that was never answered ok has no client, and neither has a connection that has ended.
+  // A join that was not answered ok has no client, and neither has a connection that has ended.
   c.in(R"(["4","4","match:1","phx_join",{}])");
   there.front().channel.refused();
   there.clear();

@@ -12,7 +12,7 @@ using namespace std::string_literals;
 
 namespace {
 
-/// What the host of one connection sees.
+/// The host's side of one connection.
 struct wire {
   std::vector<std::string>* out;
   phx::send_status send(phx::frame const& f) noexcept {

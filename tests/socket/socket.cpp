@@ -32,7 +32,7 @@ TEST_CASE("socket: row 3: a topic beyond limits::channels is refused; an unmatch
   CHECK(t.join("room:c", "3") ==
         texts{reply("\"3\"", "\"3\"", "error", R"({"reason":"too many channels joined"})", "room:c")});
   CHECK(t.join("hall", "4") == texts{reply("null", "\"4\"", "error", R"({"reason":"unmatched topic"})", "hall")});
-  // A duplicate join gives its place up first.
+  // A second join of a topic frees the place of the first.
   CHECK(t.join("room:b", "5") == texts{reply("\"5\"", "\"5\"", "ok", "{}", "room:b"), ended("\"2\"", false, "room:b")});
   (void)t.say(R"(["1","6","room:a","phx_leave",{}])");
   CHECK(t.join("room:c", "7") == texts{reply("\"7\"", "\"7\"", "ok", "{}", "room:c")});
@@ -275,7 +275,7 @@ TEST_CASE("socket: an exception in handle_out or handle_info ends its channel") 
 }
 #endif
 
-// ---- section 6.2: what handlers answer
+// ---- section 6.2: replies of handlers
 
 TEST_CASE("socket: replies: ok, error, any other status, and to a null ref as well") {
   talk t;
@@ -313,11 +313,11 @@ TEST_CASE("socket: handle_out and handle_info may stop their channel") {
   CHECK(t.c.out() == texts{ended("\"1\"")});
 }
 
-// ---- section 6.3: answers later
+// ---- section 6.3: late replies
 
 namespace {
 
-/// Answers where there is nothing to answer.
+/// Replies where no reply is possible.
 struct eager {
   static constexpr std::array<std::string_view, 1> intercepts{"masked"};
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
@@ -519,7 +519,7 @@ TEST_CASE("socket: a graceful end is sent before terminate runs, any other end a
     ctx.push("bye", {});
     ctx.broadcast("bye", {});
     ctx.broadcast_from("not to itself", {});
-    ctx.broadcast("masked", {});  // intercepted: nobody is left to push it
+    ctx.broadcast("masked", {});  // intercepted: no channel is left to push it
     ctx.publish("other:b", "bye", {});
   };
   struct listener {
@@ -569,7 +569,7 @@ TEST_CASE("socket: a graceful end is sent before terminate runs, any other end a
   CHECK(t.tell("phx_leave") == texts{reply("\"1\"", "\"9\""), other});
   CHECK(t.c.loop().topics() == 1);
 
-  // A connection that ends says no more.
+  // A connection that has ended sends nothing more.
   again();
   t.c.gone();
   CHECK(t.c.out().empty());
@@ -596,7 +596,7 @@ TEST_CASE("socket: refs that are not strings are written in binary frames as by 
   t.c.settle();
   CHECK(t.c.out() == texts{"\x01\x01\x01\x06\x02"
                            "57room:aoky"s});
-  // An array or an object there is none for: the channel ends, as in Phoenix.
+  // An array or an object has no text for a binary frame: the channel ends, as in Phoenix.
   CHECK(t.say(R"([{},8,"room:c","phx_join",{}])") == texts{reply("{}", "8", "ok", "{}", "room:c")});
   CHECK(t.say(R"([{},9,"room:c","call",{}])") == texts{ended("{}", true, "room:c")});
 }
@@ -763,7 +763,7 @@ TEST_CASE("socket: the frames of several messages in one turn are flushed once")
   CHECK(t.c.recorder().flushes == before + 2);
 }
 
-// ---- section 11: silence
+// ---- section 11: idle timeout
 
 TEST_CASE("socket: a minute without received bytes closes with 1001; any bytes count, sends do not") {
   talk t;
@@ -843,7 +843,7 @@ TEST_CASE("socket: sockets and channels can be listed") {
   CHECK(t.topics().empty());
 }
 
-// ---- what an observer is told
+// ---- the observer
 
 TEST_CASE("socket: an observer gets connects, refusals and ends, with secrets filtered") {
   talk t;

@@ -1,4 +1,4 @@
-// Joins that are answered later.
+// Pending joins, which are answered later.
 
 #include <phx/socket/socket.hpp>
 
@@ -153,7 +153,7 @@ TEST_CASE("deferred join: limits::held_bytes is for all pending joins together; 
   CHECK(echo("3", "9") == texts{reply("\"3\"", "\"3\"", "error", R"({"reason":"join crashed"})", "room:3")});
   CHECK(t.log.ids["room:1"].joined() == phx::send_status::ok);
   t.c.settle();
-  CHECK(t.c.out().size() == 2);    // the join's answer and the echo's
+  CHECK(t.c.out().size() == 2);    // the replies to the join and the echo
   CHECK(echo("2", "10").empty());  // there is room again
 }
 
@@ -314,7 +314,7 @@ TEST_CASE("deferred join: a client that joins and leaves for ever cannot exhaust
       (void)t.tell("phx_leave");
       CHECK(metered::bytes < 64 * 1024);
     }
-    // what waits still does
+    // a pending join still waits
     CHECK(t.after(5s) == texts{reply("\"2\"", "\"2\"", "error", R"({"reason":"timeout"})", "room:b")});
   }
   CHECK(metered::bytes == 0);
@@ -325,7 +325,7 @@ TEST_CASE("deferred join: a thousand decided in time leave no deadlines behind")
   m.bounds.timers = 10;
   talk t("2.0.0", m);
   for (int i = 0; i < 1000; ++i) {
-    CHECK(t.join("room:a", "1", later).size() == (i == 0 ? 0u : 1u));  // the end of the one before
+    CHECK(t.join("room:a", "1", later).size() == (i == 0 ? 0u : 1u));  // the end of the previous one
     t.log.ids["room:a"].joined();
     t.c.settle();
     CHECK(t.c.out() == texts{reply("\"1\"", "\"1\"")});

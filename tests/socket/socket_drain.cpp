@@ -8,7 +8,7 @@ using namespace support;
 
 namespace {
 
-/// A server of rooms with `n` clients, every second one in a room.
+/// A server with `n` clients, every second one in a room.
 struct crowd {
   journal log{};
   struct dispatcher : rooms {

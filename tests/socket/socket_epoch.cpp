@@ -1,4 +1,4 @@
-// What was posted before a subscription does not reach it, whoever posted it and on whatever path it comes.
+// A broadcast that was posted before a subscription does not reach it, whoever posted it and on whichever path it comes.
 
 #include <phx/socket/socket.hpp>
 
@@ -8,7 +8,7 @@ using namespace support;
 
 namespace {
 
-/// A room whose join or handler does to the endpoint what its payload's event says.
+/// A room whose join or handler calls the endpoint as its payload's event requests.
 struct speaker {
   static inline phx::endpoint* everywhere = nullptr;
   static inline phx::channel_id last{};
@@ -49,7 +49,7 @@ struct speakers : phx::router<> {
   speakers() { channel<speaker>("room:*"); }
 };
 
-/// Everybody is the same user; who connects with kick ends the older connections first.
+/// All clients are the same user; a client that connects with kick ends the older connections first.
 struct users : phx::router<> {
   phx::endpoint* everywhere = nullptr;
   phx::connect_outcome<phx::anonymous> connect(phx::connect_info const& info) {
@@ -59,7 +59,7 @@ struct users : phx::router<> {
   users() { channel<speaker>("room:*"); }
 };
 
-/// What a channel heard since it was last asked.
+/// The messages that a channel received since the last call.
 texts news_of(phx::testing::channel_client& c) {
   texts all = c.rest();
   for (std::string const& line : all) {
@@ -212,7 +212,7 @@ TEST_CASE("channel_id: broadcasts while the join is pending and after the channe
   for (bool const from : {false, true}) heard(from);
   client.disconnect();
   for (bool const from : {false, true}) heard(from);
-  // Its topic's memory is the handle's too: it may be the last that knows of it.
+  // The handle owns its topic's memory too: it may be the last reference.
   CHECK(local.leave());
   CHECK(there.leave());
   CHECK(s.server.loop(0).topics() == 0);

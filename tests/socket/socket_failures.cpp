@@ -1,4 +1,4 @@
-// What a host may do at a bad moment, and what fails: sockets destroyed inside callbacks, the Nth send, the Nth allocation.
+// What a host may do inside callbacks, and failures: destroyed sockets, the Nth send, the Nth allocation.
 
 #include <phx/socket/socket.hpp>
 
@@ -10,7 +10,7 @@ namespace {
 
 using room_socket = phx::socket<phx::testing::recorder::transport_type, rooms>;
 
-/// Connections as a host has them: destroyed when it likes.
+/// Connections that a host may destroy at any time.
 struct house {
   journal log{};
   rooms d{};
@@ -35,7 +35,7 @@ struct house {
     in.id = "user:ann";
     in.bounds = &bounds;
     f.socket.emplace(loops[0], d, std::move(in), f.wire.transport(), loops.now());
-    // Most hosts: close destroys the connection, and the socket in it, inside the call.
+    // As in most hosts: close destroys the connection, and the socket in it, inside the call.
     f.wire.on_close = [](void* it) noexcept { static_cast<flat*>(it)->socket.reset(); };
     f.wire.on_close_with = &f;
     return f;
@@ -356,12 +356,12 @@ TEST_CASE("failures: a callback that always posts more does not block the loop: 
   CHECK(count == 1);
   CHECK(h.loops.waker(0).count() == woken + 1);
   CHECK(h.loops[0].run(h.loops.now()) <= h.loops.now());
-  CHECK(count == 3);  // what was left, and one round of this call's own
+  CHECK(count == 3);  // the left-over work, and one round of this call's own
 }
 
 namespace {
 
-/// Everything a socket does, said to one or more of them; what comes of it may fail anywhere.
+/// Everything a socket does, on several of them; any of it may fail.
 void a_day(house& h) {
   auto const say = [&](std::size_t i, std::string_view text) {
     if (h.flats[i]->socket) (void)h.in(i, text);
@@ -398,7 +398,7 @@ void a_day(house& h) {
   h.loops.settle();
 }
 
-/// Every channel that was handed over was told of its end exactly once and destroyed once.
+/// True if every channel that was constructed was terminated exactly once and destroyed once.
 bool told_once(journal const& log) {
   std::size_t ends = 0, destroyed = 0;
   for (std::string const& line : log.lines) (line.ends_with(": gone") ? destroyed : ends) += 1;
@@ -419,7 +419,7 @@ TEST_CASE("failures: whichever send fails, and however, nothing else is affected
       CHECK(told_once(h.log));
       CHECK(h.loops[0].sockets() == 0);
       CHECK(h.loops[0].topics() == 0);
-      if (n == 30) break;  // a day sends fewer to each
+      if (n == 30) break;  // fewer than 30 sends to each client
     }
   }
 }
@@ -435,7 +435,7 @@ TEST_CASE("failures: whichever allocation fails, once or for good, nothing leaks
       std::size_t begun = 0;
       {
         house h(0, bounds);
-        begun = metered::allocations;  // without memory there is no loop: its constructor says so
+        begun = metered::allocations;  // without memory there is no loop: its constructor throws
         metered::fail_at = begun + n;
         metered::fail_on = for_good;
         h.move_in();
@@ -485,7 +485,7 @@ TEST_CASE("failures: without memory a join is refused as overloaded, and the nex
   bounds.memory = metered::hook();
   {
     house h(1, bounds);
-    h.join(0);  // warm: frames and lists have room
+    h.join(0);  // a warm-up: frames and lists have room
     (void)h.in(0, R"(["1","2","room:a","phx_leave",{}])");
     (void)h.out(0);
     metered::fail_at = metered::allocations.load();

@@ -1,4 +1,4 @@
-// Several clients: who hears what, in which order, and how often it was encoded.
+// Several clients: which of them get a broadcast, in which order, and how often it is encoded.
 
 #include <phx/socket/socket.hpp>
 
@@ -10,7 +10,7 @@ using namespace support;
 
 namespace {
 
-/// A serializer of these tests' own: version `V`, written as version 2, that counts what it encodes.
+/// A serializer of these tests: version `V`, written as version 2, that counts its calls.
 template <char V>
 struct counting {
   static constexpr char text[] = {'~', '>', ' ', V, '.', '0', '.', '0', '\0'};
@@ -141,7 +141,7 @@ TEST_CASE("fan-out: broadcast_from excludes the channel, not its connection") {
   h.log.ids["room:a"].broadcast_from("not me", {});
   h.loops.settle();
   CHECK(h.out(a).empty());
-  // One connection on one topic is one channel; a second connection of the same user hears it.
+  // One connection on one topic is one channel; a second connection of the same user gets the broadcast.
   auto const b = h.joined("2.0.0", "room:a");
   h.log.ids["room:a"].broadcast_from("hello", {});
   h.loops.settle();
@@ -184,7 +184,7 @@ TEST_CASE("fan-out: for channels that intercept other events, this one is encode
   h.in(0, R"(["1","2","room:a","shout",{}])");
   CHECK(four::broadcasts == 1);
   for (std::size_t i = 0; i < 10; ++i) CHECK(h.out(i) == texts{shouted("shout", "{}")});
-  // An intercepted one is encoded for nobody; each channel pushes what it makes of it.
+  // An intercepted broadcast is not encoded; each channel pushes its own version of it.
   four::broadcasts = four::pushes = 0;
   h.in(0, R"(["1","3","room:a","masked",{}])");
   CHECK(four::broadcasts == 0);
@@ -223,7 +223,7 @@ TEST_CASE("fan-out: subscribers whose serializer cannot encode a broadcast are s
   CHECK(h.out(v2) == texts{shouted("shout", "{}", "plain:a"), reply("\"1\"", "\"2\"", "ok", "\"no error\"", "plain:a")});
   CHECK(h.out(v4).empty());
   CHECK(h.seen.count("broadcast_skipped plain:a shout") == 1);
-  // No version 2 client may be pushed an array: one who listens together with another serializer goes without.
+  // An array cannot be pushed to a version 2 client: on a topic with another serializer it is skipped.
   four::refuses = false;
   auto const v1 = h.joined("1.0.0", "plain:b"), b2 = h.joined("2.0.0", "plain:b");
   CHECK(h.loops[0].publish({"plain:b", "x", phx::payload::json("[1]"), {}}) == phx::errc::none);
@@ -252,8 +252,8 @@ TEST_CASE("fan-out: a V1 subscriber is skipped for bytes, and counted; strictly,
     CHECK(h.seen.count("broadcast_skipped plain:a shout <") == (strict ? 0 : 1));
   }
   {
-    // One who listens alone crashes nobody either: neither who broadcasts bytes there from another topic, nor its own
-    // channel.
+    // On a topic of its own it crashes nothing either: neither a channel on another topic that broadcasts bytes there, nor
+    // its own channel.
     talk t("1.0.0");
     t.watch();
     (void)t.say(R"({"topic":"room:a","event":"phx_join","payload":{},"ref":"1"})");
@@ -283,7 +283,7 @@ TEST_CASE("fan-out: a V1 subscriber is skipped for bytes, and counted; strictly,
   CHECK(h.out(other) == texts{broadcast});
   CHECK(h.out(v1).empty());
   CHECK(h.seen.count("broadcast_skipped plain:a shout") == 1);
-  // One that intercepts something else is such a subscriber too.
+  // A subscriber that intercepts another event is skipped too.
   h.d.channel<room>("both:*");
   auto const intercepts = h.joined("1.0.0", "both:a", 1);
   h.seen.take();
@@ -341,10 +341,11 @@ TEST_CASE("fan-out: intercepting subscribers share one copy of a broadcast, and 
     for (int i = 0; i < 50; ++i) (void)h.joined("2.0.0", "room:a");
     std::ptrdiff_t const before = metered::bytes;
     std::string const large = R"({"fill":")" + std::string(100'000, 'x') + "\"}";
-    auto const publish = [&] {  // as a channel does: the payload is its caller's, and may be a view of the client's message
-      phx::payload const p = phx::payload::json(large);
-      CHECK(h.loops[0].publish({"room:a", "masked", phx::detail::payload_access::lend(p), {}}) == phx::errc::none);
-    };
+    auto const publish =
+        [&] {  // as a channel does: the payload belongs to its caller, and may be a view of the client's message
+          phx::payload const p = phx::payload::json(large);
+          CHECK(h.loops[0].publish({"room:a", "masked", phx::detail::payload_access::lend(p), {}}) == phx::errc::none);
+        };
     publish();
     CHECK(metered::bytes - before < 150'000);
     h.loops.settle();

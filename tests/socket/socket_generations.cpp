@@ -1,5 +1,5 @@
 // Each older generation of Phoenix in one conversation: join, refused join, push, reply, unmatched topic, leave, crash and
-// heartbeat, as its servers of the day answered them (protocol 4.1).
+// heartbeat, as its servers answered them (protocol 4.1).
 
 #include <phx/socket/socket.hpp>
 #include <phx/serializer/legacy/generation.hpp>
@@ -10,7 +10,7 @@ using namespace support;
 
 namespace {
 
-/// A V1 message. @param ref empty for none at all.
+/// A V1 message. @param ref empty for a message without a ref.
 std::string says(std::string_view topic, std::string_view event, std::string_view payload, std::string_view ref) {
   std::string text = R"({"topic":")" + std::string(topic) + R"(","event":")" + std::string(event) + R"(","payload":)";
   text.append(payload);
@@ -72,7 +72,7 @@ TEST_CASE("generations 0.11 to 0.13.0: the ref of a reply is in its payload, unm
     CHECK(t.client("push", R"({"n":1})", "2") == texts{listening("pushed", R"({"n":1})")});
     CHECK(t.client("echo", R"({"n":1})", "3") == texts{replied_inside("3", "ok", R"({"n":1})")});
     CHECK(t.client("phx_join", "{}", "4", "hall").empty());
-    // A refused join was `ignore` until 0.12, `error` in 0.13.
+    // The status of a refused join was `ignore` until 0.12, `error` in 0.13.
     CHECK(t.client("phx_join", R"({"deny":1})", "5", "room:b") ==
           texts{replied_inside("5", g == phx::generation::v0_11 ? "ignore" : "error", R"({"reason":"no"})", "room:b")});
     CHECK(t.client("heartbeat", "{}", "6", "phoenix") == texts{listening("heartbeat", "{}", "null", "phoenix")});
@@ -116,7 +116,7 @@ TEST_CASE("generations 0.15 to 1.1: unmatched topics are answered; 1.0 refuses a
       CHECK(t.client("echo", "[1]", "8") == texts{replied("8", "ok", "[1]")});
     }
     CHECK(t.client("phx_leave", "{}", "9") == texts{replied("9"), listening("phx_close", "{}")});
-    // Before 1.5 a leave of what is not joined was unmatched.
+    // Before 1.5 a leave of an unjoined topic was unmatched.
     CHECK(t.client("phx_leave", "{}", "10") == texts{replied("10", "error", R"({"reason":"unmatched topic"})")});
     (void)t.client("phx_join", "{}", "11");
     CHECK(t.client("boom", "{}", "12") == texts{listening("phx_error", "{}")});
@@ -140,7 +140,7 @@ TEST_CASE("generation 1.2: phx_close and phx_error have the ref of the join, whi
 
 TEST_CASE("generation legacy: today's channels, for all of these clients at once") {
   old_talk t(phx::generation::legacy);
-  // 0.10 sends no ref and hears no more than it understands; it ignores what has a ref.
+  // 0.10 sends no ref and gets only messages it understands; it ignores messages with a ref.
   CHECK(t.client("join").size() == 1);
   CHECK(t.client("leave").size() == 2);
   std::string const both = listening("phx_reply", R"({"status":"ok","response":{},"ref":"1"})", "\"1\"");

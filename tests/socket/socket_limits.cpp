@@ -204,7 +204,7 @@ TEST_CASE("limits::timers: beyond it send_after returns dropped; timers of socke
   } n;
   phx::mount const m = with([](phx::limits& l) { l.timers = 3; });
   talk t("2.0.0", m);
-  // Sockets that came and went leave the question whether they are idle behind.
+  // Sockets that are gone leave their idle timers behind.
   for (int i = 0; i < 10; ++i) {
     phx::testing::recorder r;
     phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
@@ -318,11 +318,11 @@ TEST_CASE("limits::channel_timers: per channel; beyond it send_after returns dro
   phx::testing::server server(app, m);
   auto one = server.connect();
   auto a = one.join("room:a");
-  CHECK(a.call("soon")->response == "[3,2]");  // one is the join's
+  CHECK(a.call("soon")->response == "[3,2]");  // one of them is the join's
   CHECK(a.call("late")->response == "[0,5]");
   auto b = server.connect().join("room:b");
   CHECK(b.call("late")->response == "[3,2]");
-  server.advance(1s);  // what fired makes room, in its channel
+  server.advance(1s);  // a fired timer makes room, in its channel
   CHECK(a.call("late")->response == "[4,1]");
   CHECK(b.call("late")->response == "[1,4]");
   CHECK(a.leave());

@@ -1,5 +1,5 @@
-// Clients that read more slowly than they are spoken to: what waits, what goes, and who is told. limits::outbound with
-// pressure_policy::close and ignore is in socket_limits.cpp.
+// Clients that read more slowly than messages arrive: which messages wait, which are dropped, and who is informed.
+// limits::outbound with pressure_policy::close and ignore is in socket_limits.cpp.
 
 #include <phx/socket/socket.hpp>
 
@@ -22,7 +22,7 @@ struct with_policy {
 struct plain {
   phx::outcome handle_in(phx::context&, phx::message const& in) { return phx::outcome::reply(in.payload); }
 };
-/// What its client asks for.
+/// The policy that its client requests.
 struct asked {
   policy when_slow = policy::close;
   phx::join_result join(phx::joining&, phx::message const& in) {
@@ -67,7 +67,7 @@ struct slow_talk {
     c.in(R"(["1","1",")" + topic + R"(","phx_join",)" + payload + "]");
     (void)c.out();
   }
-  /// It reads no more, and from now on phx knows.
+  /// Stops reading; from now on phx knows.
   void stop_reading() {
     wire.stalled = true;
     wire.answer = phx::send_status::congested;
@@ -106,7 +106,7 @@ TEST_CASE("slow: keep_latest keeps one message for each topic, event and key, in
   slow_talk t;
   t.join("latest");
   t.stop_reading();
-  t.say("latest", "tick", "0", "a");  // taken, and congested
+  t.say("latest", "tick", "0", "a");  // accepted, and congested
   t.say("latest", "tick", "1", "a");
   t.say("latest", "tick", "2", "b");
   t.say("latest", "tick", "3");
@@ -220,11 +220,11 @@ TEST_CASE("slow: at most limits::outbound bytes wait, whatever the policy") {
     t.join(topic);
     std::ptrdiff_t const before = metered::bytes;
     t.wire.keeps = false;
-    t.wire.stalled = true;  // and says ok: phx finds out by itself
+    t.wire.stalled = true;  // returns ok: phx detects the limit by itself
     for (int i = 0; i < 1000; ++i) t.say(topic, "line", big('x'), std::to_string(i));
     CHECK_FALSE(t.c.closed());
     CHECK(t.wire.waiting <= 10'000 + 1100);
-    // The blocks of the frames are as large as the pool makes them.
+    // The blocks of the frames have the sizes of the pool.
     CHECK(metered::bytes - before < 2 * 20'000 + 64 * 2100);
     t.wire.stalled = false;
     t.wire.waiting = 0;
@@ -244,7 +244,7 @@ TEST_CASE("slow: a client that leaves room for replies only is closed with 1008"
     CHECK(t.seen.count("pressure") == 1);
     CHECK(t.seen.count("frame_dropped") == 0);
     CHECK(t.wire.after_close == 0);
-    // All that was answered is with the transport before its close.
+    // All replies are passed to the transport before its close.
     CHECK(t.c.out().size() >= 8);
   }
 }
@@ -327,7 +327,7 @@ TEST_CASE("slow: with limits::tell_dropped the client is told the number on each
   t.stop_reading();
   t.say("latest", "tick", "0", "a");
   t.read_again();
-  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0")});  // nothing was missed
+  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0")});  // no message was missed
 }
 
 TEST_CASE("slow: run serves the slow clients of a host that never calls writable") {
@@ -344,7 +344,7 @@ TEST_CASE("slow: run serves the slow clients of a host that never calls writable
   t.wire.waiting = 0;
   t.c.advance(100ms);
   CHECK(t.c.out() == texts{answered_status("latest", "tick", "1")});
-  CHECK(t.c.loop().run(t.c.loops().now()) > t.c.loops().now() + 1s);  // nobody is slow: nobody is looked after
+  CHECK(t.c.loop().run(t.c.loops().now()) > t.c.loops().now() + 1s);  // no client is slow: there is nothing to do
 }
 
 TEST_CASE("slow: the transport is fed when half of its data is left, and not more than it accepts") {
@@ -401,7 +401,7 @@ TEST_CASE("slow: ending a slow client frees its queue; a client that keeps up ha
     std::ptrdiff_t const in_time = metered::bytes;
     std::size_t const allocations = metered::allocations;
     for (int i = 0; i < 100; ++i) t.say("latest", "tick", "1", std::to_string(i));
-    CHECK(metered::allocations - allocations <= 2);  // a frame, to be used again
+    CHECK(metered::allocations - allocations <= 2);  // a frame, for reuse
     CHECK(t.c.socket().writable(t.c.loops().now()));
     t.stop_reading();
     for (int i = 0; i < 20; ++i) t.say("latest", "tick", "1", std::to_string(i));
@@ -432,7 +432,7 @@ TEST_CASE("slow: whichever allocation fails, no reply is lost without a close") 
       t.read_again();
       std::size_t replies = 0;
       for (std::string const& s : t.c.out()) replies += s.find("phx_reply") != s.npos;
-      // Without memory to encode a reply there is none, as ever: the observer was told.
+      // Without memory to encode a reply it is not sent, and the observer is informed.
       CHECK(replies + t.seen.count("no_memory") >= (t.c.closed() ? 0u : 12u));
     }
     CHECK(metered::bytes == 0);

@@ -1,4 +1,4 @@
-// Channels that hear other topics than their own (protocol 6.4, 13.1).
+// Channels that subscribe to other topics (protocol 6.4, 13.1).
 
 #include <phx/socket/socket.hpp>
 
@@ -8,7 +8,7 @@ using namespace support;
 
 namespace {
 
-/// What it hears as messages to itself it pushes, as `TOPIC EVENT`; what it intercepts, as `out EVENT`.
+/// Pushes messages to itself as `TOPIC EVENT`, and intercepted broadcasts as `out EVENT`.
 struct listening {
   static inline phx::channel_id last{};
   static constexpr std::array<std::string_view, 1> intercepts{"masked"};
@@ -88,7 +88,8 @@ TEST_CASE("subscribe: a broadcast on another topic is a message to the channel o
     CHECK(agrees(a, "publish"));
     p.server.settle();
     CHECK(b.expect_push("news told") == "{}");
-    // What it intercepts on its own topic is an ordinary message here; bytes are not judged by its client's serializer.
+    // An event that it intercepts on its own topic is an ordinary message on another; its client's serializer does not check
+    // the payload.
     p.say("masked", phx::payload::binary("x"));
     CHECK(b.expect_push("news masked") == "x");
     CHECK(a.rest().empty());
@@ -155,7 +156,7 @@ TEST_CASE("subscribe: from join, broadcasts come after the join's reply") {
   phx::testing::conversation<listeners> c(app);
   c.in(R"(["1","1","room:a","phx_join","published"])");
   CHECK(c.out() == texts{reply("\"1\"", "\"1\""), pushed("news early", "{}")});
-  // One that is pending hears it once it is joined, or not at all.
+  // A pending channel gets it once it is joined, or not at all.
   for (bool const yes : {true, false}) {
     c.in(R"(["2","2","room:b","phx_join","later"])");
     (void)c.endpoint().broadcast("news", "hello", {});
@@ -170,7 +171,7 @@ TEST_CASE("subscribe: from join, broadcasts come after the join's reply") {
     if (yes)
       CHECK(c.out() == texts{answer, pushed("news hello", "{}", "\"2\"", "room:b")});
     else
-      CHECK(c.out() == texts{answer, pushed("news ended", "{}")});  // its last words, to room:a
+      CHECK(c.out() == texts{answer, pushed("news ended", "{}")});  // its last broadcast, to room:a
     c.in(R"(["2","3","room:b","phx_leave",{}])");
     (void)c.out();
   }
@@ -229,7 +230,7 @@ TEST_CASE("subscribe: a channel whose connection a callback destroys gets nothin
   };
   (void)s.a->receive(phx::opcode::text, R"(["1","2","room:a","call",{}])", true, loops.now());
   loops.settle();
-  CHECK(two.out().size() == 1);  // the join's answer
+  CHECK(two.out().size() == 1);  // the reply to the join
   CHECK(loops[0].topics() == 1);
 }
 

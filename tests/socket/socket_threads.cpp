@@ -1,4 +1,4 @@
-// Two loops on two threads, and others that post to them: what ThreadSanitizer is to look at.
+// Two loops on two threads, and other threads that post to them, for ThreadSanitizer.
 
 #include <phx/socket/socket.hpp>
 
@@ -13,7 +13,7 @@ using namespace support;
 
 namespace {
 
-/// A loop as a host on a thread of its own has it: sleeps until it is woken or its time has come.
+/// A loop of a host with a thread of its own: sleeps until it is woken or its time has come.
 class threaded_loop {
  public:
   explicit threaded_loop(phx::endpoint& everywhere) : event_loop(everywhere, *this) {}
@@ -28,7 +28,7 @@ class threaded_loop {
     }
     bell_.notify_one();
   }
-  /// `work(now)` runs inside the loop, over and over, until it answers false; then the loop runs until `stop`.
+  /// `work(now)` runs inside the loop, repeatedly, until it returns false; then the loop runs until `stop`.
   template <class F>
   void start(F work) {
     thread_ = std::thread([this, work]() mutable {
@@ -131,7 +131,7 @@ TEST_CASE("threads: two loops broadcast to each other while other threads broadc
       });
     for (std::thread& t : others) t.join();
     while (done < 2) std::this_thread::yield();
-    // All is posted; what is in the mailboxes is run before the loops stop hearing of a drain.
+    // Everything is posted; the mailboxes are handled before the loops learn of a drain.
     everywhere.drain();
     while (everywhere.sockets() != 0) std::this_thread::yield();
     for (threaded_loop& l : loops) l.at_end = nullptr;
@@ -142,7 +142,7 @@ TEST_CASE("threads: two loops broadcast to each other while other threads broadc
     for (auto& s : of_loop) {
       int next[2] = {0, 0}, news[outsiders] = {};
       for (std::string const& f : s->wire.out()) {
-        // Each speaker's words in the order they were said, none lost and none twice.
+        // The messages of each sender in the order of sending, none lost and none twice.
         for (int l = 0; l < 2; ++l)
           if (f.find(R"("shout",{"loop":)" + std::to_string(l)) != f.npos) {
             int const n = std::stoi(f.substr(f.find(R"("n":)") + 4));
@@ -219,7 +219,7 @@ TEST_CASE("threads: joins answered from another thread, exits and disconnects at
     frames = one.wire.frames.size();
   }
   CHECK(finished);
-  CHECK(frames > 0);  // how many joins were replaced before their verdict is up to the scheduler
+  CHECK(frames > 0);  // the scheduler decides how many joins were replaced before their verdict
   REQUIRE(one.wire.closed.has_value());
   CHECK(one.wire.closed->code == phx::close_code::going_away);
 }
@@ -233,7 +233,7 @@ TEST_CASE("threads: posting to a loop that is being destroyed is safe, and retur
     std::atomic<bool> go{false};
     std::thread poster;
     phx::testing::fake_waker beside_waker;
-    phx::loop beside(everywhere, beside_waker);  // what a channel_id broadcasts is posted here too
+    phx::loop beside(everywhere, beside_waker);  // broadcasts of a channel_id are posted here too
     {
       phx::testing::fake_waker waker;
       phx::loop event_loop(everywhere, waker);

@@ -1,4 +1,4 @@
-// Every public duration of these rooms at its ends: max() is "never", min() is "at once", and neither overflows.
+// Every public duration of these rooms at its limits: max() is "never", min() is "at once", and neither overflows.
 
 #include <phx/socket/socket.hpp>
 #include <phx/connect/throttle.hpp>

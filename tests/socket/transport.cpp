@@ -10,7 +10,7 @@ using namespace support;
 
 namespace {
 
-/// A host that queues in send and writes in flush: what goes to the kernel, and when.
+/// A host that queues in send and writes in flush: records what goes to the kernel, and when.
 struct batching {
   struct connection {
     std::string queued{}, written{};

@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// The socket of a host: what it was given, and how often it was to write it.
+/// The stream of a host: the bytes it was given, and how often it was asked to write.
 struct stream {
   std::string out{};
   std::size_t flushed = 0, closed = 0, kept = 0;
@@ -53,7 +53,7 @@ std::string const switched =
     "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
     "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// What an observer is told.
+/// The events of the observer.
 struct refusals {
   std::string reasons{};
   void on_event(phx::telemetry_event const& e) noexcept { reasons.append(e.event).append(";"); }

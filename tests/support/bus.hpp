@@ -1,6 +1,6 @@
 #ifndef PHX_TESTS_SUPPORT_BUS_HPP
 #define PHX_TESTS_SUPPORT_BUS_HPP
-// Nodes in one process: what one publishes is delivered to the others at once, on the same thread.
+// Nodes in one process: a message published by one is delivered to the others at once, on the same thread.
 
 #include <phx/loop/endpoint.hpp>
 
@@ -33,7 +33,7 @@ class bus {
       return send([to](node const& n) { return n.name_ == to; }, b);
     }
 
-    phx::send_status answer = phx::send_status::ok;  // dropped, closed: nothing goes out
+    phx::send_status answer = phx::send_status::ok;  // the result of publish; dropped or closed: nothing is sent
     int stops = 0;
 
    private:

@@ -13,7 +13,7 @@
 
 namespace phx_tests {
 
-/// Until `restored` this process can open one descriptor more and no other. @pre meanwhile none is closed.
+/// Until `restored` this process can open only one more descriptor. @pre meanwhile none is closed.
 class one_descriptor {
  public:
   one_descriptor() {
@@ -34,7 +34,7 @@ class one_descriptor {
   rlimit before_{};
 };
 
-/// The descriptors that are open now.
+/// The open descriptors.
 [[nodiscard]] inline std::set<int> open_descriptors() {
   std::set<int> all;
   for (auto const& at : std::filesystem::directory_iterator("/proc/self/fd")) {
@@ -43,14 +43,15 @@ class one_descriptor {
   }
   return all;
 }
-/// Those opened since `before` that a program started now would inherit, and what they are. @param opened how many there are
+/// The descriptors opened since `before` that a child process would inherit, with their names. @param opened set to their
+/// number
 [[nodiscard]] inline std::string inherited_since(std::set<int> const& before, std::size_t& opened) {
   std::string all;
   opened = 0;
   for (int const fd : open_descriptors()) {
     if (before.contains(fd)) continue;
     int const flags = ::fcntl(fd, F_GETFD);
-    if (flags < 0) continue;  // that of the directory
+    if (flags < 0) continue;  // the directory's own
     ++opened;
     std::error_code ignored;
     if ((flags & FD_CLOEXEC) == 0)

@@ -1,6 +1,6 @@
 #ifndef PHX_TESTS_SUPPORT_EVENTUALLY_HPP
 #define PHX_TESTS_SUPPORT_EVENTUALLY_HPP
-// What tests with threads, sockets and a clock of their own wait by.
+// Waiting, for tests with threads, sockets and a real clock.
 
 #include <chrono>
 #include <thread>
@@ -8,7 +8,7 @@
 
 namespace phx_tests {
 
-/// Waits until it is so. On a machine that does nothing else that is a matter of milliseconds; only a failure waits so long.
+/// Waits until the condition is true. On an idle machine that takes milliseconds; only a failure waits this long.
 template <class F>
 [[nodiscard]] bool eventually(F&& is_so, std::chrono::seconds most = std::chrono::seconds(60)) {
   auto const until = std::chrono::steady_clock::now() + most;
@@ -19,10 +19,10 @@ template <class F>
   return true;
 }
 
-/// Where the server's patience with its client is what is tested, and so has to be short, a machine that was busy with
-/// something else may be too slow for it: then once more, the patience of each try four times that of the one before. What
-/// is wrong is wrong each time.
-/// @param test milliseconds -> bool: whether all was as it should be. It asserts nothing that depends on being in time.
+/// Runs a test of a server's timeout, which has to be short. A busy machine may be too slow for it, so the test is repeated,
+/// each time with a timeout four times as long. A real fault fails every time.
+/// @param test milliseconds -> bool: true if everything was as expected. It must not assert anything that depends on being
+///   in time.
 template <class F>
 [[nodiscard]] bool in_time(std::chrono::milliseconds patience, F&& test) {
   for (int tries = 4; tries > 1; --tries, patience *= 4)

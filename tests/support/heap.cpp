@@ -21,10 +21,10 @@ void* take_or_throw(std::size_t n) {
 
 }  // namespace
 
-// Not inlined: GCC would then see malloc behind one and free behind the other, and take that for a mismatch.
+// Not inlined: otherwise GCC would see malloc in one and free in the other, and warn about a mismatch.
 [[gnu::noinline]] void* operator new(std::size_t n) { return take_or_throw(n); }
 [[gnu::noinline]] void* operator new[](std::size_t n) { return take_or_throw(n); }
-// The address sanitizer's own nothrow forms do not call these, as the standard's default ones do.
+// The nothrow forms of the address sanitizer do not call these, as the standard's default ones do.
 [[gnu::noinline]] void* operator new(std::size_t n, std::nothrow_t const&) noexcept { return take(n); }
 [[gnu::noinline]] void* operator new[](std::size_t n, std::nothrow_t const&) noexcept { return take(n); }
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }

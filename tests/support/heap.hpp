@@ -1,6 +1,7 @@
 #ifndef TESTS_SUPPORT_HEAP_HPP
 #define TESTS_SUPPORT_HEAP_HPP
-// The test program's operator new: counted, and failing when a test asks for it. It sees what goes past phx's memory hook.
+// The test program's operator new: counts, and fails if a test requests it. It sees allocations that bypass phx's memory
+// hook.
 
 #include <atomic>
 #include <cstddef>
@@ -13,8 +14,8 @@ struct heap {
   static inline std::atomic<std::size_t> fail_at{SIZE_MAX};  // the allocation (by `allocations`) that fails
   static inline std::atomic<bool> fail_on{false};            // and all after it
 
-  /// While it lives the allocation that comes after `n` others fails, and with `all_after` every one after that too.
-  /// Other threads' allocations count as well.
+  /// During its lifetime the allocation after `n` others fails, and with `all_after` every later one too. Allocations of
+  /// other threads count as well.
   class failure {
    public:
     explicit failure(std::size_t n, bool all_after = false) noexcept {
@@ -24,7 +25,7 @@ struct heap {
     failure(failure const&) = delete;
     failure& operator=(failure const&) = delete;
     ~failure() { stop(); }
-    /// @return whether the allocation that was to fail was asked for.
+    /// @return true if the allocation that was to fail was requested.
     static bool stop() noexcept {
       bool const reached = allocations > fail_at;
       fail_at = SIZE_MAX;

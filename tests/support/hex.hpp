@@ -6,7 +6,7 @@
 
 namespace support {
 
-/// The bytes that hex digits in lower case stand for; spaces and line ends between them are for readers.
+/// The bytes for hex digits in lower case; spaces and line breaks are ignored.
 [[nodiscard]] inline std::string from_hex(std::string_view digits) {
   std::string out;
   int high = -1;

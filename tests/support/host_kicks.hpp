@@ -1,6 +1,6 @@
 #ifndef PHX_TESTS_SUPPORT_HOST_KICKS_HPP
 #define PHX_TESTS_SUPPORT_HOST_KICKS_HPP
-// One connection for each user: `connect` ends the older ones, as a fleet of devices does that come back after a lost network.
+// One connection per user: `connect` ends the older ones, as for a fleet of devices that reconnects after a network failure.
 
 #include <atomic>
 #include <memory>
@@ -18,7 +18,7 @@ struct one_connection_each : phx::router<> {
   }
 };
 
-/// @param port of a host that serves one_connection_each at /socket, both ways
+/// @param port of a host that serves one_connection_each at /socket, over both transports
 inline void only_the_newest_stays(std::uint16_t port) {
   constexpr std::string_view heartbeat = R"([null,"1","phoenix","heartbeat",{}])";
   auto const lives = [&](raw_client& c) {

@@ -1,6 +1,6 @@
 #ifndef PHX_TESTS_SUPPORT_HOST_POLLS_HPP
 #define PHX_TESTS_SUPPORT_HOST_POLLS_HPP
-// What every host in adapter/ has to show of long-polling, over real connections.
+// Long-polling tests for every host in adapter/, over real connections.
 
 #include <phx/longpoll/longpoll.hpp>
 
@@ -23,7 +23,7 @@ inline std::string request(std::string_view method, std::string_view target, std
          std::string(body);
 }
 
-/// A long-poll client that does its requests on any connection.
+/// A long-poll client that can use any connection.
 struct poller {
   std::string token{};
   static std::string post_of(std::string_view target, std::string_view body) {
@@ -32,7 +32,7 @@ struct poller {
   }
   [[nodiscard]] std::string target() const { return "/socket/longpoll?vsn=2.0.0&token=" + token; }
   [[nodiscard]] std::string poll_request() const { return request("GET", target()); }
-  /// The body of an answer with 200; else its status.
+  /// The body of a response with 200; otherwise its status.
   static std::string answer(raw_client& on) {
     unsigned const status = on.read_head();
     return status == 200 ? on.read_body() : "HTTP " + std::to_string(status) + on.read_body();
@@ -57,26 +57,25 @@ struct poller {
     REQUIRE(post(on, R"(["1","1","room:a","phx_join",{}])") == R"({"status":200})");
     REQUIRE(poll(on) == with(R"([\"1\",\"1\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}])"));
   }
-  /// A poll's 200 with this one frame, escaped.
+  /// The 200 of a poll with this one frame, escaped.
   [[nodiscard]] std::string with(std::string_view frame) const {
     return "{\"messages\":[\"" + std::string(frame) + "\"],\"status\":200,\"token\":\"" + token + "\"}";
   }
 };
 inline constexpr std::string_view news = R"([null,null,\"room:a\",\"news\",{}])";
 
-/// What a host is to be like that serves host_room at /socket, both ways.
+/// The settings of a host that serves host_room at /socket, over both transports.
 struct polled_host {
-  std::uint32_t loops = 1;  // of one that has several
+  std::uint32_t loops = 1;  // for hosts with several loops
   phx::longpoll::options polls{};
   std::chrono::milliseconds handshake{10'000};
   phx::mount mount{};
 };
 
-/// @param make polled_host -> a running host, which has
-///   client(receive buffer = 0), joined(): a raw_client, and one whose WebSocket has joined room:a; endpoint();
-///   connections(n): waits until it has so many; begin_end(), ended(): a graceful end begins, and is over; channels_ended():
-///   how many, after that.
-/// @param loops the numbers of them that are worth a try
+/// @param make polled_host -> a running host with: client(receive buffer = 0), joined(): a raw_client, and one whose
+///   WebSocket has joined room:a; endpoint(); connections(n): waits until this many are open; begin_end(), ended(): a drain
+///   begins, and is over; channels_ended(): how many, after that.
+/// @param loops the numbers of loops to test
 template <class Make>
 void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
   using namespace std::chrono_literals;
@@ -126,7 +125,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
         raw_client gone = r.client();
         CHECK(gone.send(p.poll_request()));
         CHECK(gone.send("GET /"));  // half of the next request
-        CHECK(r.connections(2));    // or it would be accepted, and take the news, when all is over
+        CHECK(r.connections(2));    // otherwise it would be accepted, and get the broadcast, when all is over
       }
       CHECK(r.connections(1));
       CHECK(r.endpoint().broadcast("room:a", "news", phx::payload{}) == phx::errc::none);
@@ -145,7 +144,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
         raw_client slow = r.client(4096);
         CHECK(slow.send(p.poll_request()));
         CHECK(p.post(c, R"(["1","2","room:a","flood",{"less":1}])") == R"({"status":200})");
-        CHECK(slow.read_head() == 200);  // it begins to be written, and is never read to its end
+        CHECK(slow.read_head() == 200);  // begins to be written, and is never read completely
       }
       CHECK(r.connections(1));
       std::string const again = p.poll(c);
@@ -156,7 +155,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     }
   }
   SUBCASE("pipelined requests are answered in turn, and a connection may become a WebSocket at the end") {
-    // A session lasts no longer than a few windows without a poll.
+    // A session lasts only a few windows without a poll.
     CHECK(in_time(150ms, [&](std::chrono::milliseconds window) {
       auto r = host({.polls = {.window = window}});
       raw_client c = r.client();
@@ -291,7 +290,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
     CHECK(poller::answer(c) == R"({"status":403})");
   }
   SUBCASE("a drain answers waiting polls, ends their sessions, and completes") {
-    // Whether a poll has come in nobody can see from outside; one that has not finds no session any more.
+    // From outside it is unknown whether a poll was received; one that was not finds no session.
     bool notified = false;
     for (int i = 0; i < 20 && !notified; ++i) {
       auto r = host({.loops = std::max(loops)});
@@ -320,7 +319,7 @@ void long_polls(Make const& make, std::initializer_list<std::uint32_t> loops) {
   }
 }
 
-/// What every host makes of requests that are not as they should be, or not as they mostly are. @param make as above
+/// Unusual and invalid requests, for every host. @param make as above
 template <class Make>
 void odd_requests(Make const& make) {
   auto const host = [&] {
@@ -345,7 +344,7 @@ void odd_requests(Make const& make) {
     poller p;
     p.open(c);
     std::string const join = poller::post_of(p.target(), R"(["1","1","room:a","phx_join",{}])");
-    CHECK(c.send(join + "\r\n" + p.poll_request()));  // old browsers send one behind a body
+    CHECK(c.send(join + "\r\n" + p.poll_request()));  // old browsers send one after a body
     CHECK(poller::answer(c) == R"({"status":200})");
     CHECK(poller::answer(c).find("phx_reply") != std::string::npos);
     raw_client slow = r.client();

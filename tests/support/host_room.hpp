@@ -7,7 +7,7 @@
 
 namespace phx_tests {
 
-/// The channel behind the tests of the hosts in adapter/.
+/// The channel for the tests of the hosts in adapter/.
 struct host_room {
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(phx::status::ok, in.payload);

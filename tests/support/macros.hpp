@@ -1,7 +1,8 @@
-// Macros that other people's headers define before ours are read: windows.h and rpcndr.h, Arduino.h, Qt, Xlib, <complex.h>,
-// what GCC itself does without -std. The standard library's headers come first, for not all of them bear it either.
+// Macros that other headers define before ours are included: windows.h and rpcndr.h, Arduino.h, Qt, Xlib, <complex.h>, and
+// GCC without
+// -std. The standard library's headers come first, since some of them fail with these macros.
 //
-// No guard: whoever includes this wants them all defined from here on.
+// No include guard: every file that includes this needs all of them defined from here on.
 #include <algorithm>
 #include <array>
 #include <atomic>

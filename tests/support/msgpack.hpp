@@ -1,7 +1,7 @@
 #ifndef PHX_TESTS_SUPPORT_MSGPACK_HPP
 #define PHX_TESTS_SUPPORT_MSGPACK_HPP
-// A serializer that is not JSON: MessagePack arrays [join_ref, ref, topic, event, payload] in binary frames at vsn 3.0.0. It
-// shows what the Serializer concept is for, and stands in no public header. Payloads stay JSON text inside phx; bytes are a
+// A serializer that is not JSON: MessagePack arrays [join_ref, ref, topic, event, payload] in binary frames at vsn 3.0.0. An
+// example of the Serializer concept, not part of a public header. Payloads stay JSON text inside phx; bytes are a
 // MessagePack bin.
 
 #include <phx/serializer/serializer.hpp>
@@ -124,14 +124,14 @@ class packer {
   char const* end_ = nullptr;
 };
 
-/// MessagePack to JSON text; trusts nothing.
+/// MessagePack to JSON text, for untrusted input.
 class unpacker {
  public:
   explicit unpacker(std::string_view in) : in_(in) {}
 
   [[nodiscard]] bool done() const { return at_ == in_.size(); }
   [[nodiscard]] bool array_of_five() { return at_ < in_.size() && static_cast<unsigned char>(in_[at_++]) == 0x95; }
-  /// @param bytes set when it was a bin, which only stands where a payload does.
+  /// @param bytes set if it was a bin, which is only valid as a payload.
   [[nodiscard]] bool value(std::string& json, bool* bytes = nullptr, unsigned depth = 0) {
     std::uint64_t first = 0, n = 0;
     if (depth > 64 || !number(1, first)) return false;
@@ -281,7 +281,7 @@ struct serializer {
     return done(out, all);
   }
 
-  /// A test's shorthand: a whole message from the JSON of its five elements.
+  /// A whole message from the JSON of its five elements.
   [[nodiscard]] static std::string from_json(std::string_view array) {
     std::string out;
     packer(out).json(array);

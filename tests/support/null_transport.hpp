@@ -5,7 +5,7 @@
 
 namespace support {
 
-/// A Transport to nothing: all that a connection costs here is phx's.
+/// A Transport that discards everything, so that the cost of a connection is phx's alone.
 struct null_transport {
   std::size_t* frames;
   phx::send_status send(phx::frame const&) noexcept {

@@ -1,6 +1,6 @@
 #ifndef PHX_TESTS_SUPPORT_POLLS_HPP
 #define PHX_TESTS_SUPPORT_POLLS_HPP
-// A browser that long-polls, and the loops and services it does it with.
+// A long-polling browser, and the loops and services that serve it.
 
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/testing/fake_loop.hpp>
@@ -11,9 +11,9 @@
 
 namespace support {
 
-/// What came of a request, as text.
+/// The response to a request, as text.
 struct got {
-  int status = 0;  // HTTP's; 0: nothing yet
+  int status = 0;  // the HTTP status; 0: no response yet
   std::string body{};
   std::map<std::string, std::string> headers{};
   std::optional<phx::refusal> refused{};
@@ -42,7 +42,7 @@ struct tab {
   phx::longpoll::poll_request asked{*this};
   got last{};
   std::vector<phx::longpoll::response> held{};
-  bool hold = false;   // responses stay unwritten
+  bool hold = false;   // responses are not written
   bool fails = false;  // their writes fail
   int responses = 0;
 
@@ -72,7 +72,7 @@ struct asked_for {
   bool in_header = false;
 };
 
-/// Loops of one server, with long-polling at /socket.
+/// The loops of one server, with long-polling at /socket.
 struct polls {
   struct polled_rooms;
   using service = phx::longpoll::service_for<polled_rooms>;
@@ -94,7 +94,7 @@ struct polls {
     if (!item.token.empty() && item.in_header) headers.push_back({"X-Phoenix-LongPoll-Token", item.token});
     if (!item.token.empty() && !item.in_header) query += "&token=" + item.token;
     if (item.method == "POST") headers.push_back({"Content-Type", item.type});
-    // nothing of a request can be read once serve has returned
+    // the request's data is invalid once serve has returned
     auto const target = std::make_unique<std::string>(std::string(item.path) + (query.empty() ? "" : "?" + query));
     auto const body = std::make_unique<std::string>(item.body);
     services[loop]->serve(t.asked, phx::request::of(item.method, *target, headers, {"127.0.0.1", 50'000, {}}), *body,
@@ -117,7 +117,7 @@ struct polls {
     return now({.method = "POST", .token = token, .body = body, .type = "application/x-ndjson"}, loop);
   }
   got poll(std::string const& token, std::size_t loop = 0) { return now({.token = token}, loop); }
-  /// Joined to room:a, and the reply taken.
+  /// Joins room:a and takes the reply. @return the token
   std::string joined(std::size_t loop = 0) {
     std::string token = open(loop);
     (void)post(token, R"(["1","1","room:a","phx_join",{}])", loop);
@@ -126,7 +126,7 @@ struct polls {
   }
 
   journal log{};
-  /// `room:*`, for clients whose query says who they are (`user`), or why they are not let in (`reject`).
+  /// `room:*`, for clients whose query has their name (`user`), or a reason to refuse them (`reject`).
   struct polled_rooms : phx::router<who> {
     explicit polled_rooms(journal& j)
         : phx::router<who>([&j](phx::connect_info const& from) -> phx::connect_outcome<who> {

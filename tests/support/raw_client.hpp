@@ -1,7 +1,7 @@
 #ifndef PHX_TESTS_SUPPORT_RAW_CLIENT_HPP
 #define PHX_TESTS_SUPPORT_RAW_CLIENT_HPP
-// A WebSocket client that does what it is told, right or wrong: bytes out, frames in. POSIX sockets, no phx inside, so that
-// the two cannot agree on a mistake.
+// A WebSocket client for tests, which can send valid and invalid data: bytes out, frames in. POSIX sockets without any code
+// of phx, so that both cannot share a mistake.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -22,7 +22,7 @@ namespace phx_tests {
 class raw_client {
  public:
   struct message {
-    unsigned first = 0;  ///< the frame's first byte; 0: nothing came, the connection ended (`ended`) or time ran out
+    unsigned first = 0;  ///< the frame's first byte; 0: none came, the connection ended (`ended`) or time ran out
     std::string data{};
     bool ended = false;
 
@@ -35,9 +35,9 @@ class raw_client {
     }
   };
   using milliseconds = std::chrono::milliseconds;
-  static constexpr milliseconds patience{30'000};  ///< only a failure waits so long
+  static constexpr milliseconds patience{30'000};  ///< only a failure waits this long
 
-  /// @param receive_buffer bytes of the kernel's, set before connecting; 0: its default.
+  /// @param receive_buffer size of the kernel's buffer, set before connecting; 0: the default.
   explicit raw_client(std::uint16_t port, int receive_buffer = 0) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     if (receive_buffer != 0) (void)::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     sockaddr_in to{};
@@ -52,14 +52,14 @@ class raw_client {
   virtual ~raw_client() { drop(); }
 
   [[nodiscard]] bool connected() const { return connected_; }
-  /// Ends the connection without a word.
+  /// Closes the connection without a close frame.
   void drop() {
     if (fd_ >= 0) (void)::close(std::exchange(fd_, -1));
   }
-  /// Says that nothing more will come; reading goes on.
+  /// Shuts down sending; reading continues.
   void end_sending() { (void)::shutdown(fd_, SHUT_WR); }
 
-  /// False when the other end does not take them (any more).
+  /// False if the other end no longer accepts data.
   bool send(std::string_view bytes) {
     while (!bytes.empty()) {
       ssize_t const n = put(bytes);
@@ -68,7 +68,7 @@ class raw_client {
     }
     return true;
   }
-  /// As `send`, but gives up when the kernel has taken nothing for so long.
+  /// As `send`, but gives up if the kernel accepts nothing for this long.
   bool send_within(std::string_view bytes, milliseconds most) {
     while (!bytes.empty()) {
       pollfd p{fd_, POLLOUT, 0};
@@ -86,7 +86,7 @@ class raw_client {
            "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n" +
            std::string(more) + "\r\n";
   }
-  /// Sends an upgrade and reads the head of the answer. Gives its status, 0 when none came.
+  /// Sends an upgrade and reads the head of the response. @return its status, 0 if none came.
   unsigned open(std::string_view target = "/socket/websocket?vsn=2.0.0", std::string_view more_headers = {},
                 milliseconds most = patience) {
     return send(upgrade_request(target, more_headers)) ? read_head(most) : 0;
@@ -101,7 +101,7 @@ class raw_client {
     return head_.starts_with("HTTP/1.1 ") ? static_cast<unsigned>(std::atoi(head_.c_str() + 9)) : 0;
   }
   [[nodiscard]] std::string const& head() const { return head_; }
-  /// After read_head: as much as its content-length says, or what came of it.
+  /// After read_head: the body by its content-length, or the error.
   std::string read_body() {
     auto const until = now() + patience;
     std::size_t const at = head_.find("content-length: ");
@@ -112,7 +112,7 @@ class raw_client {
     in_.erase(0, body.size());
     return body;
   }
-  /// All that comes until the other end closes.
+  /// Everything until the other end closes.
   std::string read_all(milliseconds most = patience) {
     auto const until = now() + most;
     while (more(until)) {
@@ -120,7 +120,7 @@ class raw_client {
     return std::exchange(in_, {});
   }
 
-  /// A frame as a client sends it: masked, the length in its shortest form.
+  /// A frame as a client sends it: masked, with the shortest length form.
   [[nodiscard]] static std::string frame(unsigned first, std::string_view body, std::uint32_t mask = 0x12345678) {
     std::string out{static_cast<char>(first)};
     auto const wide = [&](unsigned mark, unsigned bytes) {
@@ -165,14 +165,14 @@ class raw_client {
       if (!more(until)) return {0, {}, ended_};
     }
   }
-  /// Reads on to the end; the code it ended with, as message::closed. 0: it did not end.
+  /// Reads until the end; the code it ended with, as message::closed. 0: it did not end.
   unsigned read_close(milliseconds most = patience) {
     for (;;) {
       message const m = read(most);
       if (m.closed() != 0 || m.first == 0) return m.closed();
     }
   }
-  /// True when the other end closes the connection within `most`, frames or not.
+  /// True if the other end closes the connection within `most`, with or without frames.
   bool read_end(milliseconds most = patience) {
     (void)read_all(most);
     return ended_;
@@ -181,14 +181,14 @@ class raw_client {
  protected:
   using clock = std::chrono::steady_clock;
   [[nodiscard]] static clock::time_point now() { return clock::now(); }
-  /// How many bytes were taken; it may take a while. 0 and less: no more will be.
+  /// The number of bytes sent; may block. 0 or less: the connection has ended.
   virtual ssize_t put(std::string_view bytes) { return ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
-  /// What is there. 0: the end. Less: nothing yet.
+  /// The number of bytes received. 0: the end. Less: nothing yet.
   virtual ssize_t take(char* into, std::size_t room) {
     ssize_t const n = ::recv(fd_, into, room, MSG_DONTWAIT);
     return n < 0 && errno != EAGAIN ? 0 : n;
   }
-  /// True once the socket is ready for `what`.
+  /// True once the socket is ready for `item`.
   [[nodiscard]] bool ready(short item, clock::time_point until) const {
     auto const left = std::chrono::duration_cast<milliseconds>(until - now()).count();
     pollfd p{fd_, item, 0};

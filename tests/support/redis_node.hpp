@@ -1,6 +1,6 @@
 #ifndef PHX_TESTS_SUPPORT_REDIS_NODE_HPP
 #define PHX_TESTS_SUPPORT_REDIS_NODE_HPP
-// An endpoint on a Redis, and what it hears on the topic "t".
+// An endpoint on a Redis, and a listener on the topic "t".
 
 #include <phx/adapter/redis.hpp>
 
@@ -10,7 +10,7 @@
 
 namespace support {
 
-/// Options for a Redis on this machine: quick to come back, slow to give up.
+/// Options for a Redis on this machine: reconnects quickly, gives up late.
 [[nodiscard]] inline phx::redis::options fast_redis() {
   using namespace std::chrono_literals;
   phx::redis::options o;
@@ -56,7 +56,7 @@ struct redis_node {
     std::lock_guard const hold(mutex);
     return heard.size();
   }
-  /// Why Redis went last, or could not be reached.
+  /// The reason of the last disconnect or failed connect.
   std::string reason() {
     std::lock_guard const hold(mutex);
     return last_reason;

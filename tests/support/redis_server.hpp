@@ -1,6 +1,6 @@
 #ifndef PHX_TESTS_SUPPORT_REDIS_SERVER_HPP
 #define PHX_TESTS_SUPPORT_REDIS_SERVER_HPP
-// A redis-server of the test's own: on a free port, in memory, gone with the test. Never the machine's.
+// A redis-server of the test: on a free port, in memory, ended with the test. Never the machine's.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@ namespace support {
   close(fd);
   return -1;
 }
-/// Not one of those that the kernel gives to who asks for any, or connects (from 32768 on): who comes back finds it free.
+/// Not an ephemeral port (from 32768 on): a server that restarts finds it free.
 [[nodiscard]] inline std::uint16_t free_port() {
   std::random_device random;
   for (;;) {
@@ -49,7 +49,7 @@ namespace support {
 class redis_server {
  public:
   explicit redis_server(std::vector<std::string> more = {}) : more_(std::move(more)) {
-    // Somebody may take the port between the asking and the starting: then another one.
+    // Another process may take the port in the meantime: then another one.
     for (int i = 0; i < 10 && pid_ < 0; ++i) {
       port = free_port();
       start();
@@ -60,7 +60,7 @@ class redis_server {
   ~redis_server() { kill(); }
 
   [[nodiscard]] bool runs() const { return pid_ > 0; }
-  /// On the same port. Returns once it answers.
+  /// Starts it on the same port. Returns once it responds.
   void start() {
     std::vector<std::string> words{"redis-server", "--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "",
                                    "--appendonly", "no",     "--loglevel",         "warning"};
@@ -94,7 +94,7 @@ class redis_server {
     waitpid(pid_, nullptr, 0);
     pid_ = -1;
   }
-  /// It still has its connections, and answers nothing: as if the network were cut.
+  /// It keeps its connections, and no longer responds: as if the network were cut.
   void freeze() { ::kill(pid_, SIGSTOP); }
   void thaw() { ::kill(pid_, SIGCONT); }
 

@@ -1,6 +1,6 @@
 #ifndef PHX_TESTS_SUPPORT_ROOM_HPP
 #define PHX_TESTS_SUPPORT_ROOM_HPP
-// A channel that does what its events are called, and writes down what happened to it.
+// A channel that acts on the names of its events, and records its callbacks.
 
 #include <phx/testing/conversation.hpp>
 
@@ -26,10 +26,10 @@ namespace support {
 using texts = std::vector<std::string>;
 using namespace std::chrono_literals;
 
-/// What all rooms of a test write down, and the handles they gave out.
+/// The records of all rooms of a test, and the handles they gave out.
 struct journal {
-  texts lines{};                                 // `topic: what`
-  std::map<std::string, phx::channel_id> ids{};  // by topic, the newest life
+  texts lines{};                                 // `topic: event`
+  std::map<std::string, phx::channel_id> ids{};  // by topic, of the newest channel
   std::vector<phx::reply_to> replies{};
   std::vector<std::string_view> order{};
   void (*on_event)(void*, phx::context&, phx::message const&) = nullptr;  // for `call`
@@ -107,7 +107,7 @@ struct room {
     if (in.event == "async") me.log->replies.push_back(ctx.reply());
     if (in.event == "elsewhere") ctx.publish("room:elsewhere", "news", in.payload);
     if (in.event == "disconnect") return ctx.disconnect("user:ann"), phx::outcome::reply();
-    if (in.event == "try") {  // takes charge of a failure
+    if (in.event == "try") {  // handles a failure
       bool const fine = static_cast<bool>(ctx.push("pushed", in.payload));
       return phx::outcome::reply(fine ? phx::status::ok : phx::status::error);
     }
@@ -164,7 +164,7 @@ struct rooms : phx::router<who> {
   rooms() { channel<room>("room:*"); }
 };
 
-/// An Observer that writes everything down.
+/// An Observer that records everything.
 struct watcher {
   texts seen{};
   void on_event(phx::telemetry_event const& n) noexcept {
@@ -196,7 +196,7 @@ struct talk {
   explicit talk(std::string_view vsn = "2.0.0", phx::mount on = {}, std::optional<std::string> id = {})
       : c(dispatcher, vsn, std::move(on), who{&log, "ann"}, std::move(id)) {}
 
-  /// What comes back for `text`.
+  /// The frames sent in response to `text`.
   texts say(std::string_view text) {
     c.in(text);
     return c.out();
@@ -226,7 +226,7 @@ struct talk {
   }
 };
 
-/// `[J,R,"room:a","phx_reply",{"status":S,"response":X}]` with both tokens as they are to be written.
+/// `[J,R,"room:a","phx_reply",{"status":S,"response":X}]` with both refs as JSON.
 [[nodiscard]] inline std::string reply(std::string_view join_ref, std::string_view ref, std::string_view status = "ok",
                                        std::string_view response = "{}", std::string_view topic = "room:a") {
   return "[" + std::string(join_ref) + "," + std::string(ref) + ",\"" + std::string(topic) +
@@ -247,7 +247,7 @@ struct talk {
   return pushed(event, payload, "null", topic);
 }
 
-/// Memory that can be counted and made to fail. The hook is two plain functions, so this is one for the process: reset it.
+/// An allocator that counts and can be made to fail. The hook is two plain functions, so there is one per process: reset it.
 struct metered {
   static inline std::atomic<std::size_t> allocations{0}, releases{0};
   static inline std::atomic<std::ptrdiff_t> bytes{0};

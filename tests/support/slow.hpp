@@ -1,7 +1,7 @@
 #ifndef PHX_TESTS_SUPPORT_SLOW_HPP
 #define PHX_TESTS_SUPPORT_SLOW_HPP
-// A client that stops reading, over a real connection: channels that say more than kernels hold, one for each policy that
-// drops, and what has to be seen of each.
+// A client that stops reading, over a real connection: channels that send more than kernels buffer, one for each policy that
+// drops, and the expected result of each.
 
 #include <phx/phx.hpp>
 
@@ -17,7 +17,7 @@ namespace phx_tests {
 template <phx::pressure_policy Policy>
 struct flooding {
   static constexpr phx::pressure_policy when_slow = Policy;
-  static constexpr int messages = 400;  // of 64 KiB: far more than kernels hold on loopback
+  static constexpr int messages = 400;  // of 64 KiB: far more than kernels buffer on loopback
   static inline std::atomic<int> floods{0};
 
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
@@ -44,8 +44,8 @@ inline void serve_floods(phx::router<>& app) {
   return m;
 }
 
-/// Joins, is flooded while it does not read, then reads: the numbers of the messages it got. Replies come all the same, and
-/// it is told how many it missed.
+/// Joins, is flooded while it does not read, then reads. @return the numbers of the messages it got. Replies must all
+/// arrive, and the number of missed messages too.
 template <class Flooding>
 std::vector<int> flooded(raw_client& c, std::string const& topic) {
   REQUIRE(c.open() == 101);
@@ -72,7 +72,7 @@ std::vector<int> flooded(raw_client& c, std::string const& topic) {
   return numbers;
 }
 
-/// @param client makes one, with the receive buffer given
+/// @param client makes one, with the given receive buffer
 template <class F>
 void all_policies_that_drop(F client) {
   int const last = floods_newest::messages - 1;
@@ -91,7 +91,7 @@ void all_policies_that_drop(F client) {
   {
     raw_client c = client(4096);
     std::vector<int> const got = flooded<floods_latest>(c, "latest");
-    // In the order of each key, and of each the latest.
+    // In order for each key, and the latest of each.
     int newest[4] = {-1, -1, -1, -1};
     for (int const n : got) {
       CHECK(newest[n % 4] < n);

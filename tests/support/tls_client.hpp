@@ -1,6 +1,6 @@
 #ifndef PHX_TESTS_SUPPORT_TLS_CLIENT_HPP
 #define PHX_TESTS_SUPPORT_TLS_CLIENT_HPP
-// The raw client behind TLS: OpenSSL between buffers in memory, so that every byte of either side can be had, and be wrong.
+// The raw client over TLS: OpenSSL between buffers in memory, so that tests can read and change every byte.
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -16,7 +16,7 @@ namespace phx_tests {
 struct tls_terms {
   int newest = TLS1_3_VERSION;
   int receive_buffer = 0;
-  std::size_t piece = SIZE_MAX;  ///< encrypted bytes that are sent at once
+  std::size_t piece = SIZE_MAX;  ///< encrypted bytes sent at once
   std::function<void(SSL*)> adjust{};
 };
 
@@ -33,7 +33,7 @@ class tls_client : public raw_client {
   }
 
   [[nodiscard]] SSL* tls() const { return ssl_.get(); }
-  /// True once the handshake is done.
+  /// Does the handshake. True once it is complete.
   bool shake() {
     auto const until = now() + patience;
     for (;;) {
@@ -49,12 +49,12 @@ class tls_client : public raw_client {
       if (n == 0) return false;
     }
   }
-  /// What a handshake begins with; it is not sent.
+  /// The bytes of a ClientHello; they are not sent.
   [[nodiscard]] std::string hello() {
     (void)SSL_do_handshake(tls());
     return unsent();
   }
-  /// Sent as it is, whatever the state of TLS is.
+  /// Sends bytes as they are, whatever the state of TLS.
   bool raw(std::string_view bytes) {
     while (!bytes.empty()) {
       ssize_t const n = raw_client::put(bytes);
@@ -63,33 +63,33 @@ class tls_client : public raw_client {
     }
     return true;
   }
-  /// What TLS has to say for itself: alerts, changed keys.
+  /// Sends pending TLS records: alerts, key updates.
   bool flush() {
     std::string const all = unsent();
     for (std::size_t at = 0; at < all.size(); at += std::min(piece_, all.size() - at))
       if (!raw(std::string_view(all).substr(at, piece_))) return false;
     return true;
   }
-  bool send_within(std::string_view, milliseconds) = delete;  // sockets know it, TLS does not
-  /// True when the other end hangs up, though nothing is said to it any more: no alert that answers its own.
+  bool send_within(std::string_view, milliseconds) = delete;  // it would bypass TLS
+  /// True if the other end disconnects; sends nothing meanwhile, not even an alert in response.
   bool hung_up_on() {
     auto const until = now() + patience;
     for (ssize_t n = 1; n != 0;)
       if ((n = more_raw()) < 0 && !ready(POLLIN, until)) return false;
     return true;
   }
-  /// OpenSSL's reason for the end, an alert's too; 0: none.
+  /// OpenSSL's error code of the end, including alerts; 0: none.
   [[nodiscard]] int reason() const { return ec_; }
-  /// The other end has said close_notify.
+  /// True if the other end sent close_notify.
   [[nodiscard]] bool told_of_end() const { return (SSL_get_shutdown(tls()) & SSL_RECEIVED_SHUTDOWN) != 0; }
-  /// The socket stays as it is.
+  /// Frees the TLS state; the socket stays open.
   void forget_tls() { ssl_.reset(); }
 
  private:
   static SSL_CTX* context() {
     static std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> const made = [] {
       std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> c(SSL_CTX_new(TLS_client_method()), &SSL_CTX_free);
-      SSL_CTX_set_security_level(c.get(), 0);  // what is old is for the server to refuse
+      SSL_CTX_set_security_level(c.get(), 0);  // the server must refuse old versions, not this client
       SSL_CTX_set_min_proto_version(c.get(), 0);
       return c;
     }();

@@ -11,7 +11,7 @@ struct user {
   std::string name = "nobody";
 };
 
-/// A room as somebody's application has it.
+/// A room of an application.
 struct room {
   explicit room(user const& u) : me(u) {}
   phx::join_result join(phx::joining& j, phx::message const& in) {

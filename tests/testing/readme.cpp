@@ -26,7 +26,7 @@ TEST_CASE("a counter counts, and ends after ten seconds") {
   auto ref = ann.push("count", "{}");
   CHECK(ann.expect_reply(ref)->ok());
   CHECK(bob.expect_broadcast("counted") == R"({"n":1})");
-  server.advance(std::chrono::seconds(10));  // the clock only moves when told
+  server.advance(std::chrono::seconds(10));  // only the test moves the clock
   CHECK(ann.expect_push("forgotten") == "{}");
   CHECK(ann.expect_close());
 }

@@ -1,5 +1,6 @@
-// A host that shares nothing with the adapters: one thread, one epoll, sockets of its own, a game that ticks every 20 ms.
-// HTTP and RFC 6455 come from phx's rooms http/ and websocket/; here is what a host with its own sockets has to write.
+// A host that shares nothing with the adapters: one thread, one epoll, its own sockets, and a game that ticks every 20 ms.
+// HTTP and RFC 6455 come from phx's rooms http/ and websocket/; this is the code that a host with its own sockets has to
+// write.
 //
 //   third_host --port P        prints `listening on 127.0.0.1:P`; SIGTERM drains and exits 0
 
@@ -25,10 +26,10 @@ namespace {
 using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 using router = phx::router<player>;
-constexpr phx::duration patience = 30s;  // with a client that does not finish its request, or does not hang up
+constexpr phx::duration patience = 30s;  // for a client that does not complete its request, or does not disconnect
 volatile std::sig_atomic_t terminated = 0;
 
-/// The sending half of a connection. It destroys nothing and never calls phx, which may be in the middle of something.
+/// The sending half of a connection. It destroys nothing and never calls phx, which may be in the middle of an operation.
 struct outbound {
   outbound(int socket, int poller) noexcept : fd(socket), epoll(poller) {}
   outbound(outbound const&) = delete;
@@ -64,8 +65,8 @@ struct outbound {
 
   int fd, epoll;
   std::string bytes{};                              // not written yet
-  bool blocked = false;                             // the kernel takes no more of them for now
-  enum { http, open, closing, dead } state = http;  // closing: until the client has hung up, or `deadline`
+  bool blocked = false;                             // the kernel accepts no more for now
+  enum { http, open, closing, dead } state = http;  // closing: until the client disconnects, or `deadline`
   phx::time_point deadline = clock::now() + patience;
 };
 
@@ -73,7 +74,7 @@ struct transport {
   outbound* to;
   phx::send_status send(phx::frame const& f) noexcept {
     if (to->state == outbound::dead) return phx::send_status::closed;
-    to->append(f.websocket());  // what `congested` means limits::outbound says
+    to->append(f.websocket());  // limits::outbound decides when it is congested
     return buffered() > 64 * 1024 ? phx::send_status::congested : phx::send_status::ok;
   }
   void close(phx::close_frame reason) noexcept { to->close_after(phx::websocket::control_frame::close(reason).bytes()); }
@@ -87,7 +88,7 @@ struct connection : outbound {
   std::string in{};  // the request, until it is complete
   phx::http::request_reader request{8 * 1024};
   phx::websocket::frame_reader frames;
-  std::optional<phx::socket<transport, router>> phoenix{};  // destroyed first: its transport points up here
+  std::optional<phx::socket<transport, router>> phoenix{};  // destroyed first: its transport refers to this object
 };
 
 class server {
@@ -105,13 +106,13 @@ class server {
     std::fflush(stdout);
     return true;
   }
-  void wake() noexcept {}  // the loop runs every tick, and nobody is on another thread
+  void wake() noexcept {}  // the loop runs every tick, and there is no other thread
   void run() {
     for (phx::time_point next_tick = clock::now(); !loop_.draining() || !connections_.empty();) {
       epoll_event events[64];
       int const count = ::epoll_wait(epoll_, events, 64, 20);
       phx::time_point const now = clock::now();
-      auto const turn = loop_.turn();  // one write for each connection, whatever happens in here
+      auto const turn = loop_.turn();  // one write per connection, whatever happens in this block
       for (int i = 0; i < count; ++i) {
         auto* const ready = static_cast<outbound*>(events[i].data.ptr);
         ready == nullptr ? accept_all() : serve(*static_cast<connection*>(ready), now);
@@ -122,7 +123,8 @@ class server {
         loop_.drain({.batch = 1000, .interval = 100ms, .limit = 5s}, now);
       }
       (void)loop_.run(now);
-      // Their end tells phx, which may write to others and find them dead too: those go the next time.
+      // The end of one is reported to phx, which may write to others and find them dead too: those are erased at the next
+      // tick.
       std::erase_if(connections_, [&](auto const& c) {
         bool const late = c->state != c->open && now >= c->deadline;
         return c->state == c->dead || late || (c->state == c->http && loop_.draining());
@@ -177,7 +179,8 @@ class server {
     if (result == phx::frames_result::closed_by_client) c.close_after({});
   }
 
-  // The order is phx's: the waker, the endpoint and the dispatcher outlive the loop; the loop and the mount the sockets.
+  // phx requires this order: the waker, the endpoint and the dispatcher outlive the loop; the loop and the mount the
+  // sockets.
   int const epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
   int const listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   router app_{&authenticate};

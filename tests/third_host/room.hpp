@@ -1,6 +1,6 @@
 #ifndef TESTS_THIRD_HOST_ROOM_HPP
 #define TESTS_THIRD_HOST_ROOM_HPP
-// The application of third_host: who connects, the room they play in, and the game that was there before.
+// The application of third_host: connect, the room, and the game it is part of.
 
 #include <phx/phx.hpp>
 

@@ -39,7 +39,7 @@ TEST_CASE("websocket: close codes have names and answers") {
   CHECK(close_code_name(4000).empty());
   CHECK(answer_to_close("") == 1000);
   CHECK(answer_to_close("\x03\xe9") == 1000);
-  CHECK(answer_to_close("\x03\xed") == 1002);  // 1005 is never sent
+  CHECK(answer_to_close("\x03\xed") == 1002);  // 1005 must never be sent
   CHECK(answer_to_close("\x03") == 1002);
   CHECK(answer_to_close("\x03\xe8\xff") == 1002);
 }

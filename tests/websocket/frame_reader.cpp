@@ -14,7 +14,7 @@ using namespace std::string_literals;
 
 namespace {
 
-/// A client's frame: masked, with the shortest length form unless told otherwise.
+/// A client's frame: masked, with the shortest length form by default.
 std::string client(unsigned first, std::string const& body, std::string const& key = "\x01\x80\x7f\xfe"s,
                    unsigned form = 0) {
   std::string out{static_cast<char>(first)};
@@ -32,7 +32,7 @@ std::string client(unsigned first, std::string const& body, std::string const& k
   for (std::size_t i = 0; i < body.size(); ++i) out += static_cast<char>(body[i] ^ key[i & 3]);
   return out;
 }
-/// The front of a frame that only announces its length.
+/// The start of a frame with only its length.
 std::string announcing(std::uint64_t size, unsigned first = 0x82) {
   std::string out{static_cast<char>(first), '\xff'};
   for (int i = 7; i >= 0; --i) out += static_cast<char>(size >> (8 * i));
@@ -41,7 +41,7 @@ std::string announcing(std::uint64_t size, unsigned first = 0x82) {
 
 struct seen {
   std::vector<std::string> events;
-  std::string data;  // of the message under way
+  std::string data;  // of the incomplete message
   void take(frame_event const& e) {
     switch (e.kind) {
       case event_kind::need_more: break;
@@ -68,7 +68,7 @@ void feed(frame_reader& r, std::string bytes, seen& to) {
   }
   CHECK(rest.empty());
 }
-/// What comes out of `bytes`, however they are cut.
+/// The events for `bytes`, checked to be the same however they are split.
 std::vector<std::string> read(std::string const& bytes, std::size_t most = 1 << 20) {
   seen whole;
   frame_reader r(most);
@@ -156,7 +156,7 @@ TEST_CASE("websocket: an invalid frame is 1002 and ends reading") {
   for (unsigned rsv : {0x40u, 0x20u, 0x10u, 0x70u}) CHECK(read(client(0x81 | rsv, "x") + after) == broken);
   for (unsigned op : {3u, 4u, 5u, 6u, 7u, 11u, 12u, 13u, 14u, 15u}) CHECK(read(client(0x80 | op, "") + after) == broken);
   CHECK(read("\x81\x01x"s + after) == broken);  // unmasked
-  CHECK(read("\x81\x00"s) == broken);           // told by its two bytes alone
+  CHECK(read("\x81\x00"s) == broken);           // detected in the first two bytes
   CHECK(read(client(0x80, "stray") + after) == broken);
   CHECK(read(client(0x00, "stray") + after) == broken);
   CHECK(read(client(0x01, "a") + client(0x81, "interleaved") + after) == broken);
