@@ -11,20 +11,22 @@
 //     server.start();
 //     io.run();                                       // in as many threads as you like
 //
-// A loop is a strand; a connection is given one when it is accepted, the one with the fewest, and is read, spoken for and
-// written inside it alone.
+// A loop is a strand. A connection is given to the loop with the fewest connections when it is accepted; it is read, handled
+// and written inside that strand only.
 //
-// Beast reads the HTTP. The frames are read and written here, not by beast::websocket::stream, for three reasons. Its
-// async_write takes one message and wants no other begun before the first is done: the many messages of a turn would be many
-// system calls, where here they are one `send`, and a frame that phx has encoded once for a thousand clients would be framed
-// a thousand times. It keeps 4 KiB to write in and several buffers more for every connection, idle ones too; here an idle
-// one has none. And it answers a client's close with the client's own code, where Phoenix's server answers 1000 or 1002
-// (protocol 12). What that costs: permessage-deflate, which Phoenix leaves off by default, is not offered. An offer is
-// ignored, as there.
+// Beast reads the HTTP. The WebSocket frames are read and written here and not by beast::websocket::stream, for three
+// reasons:
+// - its async_write takes one message, and the next may begin only when that is done: the messages of one turn would be many
+//   system calls instead of one `send`, and a frame that phx has encoded once for a thousand clients would be framed a
+//   thousand times;
+// - it keeps a write buffer of 4 KiB and several more for every connection, idle ones too; here an idle connection has none;
+// - it answers a client's close with the client's own code, where Phoenix's server answers 1000 or 1002 (protocol 12).
+//   The price: permessage-deflate is not offered, as in Phoenix's default; a client's offer is ignored.
 //
 // TLS is in adapter/beast_tls.hpp, which needs OpenSSL; this header does not.
 
-#include <phx/adapter/detail/beast_http_connection.hpp>
+#include <phx/adapter/beast/detail/server_core.hpp>
+#include <phx/adapter/beast/detail/websocket_connection.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
@@ -32,51 +34,55 @@ namespace beast {
 
 class tls;
 
-/// Phoenix sockets, long-polls and routes of yours on one port of a Boost.Asio io_context. Construct it, `serve`, `route`,
-/// `start`; run the io_context on as many threads as you like; `drain` ends it.
+/// Phoenix sockets, long-polls and routes of the program's own on one port of a Boost.Asio io_context.
+///
+/// Order: construct it, call `serve`, `route`, `observe` and `secure`, then `start`; run the io_context on as many threads
+/// as you like; `drain` or `stop` ends it. User code (dispatchers, routes, observers) is called inside the loops: by one
+/// thread at a time for one connection, by several threads at once for different loops.
 class server {
  public:
-  /// @param io outlives the server. Its threads may be running.
+  /// @param io must outlive the server. Its threads may be running already. @par Errors: std::bad_alloc.
   explicit server(boost::asio::io_context& io, options opts = {})
-      : core_(std::make_shared<detail::core>(io, std::move(opts))) {
-    core_->prepare();
+      : core_(std::make_shared<detail::server_core>(io, std::move(opts))) {
+    core_->make_contexts();
   }
   server(server const&) = delete;
   server& operator=(server const&) = delete;
-  /// Ends every connection without a word: their channels end. @pre no thread runs the io_context.
+  /// Closes every connection without a WebSocket close; their channels terminate. @pre no thread runs the io_context.
   ~server() {
-    core_->draining.store(false);  // nobody is told any more
-    for (auto const& l : core_->strands) l->dismiss();
-    for (auto const& l : core_->strands) l->end();
+    core_->draining.store(false);  // no callback of a drain any more
+    for (auto const& c : core_->contexts) c->stop();
+    for (auto const& c : core_->contexts) c->destroy_loop();
   }
 
   // ---- before start
 
-  /// Sockets of `app` at `where`. The first mount whose path fits has the request. @param app outlives the server.
-  /// @par Errors: a mount that is wrong: std::runtime_error.
-  /// @param polls where `where.longpoll` is set: how it polls.
+  /// Serves the sockets of `app` at `mount`. A request goes to the first mount whose path fits. @param app must outlive the
+  /// server.
+  /// @param polls used if `mount.longpoll` is set. @par Errors: a mount that is not valid: std::runtime_error.
   template <class D>
-  void serve(D& app, mount where, longpoll::options const& polls = {}) {
-    if (error const wrong = where.check(); wrong.code != errc::none)
+  void serve(D& app, mount mount, longpoll::options const& polls = {}) {
+    if (error const wrong = mount.check(); wrong.code != errc::none)
       phx::detail::no_value((std::string(to_string(wrong.code)) + ": " + wrong.entry).c_str());
-    core_->mounts.push_back(std::make_unique<mounted_at<D>>(std::move(where), app, polls));
+    core_->mounts.push_back(std::make_unique<mounted_dispatcher<D>>(std::move(mount), app, polls));
     core_->mounts.back()->number = core_->mounts.size() - 1;
   }
-  /// The host's own requests, those of no mount: the first route with an answer has it; if none has, 404 with an empty body.
-  /// @param f std::optional<http_answer>(http_request const&), called inside the loops: by several threads at once. One that
-  ///   asked http_request::later and answers nothing has the request, and answers it when it likes.
+  /// Handles requests whose path is no mount's. Routes are tried in the order they were added; the first that answers wins.
+  /// If none does, the answer is 404 with an empty body. A route that throws answers 500.
+  /// @param f std::optional<http_answer>(http_request const&), called inside the loops: by several threads at once. A route
+  ///   that called http_request::later and returns std::nullopt owns the request, and answers it later.
   template <class F>
   void route(F f) {
     core_->routes.emplace_back(std::move(f));
   }
-  /// @param o told of everything, refused requests included, by several threads at once. Outlives the server.
+  /// @param o gets every event, refused requests included, from several threads at once. It must outlive the server.
   template <Observer O>
   void observe(O& o) noexcept {
-    for (auto const& l : core_->strands) l->loop().observe(o);
+    for (auto const& c : core_->contexts) c->loop().observe(o);
   }
-  /// Accepts connections from now on. @par Errors: an address or a port that cannot be had: std::runtime_error.
+  /// Accepts connections from now on. @par Errors: the address or the port is not available: std::runtime_error.
   void start() {
-    if (detail::error_code const ec = core_->listen())
+    if (detail::error_code const ec = core_->start())
       phx::detail::no_value(
           ("cannot listen on " + core_->opts.address + " port " + std::to_string(core_->opts.port) + ": " + ec.message())
               .c_str());
@@ -84,58 +90,62 @@ class server {
 
   // ---- from any thread
 
-  /// The port it listens on: the one asked for, or the kernel's choice where 0 was.
+  /// The port it listens on: options::port, or the one the kernel chose if that is 0.
   [[nodiscard]] std::uint16_t port() const noexcept { return core_->port; }
-  /// All connections that are accepted from now on speak TLS, as `with` says; those that are there stay as they are. Before
-  /// start, or later: a new certificate is another `with`. Defined in adapter/beast_tls.hpp.
+  /// Connections that are accepted from now on speak TLS; those that exist stay as they are. Call it again with another
+  /// `tls` to change the certificate. Defined in adapter/beast_tls.hpp.
   void secure(tls const& with);
-  /// Broadcasts and disconnects.
-  [[nodiscard]] phx::endpoint& endpoint() noexcept { return core_->everywhere; }
-  /// TCP connections, those included that speak HTTP or are on their way out.
+  /// For broadcasts and disconnects from outside the loops.
+  [[nodiscard]] phx::endpoint& endpoint() noexcept { return core_->endpoint; }
+  /// The number of TCP connections, including those that speak HTTP or are closing.
   [[nodiscard]] std::uint32_t connections() const noexcept { return core_->connection_count.load(); }
-  /// Calls `f(phx::loop&)` inside each loop, soon: to list sockets, say. @param f copied.
+  /// Runs `f(phx::loop&)` inside each loop, soon: to list sockets, for example. @param f is copied. @par Errors:
+  /// std::bad_alloc.
   template <class F>
   void in_loops(F f) {
-    core_->post_to_all_strands([f = std::move(f)](detail::strand_context& l) mutable { f(l.loop()); });
+    core_->post_to_all([f = std::move(f)](detail::strand_context& ctx) mutable { f(ctx.loop()); });
   }
-  /// Nobody is let in any more; all WebSockets close with 1012, in batches (protocol 12). `done` is called, on some thread
-  /// of the io_context, when the last connection is gone: at the latest options::goodbye after drain_options::limit. Then
-  /// nothing of the server's keeps the io_context running. @par Errors: std::bad_alloc, and nothing is done.
+  /// Stops accepting and closes all WebSockets with 1012, in batches (protocol 12). `done` is called on a thread of the
+  /// io_context when the last connection has gone: at the latest options::goodbye after drain_options::limit. After that
+  /// nothing of the server keeps the io_context running. @par Errors: std::bad_alloc, and nothing is done.
   void drain(drain_options const& opts = {}, std::function<void()> done = {}) { core_->drain(opts, std::move(done)); }
-  /// The same at once and without a word. Whoever waits for a drain is told.
+  /// Stops accepting and ends all connections at once, without a WebSocket close. The callbacks of a drain are called.
   void stop() noexcept { core_->stop(); }
 
  private:
   template <class D>
-  class mounted_at final : public detail::mounted {
+  class mounted_dispatcher final : public detail::mounted {
    public:
-    mounted_at(mount m, D& app, longpoll::options const& opts) : mounted(std::move(m), opts), app_(app) {}
-    [[nodiscard]] std::variant<std::unique_ptr<detail::opening>, refused_request> judge(phx::request const& from) override {
-      auto judged = phx::handshake(terms, app_, from);
-      if (auto* const no = std::get_if<refused_request>(&judged)) return std::move(*no);
-      return std::make_unique<opening_to>(app_, std::move(*std::get_if<admitted_as>(&judged)));
+    mounted_dispatcher(phx::mount m, D& app, longpoll::options const& opts) : mounted(std::move(m), opts), app_(app) {}
+    [[nodiscard]] std::variant<std::unique_ptr<detail::accepted_websocket>, refused_request> connect(
+        phx::request const& request) override {
+      auto result = phx::handshake(mount, app_, request);
+      if (auto* const refused = std::get_if<refused_request>(&result)) return std::move(*refused);
+      return std::make_unique<accepted>(app_, std::move(*std::get_if<admission_type>(&result)));
     }
-    [[nodiscard]] std::unique_ptr<longpoll::service> polling(longpoll::sessions& all, phx::loop& event_loop) override {
-      return std::make_unique<longpoll::service_for<D>>(all, event_loop, terms, app_, polls);
+    [[nodiscard]] std::unique_ptr<longpoll::service> make_service(longpoll::sessions& sessions, phx::loop& loop) override {
+      return std::make_unique<longpoll::service_for<D>>(sessions, loop, mount, app_, polls);
     }
 
    private:
-    using admitted_as = admission<typename D::session_type>;
-    class opening_to final : public detail::opening {
+    using admission_type = admission<typename D::session_type>;
+    class accepted final : public detail::accepted_websocket {
      public:
-      opening_to(D& app, admitted_as&& admitted) : app_(app), who_(std::move(admitted)) { subprotocol = who_.subprotocol; }
-      void open(detail::connection_permit&& t, detail::stream&& s, std::span<char> early) override {
-        detail::connection_to<D>::open(std::move(t), std::move(s), app_, std::move(who_), early);
+      accepted(D& app, admission_type&& admitted) : app_(app), admitted_(std::move(admitted)) {
+        subprotocol = admitted_.subprotocol;
+      }
+      void open(detail::connection_permit&& p, detail::stream&& s, std::span<char> early) override {
+        detail::websocket_connection_of<D>::open(std::move(p), std::move(s), app_, std::move(admitted_), early);
       }
 
      private:
       D& app_;
-      admitted_as who_;
+      admission_type admitted_;
     };
     D& app_;
   };
 
-  std::shared_ptr<detail::core> core_;
+  std::shared_ptr<detail::server_core> core_;
 };
 
 }  // namespace beast

@@ -1,7 +1,7 @@
 #ifndef PHX_ADAPTER_BEAST_OPTIONS_HPP
 #define PHX_ADAPTER_BEAST_OPTIONS_HPP
-// What a program may choose of the Beast host: addresses, loops, bounds, deadlines, pace. Free of Boost, for programs that read
-// it from a configuration.
+// What a program may choose of the Beast host: addresses, loops, bounds, deadlines, pace. Free of Boost, for programs that
+// read it from a configuration.
 
 #include <phx/connect/throttle.hpp>
 #include <phx/core/limits.hpp>
@@ -30,10 +30,10 @@ struct options {
   /// Bytes the kernel is to hold for one client (it takes twice as many); 0: as it likes, which is some megabytes for one
   /// that stops reading.
   std::uint32_t send_buffer = 0;
-  /// How often clients may connect: asked when a connection is accepted, before it is read from, and for each socket or long-poll
-  /// session that it asks a mount for after the first; the answer is 429 or 503, with Retry-After. And how long those wait
-  /// for their answer whom a mount refuses. What counts is the TCP peer's address: behind a proxy that is the proxy's, and
-  /// this its business. A `seed` of 0 is replaced by chance.
+  /// How often clients may connect: asked when a connection is accepted, before it is read from, and for each socket or
+  /// long-poll session that it asks a mount for after the first; the answer is 429 or 503, with Retry-After. And how long
+  /// those wait for their answer whom a mount refuses. What counts is the TCP peer's address: behind a proxy that is the
+  /// proxy's, and this its business. A `seed` of 0 is replaced by chance.
   throttle_options throttle{};
 };
 

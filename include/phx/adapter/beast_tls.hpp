@@ -105,12 +105,12 @@ class hello_guard {
 };
 
 /// OpenSSL on a socket that Asio has made non-blocking. The descriptor stays Asio's.
-class openssl final : public cipher {
+class openssl_stream final : public tls_stream {
  public:
   /// @par Errors: std::bad_alloc.
-  openssl(SSL_CTX* with, int descriptor, std::size_t most_hello) : fd_(descriptor), guard_(most_hello) {
+  openssl_stream(SSL_CTX* context, int descriptor, std::size_t most_hello) : fd_(descriptor), guard_(most_hello) {
     BIO_METHOD* const by = method();
-    ssl_ = SSL_new(with);
+    ssl_ = SSL_new(context);
     BIO* const socket = ssl_ == nullptr ? nullptr : BIO_new(by);
     if (socket == nullptr) {
       SSL_free(ssl_);
@@ -126,7 +126,7 @@ class openssl final : public cipher {
     SSL_set_mode(ssl_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_clear_mode(ssl_, SSL_MODE_AUTO_RETRY);  // who changes keys all the time has its turn for it like others
   }
-  ~openssl() override { SSL_free(ssl_); }
+  ~openssl_stream() override { SSL_free(ssl_); }
 
   std::size_t read(std::span<char> into, error_code& ec) noexcept override {
     std::size_t have = 0;
@@ -166,8 +166,8 @@ class openssl final : public cipher {
     if (broken_) ec = end_;
     return gone;
   }
-  net::socket_base::wait_type reads_by() const noexcept override { return reads_by_; }
-  bool holds_more() const noexcept override { return more_ || end_; }
+  net::socket_base::wait_type read_needs() const noexcept override { return read_needs_; }
+  bool has_pending() const noexcept override { return more_ || end_; }
   std::string certificate() const override {
     std::string der;
     std::unique_ptr<X509, void (*)(X509*)> const theirs(SSL_get_peer_certificate(ssl_), [](X509* x) { X509_free(x); });
@@ -192,10 +192,10 @@ class openssl final : public cipher {
       BIO_METHOD* const m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "phx socket");
       if (m == nullptr) throw std::bad_alloc();
       BIO_meth_set_read_ex(m, [](BIO* b, char* into, std::size_t n, std::size_t* done) {
-        return static_cast<openssl*>(BIO_get_data(b))->receive(b, into, n, *done);
+        return static_cast<openssl_stream*>(BIO_get_data(b))->receive(b, into, n, *done);
       });
       BIO_meth_set_write_ex(m, [](BIO* b, char const* from, std::size_t n, std::size_t* done) {
-        return static_cast<openssl*>(BIO_get_data(b))->transmit(b, from, n, *done);
+        return static_cast<openssl_stream*>(BIO_get_data(b))->transmit(b, from, n, *done);
       });
       BIO_meth_set_ctrl(m, [](BIO*, int value, long, void*) -> long { return value == BIO_CTRL_FLUSH ? 1 : 0; });
       return m;
@@ -239,20 +239,20 @@ class openssl final : public cipher {
   void stopped(int ec) noexcept {
     ERR_clear_error();
     if (ec == SSL_ERROR_WANT_READ && !deaf_) {
-      reads_by_ = net::socket_base::wait_read;
+      read_needs_ = net::socket_base::wait_read;
     } else if (ec == SSL_ERROR_WANT_WRITE && !deaf_) {
-      reads_by_ = net::socket_base::wait_write;
+      read_needs_ = net::socket_base::wait_write;
     } else if (ec == SSL_ERROR_ZERO_RETURN) {
       end_ = net::error::eof;
     } else {
-      end_ = http_ ? speaks_http() : error_code(net::error::connection_reset);
+      end_ = http_ ? plain_http_error() : error_code(net::error::connection_reset);
       broken_ = true;
     }
   }
 
   SSL* ssl_ = nullptr;
   int fd_;
-  net::socket_base::wait_type reads_by_ = net::socket_base::wait_read;
+  net::socket_base::wait_type read_needs_ = net::socket_base::wait_read;
   error_code end_{};  // of what comes
   hello_guard guard_;
   bool more_ = false;     // there may be something to read although the socket has nothing
@@ -264,15 +264,15 @@ class openssl final : public cipher {
   bool broken_ = false;  // nothing can be written
 };
 
-class openssl_ciphers final : public ciphers {
+class openssl_factory final : public tls_factory {
  public:
   /// @param with becomes its own. @par Errors: it is null: std::runtime_error.
-  openssl_ciphers(SSL_CTX* with, std::size_t most_hello) : with_(with), most_hello_(most_hello) {
+  openssl_factory(SSL_CTX* with, std::size_t most_hello) : with_(with), most_hello_(most_hello) {
     if (with == nullptr) phx::detail::no_value("TLS: no context");
   }
-  ~openssl_ciphers() override { SSL_CTX_free(with_); }
-  std::unique_ptr<cipher> make(int accepted) const override {
-    return std::make_unique<openssl>(with_, accepted, most_hello_);
+  ~openssl_factory() override { SSL_CTX_free(with_); }
+  std::unique_ptr<tls_stream> make(int accepted) const override {
+    return std::make_unique<openssl_stream>(with_, accepted, most_hello_);
   }
   [[nodiscard]] SSL_CTX* context() const noexcept { return with_; }
 
@@ -304,7 +304,7 @@ class tls {
     SSL_CTX_set_default_passwd_cb(c, [](char*, int, int, void*) { return 0; });
   }
   /// @param chain, @param key PEM files: the server's certificate and after it those that vouch for it; its key.
-  /// @par Errors: what OpenSSL says of them: std::runtime_error.
+  ///   @par Errors: what OpenSSL says of them: std::runtime_error.
   tls(std::string const& chain, std::string const& key) : tls() {
     ERR_clear_error();
     must(SSL_CTX_use_certificate_chain_file(native_handle(), chain.c_str()) == 1, chain);
@@ -323,7 +323,7 @@ class tls {
  private:
   friend class server;
   struct made {};
-  tls(made, SSL_CTX* with) : with_(std::make_shared<detail::openssl_ciphers>(with, hello_bytes)) {}
+  tls(made, SSL_CTX* with) : with_(std::make_shared<detail::openssl_factory>(with, hello_bytes)) {}
   static void must(bool done, std::string_view subject) {
     if (done) return;
     char const* const reason = ERR_reason_error_string(ERR_peek_last_error());
@@ -333,7 +333,7 @@ class tls {
     phx::detail::no_value(text.c_str());
   }
 
-  std::shared_ptr<detail::openssl_ciphers const> with_;
+  std::shared_ptr<detail::openssl_factory const> with_;
 };
 
 inline tls tls::self_signed(std::string const& names) {
@@ -371,7 +371,7 @@ inline tls tls::self_signed(std::string const& names) {
   return out;
 }
 
-inline void server::secure(tls const& with) { core_->secure(with.with_); }
+inline void server::secure(tls const& with) { core_->set_tls(with.with_); }
 
 }  // namespace beast
 }  // namespace PHX_BUILD

@@ -1,9 +1,9 @@
-#ifndef PHX_ADAPTER_DETAIL_BEAST_SOCKETS_HPP
-#define PHX_ADAPTER_DETAIL_BEAST_SOCKETS_HPP
-// Sockets that a program which the server starts does not inherit. Asio's own it does: a child would keep the port, and its
-// clients' connections open.
+#ifndef PHX_ADAPTER_BEAST_DETAIL_LISTENING_SOCKET_HPP
+#define PHX_ADAPTER_BEAST_DETAIL_LISTENING_SOCKET_HPP
+// Opening, and accepting from, a listening socket. A program that the server starts does not inherit these sockets (close on
+// exec); it would inherit Asio's own, and keep the port and the clients' connections open.
 
-#include <phx/adapter/detail/beast_memory.hpp>
+#include <phx/adapter/beast/detail/operation_memory.hpp>
 
 #include <boost/asio/ip/tcp.hpp>
 
@@ -17,24 +17,24 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace beast::detail {
 
-[[nodiscard]] inline int closed_on_exec(int fd) noexcept {
+[[nodiscard]] inline int close_on_exec(int fd) noexcept {
   if (fd >= 0) (void)::fcntl(fd, F_SETFD, FD_CLOEXEC);
   return fd;
 }
 
-/// As acceptor.open(protocol, ec), but closed on exec. @par Errors: std::bad_alloc.
+/// As acceptor.open(protocol, ec), with close on exec. @par Errors: std::bad_alloc.
 template <class Acceptor>
 void open_listener(Acceptor& acceptor, net::ip::tcp const& protocol, error_code& ec) {
-  struct owner {
+  struct descriptor {
     int fd;
-    ~owner() {
+    ~descriptor() {
       if (fd >= 0) (void)::close(fd);
     }
   };
 #ifdef SOCK_CLOEXEC
-  owner made{::socket(protocol.family(), protocol.type() | SOCK_CLOEXEC, protocol.protocol())};
+  descriptor made{::socket(protocol.family(), protocol.type() | SOCK_CLOEXEC, protocol.protocol())};
 #else
-  owner made{closed_on_exec(::socket(protocol.family(), protocol.type(), protocol.protocol()))};
+  descriptor made{close_on_exec(::socket(protocol.family(), protocol.type(), protocol.protocol()))};
 #endif
   if (made.fd < 0) {
     ec = error_code(errno, net::error::get_system_category());
@@ -44,14 +44,14 @@ void open_listener(Acceptor& acceptor, net::ip::tcp const& protocol, error_code&
   if (!ec) made.fd = -1;
 }
 
-/// Whoever came next to a listening socket that does not block; closed on exec.
+/// The next client of a listening socket that does not block, with close on exec.
 class accepted_socket {
  public:
   explicit accepted_socket(int listening) noexcept
 #ifdef SOCK_CLOEXEC
       : fd_(::accept4(listening, nullptr, nullptr, SOCK_CLOEXEC)),
 #else
-      : fd_(closed_on_exec(::accept(listening, nullptr, nullptr))),
+      : fd_(close_on_exec(::accept(listening, nullptr, nullptr))),
 #endif
         error_(fd_ < 0 ? errno : 0) {
   }
@@ -62,8 +62,8 @@ class accepted_socket {
   }
   [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
   [[nodiscard]] int error() const noexcept { return error_; }
-  /// The error is that client's, who is gone: the next one may be there.
-  [[nodiscard]] bool only_that_one() const noexcept {
+  /// The error concerns that client alone, which has gone: accepting the next may succeed.
+  [[nodiscard]] bool concerns_one_client() const noexcept {
     return error_ == EINTR || error_ == ECONNABORTED || error_ == EPROTO || error_ == EPERM || error_ == ENETDOWN ||
            error_ == ENETUNREACH || error_ == EHOSTDOWN || error_ == EHOSTUNREACH || error_ == ENOPROTOOPT ||
            error_ == EOPNOTSUPP || error_ == ETIMEDOUT;
