@@ -13,7 +13,7 @@ globalThis.WebSocket = require('ws');
 globalThis.XMLHttpRequest = XMLHttpRequest;
 const { Socket, Presence, LongPoll } = require('phoenix-1.8');
 
-const patience = 60000;  // only a failure waits so long
+const patience = Number(process.env.PATIENCE ?? 60000);  // only a failure waits so long
 const within = (promise, name) => {
   let timer;
   const late = new Promise((_, no) => { timer = setTimeout(() => no(new Error(`nothing within ${patience} ms: ${name}`)), patience); });
