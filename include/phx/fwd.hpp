@@ -80,10 +80,18 @@ using http_answer = http::response;
 namespace websocket {
 enum class event_kind : std::uint8_t;
 class accept_key;
+class compression;
+class compressor;
 class control_frame;
+struct deflate_options;
+struct deflate_terms;
+class extension_answer;
 struct frame_event;
 class frame_header;
 class frame_reader;
+struct inflate_result;
+struct inflated;
+class message_codec;
 }  // namespace websocket
 
 // connect

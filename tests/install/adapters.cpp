@@ -13,6 +13,9 @@
 #if __has_include(<phx/adapter/redis_tls.hpp>)
 #include <phx/adapter/redis_tls.hpp>
 #endif
+#if __has_include(<phx/websocket/deflate.hpp>)
+#include <phx/websocket/deflate.hpp>
+#endif
 #include <phx/phx.hpp>
 
 #include <boost/version.hpp>
@@ -23,5 +26,6 @@ int main() {
   if (phx::redis::pubsub({.secure = phx::redis::tls(), .node = "a"}).node_name() != "a") return 1;
   if (!phx::phoenix_token::make("kjoy3o1zeidquwy1398juxzldjlksahdk3", "user auth")) return 1;
   if (phx::beast::tls::self_signed().native_handle() == nullptr) return 1;
+  if (phx::websocket::permessage_deflate().make_compressor() == nullptr) return 1;
   return BOOST_VERSION >= 107400 && nlohmann::json::parse(p.raw()).at("n") == 1 ? 0 : 1;
 }

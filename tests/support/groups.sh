@@ -244,7 +244,7 @@ emulated() {
   rooms=$(IFS=';'; echo "$*") log=$logs/$machine.emulated
   install "g++-$compiler" qemu-user || return
   cmake --preset dev -B "build/$machine" -DCMAKE_CXX_COMPILER="$compiler-g++" -DPHX_TEST_ROOMS="$rooms" -DPHX_EXAMPLES=OFF \
-    -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON -DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON -DPHX_HIREDIS_LIBRARY=OFF || return
+    -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON -DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON -DCMAKE_DISABLE_FIND_PACKAGE_ZLIB=ON -DPHX_HIREDIS_LIBRARY=OFF || return
   cmake --build "build/$machine" -j "$jobs" --target phx_tests -- -k 0 || return
   "qemu-$machine" -L "/usr/$compiler" "build/$machine/bin/phx_tests" >"$log" 2>&1
   status=$?

@@ -23,6 +23,9 @@ STANDARD = set(
 SLOW_TO_INCLUDE = {"functional", "iostream", "regex"}
 # Where it is the compiler's own and asked for: SSE2 to scan strings with, words elsewhere.
 COMPILERS_OWN = {"core/text/byte_block.hpp": {"emmintrin.h"}}
+# An adapter by its nature, but a part of RFC 6455's room: no other header outside adapter/ includes it, and phx.hpp does not.
+ZLIB = "websocket/detail/zlib_stream.hpp"
+WITH_ZLIB = {"phx/" + ZLIB: {"websocket/deflate.hpp"}, "phx/websocket/deflate.hpp": set()}
 
 MACROS = {"core/detail/build.hpp": "PHX_BUILD", "version.hpp": r"PHX_VERSION\w*"}
 
@@ -112,7 +115,11 @@ class Tree:
 
     def include(self, path, inside, room, text, m):
         what = m[2]
-        if what.startswith("phx/"):
+        if room not in ("adapter", "testing") and str(inside) not in WITH_ZLIB.get(what, {str(inside)}):
+            self.breach(path, text, m.start(), f"{what}: needs zlib, for programs and adapters to include")
+        elif what == "zlib.h" and str(inside) == ZLIB:
+            return
+        elif what.startswith("phx/"):
             parts = what.split("/")[1:]
             if len(parts) == 1:
                 if parts[0] == "phx.hpp" and room is None:
@@ -204,6 +211,8 @@ BAD = {
     "a room in fwd.hpp": ("include/phx/fwd.hpp", "#include <phx/loop/topics.hpp>\nstruct frame;"),
     "a type that fwd.hpp does not name": ("include/phx/core/a.hpp", "namespace phx {\nstruct stranger {\n  int x;\n};\n}"),
     "a third party": ("include/phx/core/a.hpp", "#include <nlohmann/json.hpp>"),
+    "zlib for everybody": ("include/phx/socket/a.hpp", "#include <phx/websocket/deflate.hpp>"),
+    "zlib beside its header": ("include/phx/websocket/a.hpp", "#include <zlib.h>"),
     "an operating system": ("include/phx/core/a.hpp", "#include <sys/socket.h>"),
     "a quoted include": ("include/phx/core/a.hpp", '#include "frame.hpp"'),
     "<iostream>": ("include/phx/core/a.hpp", "#include <iostream>"),

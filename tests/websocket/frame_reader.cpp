@@ -197,3 +197,32 @@ TEST_CASE("websocket: a client's close is answered 1000, or 1002 if it may not s
   CHECK(read(client(0x88, code_bytes(1000) + "\xc3\xa9")) == list{"close 1000"});
   CHECK(read(client(0x88, code_bytes(1000) + "\xff")) == list{"broken 1002"});  // a reason that is not UTF-8
 }
+
+TEST_CASE("websocket: with permessage-deflate RSV1 marks the first frame of a compressed message") {
+  auto const events = [](std::string bytes, std::size_t most = 100) {
+    list out;
+    frame_reader r(most, true);
+    for (std::span<char> rest(bytes);;) {
+      frame_event const e = r.next(rest);
+      if (e.kind == event_kind::need_more) break;
+      out.push_back((e.compressed ? "compressed " : "") +
+                    (e.kind == event_kind::error ? std::to_string(e.code) : std::string(e.part)));
+    }
+    return out;
+  };
+  CHECK(events(client(0xC1, "a") + client(0x81, "b") + client(0xC2, "c")) == list{"compressed a", "b", "compressed c"});
+  CHECK(events(client(0x41, "a") + client(0x89, "ping") + client(0x00, "b") + client(0x80, "c") + client(0x81, "d")) ==
+        list{"compressed a", "ping", "compressed b", "compressed c", "d"});
+  CHECK(events(client(0xC1, "")) == list{"compressed "});
+  for (unsigned first : {0xA1u, 0x91u, 0xE1u, 0xD1u, 0xF1u, 0xC9u, 0xCAu, 0xC8u, 0xC3u, 0xCBu})
+    CHECK(events(client(first, "")) == list{"1002"});
+  CHECK(events(client(0x41, "a") + client(0x40, "b")) == list{"compressed a", "1002"});
+  CHECK(events(client(0x41, "a") + client(0xC0, "b")) == list{"compressed a", "1002"});
+  CHECK(events(client(0x01, "a") + client(0xC0, "b")) == list{"a", "1002"});
+  CHECK(events(client(0x01, "a") + client(0xC1, "b")) == list{"a", "1002"});
+  // What does not compress is longer on the wire than its message.
+  CHECK(events(client(0xC1, std::string(165, 'x'))) == list{"compressed " + std::string(165, 'x')});
+  CHECK(events(client(0xC1, std::string(166, 'x'))) == list{"1009"});
+  CHECK(events(client(0xC1, "x") + client(0x81, std::string(101, 'x'))) == list{"compressed x", "1009"});
+  CHECK(events(client(0xC1, "x"), SIZE_MAX - 1) == list{"compressed x"});
+}

@@ -32,6 +32,8 @@ TEST_CASE("websocket: the 101 response") {
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
         "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
   CHECK(answer("k", "phoenix").ends_with("\r\nsec-websocket-protocol: phoenix\r\n\r\n"));
+  CHECK(phx::websocket::switching_protocols({}, {}, "permessage-deflate")
+            .ends_with("=\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n"));
 }
 
 TEST_CASE("websocket: upgrade requests, and the responses to others") {

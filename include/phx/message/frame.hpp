@@ -211,6 +211,17 @@ class frame_builder {
     size_ = room_ = 0;
     return done;
   }
+  /// The same for a message that permessage-deflate compressed (websocket/compression.hpp): its header says so, and data()
+  /// is the compressed message.
+  [[nodiscard]] frame finish_compressed() noexcept {
+    frame done = finish();
+    if (!done.empty()) {
+      frame::head& head = done.info();
+      char& first = head.wire[sizeof head.wire - head.header];
+      first = static_cast<char>(static_cast<unsigned char>(first) | 0x40u);  // RSV1
+    }
+    return done;
+  }
 
  private:
   [[nodiscard]] static constexpr std::size_t size_of(char) noexcept { return 1; }

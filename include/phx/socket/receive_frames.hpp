@@ -3,6 +3,7 @@
 // What a host that owns its sockets does with the bytes of a WebSocket connection: from recv() to phx::socket in one call.
 
 #include <phx/socket/socket.hpp>
+#include <phx/websocket/compression.hpp>
 #include <phx/websocket/frame_reader.hpp>
 
 namespace phx {
@@ -26,10 +27,17 @@ enum class frames_result : std::uint8_t {
 /// @param write called with each websocket::control_frame to send, behind what the transport already holds. Must not throw,
 /// nor
 ///   call phx. Bound what it queues: a client may send pings and read nothing.
+/// @param codec of a connection that agreed on permessage-deflate (websocket/compression.hpp); null for others
 /// As socket::receive: inside the loop, @pre no callback is running. @par Errors: none. @par Cost: allocates nothing itself.
 template <class T, class D, class Write>
 [[nodiscard]] frames_result receive_frames(socket<T, D>& client, websocket::frame_reader& reader, std::span<char> bytes,
-                                           time_point now, Write&& write) noexcept {
+                                           time_point now, Write&& write,
+                                           websocket::message_codec* codec = nullptr) noexcept {
+  auto const end = [&](std::uint16_t code) {
+    client.gone(lost::normal);
+    write(websocket::control_frame::close(code));
+    return frames_result::closed_by_client;
+  };
   for (bool any = false;; any = true) {
     websocket::frame_event const event = reader.next(bytes);
     switch (event.kind) {
@@ -39,13 +47,18 @@ template <class T, class D, class Write>
       case websocket::event_kind::ping: write(websocket::control_frame::pong(event.part)); [[fallthrough]];
       case websocket::event_kind::pong:
       case websocket::event_kind::data:
+        if (event.compressed && codec != nullptr) {
+          auto const [open, code] = websocket::deliver_inflated(
+              *codec, event.part, event.last,
+              [&](std::string_view part, bool last) noexcept { return client.receive(event.op, part, last, now); });
+          if (!open) return frames_result::closed_by_phx;
+          if (code != 0) return end(code);
+          break;
+        }
         if (!client.receive(event.op, event.part, event.last, now)) return frames_result::closed_by_phx;
         break;
       case websocket::event_kind::close:
-      case websocket::event_kind::error:
-        client.gone(lost::normal);
-        write(websocket::control_frame::close(event.code));
-        return frames_result::closed_by_client;
+      case websocket::event_kind::error: return end(event.code);
     }
   }
 }

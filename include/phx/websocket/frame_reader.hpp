@@ -75,6 +75,7 @@ struct frame_event {
   /// A view of the caller's bytes or, for a control frame, of the reader: valid until the next call. For a close: the
   /// client's code and reason.
   std::string_view part{};
+  bool compressed = false;  ///< for data: inflate `part` first, see websocket::message_codec
 };
 
 /// Reads the frames of a client, received in pieces of any size. Returns a message in the parts it arrived in (one, if it
@@ -93,12 +94,16 @@ struct frame_event {
 /// | both    | a message of more than `max_message` bytes, fragments together | ended | error 1009, the payload unread |
 /// | ended   | anything                                        | ended                      | need_more         |
 ///
-/// Does not check that text is UTF-8: phx::socket does that (1007). No extension is negotiated, so RSV bits are errors. Used
-/// by one thread at a time. @par Cost: one pass over the payload, to unmask it; 176 bytes.
+/// Does not check that text is UTF-8: phx::socket does that (1007). If permessage-deflate was agreed on, the first frame of a
+/// message may have RSV1: the message is compressed, and may be a little longer than `max_message`, since deflate makes what
+/// does not compress longer. Every other RSV bit is an error. Used by one thread at a time. @par Cost: one pass over the
+/// payload, to unmask it; 184 bytes.
 class frame_reader {
  public:
   /// @param max_message the most bytes of one message: limits::frame of the mount
-  explicit frame_reader(std::size_t max_message) noexcept : max_message_(max_message) {}
+  /// @param deflate true if permessage-deflate was agreed on with this client (websocket/compression.hpp)
+  explicit frame_reader(std::size_t max_message, bool deflate = false) noexcept
+      : max_message_(max_message), deflate_(deflate) {}
 
   /// Removes what it has read from the front of `bytes`, and unmasks it there. Call it until it returns need_more. After
   /// close or error, ignore the rest of `bytes`.
@@ -113,12 +118,28 @@ class frame_reader {
   }
 
  private:
-  enum : unsigned { fin_bit = 0x80, rsv_bits = 0x70, opcode_bits = 0x0f, mask_bit = 0x80, length_bits = 0x7f };
+  enum : unsigned {
+    fin_bit = 0x80,
+    rsv_bits = 0x70,
+    rsv1_bit = 0x40,
+    opcode_bits = 0x0f,
+    mask_bit = 0x80,
+    length_bits = 0x7f
+  };
 
   [[nodiscard]] unsigned byte(std::size_t i) const noexcept { return static_cast<unsigned char>(header_[i]); }
   [[nodiscard]] opcode op() const noexcept { return static_cast<opcode>(byte(0) & opcode_bits); }
   [[nodiscard]] bool is_control() const noexcept { return op() >= opcode::close; }
   [[nodiscard]] bool fin() const noexcept { return (byte(0) & fin_bit) != 0; }
+  /// RSV1 on the first frame of a message, if deflate was agreed on: no other bit, no other frame (RFC 7692, section 6).
+  [[nodiscard]] bool says_compressed() const noexcept {
+    return deflate_ && (byte(0) & rsv_bits) == rsv1_bit && (op() == opcode::text || op() == opcode::binary);
+  }
+  /// Bytes that a message may have on the wire. Deflate adds five to each block that it cannot make smaller.
+  [[nodiscard]] std::size_t most() const noexcept {
+    std::size_t const grown = max_message_ + max_message_ / 64 + 64;
+    return !message_compressed_ ? max_message_ : grown < max_message_ ? max_message_ : grown;
+  }
 
   [[nodiscard]] bool fill(std::span<char>& bytes, std::size_t wanted) noexcept {
     if (have_ < wanted && !bytes.empty()) {  // an empty span may have a null pointer, which memcpy must not see
@@ -141,7 +162,7 @@ class frame_reader {
     bool const known = op() <= opcode::binary || (op() >= opcode::close && op() <= opcode::pong);
     bool const masked = (byte(1) & mask_bit) != 0;
     std::size_t const announced = byte(1) & length_bits;
-    if (!known || !masked || (byte(0) & rsv_bits) != 0) return refuse(close_code::protocol_error);
+    if (!known || !masked || ((byte(0) & rsv_bits) != 0 && !says_compressed())) return refuse(close_code::protocol_error);
     if (is_control() && (!fin() || announced > sizeof control_)) return refuse(close_code::protocol_error);
     if (!is_control() && (op() == opcode::continuation) != in_message_) return refuse(close_code::protocol_error);
 
@@ -160,8 +181,9 @@ class frame_reader {
     if (op() != opcode::continuation) {
       message_op_ = op();
       message_ = 0;
+      message_compressed_ = (byte(0) & rsv1_bit) != 0;
     }
-    if (left_ > max_message_ - message_) return refuse(close_code::too_large);
+    if (left_ > most() - message_) return refuse(close_code::too_large);
     message_ += static_cast<std::size_t>(left_);
     in_message_ = true;
     return true;
@@ -171,7 +193,7 @@ class frame_reader {
     std::size_t const n = left_ < bytes.size() ? static_cast<std::size_t>(left_) : bytes.size();
     std::span<char> const part = bytes.first(n);
     unmask(part, key_, phase_);
-    phase_ = (phase_ + n) & 3;
+    phase_ = static_cast<std::uint8_t>((phase_ + n) & 3);
     left_ -= n;
     bytes = bytes.subspan(n);
     if (left_ == 0) in_payload_ = false;
@@ -182,7 +204,7 @@ class frame_reader {
     std::span<char> const part = take(bytes);
     bool const last = fin() && !in_payload_;
     if (last) in_message_ = false;
-    return {event_kind::data, message_op_, last, 0, {part.data(), part.size()}};
+    return {event_kind::data, message_op_, last, 0, {part.data(), part.size()}, message_compressed_};
   }
   [[nodiscard]] frame_event control(std::span<char>& bytes) noexcept {
     std::span<char> const part = take(bytes);
@@ -206,11 +228,12 @@ class frame_reader {
   std::size_t max_message_;
   std::size_t message_ = 0;  // bytes announced for the message so far
   std::uint64_t left_ = 0;   // bytes of this frame's payload not received yet
-  std::size_t phase_ = 0;
   std::uint16_t code_ = 0;
   bool in_payload_ = false, in_message_ = false, ended_ = false;
+  bool const deflate_;
+  bool message_compressed_ = false;
   opcode message_op_ = opcode::text;
-  std::uint8_t have_ = 0, control_size_ = 0;
+  std::uint8_t have_ = 0, control_size_ = 0, phase_ = 0;
   char key_[4] = {};
   char header_[14] = {};
   char control_[125];

@@ -74,8 +74,10 @@ class accept_key {
 
 /// Appends the 101 response (section 4.2.2). @pre upgrade_refusal(request) is nothing.
 /// @param subprotocol admission::subprotocol; sent if it is not empty
+/// @param extensions deflate_terms::answer; sent if it is not empty
 template <http::Output O>
-void write_switching_protocols(O& out, http::request const& request, std::string_view subprotocol = {}) {
+void write_switching_protocols(O& out, http::request const& request, std::string_view subprotocol = {},
+                               std::string_view extensions = {}) {
   out.append(std::string_view("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"));
   out.append(std::string_view("sec-websocket-accept: "));
   out.append(accept_key(request.header("sec-websocket-key").value_or("")).view());
@@ -83,12 +85,17 @@ void write_switching_protocols(O& out, http::request const& request, std::string
     out.append(std::string_view("\r\nsec-websocket-protocol: "));
     out.append(subprotocol);
   }
+  if (!extensions.empty()) {
+    out.append(std::string_view("\r\nsec-websocket-extensions: "));
+    out.append(extensions);
+  }
   out.append(std::string_view("\r\n\r\n"));
 }
 /// The 101 response as a string. @par Errors: std::bad_alloc.
-[[nodiscard]] inline std::string switching_protocols(http::request const& request, std::string_view subprotocol = {}) {
+[[nodiscard]] inline std::string switching_protocols(http::request const& request, std::string_view subprotocol = {},
+                                                     std::string_view extensions = {}) {
   std::string out;
-  write_switching_protocols(out, request, subprotocol);
+  write_switching_protocols(out, request, subprotocol, extensions);
   return out;
 }
 
