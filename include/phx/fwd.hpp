@@ -80,6 +80,7 @@ using http_answer = http::response;
 namespace websocket {
 enum class event_kind : std::uint8_t;
 class accept_key;
+struct accepted_compression;
 class compression;
 class compressor;
 class control_frame;

@@ -1,5 +1,6 @@
 #include <phx/channel/router.hpp>
 #include <phx/socket/receive_frames.hpp>
+#include <phx/socket/websocket_connection.hpp>
 #include <phx/testing/fake_loop.hpp>
 #include <phx/websocket/deflate.hpp>
 #include <phx/websocket/frame_header.hpp>
@@ -369,6 +370,19 @@ TEST_CASE("deflate: without memory messages go out as they are, and one that com
   }
 }
 
+TEST_CASE("deflate: a client's offer is accepted with a codec and an answer, or with neither") {
+  auto const shared = permessage_deflate({.server_window_bits = 10}).make_compressor(counting());
+  phx::http::header const offer[] = {{"sec-websocket-extensions", "permessage-deflate"}};
+  auto const yes = shared->accept(offer, 100);
+  REQUIRE(yes.codec != nullptr);
+  CHECK(yes.answer.view() ==
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10");
+  CHECK(inflate_in(*yes.codec, peer().deflated(std::string(101, 'a')), 1000).code == 1009);
+  auto const no = shared->accept({}, 100);
+  CHECK(no.codec == nullptr);
+  CHECK(no.answer.view().empty());
+}
+
 TEST_CASE("deflate: what the server sends, its own reader takes") {
   loop_of_one one;
   frame const f = make_frame(json_of(5000));
@@ -485,4 +499,35 @@ TEST_CASE("deflate: inflated text is checked to be UTF-8, and what phx closes is
             *again.socket, again.reader, bytes, again.loops.now(), [](auto const&) {}, again.codec.get()) ==
         phx::frames_result::closed_by_phx);
   CHECK(again.out == std::vector<std::string>{"closed 1007"});
+}
+
+TEST_CASE("deflate: a websocket_connection agrees on it if it is given its loop's compressor") {
+  struct stream {
+    std::string out{};
+    void append(std::string_view bytes) noexcept { out.append(bytes); }
+    [[nodiscard]] std::size_t unsent() const noexcept { return 0; }
+    void flush() noexcept {}
+    void close_after_writing() noexcept {}
+  };
+  phx::router<> app;
+  app.channel<echo>("room:*");
+  phx::mount const mount{};
+  phx::testing::fake_loops loops;
+  auto const shared = permessage_deflate({.min_size = 0}).make_compressor();
+  std::string const request =
+      "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+      "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+  for (bool on : {true, false}) {
+    CAPTURE(on);
+    stream to;
+    phx::websocket_connection<stream, phx::router<>> connection(loops[0], app, mount, to, on ? shared.get() : nullptr);
+    std::string bytes = request + client(on ? 0xC1 : 0x81, on ? peer().deflated(join) : join);
+    connection.receive(bytes, loops.now(), {});
+    std::string const head = to.out.substr(0, to.out.find("\r\n\r\n") + 4), reply = to.out.substr(head.size());
+    CHECK((head.find("\r\nsec-websocket-extensions: permessage-deflate; server_no_context_takeover; "
+                     "client_no_context_takeover\r\n\r\n") != std::string::npos) == on);
+    CHECK(static_cast<unsigned char>(reply[0]) == (on ? 0xC1 : 0x81));
+    CHECK((on ? peer().inflated(reply.substr(2)) : reply.substr(2)) == joined("1"));
+  }
 }

@@ -40,7 +40,7 @@ concept ByteStream = requires(S& s, S const& c, std::string_view bytes) {
 /// written, `gone` when the client has left. Destroying it says `gone` too. While `established` is false (the request is not
 /// complete, or the end has begun) the host bounds the time: nobody else does.
 /// Thread: inside its loop only. Neither copied nor moved. The loop, the dispatcher, the mount and the stream outlive it.
-/// Cost: 456 bytes, phx::socket and the frame reader among them; 4 KiB and the request more until that is answered.
+/// Cost: 472 bytes, phx::socket and the frame reader among them; 4 KiB and the request more until that is answered.
 template <class S, class D>
 class websocket_connection {
  public:
@@ -48,8 +48,15 @@ class websocket_connection {
   using session_type = typename D::session_type;
 
   /// A connection that has received nothing yet.
-  websocket_connection(loop& event_loop, D& dispatcher, mount const& at, S& stream) noexcept
-      : loop_(&event_loop), dispatcher_(&dispatcher), mount_(&at), stream_(&stream), frames_(at.bounds.frame) {
+  /// @param compressor of the loop (compression::make_compressor); outlives the connection. Null: nothing is compressed
+  websocket_connection(loop& event_loop, D& dispatcher, mount const& at, S& stream,
+                       websocket::compressor* compressor = nullptr) noexcept
+      : loop_(&event_loop),
+        dispatcher_(&dispatcher),
+        mount_(&at),
+        stream_(&stream),
+        compressor_(compressor),
+        frames_(at.bounds.frame) {
     // Not outside of a function: S may have this as a member, and be incomplete until then.
     static_assert(
         ByteStream<S>,
@@ -92,7 +99,7 @@ class websocket_connection {
   struct transport {
     websocket_connection* of;
     send_status send(frame const& f) noexcept {
-      of->stream_->append(f.websocket());
+      of->stream_->append((of->codec_ == nullptr ? f : of->codec_->compress(f)).websocket());
       return send_status::ok;
     }
     [[nodiscard]] std::size_t buffered() const noexcept { return of->stream_->unsent(); }
@@ -134,7 +141,14 @@ class websocket_connection {
     if (auto const no = upgrade_refusal(request)) return refuse(*no);
     auto& admission = *std::get_if<phx::admission<session_type>>(&judged);
     rest = opening_->bytes.substr(reader.size());
-    websocket::write_switching_protocols(*stream_, request, admission.subprotocol);
+    websocket::extension_answer extensions;
+    if (compressor_ != nullptr) {
+      websocket::accepted_compression agreed = compressor_->accept(request.headers, mount_->bounds.frame);
+      extensions = agreed.answer;
+      codec_ = std::move(agreed.codec);
+      frames_ = websocket::frame_reader(mount_->bounds.frame, codec_ != nullptr);
+    }
+    websocket::write_switching_protocols(*stream_, request, admission.subprotocol, extensions.view());
     socket_.emplace(*loop_, *dispatcher_, std::move(admission), transport{this}, now);
     opening_.reset();
     stream_->flush();
@@ -146,7 +160,7 @@ class websocket_connection {
       if (!flooded) stream_->append(f.bytes());
       answered = true;
     };
-    switch (receive_frames(*socket_, frames_, bytes, now, answer)) {
+    switch (receive_frames(*socket_, frames_, bytes, now, answer, codec_.get())) {
       case frames_result::closed_by_phx: return;
       case frames_result::closed_by_client: return end();
       case frames_result::open: break;
@@ -163,6 +177,8 @@ class websocket_connection {
   D* dispatcher_;
   mount const* mount_;
   S* stream_;
+  websocket::compressor* compressor_;
+  std::unique_ptr<websocket::message_codec> codec_{};  // null: uncompressed
   bool ended_ = false;
   std::unique_ptr<opening> opening_{};
   websocket::frame_reader frames_;

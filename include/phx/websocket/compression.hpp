@@ -8,13 +8,12 @@
 //
 // What a host does with it:
 //
-//     auto per_loop = opts.compression.make_compressor(limits.memory);        // for each loop
-//     auto terms = opts.compression.negotiate(request.headers);               // for each upgrade; nothing: uncompressed
-//     write_switching_protocols(out, request, subprotocol, terms ? terms->answer().view() : "");
-//     auto codec = terms ? per_loop->open(*terms, limits.frame) : nullptr;    // for each such connection
-//     frame_reader reader(limits.frame, codec != nullptr);
-//     phx::receive_frames(socket, reader, bytes, now, write, codec.get());    // bytes in
-//     queue.push(codec ? codec->compress(f) : f);                             // in Transport::send
+//     auto per_loop = opts.compression.make_compressor(limits.memory);                 // for each loop; null: off
+//     auto [codec, answer] = per_loop->accept(request.headers, limits.frame);          // for each upgrade
+//     write_switching_protocols(out, request, subprotocol, answer.view());
+//     frame_reader reader(limits.frame, codec != nullptr);                             // null: uncompressed
+//     phx::receive_frames(socket, reader, bytes, now, write, codec.get());             // bytes in
+//     queue.push(codec ? codec->compress(f) : f);                                      // in Transport::send
 
 #include <phx/core/text/ascii.hpp>
 #include <phx/http/request.hpp>
@@ -222,19 +221,42 @@ class message_codec {
   [[nodiscard]] virtual inflated inflate(std::string_view& bytes, bool last) noexcept = 0;
 };
 
+/// What compressor::accept has agreed on with a client.
+struct accepted_compression {
+  std::unique_ptr<message_codec> codec{};  ///< null: the connection goes on uncompressed
+  extension_answer answer{};               ///< for the 101 response; empty without a codec
+};
+
 /// What the connections of one loop share: compressor and window, and the last broadcasts with their compressed form. Used
 /// inside its loop.
 class compressor {
  public:
-  compressor() = default;
+  /// @param options of the negotiation too
+  explicit compressor(deflate_options const& options) noexcept : options_(options) {}
   compressor(compressor const&) = delete;
   compressor& operator=(compressor const&) = delete;
   virtual ~compressor() = default;
 
-  /// @param max_message bytes that a message may inflate to: limits::frame
-  /// @return null without memory: then answer without the extension
+  /// For a connection that agreed on `terms`. @param max_message bytes that a message may inflate to: limits::frame
+  /// @return null without memory
   [[nodiscard]] virtual std::unique_ptr<message_codec> open(deflate_terms const& terms,
                                                             std::size_t max_message) noexcept = 0;
+
+  /// Negotiates with the client that sent these headers, see negotiate_deflate, and opens its codec.
+  /// @param max_message bytes that a message may inflate to: limits::frame
+  [[nodiscard]] accepted_compression accept(std::span<http::header const> headers, std::size_t max_message) noexcept {
+    accepted_compression agreed;
+    if (auto const terms = negotiate_deflate(headers, options_)) {
+      agreed.codec = open(*terms, max_message);
+      if (agreed.codec != nullptr) agreed.answer = terms->answer();
+    }
+    return agreed;
+  }
+  /// What it was made with.
+  [[nodiscard]] deflate_options const& options() const noexcept { return options_; }
+
+ private:
+  deflate_options const options_;
 };
 
 /// Whether and how a host compresses: a value for its options. Empty by default: nothing is compressed, and nobody needs
@@ -250,11 +272,6 @@ class compression {
 
   /// Whether anything is compressed.
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return make_ != nullptr; }
-  /// What to agree on with this client. Nothing: the connection goes on uncompressed. Allocates nothing.
-  [[nodiscard]] constexpr std::optional<deflate_terms> negotiate(std::span<http::header const> headers) const noexcept {
-    if (make_ == nullptr) return std::nullopt;
-    return negotiate_deflate(headers, options_);
-  }
   /// For one loop. @param from limits::memory; copied @return null if nothing is compressed, and without memory
   [[nodiscard]] std::unique_ptr<compressor> make_compressor(memory const& from = {}) const noexcept {
     return make_ == nullptr ? nullptr : make_(options_, from);

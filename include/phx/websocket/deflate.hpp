@@ -22,7 +22,7 @@ class deflate_compressor final : public websocket::compressor {
   static constexpr std::size_t room = 16 * 1024;  // of one piece, inflated or compressed
 
   deflate_compressor(websocket::deflate_options const& options, memory const& from) noexcept
-      : options_(options), memory_(from), pool_(memory_, kept_frames * 2), out_(pool_) {}
+      : compressor(options), memory_(from), pool_(memory_, kept_frames * 2), out_(pool_) {}
   deflate_compressor(deflate_compressor const&) = delete;
   deflate_compressor& operator=(deflate_compressor const&) = delete;
   ~deflate_compressor() override {
@@ -33,7 +33,6 @@ class deflate_compressor final : public websocket::compressor {
   [[nodiscard]] std::unique_ptr<websocket::message_codec> open(websocket::deflate_terms const& terms,
                                                                std::size_t max_message) noexcept override;
 
-  [[nodiscard]] websocket::deflate_options const& options() const noexcept { return options_; }
   /// Where pieces are made; empty without memory.
   [[nodiscard]] std::span<char> scratch() noexcept {
     if (scratch_ == nullptr) scratch_ = static_cast<char*>(memory_.allocate(room));
@@ -65,7 +64,7 @@ class deflate_compressor final : public websocket::compressor {
     return last_.empty() ? f : last_;
   }
   [[nodiscard]] deflater* make_deflater(std::uint8_t window_bits) noexcept {
-    return usable(make<deflater>(memory_, memory_, options_, window_bits));
+    return usable(make<deflater>(memory_, memory_, options(), window_bits));
   }
   [[nodiscard]] inflater* make_inflater(std::uint8_t window_bits) noexcept {
     return usable(make<inflater>(memory_, memory_, window_bits));
@@ -104,7 +103,6 @@ class deflate_compressor final : public websocket::compressor {
     return room_for_it.empty() ? frame() : d.compress(f, out_, room_for_it);
   }
 
-  websocket::deflate_options const options_;
   memory const memory_;
   frame_pool pool_;
   frame_builder out_;

@@ -230,7 +230,7 @@ class frame_reader {
   std::uint64_t left_ = 0;   // bytes of this frame's payload not received yet
   std::uint16_t code_ = 0;
   bool in_payload_ = false, in_message_ = false, ended_ = false;
-  bool const deflate_;
+  bool deflate_;
   bool message_compressed_ = false;
   opcode message_op_ = opcode::text;
   std::uint8_t have_ = 0, control_size_ = 0, phase_ = 0;
