@@ -3,7 +3,7 @@
 //
 //     token = Phoenix.Token.sign(MyAppWeb.Endpoint, "user socket", user.id)            # in the Elixir application
 //     new Socket("ws://localhost:4000/socket", {authToken: token})                     // in its page
-#include <phx/adapter/blocking.hpp>
+#include <phx/adapter/blocking_longpoll.hpp>
 #include <phx/adapter/nlohmann.hpp>
 #include <phx/adapter/token.hpp>
 #include <phx/phx.hpp>
@@ -44,7 +44,8 @@ int main(int argc, char** argv) {
 
   int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
   phx::blocking::server server(app,
-                               {.port = static_cast<std::uint16_t>(port), .mount = {.auth_token = true, .longpoll = true}});
+                               {.port = static_cast<std::uint16_t>(port), .mount = {.auth_token = true, .longpoll = true}},
+                               phx::blocking::long_polling{});
   std::printf("listening on 127.0.0.1:%d\n", int{server.port()});
   std::fflush(stdout);
   server.run();

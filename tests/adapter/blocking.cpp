@@ -1,9 +1,11 @@
 #include <phx/adapter/blocking.hpp>
+#include <phx/adapter/blocking_longpoll.hpp>
 
 #include <doctest/doctest.h>
 
 #include <csignal>
 #include <future>
+#include <thread>
 
 #include "support/descriptors.hpp"
 #include "support/eventually.hpp"
@@ -46,14 +48,15 @@ phx::blocking::options quick(phx::mount m = {}) {
 }
 
 /// A server on a thread of its own, stopped at the end of the scope.
-struct running {
-  explicit running(phx::blocking::options o = quick()) : server(app, std::move(o)) {
+template <class Polls>
+struct running_with {
+  explicit running_with(phx::blocking::options o = quick(), Polls const& polls = {}) : server(app, std::move(o), polls) {
     app.channel<room>("room:*");
     phx_tests::serve_floods(app);
     server.observe(seen);
     thread = std::thread([this] { server.run(); });
   }
-  ~running() { stop(); }
+  ~running_with() { stop(); }
   void stop() {
     server.stop();
     if (thread.joinable()) thread.join();
@@ -68,9 +71,11 @@ struct running {
   }
   phx::router<> app{};
   log seen{};
-  phx::blocking::server<phx::router<>> server;
+  phx::blocking::server<phx::router<>, Polls> server;
   std::thread thread;
 };
+using running = running_with<phx::blocking::no_long_polling>;
+using running_polls = running_with<phx::blocking::long_polling>;
 
 }  // namespace
 
@@ -386,6 +391,8 @@ TEST_CASE("blocking: a used port and an invalid mount are reported at constructi
                        std::runtime_error);
   CHECK_THROWS_AS(phx::blocking::server(app, {.address = "no address"}), std::runtime_error);
   CHECK_THROWS_AS(phx::blocking::server(app, {.port = 0, .mount = {.path = "socket"}}), std::runtime_error);
+  CHECK_THROWS_WITH_AS(phx::blocking::server(app, {.port = 0, .mount = {.longpoll = true}}),
+                       doctest::Contains("give it a phx::blocking::long_polling"), std::runtime_error);
 }
 
 TEST_CASE("blocking: a connect that throws is answered 500") {
@@ -404,14 +411,15 @@ TEST_CASE("blocking: a connect that throws is answered 500") {
 namespace {
 
 /// The interface that the tests of all hosts use.
-struct polling_host : running {
+struct polling_host : running_polls {
   explicit polling_host(phx_tests::polled_host const& mode)
-      : running([&] {
-          auto o = quick(mode.mount);
-          o.polls = mode.polls;
-          o.handshake = mode.handshake;
-          return o;
-        }()) {}
+      : running_polls(
+            [&] {
+              auto o = quick(mode.mount);
+              o.handshake = mode.handshake;
+              return o;
+            }(),
+            {mode.polls}) {}
   bool connections(std::size_t n) const {
     return eventually([&] { return server.connections() == n; });
   }
@@ -435,16 +443,23 @@ TEST_CASE("blocking: long-polling, the cases of every host") {
   phx_tests::long_polls([](phx_tests::polled_host const& mode) { return polling_host(mode); }, {1});
 }
 
+TEST_CASE("blocking: odd requests, the cases of every host") {
+  phx_tests::odd_requests([](phx_tests::polled_host const& mode) { return polling_host(mode); });
+}
+
 TEST_CASE("blocking: each transport is served only if the mount enables it") {
   phx::mount m;
-  running without(quick(m));
-  raw_client a = without.client();
-  CHECK(a.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
-  CHECK(a.read_head() == 404);
-  CHECK(a.read_end());
+  auto const not_found = [](auto const& server) {
+    raw_client a = server.client();
+    CHECK(a.send(request("GET", "/socket/longpoll?vsn=2.0.0")));
+    CHECK(a.read_head() == 404);
+    CHECK(a.read_end());
+  };
+  not_found(running(quick(m)));
+  not_found(running_polls(quick(m)));
   m.longpoll = true;
   m.websocket = false;
-  running only(quick(m));
+  running_polls only(quick(m));
   raw_client b = only.client();
   poller().open(b);
   CHECK(b.open() == 404);
@@ -453,7 +468,7 @@ TEST_CASE("blocking: each transport is served only if the mount enables it") {
 TEST_CASE("blocking: a poll's connection ends if its client wants it to, or without a descriptor for the wake-up pipe") {
   phx::mount m;
   m.longpoll = true;
-  running r(quick(m));
+  running_polls r(quick(m));
   raw_client c = r.client();
   CHECK(c.send(request("GET", "/socket/longpoll?vsn=2.0.0", "connection: x, Close\r\n")));
   CHECK(c.read_head() == 200);
@@ -495,7 +510,7 @@ TEST_CASE("blocking: the credentials of a page reach connect on both transports"
   auto opts = quick();
   opts.mount.longpoll = opts.mount.auth_token = true;
   opts.mount.session = source;
-  phx::blocking::server server(app, opts);
+  phx::blocking::server server(app, opts, phx::blocking::long_polling{});
   std::thread thread([&] { server.run(); });
   for (auto const& [query, headers] : {std::pair{"", "X-Phoenix-AuthToken: a.b\r\n"},
                                        {"&_csrf_token=right", "x-phoenix-authtoken: c\r\ncookie: d=1\r\n"},
@@ -535,7 +550,7 @@ TEST_CASE("blocking: a duration of max() does not overflow") {
 TEST_CASE("blocking: an upgrade needs HTTP/1.1, a long-poll does not; an HTTP/1.0 connection ends with its response") {
   phx::mount m;
   m.longpoll = true;
-  running r(quick(m));
+  running_polls r(quick(m));
   raw_client c = r.client();  // as nginx without proxy_http_version, and as HAProxy's health check
   CHECK(c.send("GET /socket/longpoll?vsn=2.0.0 HTTP/1.0\r\nconnection: keep-alive\r\n\r\n"));
   CHECK(poller::answer(c).find("\"status\":410") != std::string::npos);
@@ -556,7 +571,7 @@ TEST_CASE("blocking: an upgrade needs HTTP/1.1, a long-poll does not; an HTTP/1.
 TEST_CASE("blocking: an empty line after a body is ignored") {
   phx::mount m;
   m.longpoll = true;
-  running r(quick(m));
+  running_polls r(quick(m));
   raw_client c = r.client();
   poller p;
   p.open(c);
@@ -586,7 +601,7 @@ TEST_CASE("blocking: a client that connects too often gets 429 with Retry-After 
   auto o = quick();
   o.mount.longpoll = true;
   o.throttle.each = {.burst = 2, .every = 1h};
-  running r(o);
+  running_polls r(o);
   raw_client a = r.joined(), b = r.client(), c = r.client();
   CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0")));
   CHECK(c.read_head() == 429);
@@ -608,7 +623,7 @@ TEST_CASE("blocking: one connection cannot open more sessions than its address m
   auto o = quick();
   o.mount.longpoll = true;
   o.throttle.each = {.burst = 3, .every = 1h};
-  running r(o);
+  running_polls r(o);
   raw_client c = r.client();
   poller p;
   for (int i = 0; i < 3; ++i) p.open(c);  // the first one is that of the connection
@@ -654,7 +669,7 @@ TEST_CASE("blocking: a refusal is delayed on both transports; an acceptance is n
   opts.mount.longpoll = true;
   opts.throttle.refuse_after = 400ms;
   opts.throttle.waiting = 2;
-  phx::blocking::server server(app, opts);
+  phx::blocking::server server(app, opts, phx::blocking::long_polling{});
   std::thread thread([&] { server.run(); });
   auto const passed = [from = std::chrono::steady_clock::now()] { return std::chrono::steady_clock::now() - from; };
   raw_client socket(server.port()), poll(server.port());
@@ -689,7 +704,7 @@ TEST_CASE("blocking: stop answers the refusals that wait") {
   auto opts = quick();
   opts.mount.longpoll = true;
   opts.throttle.refuse_after = 1h;
-  phx::blocking::server server(app, opts);
+  phx::blocking::server server(app, opts, phx::blocking::long_polling{});
   auto over = std::async(std::launch::async, [&] { server.run(); });
   raw_client c(server.port()), d(server.port());
   CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0&reject=1")));
@@ -706,7 +721,7 @@ TEST_CASE("blocking: a connect that ends its user's older connections does not e
   phx_tests::one_connection_each app;
   phx::mount m;
   m.longpoll = true;
-  phx::blocking::server<phx_tests::one_connection_each> server(app, quick(m));
+  phx::blocking::server server(app, quick(m), phx::blocking::long_polling{});
   app.everywhere = &server.endpoint();
   std::thread thread([&] { server.run(); });
   phx_tests::only_the_newest_stays(server.port());

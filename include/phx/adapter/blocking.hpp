@@ -1,30 +1,25 @@
 #ifndef PHX_ADAPTER_BLOCKING_HPP
 #define PHX_ADAPTER_BLOCKING_HPP
 // A host on POSIX blocking sockets and threads, short enough to be the tutorial on putting phx behind sockets of your own.
-// From top to bottom: where a long-poll is answered, a Waker, and who calls the loop when; the Transport is in
-// blocking/write_queue.hpp.
+// From top to bottom: a Waker, and who calls the loop when; the Transport is in blocking/write_queue.hpp. Long-polling is in
+// blocking_longpoll.hpp, which a program includes that wants it.
 //
 // phx starts no thread; this host does: one for each connection, and a second that writes once it is a WebSocket, beside the
 // thread that calls run(). All of them share one loop, which here is a mutex: whoever calls into phx holds it. That is
 // enough for some hundreds of connections; for many more take a host on an event loop.
 //
-// HTTP connections stay open from one long-poll to the next: to close them would make every poll and every message of such a
-// client a connection, with a thread of its own, and counts for options::throttle.
 
 #include <phx/adapter/blocking/detail/http_stream.hpp>
 #include <phx/adapter/blocking/write_queue.hpp>
-#include <phx/adapter/random_seed.hpp>
-#include <phx/longpoll/longpoll.hpp>
+#include <phx/connect/throttle.hpp>
+#include <phx/core/text/concat.hpp>
 #include <phx/phx.hpp>
 #include <phx/socket/receive_frames.hpp>
-#include <phx/connect/throttle.hpp>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
-#include <list>
 #include <mutex>
-#include <thread>
+#include <new>
 
 namespace phx {
 inline namespace PHX_BUILD {
@@ -32,10 +27,10 @@ namespace blocking {
 
 /// What the blocking host keeps to.
 struct options {
-  std::string address = "127.0.0.1";   ///< numeric, IPv4 or IPv6
-  std::uint16_t port = 4000;           ///< 0: any free one, server::port() tells
-  phx::mount mount{};                  ///< where the socket is, who may connect, and each connection's limits
-  longpoll::options polls{};           ///< with mount.longpoll
+  std::string address = "127.0.0.1";  ///< numeric, IPv4 or IPv6
+  std::uint16_t port = 4000;          ///< 0: any free one, server::port() tells
+  /// Where the socket is, who may connect, and each connection's limits. With `longpoll` the server needs a long_polling.
+  phx::mount mount{};
   phx::limits limits{};                ///< the loop's
   std::size_t max_connections = 1000;  ///< beyond: 503. One that long-polls takes three descriptors
   /// Who may connect how often, by the peer's address (behind a proxy that is the proxy's business); beyond: 429, 503, with
@@ -47,38 +42,6 @@ struct options {
   duration goodbye = std::chrono::seconds(5);  ///< after a close: to write what waits, and again to be answered
   drain_options drain{};                       ///< what stop() does
 };
-
-// ---- Where phx puts what a long-poll is answered
-
-/// The connection's thread waits for its client to hang up, too; so it waits in poll(), and this rings a bell there.
-struct poll_answer {
-  /// Counts refused requests.
-  throttle& door;
-  /// Whose request it is.
-  std::string_view address;
-  /// The request and its response.
-  longpoll::poll_request asked{*this};
-  /// The response, once it has come.
-  std::optional<longpoll::response> answer{};  // guarded by the loop's mutex, as all that phx calls
-  /// Rings when it has.
-  detail::self_pipe bell{};
-  /// What the throttle said.
-  bool first_of_connection = true;  // to be accepted, for the first session
-
-  /// For one request. @param at may count it.
-  poll_answer(throttle& at, std::string_view whose) noexcept : door(at), address(whose) {}
-  /// Sessions of one connection are to be no more than connections, which are counted.
-  std::optional<refused_request> may_open(time_point now) {
-    if (std::exchange(first_of_connection, false)) return std::nullopt;
-    return door.try_acquire(address, now);
-  }
-  /// See longpoll::service.
-  void respond(longpoll::response r) noexcept {
-    answer.emplace(std::move(r));
-    bell.write();
-  }
-};
-static_assert(longpoll::takes_responses<poll_answer> && longpoll::guards_sessions<poll_answer>);
 
 // ---- A Waker: how any thread gets the one in run() out of poll()
 
@@ -93,27 +56,66 @@ static_assert(Waker<waker>);
 
 // ---- The server
 
-/// A host with a thread for each connection. Construct it, `run`; from another thread or a signal handler, `stop` or
-/// `drain`.
-template <class D>
+/// Third argument of a server that has long-polling (blocking_longpoll.hpp).
+struct long_polling;
+/// Third argument of a server that has none.
+struct no_long_polling {};
+
+}  // namespace blocking
+namespace detail {
+
+/// What the settings do not say: a seed of 0 is replaced by chance.
+[[nodiscard]] inline blocking::options seeded(blocking::options opts) noexcept {
+  opts.throttle.seed = seed_or_random(opts.throttle.seed);
+  opts.limits.seed = seed_or_random(opts.limits.seed);
+  return opts;
+}
+/// Refuses settings with which no server can start: throws, or aborts without exceptions.
+inline void check_start(blocking::options const& opts, bool has_polls, int listen_error) {
+  if (error const wrong = opts.mount.check(); wrong.code != errc::none)
+    no_value(concat({to_string(wrong.code), ": ", wrong.entry}).c_str());
+  if (opts.mount.longpoll && !has_polls)
+    no_value(
+        "mount::longpoll is set, and this server has no long-polling: give it a phx::blocking::long_polling "
+        "(phx/adapter/blocking_longpoll.hpp)");
+  if (listen_error != 0)
+    no_value(
+        concat({"cannot listen on ", opts.address, " port ", std::to_string(opts.port), ": ", std::strerror(listen_error)})
+            .c_str());
+}
+/// What a server has that is only for long-polls. Nothing; blocking_longpoll.hpp specializes it.
+template <class D, class Polls>
+struct poll_host {
+  struct client {};
+};
+
+}  // namespace detail
+namespace blocking {
+
+/// A host with a thread for each connection. Construct it, `run`; from another thread or a signal handler, `stop`.
+///
+///     phx::blocking::server server(app, {.port = 4000});
+///     phx::blocking::server server(app, {.port = 4000, .mount = {.longpoll = true}}, phx::blocking::long_polling{});
+///
+/// As in Phoenix a long-poll is answered 404 unless the mount says `longpoll`. Such a mount needs the third argument, from
+/// blocking_longpoll.hpp: without it the constructor refuses, and nothing of long-polling is compiled into the program.
+template <class D, class Polls = no_long_polling>
 class server {
+  static constexpr bool has_polls = std::is_same_v<Polls, long_polling>;
+  static_assert(has_polls || std::is_same_v<Polls, no_long_polling>, "the third argument is a phx::blocking::long_polling");
+
  public:
-  /// Listens at once; run() serves. @param app outlives the server.
+  /// Listens at once; run() serves. @param app outlives the server. @param polls a long_polling, for a mount with `longpoll`
   /// @par Errors: an address that cannot be had, a mount that is wrong: std::runtime_error, or abort without exceptions.
-  server(D& app, options opts)
+  server(D& app, options opts, [[maybe_unused]] Polls const& polls = {})
       : app_(app),
-        how_(std::move(opts)),
-        door_(detail::seeded(how_.throttle)),
-        loop_(everywhere_, waker_, detail::seeded(how_.limits)),
+        how_(detail::seeded(std::move(opts))),
+        door_(how_.throttle),
+        loop_(everywhere_, waker_, how_.limits),
         listener_(how_.address, how_.port),
         rejected_connections_(how_.goodbye) {
-    if (error const wrong = how_.mount.check(); wrong.code != errc::none)
-      detail::no_value((std::string(to_string(wrong.code)) + ": " + wrong.entry).c_str());
-    if (listener_.fd < 0)
-      detail::no_value(
-          ("cannot listen on " + how_.address + " port " + std::to_string(how_.port) + ": " + std::strerror(listener_.error))
-              .c_str());
-    if (how_.mount.longpoll) polling_.emplace(sessions_, loop_, how_.mount, app_, how_.polls);
+    detail::check_start(how_, has_polls, listener_.error);
+    if constexpr (has_polls) polling_.start(*this, polls);
   }
   server(server const&) = delete;
   server& operator=(server const&) = delete;
@@ -140,10 +142,10 @@ class server {
       if (stopping_.load() && listener_.fd >= 0) drain();
       reap();
       if (stopping_.load() && nobody_left()) {
-        if (connections_.empty()) return;
+        if (connections_ == nullptr) return;
         hang_up(connection::polls);  // that a later one has replaced: they would wait for the end of their window
       }
-      next = (std::min)(next, rejected_connections_.look());
+      if (time_point const look = rejected_connections_.look(); look < next) next = look;
 
       pollfd on[2] = {{waker_.pipe.readable(), POLLIN, 0}, {listener_.fd, POLLIN, 0}};  // poll skips a closed one, -1
       (void)::poll(on, 2, detail::milliseconds_until(next));
@@ -163,12 +165,16 @@ class server {
  private:
   using session_type = typename D::session_type;
   using client = phx::socket<transport, D>;
+  friend detail::poll_host<D, Polls>;
   struct connection {
-    explicit connection(detail::accepted_socket const& s) noexcept : from(s) {}
+    connection(server& of, detail::accepted_socket const& s) noexcept : in(of), from(s) {}
+    void operator()() noexcept { in.serve(*this); }
+    server& in;
     detail::accepted_socket from;
     enum { asks, polls, talks } state = asks;  // guarded by mutex_
     std::atomic<bool> done{false};
-    std::thread reader{};
+    detail::thread reader{};
+    connection* next = nullptr;
   };
   using bytes_in = detail::http_stream::buffer;
 
@@ -181,14 +187,14 @@ class server {
     if (detail::try_invoke([&] { admitted = answer_requests(c, stream); }, [](char const*) noexcept {}) && admitted) {
       write_queue out(c.from.fd, how_.mount.bounds.outbound, how_.goodbye);
       std::optional<client> phoenix;  // guarded by mutex_
-      auto const write = [&] {
+      auto write = [&] {
         out.write_all([&] {
           std::lock_guard const inside(mutex_);
           if (phoenix) (void)phoenix->writable(detail::clock_now());
         });
       };
-      std::thread writer;
-      if (detail::try_invoke([&] { writer = std::thread(write); }, [](char const*) noexcept {})) {
+      detail::thread writer;
+      if (writer.start(write)) {
         talk(c, phoenix, std::move(*admitted), out, stream.rest(), in);
         // What still comes is read and dropped: with bytes unread the kernel would reset the connection, and the client
         // might never see why it was closed. The writer ends this, if the client does not.
@@ -235,29 +241,20 @@ class server {
   /// Answers one request after the other, until one was told 101: a session to open, and stream.rest() its first frames.
   [[nodiscard]] std::optional<admission<session_type>> answer_requests(connection& c, detail::http_stream& stream) {
     using result = detail::http_stream::result;
-    std::optional<poll_answer> polls;
+    [[maybe_unused]] typename detail::poll_host<D, Polls>::client polls;
     for (;;) {
       time_point const deadline = saturating_add(detail::clock_now(), how_.handshake);
-      result came = stream.next(deadline);
+      result const came = stream.next(deadline);
       if (came == result::ended) return std::nullopt;
       if (came == result::refused) return say_no(c, stream, {stream.status(), {}, {}});
 
       request const from = stream.head().request({c.from.host, c.from.port, {}});
-      if (how_.mount.route(from.path) != transport_kind::longpoll) return upgrade(c, stream, from);
-
-      std::string body;
-      came = stream.body(polling_->most_body(), deadline, body);
-      if (came == result::ended) return std::nullopt;
-      if (!polls) polls.emplace(door_, c.from.host);
-      bool const no_bell = polls->bell.readable() < 0;  // out of descriptors
-      if (came == result::refused ||
-          no_bell) {  // for pages of any origin to see; a body that is too long is 400 (protocol 10.2)
-        std::uint16_t const status = no_bell                  ? std::uint16_t{503}
-                                     : stream.status() == 413 ? std::uint16_t{400}
-                                                              : stream.status();
-        return say_no(c, stream, {status, {{"access-control-allow-origin", "*"}}, {}});
-      }
-      if (!poll(c, stream, *polls, from, std::move(body))) return std::nullopt;
+      if constexpr (has_polls)
+        if (how_.mount.route(from.path) == transport_kind::longpoll) {
+          if (!polling_.answer(*this, c, stream, polls, from, deadline)) return std::nullopt;
+          continue;
+        }
+      return upgrade(c, stream, from);
     }
   }
 
@@ -286,45 +283,6 @@ class server {
       return std::nullopt;
     }
     return send(c, websocket::switching_protocols(from, admitted->subprotocol)) ? std::move(admitted) : std::nullopt;
-  }
-
-  /// A long-poll: phx answers it at once, or when there is something to tell. False: the connection is over.
-  [[nodiscard]] bool poll(connection& c, detail::http_stream& stream, poll_answer& answer, request const& from,
-                          std::string body) {
-    bool stays = stream.head().keep_alive();
-    answer.bell.drain();
-    {
-      std::lock_guard const inside(mutex_);
-      c.state = connection::polls;
-      polling_->serve(answer.asked, from, body, detail::clock_now());
-    }
-    body = std::string();  // who waits keeps no request in memory
-    stream.forget();
-    bool there = stream.wait(answer.bell.readable(), (time_point::max)()) == detail::http_stream::wait_result::woken;
-
-    std::optional<refusal> reason;
-    {
-      std::lock_guard const inside(mutex_);
-      c.state = connection::asks;
-      answer.asked.cancel();  // if it hung up: what the poll waited for stays for the next
-      if (answer.answer) reason = answer.answer->refused();
-    }
-    there = there && (!reason || waits_for(*reason, stream));
-    std::string bytes;
-    if (there) {
-      std::lock_guard const inside(mutex_);
-      stays = stays && !loop_.draining();
-      auto const after = stays ? http::persistence::keep_alive : http::persistence::close;
-      there = detail::try_invoke([&] { http::write_response(bytes, *answer.answer, after); }, [](char const*) noexcept {});
-    }
-    there = there && send(c, bytes);
-    {
-      std::lock_guard const inside(mutex_);
-      if (answer.answer && there) answer.answer->written();
-      answer.answer.reset();  // what could not be written stays for the next poll, too
-    }
-    if (there && !stays) stream.finish(saturating_add(detail::clock_now(), how_.goodbye));
-    return there && stays;
   }
 
   /// Who was refused may have to wait for its answer (options::throttle). False: it has left meanwhile.
@@ -362,7 +320,7 @@ class server {
           if (auto const refused = door_.try_acquire(from.host, detail::clock_now())) {
             report_refusal(loop_, *refused);
             no = http::to_bytes(refused->answer);
-          } else if (connections_.size() == how_.max_connections) {
+          } else if (count_.load() == how_.max_connections) {
             no = http::to_bytes({503, {}, {}});
           }
         },
@@ -372,23 +330,30 @@ class server {
     rejected_connections_.add(from.fd, no.empty() ? no_memory : std::string_view(no));
   }
   [[nodiscard]] bool begin(detail::accepted_socket const& from) noexcept {
-    if (!detail::try_invoke([&] { connections_.emplace_back(from); }, [](char const*) noexcept {})) return false;
-    connection& c = connections_.back();
+    auto* const c = new (std::nothrow) connection(*this, from);
+    if (c == nullptr) return false;
     ++count_;
-    if (detail::try_invoke([&] { c.reader = std::thread([this, &c] { serve(c); }); }, [](char const*) noexcept {}))
+    if (c->reader.start(*c)) {
+      c->next = std::exchange(connections_, c);
       return true;
+    }
     --count_;
-    connections_.pop_back();
+    delete c;
     return false;
   }
   void reap() noexcept {
-    connections_.remove_if([this](connection& c) {
-      if (!c.done.load()) return false;
-      c.reader.join();
-      (void)::close(c.from.fd);
+    for (connection** link = &connections_; *link != nullptr;) {
+      connection* const c = *link;
+      if (!c->done.load()) {
+        link = &c->next;
+        continue;
+      }
+      c->reader.join();
+      (void)::close(c->from.fd);
+      *link = c->next;
+      delete c;
       --count_;
-      return true;
-    });
+    }
   }
   void drain() noexcept {
     listener_.close();
@@ -401,8 +366,8 @@ class server {
   /// Their threads see the end of what those clients send.
   void hang_up(decltype(connection::state) those) noexcept {
     std::lock_guard const inside(mutex_);
-    for (connection& c : connections_)
-      if (c.state == those) (void)::shutdown(c.from.fd, SHUT_RD);
+    for (connection const* c = connections_; c != nullptr; c = c->next)
+      if (c->state == those) (void)::shutdown(c->from.fd, SHUT_RD);
   }
   /// Not even a long-poll's session, which has no connection between two.
   [[nodiscard]] bool nobody_left() noexcept {
@@ -419,12 +384,11 @@ class server {
   phx::throttle door_;  // called holding it, too
   waker waker_;
   phx::endpoint everywhere_;
-  longpoll::sessions sessions_;
   phx::loop loop_;
-  std::optional<longpoll::service_for<D>> polling_;  // with mount.longpoll
+  [[no_unique_address]] detail::poll_host<D, Polls> polling_;
   detail::listener listener_;
   std::atomic<std::size_t> count_{0};  // of connections_, which are run()'s alone; a connection's thread knows only its own
-  std::list<connection> connections_;
+  connection* connections_ = nullptr;
   detail::rejected_connections rejected_connections_;
 };
 

@@ -9,16 +9,16 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <span>
 #include <string>
-#include <thread>
 
 namespace phx {
 inline namespace PHX_BUILD {
@@ -33,7 +33,7 @@ namespace detail {
   time_point const now = clock_now();
   if (when <= now) return 0;
   auto const left = std::chrono::ceil<std::chrono::milliseconds>(when - now).count();
-  return static_cast<int>(std::min<decltype(left)>(left, 3'600'000));
+  return static_cast<int>(left < 3'600'000 ? left : 3'600'000);
 }
 [[nodiscard]] inline bool readable_before(int fd, time_point deadline) noexcept {
   for (;;) {
@@ -60,6 +60,30 @@ namespace detail {
   }
   return true;
 }
+
+/// `seed`; if it is 0, a random number. Still 0 where the kernel has none.
+[[nodiscard]] inline std::uint64_t seed_or_random(std::uint64_t seed) noexcept {
+  if (seed == 0 && ::getentropy(&seed, sizeof seed) != 0) seed = 0;
+  return seed;
+}
+
+/// A thread; std::thread without the exceptions, whose header costs more to compile than this. Joined before it is destroyed.
+class thread {
+ public:
+  /// Calls `body()` on a thread of its own. False: there is none to be had. @param body outlives it
+  template <class F>
+  [[nodiscard]] bool start(F& body) noexcept {
+    auto const run = [](void* f) noexcept -> void* {
+      (*static_cast<F*>(f))();
+      return nullptr;
+    };
+    return ::pthread_create(&id_, nullptr, run, &body) == 0;
+  }
+  void join() noexcept { (void)::pthread_join(id_, nullptr); }
+
+ private:
+  ::pthread_t id_{};
+};
 
 /// A byte in here gets a thread out of poll.
 class self_pipe {
@@ -149,12 +173,11 @@ struct listener {
   std::uint16_t port = 0;  ///< the one it got
 
   listener(std::string const& address, std::uint16_t wanted) noexcept {
-    char service[8] = {};
-    std::uint16_t rest = wanted;
-    std::size_t digits = 0;
-    do service[digits++] = static_cast<char>('0' + rest % 10);
-    while ((rest = static_cast<std::uint16_t>(rest / 10)) != 0);
-    std::reverse(service, service + digits);
+    char digits[8] = {};
+    char* service = digits + 7;
+    unsigned rest = wanted;
+    do *--service = static_cast<char>('0' + rest % 10);
+    while ((rest /= 10) != 0);
 
     addrinfo hints{};
     hints.ai_family = AF_UNSPEC;
@@ -203,7 +226,7 @@ struct accepted_socket {
   s.fd = ::accept(listening, reinterpret_cast<sockaddr*>(&from), &size);
   if (s.fd < 0) {
     // Out of descriptors: the listener stays readable, so do not spin.
-    if (errno == EMFILE || errno == ENFILE) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    if (errno == EMFILE || errno == ENFILE) (void)::poll(nullptr, 0, 20);
     return s;
   }
   auto const micro = std::chrono::ceil<std::chrono::microseconds>(patience).count();
