@@ -1,4 +1,4 @@
-// The smallest server: one channel that answers what it is told.
+// The smallest server: one channel that echoes and broadcasts.
 #include <phx/adapter/blocking.hpp>
 #include <phx/phx.hpp>
 
@@ -9,10 +9,10 @@ struct echo {
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
     if (in.event == "shout") {
-      ctx.broadcast("shout", in.payload);  // to everybody on the topic
+      ctx.broadcast("shout", in.payload);  // to all clients on the topic
       return phx::outcome::reply();
     }
-    return phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"what?"})"));
+    return phx::outcome::reply(phx::status::error, phx::payload::json(R"({"reason":"unknown event"})"));
   }
 };
 

@@ -1,4 +1,4 @@
-// Answers that take a while: a join decided elsewhere, a reply from another thread. Other topics go on meanwhile.
+// Asynchronous replies: a join decided on another thread, and a reply from there. Other topics are served meanwhile.
 #include <phx/adapter/blocking.hpp>
 #include <phx/phx.hpp>
 
@@ -7,7 +7,7 @@
 
 namespace {
 
-/// A slow thing with threads of its own. What it is given are values: they may outlive the channel, the socket, the loop.
+/// A slow service with threads of its own. Its arguments are values: they may outlive the channel, the socket and the loop.
 struct database {
   void may_join(phx::channel_id channel) {
     std::thread([channel] {
@@ -17,9 +17,9 @@ struct database {
     }).detach();
   }
   void query(phx::reply_to answer, phx::payload data) {
-    std::thread([answer = std::move(answer), what = std::move(data)] {
+    std::thread([answer = std::move(answer), data = std::move(data)] {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
-      answer(what);  // goes out even if the channel has left by then, as in Phoenix
+      answer(data);  // is sent even if the channel has left meanwhile, as in Phoenix
     }).detach();
   }
 };
@@ -29,7 +29,7 @@ struct table {
 
   phx::join_result join(phx::joining& j, phx::message const&) {
     db.may_join(j.id());
-    return phx::join_result::later(j.now() + std::chrono::seconds(5));  // no verdict by then: error, "timeout"
+    return phx::join_result::later(j.now() + std::chrono::seconds(5));  // without a verdict by then: error, "timeout"
   }
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     db.query(ctx.reply(), in.payload);

@@ -1,5 +1,5 @@
-// A Dispatcher of one's own: the channels live in a game's world, on its thread. phx keeps topic and address, forwards what
-// comes in, and turns an exit into the notice the client understands: the founding contract, whole.
+// A custom Dispatcher: the channels belong to a game world, on its own thread. phx keeps the topic and the address of each
+// channel, forwards its messages, and sends phx_close or phx_error when the channel exits.
 #include <phx/adapter/blocking.hpp>
 #include <phx/phx.hpp>
 
@@ -12,7 +12,7 @@
 
 namespace {
 
-struct order {
+struct task {
   enum : std::uint8_t { join, in, end } kind;
   phx::channel_id channel;
   std::string event{};
@@ -20,75 +20,75 @@ struct order {
   phx::reply_to answer{};
 };
 
-/// The world: one thread, an inbox, and what it knows about its players.
+/// The game world: one thread and its inbox.
 class world {
  public:
-  void post(order o) noexcept {
+  void post(task t) noexcept {
     std::lock_guard const hold(mutex_);
-    inbox_.push_back(std::move(o));
+    inbox_.push_back(std::move(t));
     changed_.notify_one();
   }
-  void live() {
+  void run() {
     for (;;) {
-      std::vector<order> todo;
+      std::vector<task> todo;
       {
         std::unique_lock hold(mutex_);
         changed_.wait(hold, [&] { return !inbox_.empty(); });
         todo.swap(inbox_);
       }
-      for (order const& o : todo) carry_out(o);
+      for (task const& t : todo) handle(t);
     }
   }
 
  private:
-  void carry_out(order const& o) {
-    switch (o.kind) {
-      case order::join:
-        o.channel.joined();
-        o.channel.push("snapshot", phx::payload::json(R"({"tick":1})"));
+  void handle(task const& t) {
+    switch (t.kind) {
+      case task::join:
+        t.channel.joined();
+        t.channel.push("snapshot", phx::payload::json(R"({"tick":1})"));
         break;
-      case order::in:
-        if (o.event == "quit")
-          o.channel.exit(phx::exit_reason::normal);
-        else if (o.event == "fall")
-          o.channel.exit(phx::exit_reason::error);
+      case task::in:
+        if (t.event == "quit")
+          t.channel.exit(phx::exit_reason::normal);
+        else if (t.event == "fall")
+          t.channel.exit(phx::exit_reason::error);
         else
-          o.answer(o.data);
+          t.answer(t.data);
         break;
-      case order::end: break;
+      case task::end: break;
     }
   }
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<order> inbox_;
+  std::vector<task> inbox_;
 };
 
-struct elsewhere {
+struct world_dispatcher {
   struct session_type {};
-  using channel_type = phx::channel_id;  // all that stays here is the address
-  world& there;
+  using channel_type = phx::channel_id;  // the socket stores only the address
+  world& game;
 
   phx::connect_outcome<session_type> connect(phx::connect_info const&) { return phx::connected<session_type>{{}}; }
   bool matches(std::string_view topic) noexcept { return topic.starts_with("match:"); }
   phx::join_outcome<channel_type> join(session_type&, phx::joining& j, phx::message const& in) {
-    there.post({order::join, j.id(), {}, in.payload});
+    game.post({task::join, j.id(), {}, in.payload});
     return phx::pending<channel_type>{j.id(), j.now() + std::chrono::seconds(5)};
   }
   phx::outcome handle_in(channel_type& ch, phx::context& ctx, phx::message const& in) {
-    there.post({order::in, ch, std::string(in.event), in.payload, ctx.reply()});
+    game.post({task::in, ch, std::string(in.event), in.payload, ctx.reply()});
     return phx::outcome::noreply();
   }
-  void terminate(channel_type& ch, phx::context&, phx::exit_reason) noexcept { there.post({order::end, ch}); }
+  void terminate(channel_type& ch, phx::context&, phx::exit_reason) noexcept { game.post({task::end, ch}); }
 };
-static_assert(phx::Dispatcher<elsewhere>);
+static_assert(phx::Dispatcher<world_dispatcher>);
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  world there;
-  std::thread([&] { there.live(); }).detach();
-  elsewhere app{there};
+  world game;
+  std::thread([&] { game.run(); }).detach();
+  world_dispatcher app{game};
   int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
   phx::blocking::server server(app, {.port = static_cast<std::uint16_t>(port)});
   std::printf("listening on 127.0.0.1:%d\n", int{server.port()});

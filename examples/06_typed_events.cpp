@@ -1,5 +1,5 @@
-// Structs of one's own as payloads: events bound to member functions that take one, and pushes, broadcasts and replies of
-// one. A payload that does not fit is answered with the name of the field at fault, and the channel lives.
+// Your own structs as payloads: events bound to member functions that take one, and pushes, broadcasts and replies of
+// one. A payload that does not convert is answered with the name of the field at fault, and the channel continues.
 #include <phx/adapter/blocking.hpp>
 #include <phx/adapter/nlohmann.hpp>
 #include <phx/phx.hpp>
@@ -22,18 +22,18 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(chat, text)
 class board {
  public:
   phx::outcome moved(phx::context& ctx, move const& m) {
-    if (m.x < 0 || m.x > 7 || m.y < 0 || m.y > 7) return phx::outcome::reply("illegal");  // a status of one's own
+    if (m.x < 0 || m.x > 7 || m.y < 0 || m.y > 7) return phx::outcome::reply("illegal");  // a custom status
     ctx.broadcast_from("moved", m);
     return phx::outcome::reply(nlohmann::json{{"moves", ++moves_}});
   }
-  phx::outcome answered_status(phx::context& ctx, chat const& c) {
+  phx::outcome chatted(phx::context& ctx, chat const& c) {
     ctx.broadcast("said", c);
     return phx::outcome::noreply();
   }
   phx::outcome resigned(phx::context&) { return phx::outcome::stop(); }
 
-  static constexpr auto events = phx::events(phx::on<&board::moved>("move"), phx::on<&board::answered_status>("say"),
-                                             phx::on<&board::resigned>("resign"));
+  static constexpr auto events =
+      phx::events(phx::on<&board::moved>("move"), phx::on<&board::chatted>("say"), phx::on<&board::resigned>("resign"));
 
  private:
   int moves_ = 0;

@@ -1,5 +1,5 @@
-// Who has logged in to a Phoenix application is known here too: the application signs a token, the page passes it on, and
-// this server, which knows the application's secret, believes it.
+// Users of a Phoenix application are authenticated by its tokens: the application signs a token, the page passes it on, and
+// this server verifies it with the application's secret.
 //
 //     token = Phoenix.Token.sign(MyAppWeb.Endpoint, "user socket", user.id)            # in the Elixir application
 //     new Socket("ws://localhost:4000/socket", {authToken: token})                     // in its page
@@ -29,11 +29,12 @@ struct room {
 int main(int argc, char** argv) {
   char const* const secret = std::getenv("SECRET_KEY_BASE");  // the application's
   phx::phoenix_token const logins =
-      phx::phoenix_token::make(secret != nullptr ? secret : "for this example alone: everybody knows it", "user socket")
+      phx::phoenix_token::make(
+          secret != nullptr ? secret : "a public secret for this example only, 64 bytes in a real server", "user socket")
           .value();
 
   phx::router app([&](phx::connect_info const& info) -> phx::connect_outcome<user> {
-    // a day, as Phoenix's generators have it; std::nullopt would leave it to who signed
+    // one day, as in Phoenix's generators; std::nullopt would use the maximum age that the signer chose
     auto const claim = logins.verify(info.auth_token(), std::chrono::system_clock::now(), std::chrono::hours(24));
     if (!claim) return phx::http_answer{401, {}, std::string(to_string(claim.error().code))};
     std::optional<std::int64_t> const id = claim->view().integer();

@@ -1,4 +1,4 @@
-// Two processes as one server: what is said on one is heard on both. Needs a Redis; without one each is on its own.
+// Two processes as one server: a broadcast on one reaches the clients of both. Without Redis each serves its own clients.
 //
 //   redis-server --port 6400 --save "" &
 //   REDIS_PORT=6400 NODE=left  ./09_redis_two_nodes --port 4000 &
@@ -17,7 +17,8 @@ struct room {
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "node") return phx::outcome::reply(nlohmann::json(name));
     if (in.event != "say") return phx::outcome::stop(phx::exit_reason::error);
-    // Who is on this node has it in any case. Whether the others could be reached may be looked at, or left to the counters.
+    // The clients of this node get it in any case. Testing whether the other nodes were reached is optional: misses are
+    // counted too.
     bool const everywhere = ctx.broadcast("said", in.payload).error() != phx::errc::nodes_not_reached;
     return phx::outcome::reply(phx::status::ok,
                                phx::payload::json(everywhere ? R"({"to":"all"})" : R"({"to":"this node"})"));
@@ -26,9 +27,9 @@ struct room {
   std::string name;
 };
 
-std::string from_environment(char const* name, char const* otherwise) {
+std::string from_environment(char const* name, char const* fallback) {
   char const* const value = std::getenv(name);
-  return value == nullptr ? otherwise : value;
+  return value == nullptr ? fallback : value;
 }
 
 }  // namespace
@@ -42,13 +43,13 @@ int main(int argc, char** argv) {
   options.node = name;
   options.on_change = [](phx::redis::change const& c) {
     if (c.connected)
-      std::printf("Redis is there, after %.1f s\n", std::chrono::duration<double>(c.deaf).count());
+      std::printf("connected to Redis after %.1f s\n", std::chrono::duration<double>(c.deaf).count());
     else
-      std::printf("Redis is away: %.*s\n", static_cast<int>(c.reason.size()), c.reason.data());
+      std::printf("disconnected from Redis: %.*s\n", static_cast<int>(c.reason.size()), c.reason.data());
     std::fflush(stdout);
   };
   options.on_warning = [](phx::redis::warning const& w) {
-    if (w.kind == phx::redis::warning_kind::same_name) std::printf("another node has this one's name\n");
+    if (w.kind == phx::redis::warning_kind::same_name) std::printf("another node has the same name\n");
     std::fflush(stdout);
   };
   phx::redis::pubsub between(options);  // outlives the server

@@ -1,4 +1,4 @@
-// Who is here: everybody in a room sees who is in it, on how many devices, and what they are at.
+// Presence: each client in a room sees who else is in it, on how many devices, and what they are doing.
 #include <phx/adapter/blocking.hpp>
 #include <phx/phx.hpp>
 #include <phx/presence/presence.hpp>
@@ -16,11 +16,11 @@ class room {
   room(user const& me, phx::presence& presence) : me_(me), presence_(&presence) {}
 
   phx::join_result join(phx::joining& ctx, phx::message const&) {
-    ctx.send("joined");  // before the join is answered nothing can be pushed
+    ctx.send("joined");  // pushing is not possible before the join's reply
     return phx::join_result::ok();
   }
   phx::outcome handle_info(phx::context& ctx, phx::message const&) {
-    // From now on until this channel ends, however it ends. A page that is loaded anew is no leave and join.
+    // Tracked until this channel ends, however it ends. Reloading a page causes no leave and join.
     auto const tracked = presence_->track(ctx, me_.name, phx::payload::json(R"({"at":"reading"})"));
     if (!tracked) ctx.push("not_listed", phx::presence::reason(tracked.error().code));
     ctx.push("presence_state", presence_->list(ctx.topic()));
@@ -38,7 +38,7 @@ class room {
   phx::presence* presence_;
 };
 
-phx::connect_outcome<user> who_is(phx::connect_info const& c) {
+phx::connect_outcome<user> authenticate(phx::connect_info const& c) {
   auto const name = c.param("name");
   if (!name || name->empty()) return phx::http_answer{};
   return phx::connected<user>{{std::string(*name)}};
@@ -48,7 +48,7 @@ phx::connect_outcome<user> who_is(phx::connect_info const& c) {
 
 int main(int argc, char** argv) {
   phx::presence presence;
-  phx::router app(who_is);
+  phx::router app(authenticate);
   app.channel("room:*", [&presence](user const& me) { return room(me, presence); });
 
   phx::blocking::options opts;

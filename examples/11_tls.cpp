@@ -1,4 +1,4 @@
-// wss:// and https:// on one port: the server of 08, behind a certificate, which can be replaced while it runs.
+// wss:// and https:// on one port: the server of 08 with a certificate, which can be replaced while the server runs.
 #include <phx/adapter/beast_tls.hpp>
 #include <phx/phx.hpp>
 
@@ -21,41 +21,41 @@ int main(int argc, char** argv) try {
   phx::router app;
   app.channel<room>("room:*");
 
-  // Without files one that it signs itself, for trying things out: clients have to be told to believe it.
+  // Without files the server signs its own certificate, for experiments: clients must be configured to trust it.
   auto const certificate = [&] { return argc == 5 ? phx::beast::tls(argv[3], argv[4]) : phx::beast::tls::self_signed(); };
 
   phx::beast::options opts;
   opts.port = static_cast<std::uint16_t>(argc > 2 ? std::atoi(argv[2]) : 4443);
-  // It stands on the open internet: an address may connect 100 times at once, then twice a second, and who is refused waits.
+  // For the open internet: an address may connect 100 times at once, then twice a second, and refused clients wait.
   opts.throttle = {.each = {.burst = 100, .every = std::chrono::milliseconds(500)}, .refuse_after = std::chrono::seconds(1)};
   phx::beast::server server(io, opts);
   server.secure(certificate());
   server.serve(app, phx::mount{.path = "/socket", .longpoll = true});
-  server.route([](phx::beast::http_request const& asked) -> std::optional<phx::http_answer> {
-    if (asked.path != "/scheme") return std::nullopt;
-    return phx::http_answer{200, {}, std::string(asked.scheme)};
+  server.route([](phx::beast::http_request const& request) -> std::optional<phx::http_answer> {
+    if (request.path != "/scheme") return std::nullopt;
+    return phx::http_answer{200, {}, std::string(request.scheme)};
   });
   server.start();
   std::printf("listening on https://localhost:%d, that is 127.0.0.1:%d\n", int{server.port()}, int{server.port()});
   std::fflush(stdout);
 
-  // SIGHUP: the files are read again, for who connects from now on.
-  boost::asio::signal_set renews(io, SIGHUP);
-  auto const renew = [&](auto self) -> void {
-    renews.async_wait([&, self](boost::system::error_code cancelled, int) {
+  // SIGHUP: the files are read again, for later connections.
+  boost::asio::signal_set hangup(io, SIGHUP);
+  auto const reload = [&](auto self) -> void {
+    hangup.async_wait([&, self](boost::system::error_code cancelled, int) {
       if (cancelled) return;
       try {
         server.secure(certificate());
       } catch (std::exception const& wrong) {
-        std::fprintf(stderr, "%s; the old one stays\n", wrong.what());
+        std::fprintf(stderr, "%s; the old certificate stays\n", wrong.what());
       }
       self(self);
     });
   };
-  renew(renew);
-  boost::asio::signal_set ends(io, SIGTERM, SIGINT);
-  ends.async_wait([&](boost::system::error_code, int) {
-    renews.cancel();
+  reload(reload);
+  boost::asio::signal_set stop(io, SIGTERM, SIGINT);
+  stop.async_wait([&](boost::system::error_code, int) {
+    hangup.cancel();
     server.drain();
   });
   io.run();

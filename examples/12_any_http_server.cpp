@@ -1,7 +1,6 @@
-// Long-polling behind another HTTP server, with its own sockets, threads and handlers: here cpp-httplib. All that phx needs
-// of one is that a handler may take its time. (httplib does not hand over its sockets, so a WebSocket is answered 404 and
-// phoenix.js falls back, with `longPollFallbackMs`. For a server that does, include websocket/handshake.hpp and
-// socket/receive_frames.hpp.)
+// Long-polling in another HTTP server with its own sockets, threads and handlers: here cpp-httplib. phx only requires that a
+// handler may block. (httplib does not give access to its sockets, so a WebSocket is answered 404 and phoenix.js falls back,
+// with `longPollFallbackMs`. For a server that does, include websocket/handshake.hpp and socket/receive_frames.hpp.)
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
 
@@ -28,7 +27,7 @@ struct waker {
   void wake() noexcept { woken.release(); }
 };
 
-// One request, in its handler's thread.
+// One request, on the thread of its handler.
 struct pending_request {
   phx::longpoll::poll_request request{*this};
   std::shared_ptr<phx::longpoll::response> response{};
@@ -47,7 +46,7 @@ int main(int argc, char** argv) {
   app.channel<room>("room:*");
   phx::mount const mount{.path = "/socket", .longpoll = true};
 
-  std::mutex mutex;  // the loop: a mutex, held by whoever calls phx
+  std::mutex mutex;  // protects the loop: every call of phx holds it
   waker waker;
   phx::endpoint endpoint;
   phx::longpoll::sessions sessions;
@@ -63,8 +62,7 @@ int main(int argc, char** argv) {
     pending_request pending;
     polling.serve(pending.request, phx::http::request::of(request.method, request.target, headers, peer), request.body,
                   clock::now());
-    // There is a response when the poll's window ends, at the latest; the minute is for a loop that something keeps from
-    // running.
+    // A response comes at the end of the poll's window at the latest; the minute is for a loop that is blocked.
     bool const responded =
         pending.responded.wait_for(lock, std::chrono::minutes(1), [&] { return pending.response != nullptr; });
     to.status = responded ? pending.response->status() : 503;
@@ -75,8 +73,7 @@ int main(int argc, char** argv) {
       name == "content-type" ? void(type = value) : to.set_header(std::string(name), std::string(value));
     });
     if (pending.response->body().empty()) return;
-    // Written by a function, because then httplib tells whether it could be: what the client has not got comes with its next
-    // poll.
+    // A content provider writes it, so that httplib reports the result: unwritten frames come with the next poll.
     to.set_content_provider(
         pending.response->body().size(), type,
         [response = pending.response](std::size_t at, std::size_t size, httplib::DataSink& sink) {
@@ -85,12 +82,12 @@ int main(int argc, char** argv) {
         [&mutex, response = pending.response](bool written) {
           std::lock_guard const lock_again(mutex);
           written ? response->written() : response->failed();
-          phx::longpoll::response const done(std::move(*response));  // it ends inside the loop, as it began
+          phx::longpoll::response const done(std::move(*response));  // destroyed inside the loop, as phx requires
         });
   };
 
   httplib::Server server;
-  server.new_task_queue = [] { return new httplib::ThreadPool(256); };  // a poll that waits has one of these threads
+  server.new_task_queue = [] { return new httplib::ThreadPool(256); };  // each waiting poll occupies one of these threads
   server.set_payload_max_length(polling.most_body());
   server.Get("/socket/longpoll", serve).Post("/socket/longpoll", serve).Options("/socket/longpoll", serve);
 
@@ -103,7 +100,7 @@ int main(int argc, char** argv) {
     }
   });
   int const port = argc > 2 ? std::atoi(argv[2]) : 4000;  // --port P
-  if (!server.bind_to_port("127.0.0.1", port)) return std::printf("port %d is taken\n", port), 1;
+  if (!server.bind_to_port("127.0.0.1", port)) return std::printf("port %d is already in use\n", port), 1;
   std::printf("listening on 127.0.0.1:%d\n", port);
   std::fflush(stdout);
   server.listen_after_bind();

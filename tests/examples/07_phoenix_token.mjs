@@ -4,8 +4,8 @@ import { XMLHttpRequest } from '../conformance/clients/xhr.mjs';
 const { LongPoll } = createRequire(new URL('../conformance/', import.meta.url))('phoenix-1.8');
 globalThis.XMLHttpRequest = XMLHttpRequest;
 
-// Phoenix.Token.sign, as Elixir does it: {id, milliseconds, 86400}, with atoms and integers spelt as OTP spells them.
-const key = pbkdf2Sync('for this example alone: everybody knows it', 'user socket', 1000, 32, 'sha256');
+// Phoenix.Token.sign, as Elixir does it: {id, milliseconds, 86400}, with atoms and integers encoded as OTP does.
+const key = pbkdf2Sync('a public secret for this example only, 64 bytes in a real server', 'user socket', 1000, 32, 'sha256');
 const sign = (id, at, by = key) => {
   const ms = Buffer.alloc(8);
   ms.writeBigUInt64LE(BigInt(at));
@@ -24,7 +24,7 @@ export default async (g) => {
       s.disconnect();
     };
     await refused({});
-    await refused({ authToken: 'rubbish' });
+    await refused({ authToken: 'garbage' });
     await refused({ authToken: sign(7, Date.now() - 86_401_000) });
     await refused({ authToken: sign(7, Date.now(), Buffer.alloc(32)) });
 

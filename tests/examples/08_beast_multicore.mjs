@@ -1,4 +1,4 @@
-// Clients on several loops hear each other, and what is said to the server beside the sockets.
+// Clients on several loops get each other's broadcasts, and those of an HTTP route.
 export default async function visit(guest) {
   const channels = [];
   for (let i = 0; i < 6; i++) {

@@ -1,4 +1,4 @@
-// Two processes and a Redis of the visit's own: what is said on one is heard on the other, and that Redis is gone is told.
+// Two processes and a Redis for this test: a broadcast on one reaches the other, and a lost Redis is reported.
 import { Server, sleep } from '../conformance/server.mjs';
 import { Redis } from '../support/redis.mjs';
 
@@ -12,7 +12,7 @@ export default async function visit(guest) {
       process.env.NODE = name;
       const server = await Server.start([guest.program]);
       nodes.push(server);
-      while (!server.output.includes('Redis is there')) await sleep(5);
+      while (!server.output.includes('connected to Redis after')) await sleep(5);
       const channel = guest.socket({}, {}, server.url.replace('http', 'ws')).channel('room:1');
       guest.same((await guest.answer(channel.join()))[0], 'ok');
       guest.same(await guest.answer(channel.push('node', {})), ['ok', name]);
@@ -23,7 +23,7 @@ export default async function visit(guest) {
     for (const h of heard) guest.same(await h, { text: 'hello' });
 
     await redis.kill();
-    while (!nodes[1].output.includes('Redis is away')) await sleep(5);
+    while (!nodes[1].output.includes('disconnected from Redis')) await sleep(5);
     guest.same(await guest.answer(channels[1].push('say', { text: 'alone' })), ['ok', { to: 'this node' }]);
   } finally {
     for (const n of nodes) n.process.kill('SIGKILL');

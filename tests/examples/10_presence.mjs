@@ -17,8 +17,8 @@ export default async (g) => {
   await ann.sees([['ann', 'reading']]);
   const bob = room('bob');
   await ann.sees([['ann', 'reading'], ['bob', 'reading']]);
-  // Gone without a word and back at once: nobody hears of it, but of his new meta instead of the old one. Where a busy machine takes
-  // longer than the three seconds he has, once more.
+  // A lost connection that returns at once causes no leave, only an update of the meta. If a busy machine takes
+  // longer than the three seconds allowed, try again.
   const leaves = [];
   ann.presence.onLeave((name, { metas }) => { leaves.push(metas.length); });
   for (let tries = 1; leaves.join() !== '1'; tries++) {

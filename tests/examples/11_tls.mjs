@@ -1,4 +1,4 @@
-// The same server over TLS, believed because its certificate is: sockets, polls, a route, another certificate, and who speaks none.
+// A server over TLS whose certificate the client trusts: sockets, polls, a route, a new certificate, and a client without TLS.
 import https from 'node:https';
 import net from 'node:net';
 import tls from 'node:tls';
@@ -16,8 +16,8 @@ const certificate = (port) => new Promise((resolve, reject) => {
 
 export default async function visit(guest) {
   const port = Number(new URL(guest.url).port);
-  const paper = await certificate(port);
-  const agent = new https.Agent({ ca: paper.toString(), keepAlive: true });
+  const trusted = await certificate(port);
+  const agent = new https.Agent({ ca: trusted.toString(), keepAlive: true });
   const ask = (path, method = 'GET', body = '') => new Promise((resolve, reject) => {
     https.request({ host: '127.0.0.1', port, path, method, agent, headers: { 'content-length': Buffer.byteLength(body) } }, (res) => {
       const parts = [];
@@ -25,7 +25,7 @@ export default async function visit(guest) {
     }).on('error', reject).end(body);
   });
   class Trusting extends Ws {
-    constructor(url, protocols) { super(url, protocols, { ca: paper.toString() }); }
+    constructor(url, protocols) { super(url, protocols, { ca: trusted.toString() }); }
   }
 
   guest.url = guest.url.replace('ws:', 'wss:');
@@ -35,7 +35,7 @@ export default async function visit(guest) {
     guest.same((await guest.answer(room.join()))[0], 'ok');
     rooms.push(room);
   }
-  // many records in each direction, and more than a socket takes at once
+  // many records in each direction, and more than a socket's buffer
   for (const size of [1, 20_000, 900_000]) {
     const text = 'x'.repeat(size);
     const answers = await Promise.all(rooms.map((room) => guest.answer(room.push('echo', { text }))));
@@ -53,13 +53,13 @@ export default async function visit(guest) {
   guest.same(JSON.parse(JSON.parse((await poll(token))[1]).messages[0])[4].response.large === large, true);
 
   const plain = net.connect(port, '127.0.0.1', () => plain.write('GET / HTTP/1.1\r\nhost: h\r\n\r\n'));
-  let said = '';
-  await new Promise((r) => { plain.on('data', (d) => { said += d; }).on('error', () => {}).on('close', r); });
-  guest.same(said.split('\r\n')[0], 'HTTP/1.1 400 Bad Request');
+  let received = '';
+  await new Promise((r) => { plain.on('data', (d) => { received += d; }).on('error', () => {}).on('close', r); });
+  guest.same(received.split('\r\n')[0], 'HTTP/1.1 400 Bad Request');
 
-  // who was there stays; who comes finds the new one
+  // existing connections continue; later ones get the new certificate
   process.kill(guest.pid, 'SIGHUP');
-  while ((await certificate(port)).fingerprint256 === paper.fingerprint256) await new Promise((r) => { setTimeout(r, 20); });
+  while ((await certificate(port)).fingerprint256 === trusted.fingerprint256) await new Promise((r) => { setTimeout(r, 20); });
   guest.same((await guest.answer(rooms[0].push('echo', { still: 'here' })))[1], { still: 'here' });
   agent.destroy();
 }

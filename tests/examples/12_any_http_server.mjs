@@ -11,11 +11,11 @@ export default async (g) => {
   g.same(await g.answer(ann.join()), ['ok', {}]);
   g.same(await g.answer(bob.join()), ['ok', {}]);
   g.same(g.sockets[1].transport === LongPoll, true);
-  const said = [g.event(ann, 'said'), g.event(bob, 'said')];
+  const received = [g.event(ann, 'said'), g.event(bob, 'said')];
   g.same(await g.answer(ann.push('say', { n: 1 })), ['ok', {}]);
-  g.same(await Promise.all(said), [{ n: 1 }, { n: 1 }]);
+  g.same(await Promise.all(received), [{ n: 1 }, { n: 1 }]);
 
-  // Who hangs up in the middle of a poll misses nothing.
+  // A client that disconnects in the middle of a poll misses nothing.
   const url = `${g.url.replace('ws', 'http')}/socket/longpoll?vsn=2.0.0`;
   const ask = (more = '', options = {}, body) => new Promise((resolve, reject) => {
     const r = http.request(url + more, options, (res) => {
@@ -32,7 +32,7 @@ export default async (g) => {
   g.same(await post(['1', '1', 'room:a', 'phx_join', {}]), { status: 200 });
   g.same((await poll()).messages.length, 1);
   const gone = poll({ left: new Promise((r) => { setTimeout(r, 100); }), agent: false });
-  await gone.then(() => { throw new Error('a poll that was given up was answered'); }, () => {});
+  await gone.then(() => { throw new Error('an aborted poll was answered'); }, () => {});
   g.same(await g.answer(bob.push('say', { n: 2 })), ['ok', {}]);
   let seen = [];
   while (seen.length === 0) seen = (await poll()).messages;
