@@ -1,5 +1,5 @@
-// Rooms, who is in them with how many tabs, several nodes, and what phx does beneath, drawn live. What page and server agree
-// on is in README.md.
+// A chat with rooms, presence, several nodes, and live charts of phx's work. README.md specifies the protocol of page and
+// server.
 //
 //   chat [--port P] [--redis HOST:PORT] [--node NAME] [--silence MS]
 #include <phx/adapter/beast.hpp>
@@ -26,17 +26,17 @@ using json = nlohmann::json;
 
 constexpr std::size_t longest_name = 24, longest_text = 4000, kept = 50;
 constexpr std::string_view before_name = "room:";
-constexpr std::string_view heard = "heard";  // the topic on which nodes tell each other what to remember
+constexpr std::string_view history_topic = "chat_history";  // on which nodes send each other messages for their histories
 
-/// What this node remembers. One thread serves the chat, so nobody else looks at it meanwhile.
-struct hall {
+/// The recent messages of all rooms on this node. The chat runs on one thread, so no lock is needed.
+struct history {
   struct room {
-    std::size_t people = 0;  // on all nodes, as presence says
+    std::size_t people = 0;  // on all nodes, by presence
     std::deque<json> recent;
   };
   std::map<std::string, room, std::less<>> rooms;
 
-  /// A new one if need be. Of rooms that nobody is in only the last few are remembered.
+  /// The room of that name; creates it if necessary. At most 100 rooms are kept, except those with people in them.
   [[nodiscard]] room& at(std::string_view name) {
     if (auto const known = rooms.find(name); known != rooms.end()) return known->second;
     for (auto r = rooms.begin(); rooms.size() > 100 && r != rooms.end();)
@@ -44,10 +44,10 @@ struct hall {
     return rooms[std::string(name)];
   }
   [[nodiscard]] phx::payload list() const {
-    json busy = json::array();
+    json list = json::array();
     for (auto const& [name, r] : rooms)
-      if (r.people != 0) busy.push_back({{"name", name}, {"people", r.people}});
-    return json{{"rooms", std::move(busy)}};
+      if (r.people != 0) list.push_back({{"name", name}, {"people", r.people}});
+    return json{{"rooms", std::move(list)}};
   }
   void keep(std::string_view name, json message) {
     auto& recent = at(name).recent;
@@ -62,36 +62,36 @@ struct hall {
   if (first == std::string_view::npos) return {};
   return std::string(text.substr(first, text.find_last_not_of(spaces) - first + 1));
 }
-[[nodiscard]] phx::payload because(std::string const& reason) { return json{{"reason", reason}}; }
+[[nodiscard]] phx::payload reason_of(std::string const& reason) { return json{{"reason", reason}}; }
 
-struct hello {
+struct join_params {
   std::string name;
 };
 struct line {
   std::string text;
 };
-void from_json(json const& j, hello& h) { j.at("name").get_to(h.name); }
+void from_json(json const& j, join_params& p) { j.at("name").get_to(p.name); }
 void from_json(json const& j, line& l) { j.at("text").get_to(l.text); }
 
-/// One tab of somebody in one room.
+/// The channel of one tab in one room.
 class member {
  public:
-  member(hall& all, phx::presence& presence, phx::endpoint& everywhere, phx::payload meta)
-      : hall_(all), presence_(presence), everywhere_(everywhere), meta_(std::move(meta)) {}
+  member(history& all, phx::presence& presence, phx::endpoint& endpoint, phx::payload meta)
+      : history_(all), presence_(presence), endpoint_(endpoint), meta_(std::move(meta)) {}
 
   phx::join_result join(phx::joining& j, phx::message const& in) {
     room_ = std::string(j.topic().substr(before_name.size()));
     if (room_.empty() || room_.size() > longest_name)
-      return phx::join_result::error(because("the room's name is too long: 24 bytes at most"));
-    auto const answer = in.payload.get<hello>();
-    name_ = answer ? trimmed(answer->name) : "";
-    if (name_.empty()) return phx::join_result::error(because("the name is empty"));
-    if (name_.size() > longest_name) return phx::join_result::error(because("the name is too long: 24 bytes at most"));
-    // From now on until this channel ends; a page that is loaded anew is back before anybody has noticed.
+      return phx::join_result::error(reason_of("the room's name is too long: 24 bytes at most"));
+    auto const params = in.payload.get<join_params>();
+    name_ = params ? trimmed(params->name) : "";
+    if (name_.empty()) return phx::join_result::error(reason_of("the name is empty"));
+    if (name_.size() > longest_name) return phx::join_result::error(reason_of("the name is too long: 24 bytes at most"));
+    // Tracked until this channel ends; a reloaded page is back before presence reports a leave.
     auto const tracked = presence_.track(j, name_, meta_);
     if (!tracked) return phx::join_result::error(phx::presence::reason(tracked.error().code));
     j.send("joined");
-    return phx::join_result::ok(json{{"recent", hall_.at(room_).recent}});
+    return phx::join_result::ok(json{{"recent", history_.at(room_).recent}});
   }
 
   phx::outcome handle_info(phx::context& ctx, phx::message const&) {
@@ -99,41 +99,41 @@ class member {
     return phx::outcome::noreply();
   }
 
-  phx::outcome say(phx::context& ctx, line const& answer) {
-    if (trimmed(answer.text).empty()) return phx::outcome::reply(phx::status::error, because("nothing was said"));
-    if (answer.text.size() > longest_text)
-      return phx::outcome::reply(phx::status::error, because("too long: 4000 bytes at most"));
+  phx::outcome say(phx::context& ctx, line const& l) {
+    if (trimmed(l.text).empty()) return phx::outcome::reply(phx::status::error, reason_of("the message is empty"));
+    if (l.text.size() > longest_text)
+      return phx::outcome::reply(phx::status::error, reason_of("the message is too long: 4000 bytes at most"));
     auto const at =
         std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
-    json message{{"from", name_}, {"text", answer.text}, {"at", at.count()}};
+    json message{{"from", name_}, {"text", l.text}, {"at", at.count()}};
     phx::payload const wire = message;
     ctx.broadcast("said", wire);  // to the clients of all nodes
-    (void)everywhere_.to_others({heard, room_, wire, {}});
-    hall_.keep(room_, std::move(message));
+    (void)endpoint_.to_others({history_topic, room_, wire, {}});
+    history_.keep(room_, std::move(message));
     return phx::outcome::reply();
   }
-  /// The page is about to disconnect because it was told to, not because the network failed.
+  /// The page is about to disconnect on purpose, so the entry need not linger.
   phx::outcome going(phx::context& ctx) {
     presence_.untrack(ctx);
     return phx::outcome::noreply();
   }
-  phx::outcome crash(phx::context&) { throw std::runtime_error("somebody pressed the button"); }
+  phx::outcome crash(phx::context&) { throw std::runtime_error("the crash button was pressed"); }
 
   static constexpr auto events =
       phx::events(phx::on<&member::say>("say"), phx::on<&member::going>("going"), phx::on<&member::crash>("crash"));
 
  private:
-  hall& hall_;
+  history& history_;
   phx::presence& presence_;
-  phx::endpoint& everywhere_;
+  phx::endpoint& endpoint_;
   phx::payload meta_;
   std::string room_, name_;
 };
 
-/// Tells twice a second what the loop has done.
+/// Pushes the loop's counters twice a second.
 class meter {
  public:
-  meter(hall& all, phx::payload node) : hall_(all), node_(std::move(node)) {}
+  meter(history& all, phx::payload node) : history_(all), node_(std::move(node)) {}
 
   phx::join_result join(phx::joining& j, phx::message const&) {
     j.send("rooms");
@@ -142,7 +142,7 @@ class meter {
   }
   phx::outcome handle_info(phx::context& ctx, phx::message const& in) {
     if (in.event == "rooms") {
-      ctx.push("rooms", hall_.list());
+      ctx.push("rooms", history_.list());
       return phx::outcome::noreply();
     }
     phx::loop const& l = ctx.event_loop();
@@ -156,11 +156,11 @@ class meter {
   }
 
  private:
-  hall& hall_;
+  history& history_;
   phx::payload node_;
 };
 
-/// The page, read once.
+/// The files of the page, read at start.
 [[nodiscard]] std::map<std::string, phx::http_answer, std::less<>> page() {
   std::map<std::string, phx::http_answer, std::less<>> files;
   auto const add = [&](char const* path, std::string const& file, char const* type) {
@@ -177,35 +177,35 @@ class meter {
   return files;
 }
 
-struct asked_for {
+struct command_line {
   std::uint16_t port = 4000;
-  std::string redis_host{};  // none: this node is the only one
+  std::string redis_host{};  // empty: this is the only node
   std::uint16_t redis_port = 0;
   std::string node{};
-  std::int64_t silence = 30'000;  // milliseconds; a node not heard for so long is gone, and its people with it
+  std::int64_t silence = 30'000;  // milliseconds; after this time without a message a node is down, and its people leave
 };
 
 template <class Number>
 bool read(std::string_view text, Number& into) {
-  auto const [stopped, wrong] = std::from_chars(text.data(), text.data() + text.size(), into);
-  return wrong == std::errc{} && stopped == text.data() + text.size();
+  auto const [stopped, fault] = std::from_chars(text.data(), text.data() + text.size(), into);
+  return fault == std::errc{} && stopped == text.data() + text.size();
 }
-std::optional<asked_for> read(std::vector<std::string_view> const& words) {
-  asked_for item;
+std::optional<command_line> read(std::vector<std::string_view> const& words) {
+  command_line args;
   if (words.size() % 2 != 0) return std::nullopt;
   for (std::size_t i = 0; i < words.size(); i += 2) {
     std::string_view const name = words[i], value = words[i + 1];
-    if (name == "--port" && read(value, item.port)) continue;
-    if (name == "--silence" && read(value, item.silence) && item.silence >= 200 && item.silence <= 3'600'000) continue;
+    if (name == "--port" && read(value, args.port)) continue;
+    if (name == "--silence" && read(value, args.silence) && args.silence >= 200 && args.silence <= 3'600'000) continue;
     if (name == "--node" && !value.empty()) {
-      item.node = value;
+      args.node = value;
       continue;
     }
     std::size_t const colon = value.rfind(':');
-    if (name != "--redis" || colon == value.npos || !read(value.substr(colon + 1), item.redis_port)) return std::nullopt;
-    item.redis_host = value.substr(0, colon);
+    if (name != "--redis" || colon == value.npos || !read(value.substr(colon + 1), args.redis_port)) return std::nullopt;
+    args.redis_host = value.substr(0, colon);
   }
-  return item;
+  return args;
 }
 
 }  // namespace
@@ -224,8 +224,8 @@ int main(int argc, char** argv) try {
     redis.port = flags->redis_port;
     redis.node = flags->node;
     redis.on_change = [name = flags->node](phx::redis::change const& c) {
-      std::printf("%s: Redis is %s%.*s\n", name.c_str(), c.connected ? "there" : "away: ", static_cast<int>(c.reason.size()),
-                  c.reason.data());
+      std::printf("%s: Redis %s%.*s\n", name.c_str(),
+                  c.connected ? "connected" : "disconnected: ", static_cast<int>(c.reason.size()), c.reason.data());
       std::fflush(stdout);
     };
     between.emplace(std::move(redis));
@@ -239,41 +239,41 @@ int main(int argc, char** argv) try {
 
   phx::presence_options opts;
   opts.nodes.down = std::chrono::milliseconds(flags->silence);
-  opts.nodes.period = opts.nodes.down / (2 * opts.nodes.silent_periods);  // as Phoenix relates them
+  opts.nodes.period = opts.nodes.down / (2 * opts.nodes.silent_periods);  // the same ratio as in Phoenix
   phx::presence presence(opts);
-  hall all;
+  history rooms;
   phx::router app;
   phx::mount const mount{.origins = {"//localhost", "//127.0.0.1"}, .longpoll = true};
 
   boost::asio::io_context io;
   struct {
     boost::asio::io_context& io;
-    hall& all;
-  } remembers{io, all};
+    history& rooms;
+  } recorder{io, rooms};
   phx::beast::server server(io, {.port = flags->port, .loops = 1});
-  phx::endpoint& everywhere = server.endpoint();
+  phx::endpoint& endpoint = server.endpoint();
   phx::payload const node = flags->node.empty() ? phx::payload{} : json{{"node", flags->node}};
-  app.channel("room:*", [&](phx::anonymous const&) { return member(all, presence, everywhere, node); });
-  app.channel("stats", [&](phx::anonymous const&) { return meter(all, node); });
+  app.channel("room:*", [&](phx::anonymous const&) { return member(rooms, presence, endpoint, node); });
+  app.channel("stats", [&](phx::anonymous const&) { return meter(rooms, node); });
 
   presence.handle_metas([&](phx::presence_change const& c) {
     auto const present = c.present.get<json>();
     if (!present || !c.topic.starts_with(before_name)) return;
-    all.at(c.topic.substr(before_name.size())).people = present->size();
-    (void)everywhere.local_broadcast("stats", "rooms", all.list());  // every node tells its own clients
+    rooms.at(c.topic.substr(before_name.size())).people = present->size();
+    (void)endpoint.local_broadcast("stats", "rooms", rooms.list());  // each node informs its own clients
   });
-  // What is said on other nodes reaches this one's clients by itself; this is so that it is remembered as well.
-  everywhere.listen(heard, {&remembers, [](void* self, phx::broadcast const& b) noexcept {
-                              auto* const to = static_cast<decltype(remembers)*>(self);
-                              boost::asio::post(to->io, [to, room = std::string(b.event), said = b.payload] {
-                                if (auto message = said.get<json>(); message && message->is_object())
-                                  to->all.keep(room, *std::move(message));
-                              });
-                            }});
+  // Broadcasts of other nodes reach the clients of this one by themselves; this records them in its history as well.
+  endpoint.listen(history_topic, {&recorder, [](void* self, phx::broadcast const& b) noexcept {
+                                    auto* const to = static_cast<decltype(recorder)*>(self);
+                                    boost::asio::post(to->io, [to, room = std::string(b.event), message = b.payload] {
+                                      if (auto object = message.get<json>(); object && object->is_object())
+                                        to->rooms.keep(room, *std::move(object));
+                                    });
+                                  }});
 #ifdef WITH_REDIS
-  if (between) everywhere.attach(*between);
+  if (between) endpoint.attach(*between);
 #endif
-  presence.start(everywhere);
+  presence.start(endpoint);
 
   server.serve(app, mount);
   server.route([files = page()](phx::request const& r) -> std::optional<phx::http_answer> {
@@ -289,7 +289,7 @@ int main(int argc, char** argv) try {
   boost::asio::signal_set stop(io, SIGINT, SIGTERM);
   stop.async_wait([&](boost::system::error_code, int) { server.drain(); });
   io.run();
-} catch (std::exception const& wrong) {
-  std::fprintf(stderr, "chat: %s\n", wrong.what());
+} catch (std::exception const& error) {
+  std::fprintf(stderr, "chat: %s\n", error.what());
   return 1;
 }

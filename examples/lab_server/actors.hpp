@@ -1,7 +1,7 @@
 #ifndef EXAMPLES_LAB_SERVER_ACTORS_HPP
 #define EXAMPLES_LAB_SERVER_ACTORS_HPP
-// A second Dispatcher: every channel lives on one of two other threads. What stays in the loop of its connection is an
-// address; what the channel says comes back as values (channel_id, reply_to), by the mailbox of that loop.
+// A second Dispatcher, whose channels belong to two other threads. The loop of a connection stores only an address; the
+// channel sends through values (channel_id, reply_to), which use the mailbox of that loop.
 
 #include "alarms.hpp"
 
@@ -18,10 +18,10 @@ template <class Session>
 class actors;
 class actor;
 
-/// What a worker is asked to do for one of its channels.
-struct order {
+/// A task of a worker for one of its channels.
+struct task {
   enum kind : std::uint8_t { join, in, out, info, end, kill } action;
-  std::uint64_t number;                                ///< of the channel, in all the process
+  std::uint64_t number;                                ///< of the channel, unique in the process
   std::optional<phx::owned_message> message{};         ///< join, in
   std::string event{};                                 ///< out, info
   phx::payload payload{};                              ///< out, info
@@ -29,11 +29,11 @@ struct order {
   phx::ended_channel last{};                           ///< end
   phx::exit_reason reason = phx::exit_reason::normal;  ///< end
   std::unique_ptr<actor> newcomer{};                   ///< join
-  /// join; nothing in it: it crashed. Held here, because who waits for it may be gone before set_value has returned.
+  /// join; empty: it crashed. Owned by the task, because the waiting thread may end before set_value has returned.
   std::optional<std::promise<std::optional<phx::join_result>>> verdict{};
 };
 
-/// Some channels and the thread they live on. They never wait for a loop: that is what lets a loop wait for them.
+/// Some channels and the thread they belong to. They never wait for a loop, so that a loop may wait for them.
 class worker {
  public:
   worker() : thread_([this] { run(); }) {}
@@ -47,15 +47,15 @@ class worker {
     changed_.notify_all();
     thread_.join();
   }
-  /// From any thread; arrives in order.
-  void post(order item) noexcept {
+  /// Adds a task. From any thread; tasks run in order.
+  void post(task t) noexcept {
     {
       std::lock_guard const hold(mutex_);
-      waiting_.push_back(std::move(item));
+      waiting_.push_back(std::move(t));
     }
     changed_.notify_all();
   }
-  /// Returns once it has done all that was posted so far; @return whether it had to.
+  /// Waits until all tasks posted so far are done. @return false if there were none.
   bool finish() {
     std::unique_lock hold(mutex_);
     bool const busy = busy_ || !waiting_.empty();
@@ -69,7 +69,7 @@ class worker {
     for (;;) {
       changed_.wait(hold, [this] { return stopping_ || !waiting_.empty(); });
       if (waiting_.empty()) return;
-      order next = std::move(waiting_.front());
+      task next = std::move(waiting_.front());
       waiting_.pop_front();
       busy_ = true;
       hold.unlock();
@@ -79,24 +79,24 @@ class worker {
       if (waiting_.empty()) idle_.notify_all();
     }
   }
-  void handle(order& next);
+  void handle(task& next);
 
-  std::unordered_map<std::uint64_t, std::unique_ptr<actor>> channels_;  // touched by its thread alone
+  std::unordered_map<std::uint64_t, std::unique_ptr<actor>> channels_;  // used by its thread only
   std::mutex mutex_;
   std::condition_variable changed_, idle_;
-  std::deque<order> waiting_;
+  std::deque<task> waiting_;
   bool busy_ = false, stopping_ = false;
   std::thread thread_;
 };
 
 /// The threads that the channels of all mounts share.
-struct crew {
+struct worker_pool {
   alarms& later;
-  phx::endpoint* everywhere = nullptr;  ///< set before the first channel joins
+  phx::endpoint* endpoint = nullptr;  ///< set before the first channel joins
   std::array<worker, 2> workers{};
   std::atomic<std::uint64_t> numbers{0};
 
-  /// Returns once nobody here has anything to do: what one worker does may be another's to go on with.
+  /// Waits until all workers are idle; a task of one may post another to a second one.
   void finish() {
     for (bool busy = true; busy;) {
       busy = false;
@@ -105,18 +105,18 @@ struct crew {
   }
 };
 
-/// What phx::context is in the loop, for a channel on another thread.
-class elsewhere {
+/// The counterpart of phx::context for a channel on another thread.
+class remote_context {
  public:
-  elsewhere(crew& all, worker& on, std::uint64_t number, phx::channel_id id, std::string_view topic)
+  remote_context(worker_pool& all, worker& on, std::uint64_t number, phx::channel_id id, std::string_view topic)
       : all_(all), on_(on), number_(number), id_(std::move(id)), topic_(topic) {}
 
   [[nodiscard]] std::string_view topic() const noexcept { return topic_; }
   [[nodiscard]] phx::channel_id const& id() const noexcept { return id_; }
   [[nodiscard]] phx::reply_to reply() const noexcept { return answer_; }
 
-  // One that cannot be encoded is found out in the loop, and ends the channel there. Once the loop has ended the channel,
-  // its last words need no channel.
+  // A payload that cannot be encoded is detected on the loop, and ends the channel there. After the loop has ended the
+  // channel, last_ is used instead of its id.
   void push(std::string_view event, phx::payload const& data) {
     (void)(last_ ? last_->push(event, data) : id_.push(event, data));
   }
@@ -133,68 +133,68 @@ class elsewhere {
       (void)id_.broadcast_from(event, data);
   }
   void publish(std::string_view topic, std::string_view event, phx::payload const& data) {
-    (void)all_.everywhere->broadcast(topic, event, data);
+    (void)all_.endpoint->broadcast(topic, event, data);
   }
-  void disconnect(std::string_view user) { (void)all_.everywhere->disconnect(user); }
+  void disconnect(std::string_view user) { (void)all_.endpoint->disconnect(user); }
   phx::send_status send(std::string_view event, phx::payload const& data = {}) {
-    on_.post({.action = order::info, .number = number_, .event = std::string(event), .payload = data});
+    on_.post({.action = task::info, .number = number_, .event = std::string(event), .payload = data});
     return phx::send_status::ok;
   }
   phx::send_status send_after(std::chrono::milliseconds delay, std::string_view event, phx::payload const& data) {
     all_.later.after(delay, [&on = on_, number = number_, event = std::string(event), data] {
-      on.post({.action = order::info, .number = number, .event = event, .payload = data});
+      on.post({.action = task::info, .number = number, .event = event, .payload = data});
     });
     return phx::send_status::ok;
   }
 
  private:
   friend class actor;
-  crew& all_;
+  worker_pool& all_;
   worker& on_;
   std::uint64_t number_;
   phx::channel_id id_;
   std::string topic_;
-  phx::reply_to answer_{};                    // to the message in hand
-  std::optional<phx::ended_channel> last_{};  // the loop has ended the channel
+  phx::reply_to answer_{};                    // to the current message
+  std::optional<phx::ended_channel> last_{};  // set when the loop has ended the channel
 };
 
 /// One channel on its worker's thread.
 class actor {
  public:
-  explicit actor(elsewhere where) : dispatcher_(std::move(where)) {}
+  explicit actor(remote_context ctx) : context_(std::move(ctx)) {}
   actor(actor const&) = delete;
   actor& operator=(actor const&) = delete;
   virtual ~actor() = default;
 
   [[nodiscard]] std::optional<phx::join_result> join(phx::message const& in) {
     std::optional<phx::join_result> result;
-    if (!attempt([&] { result.emplace(do_join(dispatcher_, in)); })) return std::nullopt;
-    if (result->what() == phx::join_result::kind::error) do_terminate(dispatcher_, phx::exit_reason::shutdown);
+    if (!attempt([&] { result.emplace(do_join(context_, in)); })) return std::nullopt;
+    if (result->what() == phx::join_result::kind::error) do_terminate(context_, phx::exit_reason::shutdown);
     return result;
   }
   void handle_in(phx::message const& in, phx::reply_to answer) {
-    dispatcher_.answer_ = std::move(answer);
-    carry_out([&] { return do_handle_in(dispatcher_, in); });
-    dispatcher_.answer_ = {};
+    context_.answer_ = std::move(answer);
+    run_callback([&] { return do_handle_in(context_, in); });
+    context_.answer_ = {};
   }
   void handle_out(phx::broadcast const& b) {
-    carry_out([&] { return do_handle_out(dispatcher_, b); });
+    run_callback([&] { return do_handle_out(context_, b); });
   }
   void handle_info(phx::message const& in) {
-    carry_out([&] { return do_handle_info(dispatcher_, in); });
+    run_callback([&] { return do_handle_info(context_, in); });
   }
-  /// The loop has ended it.
+  /// Called when the loop has ended the channel.
   void terminate(phx::exit_reason reason, phx::ended_channel last) noexcept {
-    dispatcher_.last_ = std::move(last);
-    if (!terminated_) do_terminate(dispatcher_, reason);
+    context_.last_ = std::move(last);
+    if (!terminated_) do_terminate(context_, reason);
   }
 
  private:
-  virtual phx::join_result do_join(elsewhere&, phx::message const&) = 0;
-  virtual phx::outcome do_handle_in(elsewhere&, phx::message const&) = 0;
-  virtual phx::outcome do_handle_out(elsewhere&, phx::broadcast const&) = 0;
-  virtual phx::outcome do_handle_info(elsewhere&, phx::message const&) = 0;
-  virtual void do_terminate(elsewhere&, phx::exit_reason) noexcept = 0;
+  virtual phx::join_result do_join(remote_context&, phx::message const&) = 0;
+  virtual phx::outcome do_handle_in(remote_context&, phx::message const&) = 0;
+  virtual phx::outcome do_handle_out(remote_context&, phx::broadcast const&) = 0;
+  virtual phx::outcome do_handle_info(remote_context&, phx::message const&) = 0;
+  virtual void do_terminate(remote_context&, phx::exit_reason) noexcept = 0;
 
   /// @return false if it threw.
   template <class F>
@@ -212,29 +212,30 @@ class actor {
 #endif
   }
   template <class F>
-  void carry_out(F&& callback) {
-    // It has stopped, and its end is on its way to the loop: what arrives meanwhile vanishes, as in Phoenix.
+  void run_callback(F&& callback) {
+    // It has stopped, and its exit is on its way to the loop: messages that arrive meanwhile are dropped, as in Phoenix.
     if (stopped_) return;
     phx::outcome result;
     if (!attempt([&] { result = callback(); })) return stop(phx::exit_reason::error);
-    if (result.replies()) (void)dispatcher_.answer_(result.reply_status(), result.response());
+    if (result.replies()) (void)context_.answer_(result.reply_status(), result.response());
     if (result.stops()) stop(result.reason());
   }
   void stop(phx::exit_reason reason) {
     stopped_ = true;
-    // What terminate says of an abnormal end comes before phx_error, of a graceful one after phx_close (protocol 6.6).
+    // Pushes of terminate come before phx_error if the end is abnormal, and after phx_close if it is graceful (protocol
+    // 6.6).
     terminated_ = !reason.graceful();
-    if (terminated_) do_terminate(dispatcher_, reason);
-    (void)dispatcher_.id().exit(reason);
+    if (terminated_) do_terminate(context_, reason);
+    (void)context_.id().exit(reason);
   }
 
-  elsewhere dispatcher_;
+  remote_context context_;
   bool stopped_ = false, terminated_ = false;
 };
 
-inline void worker::handle(order& next) {
+inline void worker::handle(task& next) {
   auto const at = channels_.find(next.number);
-  if (next.action == order::join) {
+  if (next.action == task::join) {
     std::optional<phx::join_result> result = next.newcomer->join(next.message->view());
     if (result && result->what() != phx::join_result::kind::error) channels_.emplace(next.number, std::move(next.newcomer));
     next.verdict->set_value(std::move(result));
@@ -243,34 +244,35 @@ inline void worker::handle(order& next) {
   if (at == channels_.end()) return;
   actor& it = *at->second;
   switch (next.action) {
-    case order::in: it.handle_in(next.message->view(), std::move(next.answer)); break;
-    case order::out: it.handle_out({{}, next.event, next.payload, {}}); break;
-    case order::info: {
+    case task::in: it.handle_in(next.message->view(), std::move(next.answer)); break;
+    case task::out: it.handle_out({{}, next.event, next.payload, {}}); break;
+    case task::info: {
       phx::message m;
       m.event = next.event;
       m.payload = next.payload;
       it.handle_info(m);
       break;
     }
-    case order::end: it.terminate(next.reason, std::move(next.last)); [[fallthrough]];
-    case order::kill: channels_.erase(at); break;
-    case order::join: break;
+    case task::end: it.terminate(next.reason, std::move(next.last)); [[fallthrough]];
+    case task::kill: channels_.erase(at); break;
+    case task::join: break;
   }
 }
 
-/// The Dispatcher. Routes are given as to a phx::router.
+/// The Dispatcher. Routes are declared as for a phx::router.
 template <class Session>
 class actors {
  public:
   using session_type = Session;
-  /// All of a channel that is in the loop.
+  /// The part of a channel that the loop stores.
   struct channel_type {
     worker* on;
     std::uint64_t number;
     std::span<std::string_view const> intercepts;
   };
 
-  actors(crew& all, phx::connect_outcome<Session> (*info)(phx::connect_info const&)) : all_(all), connect_(info) {}
+  actors(worker_pool& all, phx::connect_outcome<Session> (*connecting)(phx::connect_info const&))
+      : all_(all), connect_(connecting) {}
 
   template <class C>
   actors& channel(phx::topic_pattern pattern) {
@@ -286,8 +288,8 @@ class actors {
     using C = std::invoke_result_t<Make&, Session const&>;
     std::span<std::string_view const> intercepts;
     if constexpr (requires { C::intercepts; }) intercepts = C::intercepts;
-    routes_.push_back({pattern, intercepts, [make](elsewhere where, Session const& me) -> std::unique_ptr<actor> {
-                         return std::make_unique<of<C>>(std::move(where), make(me));
+    routes_.push_back({pattern, intercepts, [make](remote_context ctx, Session const& me) -> std::unique_ptr<actor> {
+                         return std::make_unique<of<C>>(std::move(ctx), make(me));
                        }});
     return *this;
   }
@@ -296,23 +298,23 @@ class actors {
   phx::connect_outcome<Session> connect(phx::connect_info const& info) { return connect_(info); }
   bool matches(std::string_view topic) noexcept { return find(topic) != nullptr; }
 
-  /// Waits for the verdict. A phx::pending would let the loop go on, but then a second join of the topic cancels the first,
-  /// as it must where a join may take minutes; Phoenix's connection waits for each join (protocol 6.1), so that of a burst
-  /// of joins every one is answered, and so do these.
+  /// Waits for the verdict. With a phx::pending the loop would continue, but a second join of the topic would then cancel
+  /// the first. Phoenix's connection waits for each join (protocol 6.1), so that every join of a burst is answered, and so
+  /// does this function.
   ///
-  /// Nothing can lock up: the loop waits for a worker, and a worker waits for nobody. What it tells a loop goes into a
-  /// mailbox, which takes it or answers `dropped`, and the loop's waker only posts. What it costs: the loop's other
-  /// connections wait too, for whatever that worker has before it. Channels that take their time should use phx::pending.
+  /// It cannot deadlock: the loop waits for a worker, and a worker waits for nothing. Its messages to a loop go to a
+  /// mailbox, which accepts them or returns `dropped`, and the loop's waker only posts. Cost: the loop's other connections
+  /// wait too, for all earlier tasks of that worker. Channels with slow joins should use phx::pending.
   phx::join_outcome<channel_type> join(Session& me, phx::joining& j, phx::message const& in) {
     route const& r = *find(in.topic);
     std::uint64_t const number = ++all_.numbers;
     worker& on = all_.workers[number % all_.workers.size()];
     std::promise<std::optional<phx::join_result>> promise;
     std::future<std::optional<phx::join_result>> verdict = promise.get_future();
-    on.post({.action = order::join,
+    on.post({.action = task::join,
              .number = number,
              .message = in.copy(),
-             .newcomer = r.make(elsewhere(all_, on, number, j.id(), in.topic), me),
+             .newcomer = r.make(remote_context(all_, on, number, j.id(), in.topic), me),
              .verdict = std::move(promise)});
     std::optional<phx::join_result> const result = verdict.get();
     if (!result) return crashed();
@@ -320,21 +322,21 @@ class actors {
     return phx::accepted<channel_type>{{&on, number, r.intercepts}, result->response()};
   }
   phx::outcome handle_in(channel_type& c, phx::context& ctx, phx::message const& in) {
-    c.on->post({.action = order::in, .number = c.number, .message = in.copy(), .answer = ctx.reply()});
+    c.on->post({.action = task::in, .number = c.number, .message = in.copy(), .answer = ctx.reply()});
     return phx::outcome::noreply();
   }
   phx::outcome handle_out(channel_type& c, phx::context&, phx::broadcast const& b) {
-    c.on->post({.action = order::out, .number = c.number, .event = std::string(b.event), .payload = b.payload});
+    c.on->post({.action = task::out, .number = c.number, .event = std::string(b.event), .payload = b.payload});
     return phx::outcome::noreply();
   }
   phx::outcome handle_info(channel_type& c, phx::context&, phx::message const& in) {
-    c.on->post({.action = order::info, .number = c.number, .event = std::string(in.event), .payload = in.payload});
+    c.on->post({.action = task::info, .number = c.number, .event = std::string(in.event), .payload = in.payload});
     return phx::outcome::noreply();
   }
   [[nodiscard]] std::span<std::string_view const> intercepts(channel_type const& c) noexcept { return c.intercepts; }
   void terminate(channel_type& c, phx::context& ctx, phx::exit_reason reason) noexcept {
-    // A channel that was replaced is not told in Phoenix (6.6).
-    c.on->post({.action = reason == phx::exit_reason::replaced ? order::kill : order::end,
+    // In Phoenix terminate does not run for a replaced channel (6.6).
+    c.on->post({.action = reason == phx::exit_reason::replaced ? task::kill : task::end,
                 .number = c.number,
                 .last = ctx.after_end(),
                 .reason = reason});
@@ -344,14 +346,14 @@ class actors {
   struct route {
     phx::topic_pattern pattern;
     std::span<std::string_view const> intercepts;
-    std::function<std::unique_ptr<actor>(elsewhere, Session const&)> make;
+    std::function<std::unique_ptr<actor>(remote_context, Session const&)> make;
   };
   [[nodiscard]] route const* find(std::string_view topic) const noexcept {
     for (route const& r : routes_)
       if (phx::topic_pattern::matches(r.pattern.text(), r.pattern.prefix(), topic)) return &r;
     return nullptr;
   }
-  /// What a join that throws over there is here: phx answers `join crashed`.
+  /// The result for a join that threw on the worker's thread: phx answers `join crashed`.
   [[nodiscard]] static phx::join_outcome<channel_type> crashed() {
 #ifdef __cpp_exceptions
     throw std::runtime_error("the join threw on its own thread");
@@ -360,44 +362,44 @@ class actors {
 #endif
   }
 
-  /// Gives a channel what it leaves out, as the router does.
+  /// Supplies the callbacks that a channel leaves out, as the router does.
   template <class C>
   class of final : public actor {
    public:
-    of(elsewhere where, C it) : actor(std::move(where)), it_(std::move(it)) {}
+    of(remote_context ctx, C it) : actor(std::move(ctx)), it_(std::move(it)) {}
 
    private:
-    phx::join_result do_join(elsewhere& dispatcher, phx::message const& in) override {
-      if constexpr (requires { it_.join(dispatcher, in); })
-        return it_.join(dispatcher, in);
+    phx::join_result do_join(remote_context& ctx, phx::message const& in) override {
+      if constexpr (requires { it_.join(ctx, in); })
+        return it_.join(ctx, in);
       else
         return phx::join_result::ok();
     }
-    phx::outcome do_handle_in(elsewhere& dispatcher, phx::message const& in) override {
-      if constexpr (requires { it_.handle_in(dispatcher, in); })
-        return it_.handle_in(dispatcher, in);
+    phx::outcome do_handle_in(remote_context& ctx, phx::message const& in) override {
+      if constexpr (requires { it_.handle_in(ctx, in); })
+        return it_.handle_in(ctx, in);
       else
         return phx::outcome::stop(phx::exit_reason::error);
     }
-    phx::outcome do_handle_out(elsewhere& dispatcher, phx::broadcast const& b) override {
-      if constexpr (requires { it_.handle_out(dispatcher, b); })
-        return it_.handle_out(dispatcher, b);
+    phx::outcome do_handle_out(remote_context& ctx, phx::broadcast const& b) override {
+      if constexpr (requires { it_.handle_out(ctx, b); })
+        return it_.handle_out(ctx, b);
       else
         return phx::outcome::noreply();
     }
-    phx::outcome do_handle_info(elsewhere& dispatcher, phx::message const& in) override {
-      if constexpr (requires { it_.handle_info(dispatcher, in); })
-        return it_.handle_info(dispatcher, in);
+    phx::outcome do_handle_info(remote_context& ctx, phx::message const& in) override {
+      if constexpr (requires { it_.handle_info(ctx, in); })
+        return it_.handle_info(ctx, in);
       else
         return phx::outcome::noreply();
     }
-    void do_terminate(elsewhere& dispatcher, phx::exit_reason reason) noexcept override {
-      if constexpr (requires { it_.terminate(dispatcher, reason); }) it_.terminate(dispatcher, reason);
+    void do_terminate(remote_context& ctx, phx::exit_reason reason) noexcept override {
+      if constexpr (requires { it_.terminate(ctx, reason); }) it_.terminate(ctx, reason);
     }
     C it_;
   };
 
-  crew& all_;
+  worker_pool& all_;
   phx::connect_outcome<Session> (*connect_)(phx::connect_info const&);
   std::vector<route> routes_;
 };

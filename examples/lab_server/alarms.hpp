@@ -1,7 +1,7 @@
 #ifndef EXAMPLES_LAB_SERVER_ALARMS_HPP
 #define EXAMPLES_LAB_SERVER_ALARMS_HPP
-// "After so many milliseconds, from outside": what answers a push long after its handler has returned, and from another
-// thread. (A channel that only wants to hear from itself uses send_after of its context, which ends with the channel.)
+// Timers that run outside the loop: they reply to a message long after its handler has returned, on another thread. (A
+// channel that sends a message to itself uses send_after of its context instead, which ends with the channel.)
 
 #include <chrono>
 #include <condition_variable>
@@ -13,23 +13,23 @@
 
 namespace lab {
 
-/// From any thread. An interface, so that a test can move time by hand.
+/// Timers, for any thread. An interface, so that a test can simulate the time.
 class alarms {
  public:
-  virtual void after(std::chrono::milliseconds delay, std::function<void()> item) = 0;
+  virtual void after(std::chrono::milliseconds delay, std::function<void()> callback) = 0;
 
  protected:
   ~alarms() = default;
 };
 
-/// A thread of its own and the steady clock. What is still waiting when it is destroyed does not happen.
+/// Timers on a thread of its own, by the steady clock. Those that wait when it is destroyed do not run.
 class alarm_clock final : public alarms {
  public:
   alarm_clock() : thread_([this] { run(); }) {}
   alarm_clock(alarm_clock const&) = delete;
   alarm_clock& operator=(alarm_clock const&) = delete;
   ~alarm_clock() { stop(); }
-  /// Nothing goes off any more once it returns: whom the alarms would reach may go. Not from an alarm.
+  /// No timer runs once it has returned, so that what they refer to may be destroyed. Do not call it from a timer.
   void stop() {
     {
       std::lock_guard const hold(mutex_);
@@ -38,10 +38,10 @@ class alarm_clock final : public alarms {
     changed_.notify_one();
     if (thread_.joinable()) thread_.join();
   }
-  void after(std::chrono::milliseconds delay, std::function<void()> item) override {
+  void after(std::chrono::milliseconds delay, std::function<void()> callback) override {
     {
       std::lock_guard const hold(mutex_);
-      waiting_.emplace(std::chrono::steady_clock::now() + delay, std::move(item));
+      waiting_.emplace(std::chrono::steady_clock::now() + delay, std::move(callback));
     }
     changed_.notify_one();
   }

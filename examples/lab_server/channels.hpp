@@ -1,10 +1,10 @@
 #ifndef EXAMPLES_LAB_SERVER_CHANNELS_HPP
 #define EXAMPLES_LAB_SERVER_CHANNELS_HPP
-// The channels and mounts of two servers whose behaviour is fixed to the frame: the lab server, against which conversations
-// recorded from Phoenix are played, and what Phoenix's own integration tests ask of a server.
+// The channels and mounts of two servers whose behaviour is specified frame by frame: the lab server, against which
+// conversations recorded from Phoenix are played, and the server of Phoenix's own integration tests.
 //
-// Callbacks take `auto& here`: with the router that is a phx::context, with the other dispatcher (actors.hpp) its likeness
-// on another thread. A channel that knows where it runs just writes phx::context&.
+// Callbacks take `auto& ctx`: with the router that is a phx::context, with the other dispatcher (actors.hpp) its counterpart
+// on another thread. A channel for one dispatcher only just writes phx::context&.
 
 #include "alarms.hpp"
 
@@ -21,13 +21,13 @@
 
 namespace lab {
 
-using json = nlohmann::ordered_json;  // what goes through here keeps the order of its keys
+using json = nlohmann::ordered_json;  // relayed payloads keep the order of their keys
 
-/// What connect found out about a client.
+/// The data of connect about a client.
 struct session {
   std::optional<std::string> user_id{};
   phx::transport_kind transport = phx::transport_kind::websocket;
-  json info{};  ///< what a socket that knows about its connection was told of it, else null
+  json info{};  ///< the connect_info as JSON for sockets that use it, else null
 };
 
 [[nodiscard]] inline json or_null(std::optional<std::string> const& text) { return text ? json(*text) : json(); }
@@ -45,17 +45,17 @@ struct session {
 #ifdef __cpp_exceptions
   throw std::runtime_error("crash in join");
 #else
-  std::abort();  // nothing a join can return says that it has crashed
+  std::abort();  // no result of a join means that it has crashed
 #endif
 }
 
-/// The arguments in a payload. Of one that is no object there are none.
+/// The arguments in a payload; empty if it is not an object.
 class arguments {
  public:
   explicit arguments(phx::payload const& p) {
     if (auto tree = phx::parse<json>(p); tree && tree->is_object()) all_ = *std::move(tree);
   }
-  json const* find(char const* name) const&& = delete;  // it would point into what is about to die
+  json const* find(char const* name) const&& = delete;  // the result would dangle
   [[nodiscard]] json const* find(char const* name) const& {
     auto const at = all_.find(name);
     return at == all_.end() ? nullptr : &*at;
@@ -217,19 +217,19 @@ class room {
   int count_ = 0;
 };
 
-/// Nobody may join.
-struct try_invoke {
+/// Refuses every join.
+struct private_room {
   phx::join_result join(auto&, phx::message const&) {
     return phx::join_result::error(phx::payload::json(R"({"reason":"unauthorized"})"));
   }
 };
 
-/// Only listens: whatever is sent to it ends it.
+/// Receives broadcasts only: any message from its client ends it.
 struct audit {
   phx::join_result join(auto&, phx::message const&) { return phx::join_result::ok(); }
 };
 
-/// Phoenix's presence is told of changes at once, each by itself, and knows no grace for who is lost.
+/// Phoenix's behaviour: one diff per change, at once, and no lingering after a lost connection.
 [[nodiscard]] inline phx::presence_options as_in_phoenix(phx::duration silence = std::chrono::seconds(30)) {
   phx::presence_options opts;
   opts.linger = opts.batch = phx::duration::zero();
@@ -237,7 +237,7 @@ struct audit {
   opts.nodes.period = silence / (2 * opts.nodes.silent_periods);
   return opts;
 }
-/// The entry goes with the channel, wherever that lives.
+/// Tracks the channel, with either dispatcher. The entry leaves with the channel.
 [[nodiscard]] auto track(phx::presence& presence, auto& ctx, std::string_view key, phx::payload const& meta) {
   if constexpr (std::is_same_v<decltype(ctx), phx::context&>)
     return presence.track(ctx, key, meta);
@@ -261,7 +261,7 @@ class present {
     return phx::join_result::ok();
   }
   phx::outcome handle_info(auto& ctx, phx::message const& in) {
-    // Refused, the client sees a state without itself.
+    // If it is refused, the client gets a state without itself.
     (void)track(*presence_, ctx, key_, in.payload);
     ctx.push("presence_state", presence_->list(ctx.topic()));
     return phx::outcome::noreply();
@@ -278,7 +278,7 @@ class present {
   std::string key_{};
 };
 
-/// What Supabase's realtime-js joins.
+/// The channel that Supabase's realtime-js joins.
 class realtime {
  public:
   explicit realtime(phx::presence& presence) : presence_(&presence) {}
@@ -356,7 +356,7 @@ struct load {
 
 }  // namespace lab
 
-// ---- what Phoenix's integration tests ask for
+// ---- the server of Phoenix's integration tests
 
 namespace suite {
 
@@ -441,7 +441,7 @@ struct custom {
   return all;
 }
 
-/// The same, for the socket that knows about its connection.
+/// The same, for the socket that uses connect_info.
 [[nodiscard]] inline phx::connect_outcome<session> connect_with_info(phx::connect_info const& info) {
   phx::connect_outcome<session> result = connect(info);
   if (auto* const in = std::get_if<phx::connected<session>>(&result)) {
@@ -460,8 +460,8 @@ struct custom {
   return result;
 }
 
-/// The wire of `/ws/slow`, on which no frame is ever done with. A loop does not wait, or all its clients would: here the
-/// session dies of the frame, and its client is told 408 at once.
+/// The serializer of `/ws/slow`, on which no frame is ever processed in time. A loop must not wait, since all its clients
+/// would: instead the frame ends the session, and its client gets 408 at once.
 template <phx::Serializer Wire>
 struct never_done : Wire {
   static phx::errc decode(phx::opcode, std::string_view, phx::scratch&, phx::message&) noexcept {
@@ -474,11 +474,11 @@ struct never_done : Wire {
 
 }  // namespace suite
 
-// ---- where all of that is mounted
+// ---- the mounts
 
 namespace lab {
 
-/// A mount and who answers there. Sockets point at both: a site does not move.
+/// A mount and its dispatcher. Sockets refer to both, so a site must not move.
 template <class Dispatcher>
 struct site {
   phx::mount at;
@@ -486,7 +486,7 @@ struct site {
   phx::longpoll::options polls{};
 };
 
-/// All of them. @param who as in Phoenix, started or about to be. @param make `Dispatcher(connect_outcome<session>
+/// All sites. @param presence started, or not yet. @param make `Dispatcher(connect_outcome<session>
 /// (*connect)(connect_info const&))`
 template <class Make>
 [[nodiscard]] auto sites(Make make, alarms& later, phx::presence& presence) {
@@ -505,7 +505,7 @@ template <class Make>
   };
   auto const whole_lab = [&rooms, &presence](dispatcher& d) {
     rooms(d)
-        .template channel<try_invoke>("private:*")
+        .template channel<private_room>("private:*")
         .template channel<audit>("audit:*")
         .channel("presence:*", [&presence](session const&) { return present(presence); })
         .template channel<load>("load:*")
@@ -514,7 +514,7 @@ template <class Make>
   phx::check_origin const lab_origins{"//localhost", "//127.0.0.1", "https://*.example.com"};
   phx::limits of_lab;
   of_lab.frame = 1'048'576;
-  of_lab.strict_encoding = true;  // as the recorded conversations have it
+  of_lab.strict_encoding = true;  // as in the recorded conversations
   phx::limits few = of_lab;
   few.idle = 1'500ms;
   few.channels = 2;

@@ -111,9 +111,9 @@ std::string play_elsewhere(std::size_t loops, cf::value const& conversation, cf:
   using dispatcher = lab::actors<lab::session>;
   phx::endpoint endpoint;
   cf::hand_moved alarms(cf::player<dispatcher>::start);
-  lab::crew crew{alarms, &endpoint};
+  lab::worker_pool workers{alarms, &endpoint};
   cf::world<dispatcher> server(
-      loops, endpoint, alarms, [&](auto connect) { return dispatcher(crew, connect); }, [&] { crew.finish(); });
+      loops, endpoint, alarms, [&](auto connect) { return dispatcher(workers, connect); }, [&] { workers.finish(); });
   return cf::player<dispatcher>(server, conversation, which).play();
 }
 

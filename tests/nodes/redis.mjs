@@ -31,8 +31,8 @@ class Node {
   }
   times(word) { return this.server.output.split(`redis: ${word}`).length - 1; }
   // Until Redis has come for the n-th time
-  there(n = 1) { return until(`${this.name} has Redis (${n})`, () => this.times('there') >= n); }
-  away(n = 1) { return until(`${this.name} is without Redis (${n})`, () => this.times('away') >= n); }
+  there(n = 1) { return until(`${this.name} has Redis (${n})`, () => this.times('connected') >= n); }
+  away(n = 1) { return until(`${this.name} is without Redis (${n})`, () => this.times('disconnected') >= n); }
   async kill() {
     running.delete(this);
     this.server.process.kill('SIGKILL');
@@ -151,7 +151,7 @@ const tests = {
     await redis.again();
     await Promise.all([a.there(2), b.there(2)]);
     // at least that one: of a machine that was busy, a heartbeat of presence as well
-    const [before, since] = [...a.server.output.matchAll(/there, deaf for \d+ ms, (\d+) unsent/g)].map(([, n]) => Number(n));
+    const [before, since] = [...a.server.output.matchAll(/connected, \d+ ms without messages, (\d+) unsent/g)].map(([, n]) => Number(n));
     if (!(since - before >= 1)) throw new Error(`one unsent: ${a.server.output}`);
     ann.shout(2);
     ben.shout(3);

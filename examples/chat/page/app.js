@@ -1,4 +1,4 @@
-// A chat in which everything that travels is a Phoenix Channel. Whatever people write reaches the page as textContent.
+// A chat over Phoenix Channels. Text of users only enters the page as textContent.
 
 import {LongPoll, Presence, Serializer, Socket} from "/phoenix.mjs";
 import {Meter, frames, ruled, steps} from "/meter.js";
@@ -49,7 +49,7 @@ function face(element, name) {
   return element;
 }
 
-// per tab, so that two tabs may be two people and a reload is the same one
+// per tab, so that two tabs may be two people, and a reload keeps the name
 let me = sessionStorage.getItem("name") ?? "";
 
 // ---- the wire ----------------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ let me = sessionStorage.getItem("name") ?? "";
 const bytes = (raw) => (typeof raw === "string" ? new TextEncoder().encode(raw).length : raw.byteLength);
 const readable = (raw) => (typeof raw === "string" ? raw : `binary, ${raw.byteLength} bytes`);
 
-/** One frame as it went over the wire: its event, topic and payload in a line, the whole of it in the title. */
+/** Shows one frame: event, topic and payload in a line, the whole frame in the title. */
 function showFrame(direction, {event, topic, payload}, raw) {
   // the meter's own frames would hide all others
   if (topic === "stats") return;
@@ -79,7 +79,7 @@ function showFrame(direction, {event, topic, payload}, raw) {
 }
 
 let retryAt = 0;
-let polls = sessionStorage.getItem("polls") === "yes"; // where WebSockets are barred; per tab, as the name
+let polls = sessionStorage.getItem("polls") === "yes"; // where WebSockets are blocked; per tab, like the name
 const socket = new Socket("/socket", {
   ...(polls ? {transport: LongPoll} : {}),
   reconnectAfterMs: (tries) => {
@@ -100,7 +100,7 @@ const socket = new Socket("/socket", {
     })
 });
 
-// ---- the connection, as it changes -------------------------------------------------------------------------------------
+// ---- the state of the connection ---------------------------------------------------------------------------------------
 
 let wanted = true; // false once the user disconnects
 let everOpen = false;
@@ -132,22 +132,22 @@ function showLink() {
   if (state === "reconnecting") {
     setText(at("notice-title"), "The server is not answering");
     const when = seconds > 0 ? `in ${seconds} s` : "now";
-    setText(at("notice-text"), `Trying again ${when}. What you write meanwhile is sent once it is back.`);
+    setText(at("notice-text"), `Trying again ${when}. Messages you write meanwhile are sent after the reconnect.`);
     setText(at("notice-action"), "Try now");
   } else if (state === "closed") {
     setText(at("notice-title"), "You disconnected");
-    setText(at("notice-text"), "Nothing is sent or heard until you connect again.");
+    setText(at("notice-text"), "Nothing is sent or received until you connect again.");
     setText(at("notice-action"), "Connect");
   } else if (closed) {
     setText(at("notice-title"), "The server closed this room");
-    setText(at("notice-text"), "It was an orderly end, so the page does not come back by itself.");
+    setText(at("notice-text"), "The channel ended normally, so the page does not rejoin by itself.");
     setText(at("notice-action"), "Join again");
   }
 }
 
 function connectNow() {
   wanted = true;
-  // ends the wait between two attempts as well
+  // also ends the wait between two attempts
   socket.disconnect(() => {
     socket.connect();
     showLink();
@@ -197,7 +197,7 @@ at("link-switch").addEventListener("click", () => {
   wanted = false;
   for (const room of rooms.values())
     if (room.channel) {
-      // who is only lost stays in the list for a while, in case it was a reload
+      // after a lost connection the entry lingers, in case of a reload
       if (room.state === "joined") room.channel.push("going", {});
       note(room, "You disconnected");
     }
@@ -229,7 +229,7 @@ function roomOf(name) {
     log.tabIndex = 0;
     log.setAttribute("role", "log");
     log.setAttribute("aria-label", `Messages in ${name}`);
-    log.append(make("li", "empty", "Nothing said yet. Say something, or open this page in a second tab."));
+    log.append(make("li", "empty", "No messages yet. Write one, or open this page in a second tab."));
     at("logs").append(log);
     room = {name, state: "idle", channel: null, log, presence: null, unread: 0, people: 0};
     rooms.set(name, room);
@@ -250,7 +250,7 @@ function enter(room) {
 
   const presence = new Presence(channel);
   room.presence = presence;
-  // Who was there before is no news, nor who came and went while this tab was not looking.
+  // No notes for people who were there before, or who joined and left while this tab was disconnected.
   let told = false;
   presence.onJoin((name, before) => {
     if (told && !before) moved(room, name, true);
@@ -293,14 +293,14 @@ function enter(room) {
     })
     .receive("error", ({reason}) => {
       if (!mine()) return;
-      // the client would try again with the same name; a refusal is for the user to settle
+      // phoenix.js would retry with the same name; the user must choose another one
       abandon(room, "refused");
-      // a name that another room has taken is not what is wrong
-      if ([...rooms.values()].some((other) => other.state === "joined")) note(room, `Not let in: ${reason}`, "bad");
+      // another room has accepted the name, so the name is not the problem
+      if ([...rooms.values()].some((other) => other.state === "joined")) note(room, `The join was refused: ${reason}`, "bad");
       else if (room.name === current) askName(`The server says: ${reason}.`);
     })
     .receive("timeout", () => {
-      if (mine()) note(room, "No answer to the join; trying again", "bad");
+      if (mine()) note(room, "The join timed out; trying again", "bad");
     });
 }
 
@@ -324,7 +324,7 @@ function show(name) {
   room.log.scrollTop = room.log.scrollHeight;
   at("room-title").textContent = name;
   at("text").placeholder = `Message #${name}`;
-  // kept over a reload, and a link to a room can be handed on
+  // survives a reload, and makes a link to the room
   history.replaceState(null, "", `#${encodeURIComponent(name)}`);
   if (me && !room.channel && room.state !== "ended") enter(room);
   showRoomState();
@@ -436,7 +436,7 @@ at("crash").addEventListener("click", () => {
   if (room.state === "joined") room.channel.push("crash", {});
 });
 
-// ---- what is said ------------------------------------------------------------------------------------------------------
+// ---- messages ----------------------------------------------------------------------------------------------------------
 
 const clock = new Intl.DateTimeFormat(undefined, {hour: "numeric", minute: "2-digit"});
 
@@ -584,7 +584,7 @@ at("hello-another").addEventListener("click", () => {
   at("hello-name").value = suggestion();
   at("hello-name").focus();
 });
-// without a name there is no way in
+// without a name the dialog stays open
 at("hello").addEventListener("cancel", (event) => {
   if (!me) event.preventDefault();
 });
@@ -613,7 +613,7 @@ at("hello-form").addEventListener("submit", (event) => {
   text.focus();
 });
 
-// ---- beneath -----------------------------------------------------------------------------------------------------------
+// ---- statistics --------------------------------------------------------------------------------------------------------
 
 const meter = new Meter();
 meter.add(at("frames-chart"), ruled(frames(4.2)));
@@ -635,7 +635,7 @@ function size(count) {
 }
 
 let heard = performance.now();
-let node; // its name, where there are several
+let node; // the node's name, if there are several
 const stats = socket.channel("stats", {});
 stats.on("stats", (totals) => {
   heard = performance.now();
@@ -674,7 +674,7 @@ function view(name) {
 }
 for (const button of document.querySelectorAll(".tabs button"))
   button.addEventListener("click", () => view(button.dataset.show));
-at("pulse").addEventListener("click", () => view("beneath"));
+at("pulse").addEventListener("click", () => view("stats"));
 
 addEventListener("keydown", (event) => {
   if (!event.altKey || (event.key !== "ArrowUp" && event.key !== "ArrowDown") || at("hello").open) return;

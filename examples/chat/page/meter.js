@@ -1,4 +1,4 @@
-// What phx counts, drawn: bars for frames per second (out above the line, in below it), steps for clients and channels.
+// Charts of phx's counters: bars for frames per second (out above the line, in below it), steps for clients and channels.
 
 const SAMPLES = 80;
 const EVERY_MS = 500;
@@ -156,7 +156,7 @@ export const frames = (pitch) => (pen, width, height, meter, now) => {
     const sample = meter.samples.at(-1 - i);
     const x = width - thick - (i + drift - 1) * pitch;
     if (x < -pitch) break;
-    // the oldest bars fade, so that nothing pops out at the edge
+    // the oldest bars fade out, so that none disappears suddenly
     pen.globalAlpha = Math.max(0, Math.min(1, (x + thick) / 36));
     if (!sample || sample.clients === null) {
       pen.fillStyle = ink.line;
