@@ -650,3 +650,29 @@ TEST_CASE("beast_tls: an idle connection keeps no buffers") {
   CHECK(each < 16 * 1024);
   CHECK(each > 1024);
 }
+
+TEST_CASE("beast_tls: a PROXY header comes before the handshake, in plain bytes") {
+  phx::beast::options o = quick();
+  o.proxy_protocol = true;
+  o.throttle.each = {.burst = 1, .every = 1h};
+  secured r(o);
+  std::string const v2("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13\xCB\x00\x71\x05\x0A\x00\x00\x01\x12\x67\x01\xBB\x03\0\4abcd", 35);
+  tls_client c = r.stranger();
+  CHECK(c.raw(v2));
+  REQUIRE(c.shake());
+  CHECK(c.send(request("GET", "/peer")));
+  CHECK(c.read_head() == 200);
+  CHECK(c.read_body() == "203.0.113.5");
+  tls_client again = r.stranger();  // the same client
+  CHECK(again.raw(v2));
+  CHECK_FALSE(again.shake());
+  CHECK(r.seen.has("connect_refused too_often 203.0.113.5"));
+  tls_client other = r.stranger();
+  CHECK(other.raw("PROXY TCP6 2001:db8::5 ::1 4711 443\r\n" + other.hello()));  // in one piece
+  REQUIRE(other.shake());
+  CHECK(other.open() == 101);
+  CHECK(beats(other));
+  tls_client without = r.stranger();
+  CHECK_FALSE(without.shake());
+  CHECK(without.reason() == 0);  // not a word
+}

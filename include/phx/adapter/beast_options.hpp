@@ -4,6 +4,7 @@
 // read it from a configuration.
 
 #include <phx/connect/throttle.hpp>
+#include <phx/connect/trusted_proxies.hpp>
 #include <phx/core/limits.hpp>
 
 #include <string>
@@ -32,9 +33,16 @@ struct options {
   std::uint32_t send_buffer = 0;
   /// How often clients may connect: asked when a connection is accepted, before it is read from, and for each socket or
   /// long-poll session that it asks a mount for after the first; the answer is 429 or 503, with Retry-After. And how long
-  /// those wait for their answer whom a mount refuses. What counts is the TCP peer's address: behind a proxy that is the
-  /// proxy's, and this its business. A `seed` of 0 is replaced by chance.
+  /// those wait for their answer whom a mount refuses. What counts is the TCP peer's address; behind the proxies of the next
+  /// two options, the client's: then it is asked once the client is known. A `seed` of 0 is replaced by chance.
   throttle_options throttle{};
+  /// Reverse proxies whose X-Forwarded-* and Forwarded headers are believed (connect/trusted_proxies.hpp): they decide the
+  /// peer, scheme, host and port that mounts and routes see. Headers that are torn or contradict each other: 400.
+  phx::trusted_proxies trusted_proxies{};
+  /// true: each connection begins with a header of the PROXY protocol, version 1 or 2 (http/proxy_protocol.hpp), before TLS;
+  /// one that does not is closed without an answer. The header is believed whoever sends it: listen on an address that only
+  /// the balancer can reach. false: it is never believed, and such a header is no HTTP request.
+  bool proxy_protocol = false;
 };
 
 }  // namespace beast

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -151,10 +152,12 @@ class acceptor {
     }
     s.non_blocking(true, ignored);
   }
-  /// @par Errors: std::bad_alloc.
+  /// A balancer's or proxy's connection takes nothing: its clients do, once they are known. @par Errors: std::bad_alloc.
   [[nodiscard]] std::optional<refused_request> try_acquire(tcp_socket const& s) {
+    if (!server_.throttles() || server_.opts.proxy_protocol) return std::nullopt;
     error_code ignored;
-    return server_.throttles() ? server_.try_acquire(s.remote_endpoint(ignored).address().to_string()) : std::nullopt;
+    std::string const address = s.remote_endpoint(ignored).address().to_string();
+    return server_.opts.trusted_proxies.trusts(address) ? std::nullopt : server_.try_acquire(address);
   }
   [[nodiscard]] std::shared_ptr<tls_factory const> tls() {
     std::lock_guard const lock(mutex_);

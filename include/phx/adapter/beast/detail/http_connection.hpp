@@ -4,7 +4,7 @@
 //
 //   state              | its deadline                     | what ends it
 //   reading, no byte   | handshake, from accept or the    | a byte; EOF, a drain or the deadline: closed
-//                      | last answer                      |
+//   or a PROXY header  | last answer                      |
 //   reading, part of a | the same                         | the rest: served; the deadline: 408, which has goodbye to be
 //   request            |                                  | written
 //   waiting for a late | none, the route decides; a       | the answer; the client closes
@@ -21,9 +21,11 @@
 
 #include <phx/adapter/beast/detail/request_parser.hpp>
 #include <phx/adapter/beast/detail/strand_context.hpp>
+#include <phx/http/proxy_protocol.hpp>
 #include <phx/http/response.hpp>
 #include <phx/websocket/handshake.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -60,6 +62,11 @@ class http_connection final : public tcp_connection {
       made->refuse(refused->answer);
     } else if (made->server().full()) {
       made->refuse(503);
+    } else if (made->server().opts.proxy_protocol) {
+      made->or_close([&] {
+        made->proxy_header_ = std::make_unique<phx::http::proxy_protocol_reader>();
+        made->read();
+      });
     } else {
       made->next_request();
     }
@@ -83,10 +90,11 @@ class http_connection final : public tcp_connection {
   // ---- long-polling: the host of a longpoll::poll_request
 
   /// Takes from the throttle for each socket and session after the first, which was counted when the connection was
-  /// accepted: a connection that stays open may ask for many. @par Errors: std::bad_alloc.
+  /// accepted: a connection that stays open may ask for many. Of a trusted proxy's connection, also for the first.
+  /// @par Errors: std::bad_alloc.
   [[nodiscard]] std::optional<refused_request> may_open(time_point) {
     if (std::exchange(accept_counts_, false)) return std::nullopt;
-    return server().try_acquire(address_);
+    return server().try_acquire(request_.peer.address);
   }
   /// The response of a poll or a POST, during serve() or later, in the middle of what the loop does.
   void respond(longpoll::response response) noexcept {
@@ -122,6 +130,7 @@ class http_connection final : public tcp_connection {
     auto const peer = stream_.peer();
     address_ = peer.address().to_string();
     peer_port_ = peer.port();
+    accept_counts_ = !server().opts.trusted_proxies.trusts(address_);
   }
   ~http_connection() override {
     if (late_) late_->connection = nullptr;
@@ -181,6 +190,7 @@ class http_connection final : public tcp_connection {
     }
   }
   void read_bytes(error_code& ec) {
+    if (proxy_header_) return read_proxy_header(ec);
     if (state_ == state::lingering) {
       (void)stream_.read({ctx().read_buffer.get(), strand_context::buffer_size}, ec);
       return ec ? void() : read();
@@ -190,6 +200,33 @@ class http_connection final : public tcp_connection {
     parser_.commit(n);
     if (state_ != state::reading) return read();
     parse();
+  }
+  /// With options::proxy_protocol, before the first request and before TLS: who the client of the balancer is.
+  void read_proxy_header(error_code& ec) {
+    using phx::http::progress;
+    while (proxy_header_->state() == progress::need_more) {
+      char bytes[256];
+      std::size_t const n = stream_.read_before_tls({bytes, (std::min)(sizeof bytes, proxy_header_->wants())}, ec);
+      if (ec) return;
+      if (n == 0) return read();
+      std::string_view part(bytes, n);
+      (void)proxy_header_->read(part);
+    }
+    if (proxy_header_->state() == progress::refused) return end();  // without an answer: it may not even be HTTP
+    bool const names_peer = proxy_header_->names_peer();
+    if (names_peer) {
+      peer_data const peer = proxy_header_->peer({});
+      address_ = peer.address;
+      peer_port_ = peer.port;
+      accept_counts_ = !server().opts.trusted_proxies.trusts(address_);
+    }
+    proxy_header_.reset();
+    if (names_peer && accept_counts_)
+      if (auto const refused = server().try_acquire(address_)) {
+        report_refusal(ctx().loop(), *refused);
+        return stream_.secure() ? end() : refuse(refused->answer);
+      }
+    next_request();
   }
   void parse() {
     for (;;) {
@@ -215,6 +252,10 @@ class http_connection final : public tcp_connection {
                          stream_.secure() ? "https" : "http");
     std::tie(mount_, transport_) = server().find(request_.path);
     if (!parser_.unambiguous()) return 400;
+    if (auto const refused = server().opts.trusted_proxies.rewrite(request_)) {
+      report_refusal(ctx().loop(), *refused);
+      return refused->answer.status;
+    }
     if (!parser_.allow_body(is_poll() ? mount_->polls.body : server().opts.body_bytes)) return 413;
     bool const expects_continue =
         parser_.version() >= 11 && phx::detail::same_but_for_case(request_.header("expect").value_or(""), "100-continue");
@@ -407,9 +448,10 @@ class http_connection final : public tcp_connection {
   std::unique_ptr<accepted_websocket> websocket_;  // set while the 101 answer is being written
   std::shared_ptr<late_answer_state> late_;
   std::optional<longpoll::poll_request> poll_request_;
-  std::optional<longpoll::response> poll_response_;  // until it is written, or cannot be
-  std::optional<http_answer> refusal_;               // of a mount, until it is written
-  std::optional<keep_alive> while_waiting_;          // no operation may be under way then
+  std::optional<longpoll::response> poll_response_;                 // until it is written, or cannot be
+  std::optional<http_answer> refusal_;                              // of a mount, until it is written
+  std::optional<keep_alive> while_waiting_;                         // no operation may be under way then
+  std::unique_ptr<phx::http::proxy_protocol_reader> proxy_header_;  // while it is read
   std::string output_, address_, certificate_;
   std::size_t written_ = 0;  // of output_
   std::uint16_t peer_port_ = 0;

@@ -77,7 +77,10 @@ class stream {
 
   /// As recv; the end is net::error::eof. 0 and no error: there is nothing now.
   [[nodiscard]] std::size_t read(std::span<char> into, error_code& ec) noexcept {
-    if (tls_) return tls_->read(into, ec);
+    return tls_ ? tls_->read(into, ec) : read_before_tls(into, ec);
+  }
+  /// The same below TLS, before its first byte: what a balancer writes there (http/proxy_protocol.hpp).
+  [[nodiscard]] std::size_t read_before_tls(std::span<char> into, error_code& ec) noexcept {
     std::size_t const n = socket_.receive(net::buffer(into.data(), into.size()), 0, ec);
     clear_if_not_ready(ec);
     return n;
