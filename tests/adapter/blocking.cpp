@@ -728,3 +728,121 @@ TEST_CASE("blocking: a connect that ends its user's older connections does not e
   server.stop();
   thread.join();
 }
+
+// ---- behind a proxy
+
+namespace {
+
+std::string const proxy_v1 = "PROXY TCP4 203.0.113.5 10.0.0.1 4711 443\r\n";
+std::string const heartbeat = R"([null,"1","phoenix","heartbeat",{}])";
+
+}  // namespace
+
+TEST_CASE("blocking: a trusted proxy's headers decide what check_origin::conn compares with; a stranger's do not") {
+  auto const opens = [](running& r, std::string const& headers) {
+    raw_client c = r.client();
+    return c.open("/socket/websocket?vsn=2.0.0", headers);
+  };
+  phx::mount m{};
+  m.origins = phx::check_origin::conn();
+  auto o = quick(m);
+  running stranger(o);
+  o.trusted_proxies = {"127.0.0.1"};
+  running r(o);
+  std::string const https = "x-forwarded-proto: https\r\nx-forwarded-host: example.com\r\n";
+  CHECK(opens(r, "origin: https://example.com\r\n" + https) == 101);
+  CHECK(opens(r, "origin: http://example.com\r\n" + https) == 403);
+  CHECK(opens(stranger, "origin: https://example.com\r\n" + https) == 403);
+  CHECK(opens(stranger, "x-forwarded-for: torn\r\n") == 101);
+}
+
+TEST_CASE("blocking: a proxy's headers that are torn or contradict each other are 400") {
+  auto o = quick();
+  o.mount.longpoll = true;
+  o.trusted_proxies = {"127.0.0.1"};
+  running_polls r(o);
+  for (std::string const headers : {"x-forwarded-for: torn\r\n", "x-forwarded-for: 1.1.1.1\r\nforwarded: for=2.2.2.2\r\n"}) {
+    raw_client socket = r.client(), polls = r.client();
+    CHECK(socket.open("/socket/websocket?vsn=2.0.0", headers) == 400);
+    CHECK(socket.read_end());
+    CHECK(polls.send(request("GET", "/socket/longpoll?vsn=2.0.0", headers)));
+    CHECK(polls.read_head() == 400);
+    CHECK(polls.head().find("access-control-allow-origin: *\r\n") != std::string::npos);
+  }
+  r.stop();
+  CHECK(r.seen.has("connect_refused forwarded x-forwarded-for: torn"));
+}
+
+TEST_CASE("blocking: behind a trusted proxy the throttle counts clients, not the proxy's connections") {
+  auto o = quick();
+  o.mount.longpoll = true;
+  o.trusted_proxies = {"127.0.0.1"};
+  o.throttle.each = {.burst = 2, .every = 1h};
+  running_polls r(o);
+  auto const opens = [&](std::string const& client) {
+    raw_client c = r.client();
+    return c.open("/socket/websocket?vsn=2.0.0", "x-forwarded-for: " + client + "\r\n");
+  };
+  for (int i = 0; i < 5; ++i) CHECK(opens("203.0.113." + std::to_string(i)) == 101);
+  CHECK(opens("203.0.113.1") == 101);
+  CHECK(opens("203.0.113.1") == 429);
+  raw_client kept = r.client();  // one connection of the proxy, many clients
+  for (int i = 0; i < 4; ++i)
+    for (std::string const& client : {std::string("198.51.100.1"), "198.51.100.1" + std::to_string(i)}) {
+      CHECK(kept.send(request("GET", "/socket/longpoll?vsn=2.0.0", "x-forwarded-for: " + client + "\r\n")));
+      CHECK(kept.read_head() == (client.size() == 12 && i >= 2 ? 429u : 200u));
+      (void)kept.read_body();
+    }
+  r.stop();
+  CHECK(r.seen.has("connect_refused too_often 203.0.113.1"));
+}
+
+TEST_CASE("blocking: with proxy_protocol each connection begins with a header that names its client") {
+  auto o = quick();
+  o.proxy_protocol = true;
+  o.throttle.each = {.burst = 2, .every = 1h};
+  running r(o), other;
+  std::string const v2_local("\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", 16);
+  std::string const upgrade = raw_client::upgrade_request("/socket/websocket?vsn=2.0.0");
+  raw_client together = r.client();
+  CHECK(together.send(proxy_v1 + upgrade + raw_client::frame(0x81, heartbeat)));
+  CHECK(together.read_head() == 101);
+  CHECK(together.read().first == 0x81);
+  raw_client slow = r.client();
+  for (char const byte : proxy_v1 + upgrade) CHECK(slow.send({&byte, 1}));
+  CHECK(slow.read_head() == 101);
+  raw_client third = r.client();
+  CHECK(third.send(proxy_v1));
+  CHECK(third.read_head() == 429);
+  for (int i = 0; i < 3; ++i) {  // health checks are nobody's
+    raw_client check = r.client();
+    CHECK(check.send(v2_local + upgrade));
+    CHECK(check.read_head() == 101);
+  }
+  for (std::string const& wrong :
+       {upgrade, std::string("PROXY TCP4 x\r\n"), "PROXY TCP4 1.1.1.1 2.2.2.2 1 65536\r\n" + proxy_v1}) {
+    raw_client d = r.client();
+    (void)d.send(wrong);
+    CHECK(d.read_all().empty());
+  }
+  raw_client d = other.client();
+  CHECK(d.send(proxy_v1 + upgrade));
+  CHECK(d.read_head() >= 400);
+  r.stop();
+  CHECK(r.seen.has("connect_refused too_often 203.0.113.5"));
+}
+
+TEST_CASE("blocking: a connection that does not finish its PROXY header is closed after options::handshake, and by stop") {
+  for (bool const stops : {false, true}) {
+    auto o = quick();
+    o.proxy_protocol = true;
+    o.handshake = stops ? std::chrono::milliseconds(1h) : 100ms;
+    running r(o);
+    raw_client silent = r.client(), half = r.client();
+    CHECK(half.send("PROXY TCP4 203.0."));
+    CHECK(eventually([&] { return r.server.connections() == 2 || !stops; }));
+    if (stops) r.stop();
+    CHECK(silent.read_all().empty());
+    CHECK(half.read_all().empty());
+  }
+}

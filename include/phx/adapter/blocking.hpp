@@ -12,7 +12,9 @@
 #include <phx/adapter/blocking/detail/http_stream.hpp>
 #include <phx/adapter/blocking/write_queue.hpp>
 #include <phx/connect/throttle.hpp>
+#include <phx/connect/trusted_proxies.hpp>
 #include <phx/core/text/concat.hpp>
+#include <phx/http/proxy_protocol.hpp>
 #include <phx/phx.hpp>
 #include <phx/socket/receive_frames.hpp>
 
@@ -33,7 +35,7 @@ struct options {
   phx::mount mount{};
   phx::limits limits{};                ///< the loop's
   std::size_t max_connections = 1000;  ///< beyond: 503. One that long-polls takes three descriptors
-  /// Who may connect how often, by the peer's address (behind a proxy that is the proxy's business); beyond: 429, 503, with
+  /// Who may connect how often, by the peer's address, or the client's behind the proxies below; beyond: 429, 503, with
   /// Retry-After. A connection counts, and each long-poll session it opens after its first. And how long those wait for
   /// their answer whom the mount refuses. A `seed` of 0 is replaced by chance.
   throttle_options throttle{};
@@ -41,6 +43,13 @@ struct options {
   duration handshake = std::chrono::seconds(10);
   duration goodbye = std::chrono::seconds(5);  ///< after a close: to write what waits, and again to be answered
   drain_options drain{};                       ///< what stop() does
+  /// Reverse proxies whose X-Forwarded-* and Forwarded headers are believed (connect/trusted_proxies.hpp): they decide the
+  /// peer, scheme, host and port that the mount sees. Headers that are torn or contradict each other: 400.
+  phx::trusted_proxies trusted_proxies{};
+  /// true: each connection begins with a header of the PROXY protocol, version 1 or 2 (http/proxy_protocol.hpp); one that does
+  /// not is closed without an answer. The header is believed whoever sends it: listen on an address that only the balancer can
+  /// reach. false: it is never believed, and such a header is no HTTP request.
+  bool proxy_protocol = false;
 };
 
 // ---- A Waker: how any thread gets the one in run() out of poll()
@@ -171,6 +180,7 @@ class server {
     void operator()() noexcept { in.serve(*this); }
     server& in;
     detail::accepted_socket from;
+    bool counted = true;                       // by the throttle; else each socket and session is, behind a trusted proxy
     enum { asks, polls, talks } state = asks;  // guarded by mutex_
     std::atomic<bool> done{false};
     detail::thread reader{};
@@ -184,7 +194,10 @@ class server {
     bytes_in in;
     detail::http_stream stream(c.from.fd, in);
     std::optional<admission<session_type>> admitted;
-    if (detail::try_invoke([&] { admitted = answer_requests(c, stream); }, [](char const*) noexcept {}) && admitted) {
+    auto const serve_http = [&] {
+      if (!how_.proxy_protocol || read_proxy_header(c, stream)) admitted = answer_requests(c, stream);
+    };
+    if (detail::try_invoke(serve_http, [](char const*) noexcept {}) && admitted) {
       write_queue out(c.from.fd, how_.mount.bounds.outbound, how_.goodbye);
       std::optional<client> phoenix;  // guarded by mutex_
       auto write = [&] {
@@ -238,6 +251,27 @@ class server {
     return receive_frames(phoenix, frames, bytes, detail::clock_now(), write) == frames_result::open;
   }
 
+  /// With options::proxy_protocol, before the first request: who the client of the balancer is. False: the connection ends.
+  [[nodiscard]] bool read_proxy_header(connection& c, detail::http_stream& stream) {
+    http::proxy_protocol_reader header;
+    if (!stream.read_proxy_header(header, saturating_add(detail::clock_now(), how_.handshake))) return false;
+    if (header.names_peer()) {
+      peer_data const peer = header.peer({});
+      c.from.host[peer.address.copy(c.from.host, sizeof c.from.host - 1)] = '\0';
+      c.from.port = peer.port;
+    }
+    c.counted = !how_.trusted_proxies.trusts(c.from.host);
+    if (!header.names_peer() || !c.counted) return true;
+    std::optional<refused_request> no;
+    {
+      std::lock_guard const inside(mutex_);
+      no = door_.try_acquire(c.from.host, detail::clock_now());
+      if (no) report_refusal(loop_, *no);
+    }
+    if (no) say_no(c, stream, no->answer);
+    return !no;
+  }
+
   /// Answers one request after the other, until one was told 101: a session to open, and stream.rest() its first frames.
   [[nodiscard]] std::optional<admission<session_type>> answer_requests(connection& c, detail::http_stream& stream) {
     using result = detail::http_stream::result;
@@ -248,9 +282,18 @@ class server {
       if (came == result::ended) return std::nullopt;
       if (came == result::refused) return say_no(c, stream, {stream.status(), {}, {}});
 
-      request const from = stream.head().request({c.from.host, c.from.port, {}});
+      request from = stream.head().request({c.from.host, c.from.port, {}});
+      bool const is_poll = has_polls && how_.mount.route(from.path) == transport_kind::longpoll;
+      if (auto no = how_.trusted_proxies.rewrite(from)) {
+        {
+          std::lock_guard const inside(mutex_);
+          report_refusal(loop_, *no);
+        }
+        if (is_poll) no->answer.headers.emplace_back("access-control-allow-origin", "*");
+        return say_no(c, stream, no->answer);
+      }
       if constexpr (has_polls)
-        if (how_.mount.route(from.path) == transport_kind::longpoll) {
+        if (is_poll) {
           if (!polling_.answer(*this, c, stream, polls, from, deadline)) return std::nullopt;
           continue;
         }
@@ -267,6 +310,8 @@ class server {
       std::lock_guard const inside(mutex_);  // `connect` is user code: one callback at a time
       if (loop_.draining()) {
         no = refuse(refusal::draining);
+      } else if (!c.counted && (no = door_.try_acquire(from.peer.address, detail::clock_now()))) {
+        // connects too often
       } else {
         auto judged = phx::handshake(how_.mount, app_, from);
         if (auto* const answer = std::get_if<refused_request>(&judged))
@@ -317,7 +362,8 @@ class server {
     bool const judged = detail::try_invoke(
         [&] {
           std::lock_guard const inside(mutex_);
-          if (auto const refused = door_.try_acquire(from.host, detail::clock_now())) {
+          auto const refused = counts(from) ? door_.try_acquire(from.host, detail::clock_now()) : std::nullopt;
+          if (refused) {
             report_refusal(loop_, *refused);
             no = http::to_bytes(refused->answer);
           } else if (count_.load() == how_.max_connections) {
@@ -329,9 +375,14 @@ class server {
     constexpr std::string_view no_memory = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n";  // or threads
     rejected_connections_.add(from.fd, no.empty() ? no_memory : std::string_view(no));
   }
+  /// Whether the throttle counts a connection when it is accepted. A proxy's it does not: its clients are, once they are known.
+  [[nodiscard]] bool counts(detail::accepted_socket const& from) const noexcept {
+    return !how_.proxy_protocol && !how_.trusted_proxies.trusts(from.host);
+  }
   [[nodiscard]] bool begin(detail::accepted_socket const& from) noexcept {
     auto* const c = new (std::nothrow) connection(*this, from);
     if (c == nullptr) return false;
+    c->counted = counts(from);
     ++count_;
     if (c->reader.start(*c)) {
       c->next = std::exchange(connections_, c);

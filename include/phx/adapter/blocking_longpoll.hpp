@@ -77,7 +77,9 @@ class poll_host<D, blocking::long_polling> {
     std::string body;
     result const came = stream.body(service_->most_body(), deadline, body);
     if (came == result::ended) return false;
-    if (!polls) polls.emplace(of.door_, c.from.host);
+    if (!polls) polls.emplace(of.door_, from.peer.address);
+    polls->address = from.peer.address;  // behind a proxy each request of a connection may be another client's
+    polls->first_of_connection = polls->first_of_connection && c.counted;
     bool const no_bell = polls->bell.readable() < 0;  // out of descriptors
     if (came == result::refused ||
         no_bell) {  // for pages of any origin to see; a body that is too long is 400 (protocol 10.2)

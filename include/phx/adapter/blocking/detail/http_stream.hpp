@@ -4,8 +4,10 @@
 
 #include <phx/adapter/blocking/detail/posix.hpp>
 #include <phx/http/body_reader.hpp>
+#include <phx/http/proxy_protocol.hpp>
 #include <phx/http/response.hpp>
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -26,6 +28,18 @@ class http_stream {
   /// @param in what is received is kept there; the views of request() are of it
   http_stream(int fd, buffer& in) noexcept : fd_(fd), in_(in) {}
 
+  /// Reads a header of the PROXY protocol, before the first request. False: it is none, or not all of it has come; there is
+  /// nothing to answer, for it may not even be HTTP.
+  [[nodiscard]] bool read_proxy_header(http::proxy_protocol_reader& header, time_point deadline) noexcept {
+    while (header.state() == http::progress::need_more) {
+      if (!readable_before(fd_, deadline)) return false;
+      ssize_t const n = receive_some(fd_, std::span(in_).first((std::min)(in_.size(), header.wants())));
+      if (n <= 0) return false;
+      std::string_view bytes(in_.data(), static_cast<std::size_t>(n));
+      (void)header.read(bytes);
+    }
+    return header.state() == http::progress::complete;
+  }
   /// Reads the head of the next request. What a client sent together with the request before it is not lost.
   [[nodiscard]] result next(time_point deadline) noexcept {
     forget();

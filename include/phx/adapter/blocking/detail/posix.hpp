@@ -214,7 +214,7 @@ struct listener {
 
 struct accepted_socket {
   int fd = -1;
-  char host[64] = {};
+  char host[120] = {};  // or `unix:` and a path, where a PROXY header says so
   std::uint16_t port = 0;
 };
 /// A blocking socket whose send gives up, with EAGAIN, when the other end has taken nothing for `patience`.
