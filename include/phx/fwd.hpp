@@ -10,7 +10,7 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-// core
+// core, message
 enum class answer : std::uint8_t;
 enum class close_code : std::uint16_t;
 enum class errc : std::uint8_t;
@@ -106,7 +106,7 @@ class proxy_network;
 class trusted_proxies;
 struct uri;
 
-// pubsub
+// core, loop
 enum class channel_state : std::uint8_t;
 enum class send_status : std::uint8_t;
 struct drain_options;
@@ -118,7 +118,7 @@ struct socket_id;
 struct traffic;
 class turn_guard;
 
-// socket
+// connect, socket
 enum class frames_result : std::uint8_t;
 enum class lost : std::uint8_t;
 enum class refusal : std::uint8_t;

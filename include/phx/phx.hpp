@@ -1,8 +1,8 @@
 #ifndef PHX_PHX_HPP
 #define PHX_PHX_HPP
-// What every server needs, from core/ to channel/. Not included, because together they would add half as much again to
-// everybody's compile time: longpoll/longpoll.hpp, presence/presence.hpp, connect/throttle.hpp, the older generations of
-// Phoenix (serializer/legacy/generation.hpp) and the adapters.
+// The headers that every server needs, from core/ to channel/. Not included, because they would add half as much again to
+// the compile time: longpoll/longpoll.hpp, presence/presence.hpp, connect/throttle.hpp, the older generations of Phoenix
+// (serializer/legacy/generation.hpp) and the adapters.
 
 #include <phx/channel/router.hpp>
 #include <phx/fwd.hpp>

@@ -5,9 +5,9 @@
 #define PHX_VERSION_MAJOR 0
 #define PHX_VERSION_MINOR 1
 #define PHX_VERSION_PATCH 0
-/// As text, "0.1.0"
+/// The version as text, "0.1.0".
 #define PHX_VERSION "0.1.0"
-/// To be compared: `#if PHX_VERSION_NUMBER >= 10203` for 1.2.3 and later
+/// The version as a number, to compare: `#if PHX_VERSION_NUMBER >= 10203` for 1.2.3 and later.
 #define PHX_VERSION_NUMBER (PHX_VERSION_MAJOR * 10000 + PHX_VERSION_MINOR * 100 + PHX_VERSION_PATCH)
 
 #endif
