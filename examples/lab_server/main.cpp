@@ -1,7 +1,7 @@
-// lab_server --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME] [--silence MS]
-//            [--drop-beyond BYTES]
+// lab_server --port P [--host beast|epoll] [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]
+//            [--silence MS] [--drop-beyond BYTES]
 //
-// The lab server on Boost.Beast. On SIGTERM or SIGINT it closes every client with 1012 (reconnect later), then exits with 0;
+// The lab server, on Boost.Beast or on epoll. On SIGTERM or SIGINT it closes every client with 1012 (reconnect later), then exits with 0;
 // after a second signal it does not wait.
 //
 // With --redis it is one of several nodes, and prints when Redis connects and disconnects. The presence of the other nodes
@@ -12,6 +12,9 @@
 #include "channels.hpp"
 
 #include <phx/adapter/beast.hpp>
+#ifdef __linux__
+#include <phx/adapter/epoll.hpp>
+#endif
 #ifdef WITH_REDIS
 #include <phx/adapter/redis.hpp>
 #endif
@@ -29,6 +32,8 @@ struct command_line {
   std::uint16_t port = 4000;
   std::uint32_t threads = 1;
   bool actors = false;
+  bool epoll = false;
+  [[nodiscard]] std::uint32_t loops() const { return threads == 1 ? 1 : 2 * threads; }
   std::string redis_host{};  // empty: this is the only node
   std::uint16_t redis_port = 0;
   std::string node{};
@@ -61,6 +66,10 @@ std::optional<command_line> read(int argc, char** argv) {
       if (colon == at.npos || !read(argv[i + 1] + colon + 1, args.redis_port)) return std::nullopt;
       args.redis_host = at.substr(0, colon);
       continue;
+    }
+    if (name == "--host") {
+      args.epoll = std::strcmp(argv[i + 1], "epoll") == 0;
+      if (args.epoll || std::strcmp(argv[i + 1], "beast") == 0) continue;
     }
     args.actors = std::strcmp(argv[i + 1], "actors") == 0;
     if (name != "--dispatcher" || (!args.actors && std::strcmp(argv[i + 1], "router") != 0)) return std::nullopt;
@@ -118,9 +127,9 @@ std::optional<phx::http_answer> control(phx::endpoint& all, phx::request const& 
   return phx::http_answer{204, {}, {}};
 }
 
-/// Runs until a signal was received and all clients have disconnected.
-template <class Sites>
-void run(net::io_context& io, phx::beast::server& server, Sites& sites, phx::presence& presence, command_line const& args) {
+/// Serves the sites and the control route.
+template <class Server, class Sites>
+void prepare(Server& server, Sites& sites, phx::presence& presence, command_line const& args) {
   presence.start(server.endpoint());
   for (auto& site : sites) {
     if (args.drop_beyond != 0) {
@@ -130,57 +139,97 @@ void run(net::io_context& io, phx::beast::server& server, Sites& sites, phx::pre
     server.serve(site.serves, site.at, site.polls);
   }
   server.route([&all = server.endpoint()](auto const& request) { return control(all, request); });
-  server.start();
-
-  net::signal_set signals(net::make_strand(io), SIGINT, SIGTERM);
-  signals.async_wait([&](boost::system::error_code, int) {
-    signals.async_wait([&](boost::system::error_code cancelled, int) {
-      if (!cancelled) server.stop();
-    });
-    server.drain({}, [&] { net::post(signals.get_executor(), [&] { signals.cancel(); }); });
-  });
-
-  std::printf("listening on 127.0.0.1:%u\n", unsigned{server.port()});
-  std::fflush(stdout);
-  std::vector<std::thread> others;
-  for (std::uint32_t i = 1; i < args.threads; ++i) others.emplace_back([&io] { io.run(); });
-  io.run();
-  for (std::thread& t : others) t.join();
 }
+void print_port(std::uint16_t port) {
+  std::printf("listening on 127.0.0.1:%u\n", unsigned{port});
+  std::fflush(stdout);
+}
+
+/// Calls use(server, run): `run` serves until a signal was received and all clients have disconnected.
+template <class F>
+void on_beast(command_line const& args, F use) {
+  net::io_context io(static_cast<int>(args.threads));
+  phx::beast::options opts;
+  opts.port = args.port;
+  opts.loops = args.loops();
+  phx::beast::server server(io, opts);
+  use(server, [&] {
+    server.start();
+    net::signal_set signals(net::make_strand(io), SIGINT, SIGTERM);
+    signals.async_wait([&](boost::system::error_code, int) {
+      signals.async_wait([&](boost::system::error_code cancelled, int) {
+        if (!cancelled) server.stop();
+      });
+      server.drain({}, [&] { net::post(signals.get_executor(), [&] { signals.cancel(); }); });
+    });
+    print_port(server.port());
+    std::vector<std::thread> others;
+    for (std::uint32_t i = 1; i < args.threads; ++i) others.emplace_back([&io] { io.run(); });
+    io.run();
+    for (std::thread& t : others) t.join();
+  });
+}
+
+#ifdef __linux__
+phx::epoll::server* signalled = nullptr;
+void on_signal(int) {
+  static std::atomic<bool> again{false};
+  again.exchange(true) ? signalled->stop() : signalled->drain();
+}
+template <class F>
+void on_epoll(command_line const& args, F use) {
+  phx::epoll::server server({.port = args.port, .loops = args.loops()});
+  use(server, [&] {
+    signalled = &server;
+    for (int const s : {SIGINT, SIGTERM}) (void)std::signal(s, on_signal);
+    print_port(server.port());
+    server.run();
+    for (int const s : {SIGINT, SIGTERM}) (void)std::signal(s, SIG_IGN);
+  });
+}
+#else
+template <class F>
+void on_epoll(command_line const&, F) {
+  throw std::runtime_error("this system has no epoll");
+}
+#endif
 
 int main(int argc, char** argv) try {
   std::optional<command_line> const args = read(argc, argv);
   if (!args) {
     std::fprintf(stderr,
-                 "usage: %s --port P [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]\n"
-                 "  [--drop-beyond BYTES] [--silence MS]\n",
+                 "usage: %s --port P [--host beast|epoll] [--threads N] [--dispatcher router|actors] [--redis HOST:PORT]\n"
+                 "  [--node NAME] [--drop-beyond BYTES] [--silence MS]\n",
                  argv[0]);
     return 2;
   }
-  phx::beast::options opts;
-  opts.port = args->port;
-  opts.loops = args->threads == 1 ? 1 : 2 * args->threads;
-
   // The dispatchers and what they refer to outlive the server.
   lab::alarm_clock alarms;
   phx::presence presence(lab::as_in_phoenix(std::chrono::milliseconds(args->silence)));
   nodes others(*args);
+  auto const serve = [&](auto& sites, auto begin, auto end) {
+    auto const use = [&](auto& server, auto run) {
+      others.join(server.endpoint());
+      begin(server.endpoint());
+      prepare(server, sites, presence, *args);
+      run();
+      end();
+    };
+    args->epoll ? on_epoll(*args, use) : on_beast(*args, use);
+  };
   if (args->actors) {
     lab::worker_pool workers{alarms};
     auto sites = lab::sites([&](auto connect) { return lab::actors<lab::session>(workers, connect); }, alarms, presence);
-    net::io_context io(static_cast<int>(args->threads));
-    phx::beast::server server(io, opts);
-    others.join(server.endpoint());
-    workers.endpoint = &server.endpoint();
-    run(io, server, sites, presence, *args);
-    alarms.stop();     // its timers post to the workers
-    workers.finish();  // the channels' last pushes and broadcasts need the endpoint
+    serve(
+        sites, [&](phx::endpoint& all) { workers.endpoint = &all; },
+        [&] {
+          alarms.stop();     // its timers post to the workers
+          workers.finish();  // the channels' last pushes and broadcasts need the endpoint
+        });
   } else {
     auto sites = lab::sites([](auto connect) { return phx::router<lab::session>(connect); }, alarms, presence);
-    net::io_context io(static_cast<int>(args->threads));
-    phx::beast::server server(io, opts);
-    others.join(server.endpoint());
-    run(io, server, sites, presence, *args);
+    serve(
+        sites, [](phx::endpoint&) {}, [] {});
   }
   return 0;
 } catch (std::exception const& error) {

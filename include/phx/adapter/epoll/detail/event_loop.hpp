@@ -1,0 +1,344 @@
+#ifndef PHX_ADAPTER_EPOLL_DETAIL_EVENT_LOOP_HPP
+#define PHX_ADAPTER_EPOLL_DETAIL_EVENT_LOOP_HPP
+// One loop of the epoll host: a thread, an epoll, a phx::loop, and what its connections share.
+//
+// One round: epoll_wait; then, in one phx turn, the events, what other threads have posted, phx::loop::run, deadlines, and the
+// connections that asked to be resumed. So whatever was said to a client in a round is one write, when the turn ends; a client
+// that was read from gets its replies at once, while they are in the cache.
+//
+// Connections are registered edge-triggered: for reading from the beginning, for writing from the first time the kernel takes
+// less than it is given. No epoll_ctl afterwards.
+
+#include <phx/adapter/epoll/detail/core.hpp>
+#include <phx/adapter/epoll/detail/write_queue.hpp>
+
+namespace phx {
+inline namespace PHX_BUILD {
+namespace epoll::detail {
+
+class connection;
+
+/// First in, first out; a connection is in one of them at most.
+struct connection_list {
+  connection* first = nullptr;
+  connection* last = nullptr;
+};
+
+/// A client's connection and its place in a loop, which owns it and deletes it outside of all its callbacks.
+class connection {
+ public:
+  connection(tcp_socket&& s, event_loop& on) noexcept : socket_(std::move(s)), loop_(&on) {}
+  connection(connection const&) = delete;
+  connection& operator=(connection const&) = delete;
+  virtual ~connection();
+
+  /// @param events of epoll
+  virtual void ready(std::uint32_t events) noexcept = 0;
+  /// It asked for that, with event_loop::resume_soon.
+  virtual void resume() noexcept = 0;
+  /// Its deadline has come.
+  virtual void expired() noexcept = 0;
+  /// The server drains: a connection with nothing under way goes, one that waits for a late answer has options::goodbye.
+  virtual void asked_to_leave() noexcept = 0;
+  /// The server ends now: nothing is written any more.
+  virtual void dismissed() noexcept = 0;
+
+ protected:
+  [[nodiscard]] event_loop& on() const noexcept { return *loop_; }
+  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+  [[nodiscard]] bool ended() const noexcept { return ended_; }
+  /// As recv: 0 at the end, below 0 for an error.
+  [[nodiscard]] ssize_t receive(std::span<char> into) const noexcept {
+    for (;;) {
+      ssize_t const n = ::recv(fd(), into.data(), into.size(), 0);
+      if (n >= 0 || errno != EINTR) return n;
+    }
+  }
+  tcp_socket socket_;
+
+ private:
+  friend class event_loop;
+  event_loop* loop_;
+  connection_list* in_ = nullptr;
+  connection* before_ = nullptr;
+  connection* after_ = nullptr;
+  connection* resumed_after_ = nullptr;
+  time_point deadline_ = (time_point::max)();
+  bool to_resume_ = false, ended_ = false;
+};
+
+/// On cache lines of its own (two: processors fetch them in pairs), so that loops do not write into each other's.
+class alignas(128) event_loop {
+ public:
+  static constexpr std::size_t room = 64 * 1024;  // of one read
+
+  /// @par Errors: std::bad_alloc; no descriptor: std::runtime_error.
+  event_loop(core& all, bool accepts)
+      : in(new char[room]),
+        inbox_(std::make_shared<detail::inbox>()),
+        all_(all),
+        accepts_(accepts),
+        loop_(std::in_place, all.everywhere, *this, phx::detail::seeded(all.opts.limits)),
+        poller_(::epoll_create1(EPOLL_CLOEXEC)) {
+    if (!poller_ || !watch(EPOLL_CTL_ADD, inbox_->waker.get(), inbox_.get(), EPOLLIN | EPOLLET))
+      phx::detail::no_value("phx::epoll: no descriptor for a loop");
+  }
+  event_loop(event_loop const&) = delete;
+  event_loop& operator=(event_loop const&) = delete;
+  ~event_loop() {
+    (void)inbox_->close();
+    dismiss();
+  }
+
+  // ---- from any thread
+
+  /// phx's Waker; from a signal handler as well.
+  void wake() noexcept { inbox_->waker.wake(); }
+  [[nodiscard]] std::shared_ptr<detail::inbox> const& inbox() const noexcept { return inbox_; }
+  std::atomic<std::uint32_t> connection_count{0};
+
+  // ---- by its thread, or before it runs
+
+  [[nodiscard]] phx::loop& loop() noexcept { return *loop_; }
+  [[nodiscard]] core& all() const noexcept { return all_; }
+  [[nodiscard]] time_point now() const noexcept { return now_; }
+  /// @return 0, or an errno
+  [[nodiscard]] int listen(std::uint16_t port) noexcept {
+    if (!accepts_) return 0;
+    if (int const error = listener_.open(all_.opts.address, port, all_.opts.reuse_port); error != 0) return error;
+    return watch(EPOLL_CTL_ADD, listener_.get(), &listener_, EPOLLIN) ? 0 : errno;
+  }
+  [[nodiscard]] std::uint16_t port() const noexcept { return listener_.port(); }
+
+  /// Until core::stopping, or a drain has ended.
+  void run() noexcept {
+    now_ = clock_now();
+    for (time_point next{}; !over();) next = round(next);
+    listener_.close();
+    dismiss();
+    polling_.clear();
+    (void)inbox_->close();
+    loop_->run(clock_now());  // the last words of channels, which may be broadcasts to other loops
+  }
+
+  // ---- for its connections
+
+  /// False without memory.
+  [[nodiscard]] bool watch(int mode, int fd, void* with, std::uint32_t events) noexcept {
+    epoll_event e{};
+    e.events = events;
+    e.data.ptr = with;
+    return ::epoll_ctl(poller_.get(), mode, fd, &e) == 0;
+  }
+  [[nodiscard]] bool watch(int mode, connection& c, bool writes = false) noexcept {
+    return watch(mode, c.fd(), &c, EPOLLIN | EPOLLRDHUP | EPOLLET | (writes ? std::uint32_t{EPOLLOUT} : std::uint32_t{0}));
+  }
+  /// No deadline.
+  void keep(connection& c) noexcept { move(c, &open_, (time_point::max)()); }
+  /// options::handshake from now. All in one of these lists have the same time, so that the list is in order of deadline.
+  void greet(connection& c) noexcept { move(c, &greeting_, saturating_add(now_, all_.opts.handshake)); }
+  /// options::goodbye from now.
+  void part(connection& c) noexcept { move(c, &leaving_, saturating_add(now_, all_.opts.goodbye)); }
+  /// @param until not before that of the connection before
+  void hold_back(connection& c, time_point until) noexcept { move(c, &held_back_, until); }
+  /// c.resume() is called in this round or the next, outside of phx.
+  void resume_soon(connection& c) noexcept {
+    if (std::exchange(c.to_resume_, true)) return;
+    c.resumed_after_ = nullptr;
+    (resumed_last_ == nullptr ? resumed_ : resumed_last_->resumed_after_) = &c;
+    resumed_last_ = &c;
+  }
+  /// Deletes it in this round or the next, outside of phx. It is called no more.
+  void end(connection& c) noexcept {
+    c.ended_ = true;
+    move(c, nullptr, (time_point::max)());
+    resume_soon(c);
+  }
+  /// The long-polling of a mount on this loop, made when it is first asked for. @par Errors: std::bad_alloc.
+  [[nodiscard]] longpoll::service& polling(mounted& at) {
+    if (polling_.size() <= at.number) polling_.resize(at.number + 1);
+    auto& mine = polling_[at.number];
+    if (!mine) mine = at.polling(all_.polls, *loop_);
+    return *mine;
+  }
+
+  std::unique_ptr<char[]> in;  // what was read last
+  write_parts parts{};
+
+ private:
+  [[nodiscard]] bool over() noexcept {
+    if (all_.stopping.load()) return true;
+    if (!loop_->draining()) return false;
+    if (leave_by_ <= now_) return true;
+    bool const empty = connection_count.load(std::memory_order_acquire) == 0 && loop_->sockets() == 0;
+    // A loop that is empty still passes on what others' requests ask of its long-poll sessions, until all are.
+    if (empty && !std::exchange(counted_empty_, true) && all_.empty_loops.fetch_add(1) + 1 == all_.loops.size())
+      for (auto const& l : all_.loops) l->wake();
+    return all_.empty_loops.load() == all_.loops.size();
+  }
+
+  /// @param next when it has something to do @return the same, of the next round
+  [[nodiscard]] time_point round(time_point next) noexcept {
+    bool const at_once = inbox_->waker.begin_wait() || resumed_ != nullptr;
+    int const n = ::epoll_wait(poller_.get(), events_, most_events, at_once ? 0 : milliseconds_to(next));
+    bool const woken = inbox_->waker.end_wait();
+    now_ = clock_now();
+    auto const turn = loop_->turn();
+    for (int i = 0; i < n; ++i) {
+      void* const with = events_[i].data.ptr;
+      if (with == &listener_)
+        accept_some();
+      else if (with != inbox_.get())
+        if (auto* const c = static_cast<connection*>(with); !c->ended_) c->ready(events_[i].events);
+    }
+    if (woken) take_inbox();
+    if (woken || run_at_ <= now_) run_at_ = loop_->run(now_);
+    resume_all();
+    return (std::min)(run_at_, check_deadlines());
+  }
+  /// The clock was read when the round before began; what is far away need not be more exact.
+  [[nodiscard]] int milliseconds_to(time_point next) const noexcept {
+    constexpr auto far = std::chrono::seconds(1);
+    bool const soon = next < saturating_add(now_, duration(far));
+    return soon ? milliseconds_until(next)
+                : static_cast<int>(std::chrono::floor<std::chrono::milliseconds>(
+                                       (std::min)(saturating_sub(next, now_), duration(std::chrono::hours(1))))
+                                       .count());
+  }
+  void resume_all() noexcept {
+    connection* c = std::exchange(resumed_, nullptr);
+    resumed_last_ = nullptr;
+    while (c != nullptr) {
+      connection* const next = std::exchange(c->resumed_after_, nullptr);
+      c->to_resume_ = false;
+      if (c->ended_)
+        delete c;
+      else
+        c->resume();
+      c = next;
+    }
+  }
+  [[nodiscard]] time_point check_deadlines() noexcept {
+    time_point next = (std::min)(leave_by_, accept_at_);
+    for (connection_list* const list : {&greeting_, &held_back_, &leaving_}) {
+      while (list->first != nullptr && list->first->deadline_ <= now_) {
+        connection& late = *list->first;
+        keep(late);  // unless it finds itself another end
+        late.expired();
+      }
+      if (list->first != nullptr && list->first->deadline_ < next) next = list->first->deadline_;
+    }
+    if (accept_at_ <= now_) {
+      accept_at_ = (time_point::max)();
+      (void)watch(EPOLL_CTL_MOD, listener_.get(), &listener_, EPOLLIN);
+    }
+    return next;
+  }
+
+  void take_inbox() noexcept {
+    if (all_.draining.load() && !loop_->draining()) ask_to_leave();
+    inbox::content content = inbox_->take();
+    for (arrival& a : content.clients) begin(std::move(a));
+    while (auto const answered = content.next_answer()) answer(*answered);
+    for (auto& task : content.tasks) (void)try_invoke([&] { task(*loop_); }, [](char const*) noexcept {});
+  }
+  void ask_to_leave() noexcept {
+    listener_.close();
+    accept_at_ = (time_point::max)();
+    loop_->drain(all_.opts.drain, now_);
+    leave_by_ = saturating_add(saturating_add(now_, all_.opts.drain.limit), all_.opts.goodbye);
+    for (connection_list* const list : {&greeting_, &open_, &held_back_})
+      for (connection* c = list->first; c != nullptr;) {
+        connection* const next = c->after_;
+        c->asked_to_leave();
+        c = next;
+      }
+  }
+  /// Ends all, without a word.
+  void dismiss() noexcept {
+    auto const turn = loop_->turn();
+    for (connection_list* const list : {&greeting_, &open_, &held_back_, &leaving_})
+      while (list->first != nullptr) {  // one may take another with it
+        connection& c = *list->first;
+        c.dismissed();
+        end(c);
+      }
+    while (resumed_ != nullptr) resume_all();
+  }
+
+  // ---- new connections
+
+  void accept_some() noexcept {
+    for (int most = 64; most != 0; --most) {
+      peer_address peer;
+      descriptor client = listener_.accept(all_.opts.send_buffer, peer);
+      if (client) {
+        event_loop& to = all_.opts.reuse_port ? *this : least_busy();
+        arrival next{tcp_socket(std::move(client), all_.connection_count, to.connection_count), peer};
+        if (&to == this)
+          begin(std::move(next));
+        else if (!to.inbox_->post(next))
+          return rest();
+      } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        return;
+      } else if (!listener::only_that_one(errno)) {
+        return rest();
+      }
+    }
+  }
+  [[nodiscard]] event_loop& least_busy() const noexcept {
+    event_loop* at = all_.loops.front().get();
+    for (auto const& l : all_.loops)
+      if (l->connection_count.load(std::memory_order_relaxed) < at->connection_count.load(std::memory_order_relaxed))
+        at = l.get();
+    return *at;
+  }
+  /// Without descriptors or memory: the kernel keeps those that come meanwhile.
+  void rest() noexcept {
+    accept_at_ = saturating_add(now_, std::chrono::milliseconds(50));
+    (void)watch(EPOLL_CTL_MOD, listener_.get(), &listener_, 0);
+  }
+  void begin(arrival&& a) noexcept;           // http_connection.hpp
+  void answer(awaited const& what) noexcept;  // http_connection.hpp
+
+  void move(connection& c, connection_list* to, time_point deadline) noexcept {
+    if (c.in_ != nullptr) {
+      (c.before_ == nullptr ? c.in_->first : c.before_->after_) = c.after_;
+      (c.after_ == nullptr ? c.in_->last : c.after_->before_) = c.before_;
+    }
+    c.in_ = to;
+    c.deadline_ = deadline;
+    c.after_ = c.before_ = nullptr;
+    if (to == nullptr) return;
+    c.before_ = to->last;
+    (to->last == nullptr ? to->first : to->last->after_) = &c;
+    to->last = &c;
+  }
+  friend class connection;
+
+  static constexpr int most_events = 256;
+  std::shared_ptr<detail::inbox> inbox_;
+  core& all_;
+  bool const accepts_;
+  bool counted_empty_ = false;  // in core::empty_loops
+  std::optional<phx::loop> loop_;
+  descriptor poller_;
+  listener listener_{};
+  time_point now_{}, run_at_{};
+  time_point accept_at_ = (time_point::max)();  // when the listener is asked again
+  time_point leave_by_ = (time_point::max)();   // of a drain: then the rest is cut off
+  connection_list greeting_{}, open_{}, held_back_{}, leaving_{};
+  connection* resumed_ = nullptr;
+  connection* resumed_last_ = nullptr;
+  std::vector<std::unique_ptr<longpoll::service>> polling_{};  // by mounted::number
+  epoll_event events_[most_events];
+};
+static_assert(Waker<event_loop>);
+
+inline connection::~connection() { loop_->move(*this, nullptr, (time_point::max)()); }
+
+}  // namespace epoll::detail
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#endif

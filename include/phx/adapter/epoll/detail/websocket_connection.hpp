@@ -1,0 +1,246 @@
+#ifndef PHX_ADAPTER_EPOLL_DETAIL_WEBSOCKET_CONNECTION_HPP
+#define PHX_ADAPTER_EPOLL_DETAIL_WEBSOCKET_CONNECTION_HPP
+// One WebSocket of the epoll host, after its handshake.
+//
+//   state \ event | phx closes        | client closes, breaks   | last byte written | EOF, error, deadline
+//   open          | leaving, a close  | gone; leaving, a close  |                   | gone; ended
+//   leaving       | (not called)      | dropped                 | shut down         | ended; EOF: once all is written
+//
+//   state   | its deadline                                | what ends it
+//   open    | limits::idle, which phx looks at; a drain:  | see above; a drain closes it with 1012
+//           | drain_options::limit                        |
+//   leaving | options::goodbye; a drain: limit + goodbye, | the client hangs up, an error, the deadline
+//           | from its beginning                          |
+//
+// A client that does not read stays open as long as it sends heartbeats and stays within limits::outbound.
+
+#include <phx/adapter/epoll/detail/event_loop.hpp>
+#include <phx/socket/receive_frames.hpp>
+#include <phx/websocket/handshake.hpp>
+
+namespace phx {
+inline namespace PHX_BUILD {
+namespace epoll::detail {
+
+/// What is the same for all dispatchers: bytes in, frames out. An idle one owns no buffer.
+class websocket_connection : public connection {
+ public:
+  websocket_connection(tcp_socket&& s, event_loop& on, std::size_t max_message) noexcept
+      : connection(std::move(s), on), frames_(max_message) {}
+  ~websocket_connection() override { out_.clear(on().parts); }
+
+  // ---- the Transport
+
+  send_status send(frame const& f) noexcept {
+    if (state_ != state::open || failed_) return send_status::closed;
+    if (!out_.append(on().parts, f)) return send_status::dropped;
+    // A turn that says a lot need not wait for its end.
+    if (out_.size() >= early_write && !blocked_) write();
+    return failed_ ? send_status::closed : out_.size() > high_water() ? send_status::congested : send_status::ok;
+  }
+  void flush() noexcept {
+    if (!blocked_) write();
+  }
+  void close(close_frame reason) noexcept { leave(websocket::control_frame::close(reason)); }
+  [[nodiscard]] std::size_t buffered() const noexcept { return out_.size(); }
+
+  // ---- a connection
+
+  void ready(std::uint32_t events) noexcept override {
+    constexpr std::uint32_t broken = EPOLLHUP | EPOLLERR;
+    if (blocked_ && (events & (EPOLLOUT | broken)) != 0) on_writable();
+    if ((events & (EPOLLIN | EPOLLRDHUP | broken)) == 0) return;
+    unread_ = true;
+    // Without this a read that gets less than it asks for has got all: an edge follows when more comes.
+    hangs_up_ = hangs_up_ || (events & (EPOLLRDHUP | broken)) != 0;
+    read();
+  }
+  void resume() noexcept override {
+    if (failed_) return lose();
+    if (unread_) read();
+  }
+  void expired() noexcept override { on().end(*this); }
+  void asked_to_leave() noexcept override {}
+  void dismissed() noexcept override { state_ = state::leaving; }
+
+  /// Writes the 101 and begins to read. @param early frames that came with the request
+  void begin(std::span<char> early) noexcept {
+    on().keep(*this);
+    if (!on().watch(EPOLL_CTL_MOD, *this)) return lose();  // reports what has come already
+    if (!early.empty()) feed(early);
+    flush();
+  }
+
+ protected:
+  /// To phx::receive_frames, with control() for what that writes.
+  [[nodiscard]] virtual frames_result receive_frames(std::span<char> bytes, time_point now) noexcept = 0;
+  virtual void writable(time_point now) noexcept = 0;
+  virtual void gone(lost how_lost) noexcept = 0;
+
+  void control(websocket::control_frame const& f) noexcept {
+    if (f.op() == opcode::close) return leave(f);
+    // A client that sends pings and does not read is not answered beyond what is read from it.
+    if (state_ == state::open && out_.size() <= high_water()) (void)out_.append(on().parts, f.bytes());
+  }
+  /// Queues the 101, before anything else is sent. False without memory.
+  [[nodiscard]] bool answer(phx::request const& asked, std::string_view subprotocol) noexcept {
+    struct output {
+      websocket_connection* to;
+      bool taken = true;
+      void append(std::string_view bytes) noexcept {
+        for (; taken && !bytes.empty(); bytes.remove_prefix((std::min)(bytes.size(), write_queue::largest_copied)))
+          taken = to->out_.append(to->on().parts, bytes.substr(0, write_queue::largest_copied));
+      }
+    } out{this};
+    websocket::write_switching_protocols(out, asked, subprotocol);
+    return out.taken;
+  }
+  websocket::frame_reader frames_;
+
+ private:
+  enum class state : std::uint8_t { open, leaving };
+  static constexpr std::size_t early_write = 64 * 1024;
+
+  [[nodiscard]] std::size_t high_water() const noexcept { return on().all().opts.high_water; }
+
+  void read() noexcept {
+    // A client that sends a lot must not keep the others of its loop waiting: so many buffers, then they have their turn.
+    for (int rounds = 4; rounds != 0; --rounds) {
+      if (state_ == state::open && out_.size() > high_water()) return;  // on_writable goes on
+      std::span<char> const into(on().in.get(), event_loop::room);
+      ssize_t const n = receive(into);
+      if (n <= 0) {
+        unread_ = false;
+        return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? void() : end_of_input(n == 0);
+      }
+      auto const size = static_cast<std::size_t>(n);
+      unread_ = size == into.size() || hangs_up_;
+      if (state_ == state::open) feed(into.first(size));
+      if (!unread_ || ended()) return;
+    }
+    on().resume_soon(*this);
+  }
+  void feed(std::span<char> bytes) noexcept {
+    (void)receive_frames(bytes, on().now());  // a close is in the queue, and the state is leaving
+    // Its replies, while they are in the cache: what the turn says to others may become more, but not to this one, mostly.
+    flush();
+  }
+  void end_of_input(bool orderly) noexcept {
+    hangs_up_ = true;
+    if (!orderly || state_ == state::open || failed_ || out_.size() == 0) return lose();
+    ended_input_ = true;  // the rest of the queue, with the close, may still be read
+  }
+  /// The client is gone.
+  void lose() noexcept {
+    if (ended()) return;
+    if (std::exchange(state_, state::leaving) == state::open) gone(lost::error);
+    on().end(*this);
+  }
+
+  /// Hands the kernel what it takes.
+  void write() noexcept {
+    while (out_.size() != 0) {
+      iovec pieces[most_pieces];
+      std::size_t total = 0;
+      std::size_t const count = out_.gather(pieces, most_pieces, total);
+      msghdr message{};
+      message.msg_iov = pieces;
+      message.msg_iovlen = count;
+      ssize_t const n = count == 1 ? ::send(fd(), pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL)
+                                   : ::sendmsg(fd(), &message, MSG_NOSIGNAL);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return fail();
+      if (n > 0) out_.remove(on().parts, static_cast<std::size_t>(n));
+      if (n < 0 || static_cast<std::size_t>(n) < total) return block();
+    }
+    if (state_ == state::leaving) finish();
+  }
+  void block() noexcept {
+    blocked_ = true;
+    if (!std::exchange(watches_writing_, true) && !on().watch(EPOLL_CTL_MOD, *this, true)) fail();
+  }
+  void on_writable() noexcept {
+    blocked_ = false;
+    write();
+    if (ended() || failed_ || out_.size() > high_water() / 2) return;
+    // What phx held back for a slow client. It may close, which is no matter here.
+    if (state_ == state::open) writable(on().now());
+    if (unread_) on().resume_soon(*this);
+  }
+  /// Called in the middle of phx, which is told later.
+  void fail() noexcept {
+    failed_ = true;
+    out_.clear(on().parts);
+    on().resume_soon(*this);
+  }
+  void leave(websocket::control_frame const& last) noexcept {
+    if (state_ == state::leaving) return;
+    (void)out_.append(on().parts, last.bytes());
+    state_ = state::leaving;
+    on().part(*this);
+    // What the client still sends is read and dropped until it hangs up: with bytes unread the kernel would reset the
+    // connection, and the client might never see why it was closed.
+    if (unread_) on().resume_soon(*this);
+    flush();
+  }
+  /// All is written, the close too.
+  void finish() noexcept {
+    if (std::exchange(shut_down_, true)) return;
+    (void)::shutdown(fd(), SHUT_WR);
+    if (ended_input_) on().end(*this);
+  }
+
+  static constexpr std::size_t most_pieces = 16;
+  write_queue out_{};
+  state state_ = state::open;
+  bool unread_ = false;           // the kernel may have more, and no edge will say so
+  bool hangs_up_ = false;         // an edge has said that there is an end: to be read up to
+  bool ended_input_ = false;      // and it was
+  bool blocked_ = false;          // the kernel takes no more; an edge will say when it does
+  bool watches_writing_ = false;  // from the first time on
+  bool failed_ = false;           // a write
+  bool shut_down_ = false;
+};
+
+/// The Transport itself: a handle to the connection, as small as a reference.
+struct transport {
+  websocket_connection* to;
+  send_status send(frame const& f) noexcept { return to->send(f); }
+  void flush() noexcept { to->flush(); }
+  void close(close_frame frame) noexcept { to->close(frame); }
+  [[nodiscard]] std::size_t buffered() const noexcept { return to->buffered(); }
+};
+static_assert(Transport<transport>);
+
+template <class D>
+class websocket_of final : public websocket_connection {
+ public:
+  using admitted_as = admission<typename D::session_type>;
+
+  /// Null without memory; then `s` may be closed.
+  static websocket_connection* make(tcp_socket& s, event_loop& on, D& app, admitted_as&& admitted,
+                                    phx::request const& asked) noexcept {
+    std::unique_ptr<websocket_of> made(new (std::nothrow) websocket_of(std::move(s), on, admitted.bounds->frame));
+    if (!made || !made->answer(asked, admitted.subprotocol)) return nullptr;
+    made->phoenix_.emplace(on.loop(), app, std::move(admitted), transport{made.get()}, on.now());
+    return made.release();
+  }
+
+ private:
+  websocket_of(tcp_socket&& s, event_loop& on, std::size_t max_message) noexcept
+      : websocket_connection(std::move(s), on, max_message) {}
+  frames_result receive_frames(std::span<char> bytes, time_point now) noexcept override {
+    return phx::receive_frames(*phoenix_, frames_, bytes, now,
+                               [this](websocket::control_frame const& f) noexcept { control(f); });
+  }
+  void writable(time_point now) noexcept override { (void)phoenix_->writable(now); }
+  void gone(lost how_lost) noexcept override { phoenix_->gone(how_lost); }
+
+  std::optional<phx::socket<transport, D>> phoenix_{};
+};
+
+}  // namespace epoll::detail
+}  // namespace PHX_BUILD
+}  // namespace phx
+
+#endif
