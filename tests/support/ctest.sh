@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 . tests/support/groups.sh
 
 for needed in tests/conformance tests/browser examples/chat; do
-  case $1 in conversations | clients | third_host | examples | recipes | nodes | browser) ;; *) break ;; esac
+  case $1 in conversations | clients | third_host | proxies | examples | recipes | nodes | browser) ;; *) break ;; esac
   [ -d "$needed/node_modules" ] && continue
   echo "note: skipped: $1: $needed/node_modules is missing; ./tests/run set-up installs it"
   exit "$nothing"

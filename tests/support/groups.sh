@@ -138,6 +138,18 @@ examples() {
   checks node tests/support/examples.mjs "$(build_of "$1")/bin"
 }
 
+# Behind nginx and HAProxy, configured by the files in examples/proxies
+proxies() {
+  local command PATH=$PATH:/usr/sbin:/usr/local/sbin
+  for command in nginx haproxy openssl; do
+    command -v $command >/dev/null && continue
+    echo "note: skipped: proxies: $command is not installed; ./tests/run set-up installs it"
+    return $nothing
+  done
+  built "$1" behind_proxy || return
+  checks timeout 120 node tests/proxies/run.mjs --server "$(bin "$1" behind_proxy)"
+}
+
 # The recipes in examples/hosts, each as far as its library is there
 recipes() {
   have "$(build_of "$1")/bin/host_*" || { echo "note: skipped: recipes: none was built"; return $nothing; }
