@@ -2,7 +2,7 @@
 import { Server, sleep } from '../conformance/server.mjs';
 import { Redis } from '../support/redis.mjs';
 
-export default async function visit(guest) {
+export default async function visit(visitor) {
   const redis = await Redis.start();
   process.env.REDIS_PORT = String(redis.port);
   const nodes = [];
@@ -10,21 +10,21 @@ export default async function visit(guest) {
     const channels = [];
     for (const name of ['left', 'right']) {
       process.env.NODE = name;
-      const server = await Server.start([guest.program]);
+      const server = await Server.start([visitor.program]);
       nodes.push(server);
       while (!server.output.includes('connected to Redis after')) await sleep(5);
-      const channel = guest.socket({}, {}, server.url.replace('http', 'ws')).channel('room:1');
-      guest.same((await guest.answer(channel.join()))[0], 'ok');
-      guest.same(await guest.answer(channel.push('node', {})), ['ok', name]);
+      const channel = visitor.socket({}, {}, server.url.replace('http', 'ws')).channel('room:1');
+      visitor.same((await visitor.answer(channel.join()))[0], 'ok');
+      visitor.same(await visitor.answer(channel.push('node', {})), ['ok', name]);
       channels.push(channel);
     }
-    const heard = channels.map((c) => guest.event(c, 'said'));
-    guest.same(await guest.answer(channels[0].push('say', { text: 'hello' })), ['ok', { to: 'all' }]);
-    for (const h of heard) guest.same(await h, { text: 'hello' });
+    const heard = channels.map((c) => visitor.event(c, 'said'));
+    visitor.same(await visitor.answer(channels[0].push('say', { text: 'hello' })), ['ok', { to: 'all' }]);
+    for (const h of heard) visitor.same(await h, { text: 'hello' });
 
     await redis.kill();
     while (!nodes[1].output.includes('disconnected from Redis')) await sleep(5);
-    guest.same(await guest.answer(channels[1].push('say', { text: 'alone' })), ['ok', { to: 'this node' }]);
+    visitor.same(await visitor.answer(channels[1].push('say', { text: 'alone' })), ['ok', { to: 'this node' }]);
   } finally {
     for (const n of nodes) n.process.kill('SIGKILL');
     await redis.kill();

@@ -14,8 +14,8 @@ const certificate = (port) => new Promise((resolve, reject) => {
   }).on('error', reject);
 });
 
-export default async function visit(guest) {
-  const port = Number(new URL(guest.url).port);
+export default async function visit(visitor) {
+  const port = Number(new URL(visitor.url).port);
   const trusted = await certificate(port);
   const agent = new https.Agent({ ca: trusted.toString(), keepAlive: true });
   const ask = (path, method = 'GET', body = '') => new Promise((resolve, reject) => {
@@ -28,38 +28,38 @@ export default async function visit(guest) {
     constructor(url, protocols) { super(url, protocols, { ca: trusted.toString() }); }
   }
 
-  guest.url = guest.url.replace('ws:', 'wss:');
+  visitor.url = visitor.url.replace('ws:', 'wss:');
   const rooms = [];
   for (let i = 0; i < 3; i++) {
-    const room = guest.socket({}, { transport: Trusting }).channel(`room:${i}`);
-    guest.same((await guest.answer(room.join()))[0], 'ok');
+    const room = visitor.socket({}, { transport: Trusting }).channel(`room:${i}`);
+    visitor.same((await visitor.answer(room.join()))[0], 'ok');
     rooms.push(room);
   }
   // many records in each direction, and more than a socket's buffer
   for (const size of [1, 20_000, 900_000]) {
     const text = 'x'.repeat(size);
-    const answers = await Promise.all(rooms.map((room) => guest.answer(room.push('echo', { text }))));
-    for (const [status, { text: back }] of answers) guest.same([status, back === text], ['ok', true]);
+    const answers = await Promise.all(rooms.map((room) => visitor.answer(room.push('echo', { text }))));
+    for (const [status, { text: back }] of answers) visitor.same([status, back === text], ['ok', true]);
   }
-  guest.same(await ask('/scheme'), [200, 'https']);
+  visitor.same(await ask('/scheme'), [200, 'https']);
 
   const poll = (token, method = 'GET', body = '') => ask(`/socket/longpoll?vsn=2.0.0${token ? `&token=${token}` : ''}`, method, body);
   const { token } = JSON.parse((await poll())[1]);
   const waits = poll(token);
-  guest.same(await poll(token, 'POST', '["1","1","room:p","phx_join",{}]'), [200, '{"status":200}']);
-  guest.same(JSON.parse((await waits)[1]).messages.length, 1);
+  visitor.same(await poll(token, 'POST', '["1","1","room:p","phx_join",{}]'), [200, '{"status":200}']);
+  visitor.same(JSON.parse((await waits)[1]).messages.length, 1);
   const large = 'p'.repeat(3_000_000);
-  guest.same((await poll(token, 'POST', JSON.stringify(['1', '2', 'room:p', 'echo', { large }])))[0], 200);
-  guest.same(JSON.parse(JSON.parse((await poll(token))[1]).messages[0])[4].response.large === large, true);
+  visitor.same((await poll(token, 'POST', JSON.stringify(['1', '2', 'room:p', 'echo', { large }])))[0], 200);
+  visitor.same(JSON.parse(JSON.parse((await poll(token))[1]).messages[0])[4].response.large === large, true);
 
   const plain = net.connect(port, '127.0.0.1', () => plain.write('GET / HTTP/1.1\r\nhost: h\r\n\r\n'));
   let received = '';
   await new Promise((r) => { plain.on('data', (d) => { received += d; }).on('error', () => {}).on('close', r); });
-  guest.same(received.split('\r\n')[0], 'HTTP/1.1 400 Bad Request');
+  visitor.same(received.split('\r\n')[0], 'HTTP/1.1 400 Bad Request');
 
   // existing connections continue; later ones get the new certificate
-  process.kill(guest.pid, 'SIGHUP');
+  process.kill(visitor.pid, 'SIGHUP');
   while ((await certificate(port)).fingerprint256 === trusted.fingerprint256) await new Promise((r) => { setTimeout(r, 20); });
-  guest.same((await guest.answer(rooms[0].push('echo', { still: 'here' })))[1], { still: 'here' });
+  visitor.same((await visitor.answer(rooms[0].push('echo', { still: 'here' })))[1], { still: 'here' });
   agent.destroy();
 }

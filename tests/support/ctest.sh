@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What CTest runs: one group of tests/run, by the same code and as strictly.   ctest.sh COMMAND [ARGUMENT...]   (groups.sh has them)
-# Status 77: skipped, because something is missing that ./tests/run installs. CTest then says so, and does not call it passed.
+# Runs one group of tests/run for CTest, with the same code.   ctest.sh COMMAND [ARGUMENT...]   (a function of groups.sh)
+# Status 77: skipped, because something is missing that ./tests/run installs. CTest reports it as skipped, not as passed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 . tests/support/toolbox.sh

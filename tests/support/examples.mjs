@@ -1,5 +1,5 @@
-// Starts every example on a free port, waits until it accepts, lets phoenix.js in to see what tests/examples/NAME.mjs says
-// is to be seen there, and ends it with SIGTERM.   node examples.mjs FOLDER-OF-PROGRAMS [WORD]   (only those with the word)
+// Starts every example on a free port, waits until it accepts, runs tests/examples/NAME.mjs against it with phoenix.js, and
+// stops it with SIGTERM.   node examples.mjs FOLDER-OF-PROGRAMS [WORD]   (only those with the word)
 import fs from 'node:fs';
 import path from 'node:path';
 import { createRequire } from 'node:module';
@@ -11,8 +11,8 @@ const require = createRequire(path.join(here, '../conformance/'));
 globalThis.WebSocket = require('ws');
 const { Socket } = require('phoenix-1.8');
 
-// What a visit gets: sockets that are closed behind it, and promises where phoenix.js has callbacks.
-class Guest {
+// The argument of a test: opens sockets that are closed after it, and turns the callbacks of phoenix.js into promises.
+class Visitor {
   sockets = [];
   constructor(url, program, pid) { this.url = url; this.program = program; this.pid = pid; }
   socket(params = {}, options = {}, url = this.url) {
@@ -37,19 +37,19 @@ const names = fs.readdirSync(path.join(here, '../../examples'))
 let passed = 0, failed = 0;
 for (const name of names) {
   let server;
-  // Where hiredis or cpp-httplib is not there, there is no such program.
+  // Not built without hiredis or cpp-httplib.
   if (/^(09_redis|12_any_http)/.test(name) && !fs.existsSync(path.join(programs, name))) {
     console.log(`skipped: ${name} was not built`);
     continue;
   }
   try {
-    // cpp-httplib takes no 0
+    // cpp-httplib does not support port 0
     server = await Server.start([path.join(programs, name)], name.startsWith('12_') ? { port: await freePort() } : {});
     const { default: visit } = await import(pathToFileURL(path.join(here, '../examples', `${name}.mjs`)));
-    const guest = new Guest(server.url.replace('http', 'ws'), path.join(programs, name), server.process.pid);
-    await Promise.race([visit(guest), sleep(60000).then(() => { throw new Error('the visit took more than 60 s'); })])
-      .finally(() => guest.leave());
-    // An example that does not drain ends as SIGTERM ends a program.
+    const visitor = new Visitor(server.url.replace('http', 'ws'), path.join(programs, name), server.process.pid);
+    await Promise.race([visit(visitor), sleep(60000).then(() => { throw new Error('the test took more than 60 s'); })])
+      .finally(() => visitor.leave());
+    // An example that does not drain is ended by the signal.
     const wrong = await server.stop({ also: 'SIGTERM' });
     if (wrong) throw new Error(wrong);
     passed++;

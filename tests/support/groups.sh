@@ -1,4 +1,4 @@
-# What each group of tests does, for tests/run and for CTest (tests/support/ctest.sh): a command for each, its results in the ledger.
+# The groups of tests, for tests/run and for CTest (tests/support/ctest.sh): one function each, which writes its results to the ledger.
 # Sourced after toolbox.sh, with the working directory at the root of the project and $logs set. A build is the name of a preset, or
 # the path of its folder.
 
@@ -12,19 +12,19 @@ layering() {
   tests/support/layering.py --self-test && tests/support/layering.py && tests/support/readme.py && tests/support/pages.py && ! grep -q '"resolved"' tests/*/package-lock.json
 }
 
-# clang-format 14 (every version formats a little differently) would change nothing.
+# Fails if clang-format 14 would change a file (other versions format differently).
 formatted() {
   git ls-files '*.hpp' '*.cpp' | xargs clang-format-14 --dry-run -Werror
 }
 
-# clang-tidy over four units that include nearly all headers: a channel and a router, a host's transport, presence over the
-# blocking host, long-polling. .clang-tidy says what is looked for.
+# clang-tidy for four units that include nearly all headers: a channel and a router, a host's transport, presence over the
+# blocking host, long-polling. .clang-tidy selects the checks.
 tidy() {
   printf '%s\n' tests/archetype/channel.cpp tests/archetype/transport.cpp examples/10_presence.cpp examples/12_any_http_server.cpp |
     xargs -P "$jobs" -I{} clang-tidy-14 --quiet {} -- -std=c++20 -Iinclude -Itests
 }
 
-# The reference builds, and every public name has a comment.
+# Builds the reference; fails if a public name has no comment.
 docs() {
   local build
   build=$(build_of "$1")
@@ -43,13 +43,13 @@ build() {
   cmake --build "build/$preset" -j "$jobs" ${targets:+--target "${targets[@]}"} -- -k 0
 }
 
-# units PRESET [few]: the doctest cases, counted; the conversations they play in process must not become fewer, unless `few` are
-# what this build can play
+# units PRESET [few]: runs and counts the doctest cases; fails if fewer conversations are played in process than expected, unless
+# `few` is given for a build that cannot play all
 units() {
   built "$1" phx_tests || return
   local log=$logs/units-$1.ctest status
   local left_out=()
-  [ -x "$(bin "$1" two_units)" ] || left_out=(-E two_units)  # where only some targets are built
+  [ -x "$(bin "$1" two_units)" ] || left_out=(-E two_units)  # if only some targets were built
   ${RUN_WITH:-} ctest --test-dir "$(build_of "$1")" -L "^unit\$" "${left_out[@]}" --verbose --timeout 600 --no-tests=error >"$log" 2>&1
   status=$?
   cat "$log"
@@ -59,7 +59,7 @@ units() {
     run=$((run + p + f))
   done < <(sed -nE 's/.*\[doctest\] test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*/\1 \2/p' "$log")
   there=$(${RUN_WITH:-} "$(bin "$1" phx_tests)" --count --no-version | sed -nE 's/.*filters: ([0-9]+)$/\1/p')
-  [ "$run" = "$there" ] || { echo "FAIL $run test cases were run of the $there that are there"; status=1; }
+  [ "$run" = "$there" ] || { echo "FAIL $run of $there test cases were run"; status=1; }
   if [ "${2:-}" != few ] ; then
     played "$log" 'in process' "$(expected in_process)" || status=1
   else
@@ -68,7 +68,7 @@ units() {
   return $status
 }
 
-# failing_memory PRESET: the Beast host, one allocation after the other failing
+# failing_memory PRESET: the Beast host, with each allocation failing in turn
 failing_memory() {
   built "$1" phx_failing_memory || return
   local log=$logs/failing-memory-$1 status p f
@@ -80,7 +80,7 @@ failing_memory() {
   return $status
 }
 
-# played LOG LABEL LEAST: lines `LABEL: N played, M passed` must be there, and no number of theirs below LEAST
+# played LOG LABEL LEAST: fails unless the log has lines `LABEL: N played, M passed` with no number below LEAST
 played() {
   local n m rest lines=0 status=0
   while read -r n m rest; do
@@ -110,13 +110,13 @@ conversations() {
   return $status
 }
 
-# checks COMMAND...: a program that closes with `N passed, M failed`
+# checks COMMAND...: runs a program whose last line is `N passed, M failed`
 checks() {
   local log=$logs/$RANDOM.checks status
   "$@" >"$log" 2>&1
   status=$?
   cat "$log"
-  [ $status = $nothing ] || count_lines "$log" || { echo "FAIL $1 told no result"; status=1; }
+  [ $status = $nothing ] || count_lines "$log" || { echo "FAIL $1 printed no result"; status=1; }
   rm -f "$log"
   return $status
 }
@@ -171,7 +171,7 @@ near_misses() {
   checks tests/support/near_miss.py --cxx "$1" tests/archetype/near_miss
 }
 
-# The hot path under callgrind, against the record of this very compiler; and that the guard can fail.
+# Counts the instructions of the hot path with callgrind, against this compiler's record; and checks that the check can fail.
 instructions() {
   export CXX=$1
   checks benchmarks/instructions.sh --check && checks benchmarks/instructions.sh --self-test
@@ -182,16 +182,16 @@ headers_alone() {
   cmake --build "$(build_of "$1")" -j "$jobs" --target all_verify_interface_header_sets -- -k 0
 }
 
-# consumer WORK CMAKE_ARGUMENT [TARGET]: a stranger's project, built and run
+# consumer WORK CMAKE_ARGUMENT [TARGET]: builds and runs a project that uses phx
 consumer() {
   rm -rf "$1/build"
   cmake -G Ninja -S tests/install -B "$1/build" "$2" && cmake --build "$1/build" -j "$jobs" ${3:+--target "$3"} &&
     ctest --test-dir "$1/build" --output-on-failure --no-tests=error ${3:+-R "^$3\$"}
 }
-# one COMMAND...: counted as one check
+# one COMMAND...: runs a command as one check
 one() { if "$@"; then count 1 0; else echo "FAIL $*"; count 0 1; return 1; fi; }
 
-# phx installed, as a folder (which installs nothing with the stranger's project), as a Debian package, and for pkg-config
+# Uses phx installed, as a subfolder (whose project then installs nothing of phx), as a Debian package, and with pkg-config
 consumers() {
   local work=$PWD/build/consumers status=0 build
   build=$(build_of "$1")
@@ -243,13 +243,13 @@ boost_beside() {
   units boost-beside few
 }
 
-# A join or a handler that throws ends the program here: the player leaves those conversations out, and says which.
+# Without exceptions a join that raises ends the program: the player skips those conversations, and prints which.
 without_exceptions() {
   build noexcept phx_tests two_units $(have 'tests/archetype/*.cpp' && echo phx_archetypes) && units noexcept few
 }
 
-# emulated MACHINE COMPILER ROOM...: the tests of some rooms on another machine's instructions, by qemu-user. No adapter: the
-# libraries of other people are here for this machine only.
+# emulated MACHINE COMPILER ROOM...: runs the tests of some rooms on another architecture with qemu-user. No adapters: their
+# libraries are installed for this architecture only.
 emulated() {
   local machine=$1 compiler=$2 rooms log status
   shift 2
@@ -267,5 +267,5 @@ emulated() {
 
 built_and_units() { build "$@" && units "$1"; }
 
-# The thread sanitizer needs the addresses where older kernels put them.
+# The thread sanitizer needs the address layout of older kernels.
 fixed_addresses() { command -v setarch >/dev/null && echo "setarch $(uname -m) -R"; }

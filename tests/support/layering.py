@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Keeps the house in order: who may include what, and what a program that uses phx may not need.
+"""Checks the layering: which headers may include which, and that programs use the public API only.
 
-usage: layering.py [ROOT]        the tree is in order, or every breach is printed
-       layering.py --self-test   trees with one breach each are refused, a good one is not
+usage: layering.py [ROOT]        prints every breach; fails if there is one
+       layering.py --self-test   checks trees with one breach each, and one without
 """
 import pathlib
 import re
 import sys
 import tempfile
 
-# A header includes only its own room and those to its left; rooms of one rank do not see each other.
+# A header includes only its own room and those to its left; rooms of one rank do not include each other.
 RANK = {"core": 0, "message": 1, "serializer": 2, "http": 3, "websocket": 4, "pubsub": 5, "connect": 6, "loop": 7, "socket": 8, "channel": 9,
         "presence": 10, "longpoll": 10, "erlang": 11, "adapter": 12, "testing": 12}
 STANDARD = set(
@@ -21,9 +21,9 @@ STANDARD = set(
     "string_view strstream syncstream system_error thread tuple type_traits typeindex typeinfo unordered_map unordered_set "
     "utility valarray variant vector version".split())
 SLOW_TO_INCLUDE = {"functional", "iostream", "regex"}
-# Where it is the compiler's own and asked for: SSE2 to scan strings with, words elsewhere.
+# Compiler headers that are allowed: SSE2 to scan strings.
 COMPILERS_OWN = {"core/text/byte_block.hpp": {"emmintrin.h"}}
-# An adapter by its nature, but a part of RFC 6455's room: no other header outside adapter/ includes it, and phx.hpp does not.
+# Needs zlib like an adapter, but belongs to RFC 6455's room: no other header outside adapter/ includes it, and phx.hpp does not.
 ZLIB = "websocket/detail/zlib_stream.hpp"
 WITH_ZLIB = {"phx/" + ZLIB: {"websocket/deflate.hpp"}, "phx/websocket/deflate.hpp": set()}
 
@@ -33,7 +33,7 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 
 def without_comments(text):
-    """Comments blanked, strings and line numbers kept."""
+    """Blanks out comments; keeps strings and line numbers."""
     token = re.compile(r'R"([^()\\\s]{0,16})\(.*?\)\1"|//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
     return token.sub(lambda m: re.sub(r"[^\n]", " ", m[0]) if m[0][:2] in ("//", "/*") else m[0], text)
 
@@ -50,7 +50,7 @@ def strings_of(text):
 
 
 def namespace_scope(text):
-    """The text with every body that is not a namespace's blanked out."""
+    """Blanks out every body that is not a namespace's."""
     out, outer, head = [], [], ""
     for c in text:
         if c == "{":
@@ -83,18 +83,18 @@ class Tree:
     def header(self, path):
         self.files += 1
         inside = path.relative_to(self.root / "include/phx")
-        room = inside.parts[0] if len(inside.parts) > 1 else None  # phx.hpp and fwd.hpp stand before the rooms
+        room = inside.parts[0] if len(inside.parts) > 1 else None  # phx.hpp and fwd.hpp belong to no room
         raw = path.read_text()
         text = without_comments(raw)
         if room is not None and room not in RANK:
-            self.breach(path, text, 0, f"'{room}' is no room of the house")
+            self.breach(path, text, 0, f"'{room}' is not a room")
             return
 
         for m in INCLUDE.finditer(text):
             self.include(path, inside, room, text, m)
         code = without_strings(text)
         for word in re.finditer(r"\bthread_local\b", code):
-            self.breach(path, code, word.start(), "thread_local: a loop is no thread")
+            self.breach(path, code, word.start(), "thread_local: a loop is not a thread")
         for m in re.finditer(r"\b__COUNTER__\b|\bnamespace\s*\{", code):
             self.breach(path, code, m.start(), "no unnamed namespace and no __COUNTER__ in a header")
         for m in re.finditer(r"^[ \t]*static\b(?!_)", namespace_scope(re.sub(r"(?m)^[ \t]*#.*$", "", code)), re.M):
@@ -109,7 +109,7 @@ class Tree:
         public = re.sub(r"namespace detail \{.*?\n\}", lambda m: re.sub(r"[^\n]", " ", m[0]), outer, flags=re.S)
         for m in re.finditer(r"^(?:struct|class|enum class)\s+(?:\[\[\w+\]\]\s*)?(\w+)", public, re.M):
             if re.search(r"template <[^>]*\bv1_wire\b[^>]*>\s*$", code[:m.start()]):
-                continue  # its parameter is of a class type, which has to be whole
+                continue  # its parameter has a class type, which must be complete
             if re.match(r"[^;{<]*\{", code[m.end():]) and not re.search(rf"\b(?:struct|class)\s+{m[1]}\b", self.forward):
                 self.breach(path, public, m.start(), f"{m[1]} is not declared in fwd.hpp")
 
@@ -123,9 +123,9 @@ class Tree:
             parts = what.split("/")[1:]
             if len(parts) == 1:
                 if parts[0] == "phx.hpp" and room is None:
-                    self.breach(path, text, m.start(), "phx.hpp includes the others, not they it")
+                    self.breach(path, text, m.start(), "no header includes phx.hpp")
                 elif parts[0] == "phx.hpp" and RANK[room] < RANK["adapter"]:
-                    self.breach(path, text, m.start(), f"{what}: {room} includes what it needs, not everything")
+                    self.breach(path, text, m.start(), f"{what}: {room} must include only the headers it needs")
                 elif parts[0] not in ("phx.hpp", "fwd.hpp", "version.hpp"):
                     self.breach(path, text, m.start(), f"{what}: no such header")
                 return
@@ -141,12 +141,12 @@ class Tree:
                 if RANK[there] > RANK["longpoll"]:
                     self.breach(path, text, m.start(), f"{what}: not for {inside.name}")
             elif there != room and RANK[there] >= RANK[room]:
-                self.breach(path, text, m.start(), f"{what}: {room} may not see {there}")
+                self.breach(path, text, m.start(), f"{what}: {room} may not include {there}")
         elif m[1] == '"':
             self.breach(path, text, m.start(), f"\"{what}\": headers are included as <phx/...>")
         elif room != "adapter":
             if what not in STANDARD | COMPILERS_OWN.get(str(inside), set()):
-                self.breach(path, text, m.start(), f"<{what}>: only adapter/ includes what is not the standard library's")
+                self.breach(path, text, m.start(), f"<{what}>: only adapter/ includes headers outside the standard library")
             elif what in SLOW_TO_INCLUDE:
                 self.breach(path, text, m.start(), f"<{what}>: slow to include, keep it out of public headers")
 
@@ -156,7 +156,7 @@ class Tree:
             self.breach(path, code, 0, f"the include guard must be {guard}")
         for m in re.finditer(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", code, re.M):
             if m[1] != guard and not re.fullmatch(MACROS.get(str(inside), ""), m[1]):
-                self.breach(path, code, m.start(), f"macro {m[1]}: none but the include guard")
+                self.breach(path, code, m.start(), f"macro {m[1]}: only the include guard is allowed")
 
     def program(self, path):
         self.files += 1

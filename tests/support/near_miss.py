@@ -3,8 +3,8 @@
 
 usage: near_miss.py --cxx g++ [--cxx clang++-14] FOLDER
 
-Every .cpp in FOLDER begins with `// error: TEXT`; TEXT must stand in what the compiler says. A file with a second line
-`// clang: TEXT` expects that text from Clang instead. A file that is refused for another reason fails here.
+Every .cpp in FOLDER begins with `// error: TEXT`; TEXT must be in the compiler's output. A file with a second line
+`// clang: TEXT` expects that text from Clang instead. A file that fails for another reason is a failure.
 """
 import argparse
 import concurrent.futures
@@ -28,14 +28,14 @@ def check(compiler, source):
     text = expected(source, compiler)
     if text is None:
         return "its first line must be `// error: TEXT`"
-    said = subprocess.run(
+    result = subprocess.run(
         [compiler, "-std=c++20", "-fsyntax-only", "-I", root / "include", "-I", root / "tests", source],
         capture_output=True, text=True, env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"})
-    if said.returncode == 0:
+    if result.returncode == 0:
         return "it compiles"
-    if text not in said.stderr:
-        errors = [line for line in said.stderr.splitlines() if "error" in line][:3]
-        return f"the compiler does not say {text!r} but\n    " + "\n    ".join(errors)
+    if text not in result.stderr:
+        errors = [line for line in result.stderr.splitlines() if "error" in line][:3]
+        return f"the compiler does not print {text!r} but\n    " + "\n    ".join(errors)
     return None
 
 

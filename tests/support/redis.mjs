@@ -1,4 +1,4 @@
-// A redis-server of the tests' own: on a free port, in memory, never the machine's.
+// A redis-server for tests: on a free port, in memory, never the machine's.
 import { spawn } from 'node:child_process';
 import net from 'node:net';
 import { freePort, sleep } from '../conformance/server.mjs';
@@ -18,7 +18,7 @@ export class Redis {
         await r.again();
         return r;
       } catch (e) {
-        if (tries === 5) throw e;  // the port may have been taken meanwhile
+        if (tries === 5) throw e;  // another process may have taken the port
       }
     }
   }
@@ -40,7 +40,7 @@ export class Redis {
   }
 }
 
-// Between a node and Redis: a network that can be cut. What was sent meanwhile is gone, and nobody is told.
+// A network between a node and Redis that can be cut. Data sent meanwhile is lost without an error.
 export class Wire {
   static async to(port) {
     const w = new Wire();

@@ -1,11 +1,11 @@
-# What tests/run and examples/run share: installing what is missing, groups with their seconds, and the ledger of results.
+# Shared by tests/run and examples/run: installing missing packages, running and timing groups, and the ledger of results.
 # Sourced with the working directory at the root of the project.
 
 jobs=$(nproc)
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
-# install PACKAGE...: those that are not there; asks for an update of the lists only then
+# install PACKAGE...: installs missing packages; updates the package lists only if there are any
 install() {
   local missing=() package
   for package in "$@"; do
@@ -16,7 +16,7 @@ install() {
   as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-# A package that brings a service with it: here it is to be a program only. What ran before goes on.
+# install_without_service PACKAGE: installs a package without starting its service. Running services are not affected.
 install_without_service() {
   command -v "$1" >/dev/null && return
   if [ -e /usr/sbin/policy-rc.d ]; then
@@ -30,14 +30,14 @@ install_without_service() {
   return $status
 }
 
-# A compiler or Node that came from elsewhere will do.
+# install_commands COMMAND=PACKAGE...: installs the packages of missing commands. A command from another source is accepted.
 install_commands() {
   local missing=() pair
   for pair in "$@"; do command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}"); done
   [ ${#missing[@]} = 0 ] || install "${missing[@]}"
 }
 
-# npm_ci FOLDER: node_modules as its lock file says, once
+# npm_ci FOLDER: installs node_modules by the lock file, once
 npm_ci() {
   [ -f "$1/package-lock.json" ] || return 0
   cmp -s "$1/package-lock.json" "$1/node_modules/.lock-that-was-installed" && return 0
@@ -47,10 +47,10 @@ npm_ci() {
 
 now() { date +%H:%M:%S; }
 
-nothing=77  # the status of what was skipped; a line `note: skipped: WHAT: WHY` in its log says so
+nothing=77  # the status of a skipped group; its log has a line `note: skipped: NAME: REASON`
 all_passed=0 all_failed=0 pending=() summary=()
 
-# group NAME COMMAND...: runs it, its output in a log; prints the seconds, and the log's end when it fails
+# group NAME COMMAND...: runs a command with its output in a log; prints the seconds, and the end of the log if it fails
 group() {
   local name=$1 log status from=$SECONDS
   shift
@@ -64,10 +64,10 @@ group() {
   while read -r p f; do passed=$((passed + p)) failed=$((failed + f)); done <"$ledger"
   local result="$passed passed, $failed failed"
   if [ $status = $nothing ]; then
-    local why
-    why=$(sed -n 's/^note: skipped: //p' "$log" | head -n 1)
-    pending+=("${why:-$name: nothing to run yet}")
-    printf '%s  skipped: %s\n' "$(now)" "${why:-$name: nothing to run yet}"
+    local reason
+    reason=$(sed -n 's/^note: skipped: //p' "$log" | head -n 1)
+    pending+=("${reason:-$name: nothing to run yet}")
+    printf '%s  skipped: %s\n' "$(now)" "${reason:-$name: nothing to run yet}"
     return 0
   fi
   if [ $status != 0 ]; then
@@ -96,11 +96,11 @@ count_lines() {
   return $found
 }
 
-# closing: what took how long, what had nothing to run, and the one line that counts
+# closing: prints the seconds of each group, the skipped groups, and the total
 closing() {
   echo
   printf '%s\n' "${summary[@]}"
   [ ${#pending[@]} = 0 ] || printf '  skipped: %s\n' "${pending[@]}"
-  printf '%6d s  all of it\n\n%d passed, %d failed\n' "$SECONDS" "$all_passed" "$all_failed"
+  printf '%6d s  total\n\n%d passed, %d failed\n' "$SECONDS" "$all_passed" "$all_failed"
   [ "$all_failed" = 0 ] && [ "$all_passed" -gt 0 ]
 }
