@@ -3,6 +3,7 @@
 // A request for the host's own routes, and its answer when that comes later.
 
 #include <phx/adapter/epoll/detail/inbox.hpp>
+#include <phx/http/request.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
