@@ -40,17 +40,10 @@ class core {
  public:
   using route = std::function<std::optional<http_answer>(http_request const&)>;
 
-  explicit core(options o)
-      : opts([&] {
-          o.reuse_port = o.reuse_port && !listener::is_unix(o.address);
-          o.loops = (std::max)(o.loops, 1U);
-          return std::move(o);
-        }()),
-        polls(opts.max_sessions, {}, opts.limits.memory),
-        throttle_(phx::detail::seeded(opts.throttle)) {}
+  explicit core(options o);
   core(core const&) = delete;
   core& operator=(core const&) = delete;
-  ~core() = default;
+  ~core();
 
   /// The mount that has this path, and what for; null: none.
   [[nodiscard]] std::pair<mounted*, transport_kind> find(std::string_view path) const noexcept {

@@ -335,6 +335,16 @@ class alignas(128) event_loop {
 };
 static_assert(Waker<event_loop>);
 
+inline core::core(options o)
+    : opts([&] {
+        o.reuse_port = o.reuse_port && !listener::is_unix(o.address);
+        o.loops = (std::max)(o.loops, 1U);
+        return std::move(o);
+      }()),
+      polls(opts.max_sessions, {}, opts.limits.memory),
+      throttle_(phx::detail::seeded(opts.throttle)) {}
+inline core::~core() = default;
+
 inline connection::~connection() { loop_->move(*this, nullptr, (time_point::max)()); }
 
 }  // namespace epoll::detail
