@@ -12,7 +12,7 @@ export class Num {
   }
 }
 
-// The values of a key that stands in an object more than once: JSON.parse would show the last one only.
+// The values of a duplicate key of an object: JSON.parse would keep the last one only.
 export class Repeated {
   constructor(values) { this.values = values; }
 }
@@ -181,7 +181,7 @@ class WsClient {
     this.timeout = timeout;
   }
   push(item) {
-    // a frame that a "maybe" step announced is dropped when it comes, and not missed when it does not
+    // a frame of a "maybe" step is optional: it is dropped if it comes
     if (this.maybe.some((m) => !mismatch(m, item, new Map()))) return;
     if (item[3] === 'presence_diff') this.diffs.push(item);
     this.items.push(item); this.last = Date.now(); for (const w of this.waiters.splice(0)) w();
@@ -283,7 +283,7 @@ function keep(names, headers) {
 }
 
 // ---------------------------------------------------------------- time
-// The lab server's long-poll window: a poll waits so long, and who does not poll for half as long again may find the session gone.
+// The lab server's long-poll window: a poll waits this long, and after 1.5 windows without a poll the session may have ended.
 const WINDOW = 2000;
 
 const each = (v, what) => {
@@ -295,16 +295,16 @@ const delays = (steps) => {
   each(steps, (k, x) => { if (k === 'ms' && x instanceof Num) all.push(int(x)); });
   return all;
 };
-// What the server was asked to say after so many ms and is not expected to: the longest of these.
+// The longest delay of a message that the server was asked to send and that is not expected.
 const unanswered = (conv) => {
   const expected = delays(conv.steps.filter((s) => s.expect ?? s.expect_lanes));
   return Math.max(0, ...delays(conv.steps.filter((s) => s.send)).filter((ms) => !expected.includes(ms)));
 };
-// The mount where a client may be silent for 1.5 s: which a conversation cannot change.
+// The mount with an idle timeout of 1.5 s, which a conversation cannot change.
 const limited = (conv) => conv.steps.some((s) => s.open?.path?.startsWith('/limited'));
-// Is it a matter of time what comes first in this conversation?
+// Does the order of this conversation depend on timers?
 export const races = (conv) => delays(conv.steps).length > 0 || limited(conv);
-// The same, with so many times the milliseconds that the server is told to let pass.
+// The same conversation, with all delays of the server multiplied.
 export function slower(conv, times) {
   if (times === 1 || limited(conv)) return conv;
   const paced = (v) => {
@@ -324,7 +324,7 @@ export class Run {
     this.names = new Map();
     this.timeout = opts.timeout ?? 30000;
     this.clients = Array.from({ length: int(conv.clients ?? 1) }, () => new WsClient(this.timeout));
-    // at the end nothing more may come, of what was asked for later neither
+    // at the end nothing more may come, including delayed messages
     this.quiet = Math.max(opts.quiet ?? 150, unanswered(conv) + 100);
     this.late = false;
   }
@@ -378,7 +378,7 @@ export class Run {
     for (const [i, want] of s.expect.entries()) {
       const got = await c.next(deadline);
       const where = `client ${k}, expected item ${i + 1} of ${s.expect.length}`;
-      if (got === undefined) throw new Fail(`${where}: nothing came\n    expected ${describe(want)}`);
+      if (got === undefined) throw new Fail(`${where}: no item came\n    expected ${describe(want)}`);
       const m = mismatch(want, got, this.names);
       if (m) throw new Fail(`${where}\n    ${m}\n    expected ${describe(want)}\n    got      ${describe(got)}`);
     }
@@ -413,12 +413,12 @@ export class Run {
     const ok = go(0);
     if (ok && got.length === total) return;
     const list = (x) => x.map((f) => '\n      ' + describe(f)).join('');
-    const missing = ok ? `only ${got.length} of ${total} came` : `frame ${best + 1} fits no lane: ${describe(got[best])}`;
+    const missing = ok ? `only ${got.length} of ${total} came` : `frame ${best + 1} matches no lane: ${describe(got[best])}`;
     throw new Fail(`client ${k}: ${missing}\n    expected (each lane in order, lanes interleaved freely)` +
       lanes.map((l, i) => `\n     lane ${i + 1}${list(l)}`).join('') + `\n    got${list(got)}`);
   }
 
-  // performs one action; returns a result where the action has one
+  // performs one action; returns its result, if it has one
   async act(s, want) {
     if (s.sleep !== undefined) { await sleep(int(s.sleep)); return undefined; }
     if (s.http) return this.http(s);
@@ -437,7 +437,7 @@ export class Run {
     if (ws?.readyState !== WebSocket.OPEN && !s.terminate) {
       throw new Fail(`client ${int(s.client)} is not open: cannot do ${this.brief(s)}`);
     }
-    // Between loops, as between Phoenix's nodes, what was said before a join may still be on its way to who joins.
+    // Between loops, as between Phoenix's nodes, messages sent before a join may arrive after it.
     if (this.opts.loops > 1 && s.send?.[3] === 'phx_join')
       c.maybe.push(...this.clients.filter((o) => o !== c).flatMap((o) => o.diffs).filter((d) => d[2] === s.send[2]));
     if (s.send !== undefined) ws.send(stringify(s.send));
@@ -497,8 +497,8 @@ export class Run {
     const r = await request(this.url, { path: this.lpPath(s.lp_open), headers: this.lpHeaders(s.lp_open) }, this.timeout);
     return this.lpResult(r, c, s.lp_open);
   }
-  // A server may hand out what it has in several polls, and what a channel elsewhere is slow to say, be it what no poll can carry,
-  // comes with a later one. So messages are collected until there are as many as are expected.
+  // A server may send its messages in several polls, and those of a channel on another thread may be late. So messages are
+  // collected until there are as many as expected.
   async lpPoll(s, c, want) {
     const spec = s.lp_poll, token = spec.token ?? c.token, deadline = Date.now() + this.timeout;
     const wanted = want?.status?.raw === '500' ? Infinity : want?.body?.messages?.length ?? 0;
@@ -507,13 +507,13 @@ export class Run {
       const from = c.polled = Date.now();
       const r = this.lpResult(await request(this.url, { path: this.lpPath(spec, token), headers: this.lpHeaders(spec, token) }, this.timeout), c, spec);
       const now = Date.now(), status = r.body?.status?.raw;
-      // nothing to tell: that is a mistake before the window has ended
+      // 204 is an error before the end of the window
       const goesOn = status === '200' || (status === '204' && now - from > WINDOW - 50);
       if (goesOn && Array.isArray(r.body.messages)) all.push(...r.body.messages);
       if (!goesOn || all.length >= wanted || now > deadline) return r.body && all.length ? { ...r, body: { ...r.body, messages: all } } : r;
     }
   }
-  // Has it been kept from polling so long that its session may be gone, or the server from what was posted?
+  // Did a busy machine delay polls or the server so long that the session may have ended?
   asks(c) { if (Date.now() - c.polled > WINDOW) this.late = true; }
   async lpPost(s, c) {
     const spec = s.lp_post, token = spec.no_token ? undefined : spec.token ?? c.token;

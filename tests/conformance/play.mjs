@@ -6,9 +6,9 @@ import path from 'node:path';
 import { Run, parse, races, slower } from './engine.mjs';
 import { Server, options } from './server.mjs';
 
-// Where phx differs from the recording, each with its reason; both answers are taken.
+// Differences between phx and the recording, with the reason of each; both replies are accepted.
 const differences = {
-  // Phoenix decodes a payload into a map, so the first of two equal keys is all that is left of them. phx relays the text.
+  // Phoenix decodes a payload into a map, which keeps the first of two equal keys. phx relays the text.
   'malformed/duplicate-keys': (item) =>
     ({ $one_of: [item, parse('["1","2","room:bad-duplicate-keys","phx_reply",{"response":{"a":1,"b":2,"a":3},"status":"ok"}]')] }),
 };
@@ -32,15 +32,14 @@ const url = o.url ?? server.url;
 const results = [], failures = [];
 let next = 0, shown = 0, passed = 0;
 
-// Where the clock decides what comes first, or a session may have gone while its client was kept from polling, a machine that was
-// busy with something else is no reason to fail. So what fails there is played again in the end, alone, and slower each time: what is
-// wrong is wrong at any pace.
+// On a busy machine a conversation with a race between timers may fail, and a session may end because its client polled too late.
+// Such a conversation is repeated at the end, alone, and slower each time: a real fault fails at any speed.
 const again = [];
 async function play(i, pace) {
   const c = conversations[i], run = new Run(url, slower(c, pace), { timeout: Number(o.timeout), quiet: Number(o.quiet), loops });
   const wrong = await run.play();
   if (wrong && pace < 32 && (races(c) || run.late)) {
-    console.log(`note: ${c.name} is played again. ${wrong.split('\n', 2).join(':')}`);
+    console.log(`note: ${c.name} is repeated. ${wrong.split('\n', 2).join(':')}`);
     again.push([i, pace * 2]);
     return;
   }
@@ -58,7 +57,7 @@ while (again.length) await play(...again.shift());
 let bad = passed < conversations.length || !passed;
 const ended = server && await server.stop();
 if (ended) { console.log(`FAIL ${ended}`); bad = true; }
-// last, where the end of a log shows them
+// printed last, so that they are at the end of the log
 for (const f of failures) console.log(f);
 console.log(`conversations over loopback: ${conversations.length} played, ${passed} passed`);
 process.exit(bad ? 1 : 0);

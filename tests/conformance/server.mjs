@@ -1,13 +1,13 @@
-// A server program of the project's: started on 127.0.0.1, ended by SIGTERM, which it must answer with exit 0. All the patience in
-// here is for what comes in milliseconds on a machine that does nothing else: only a failure waits so long.
+// A server program of the project: started on 127.0.0.1, stopped by SIGTERM, after which it must exit with 0. Everything takes
+// milliseconds on an idle machine; only a failure waits until the timeouts.
 import { spawn } from 'node:child_process';
 import net from 'node:net';
 import { parseArgs } from 'node:util';
 
 export const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
 
-// For a server that has to come back on its port. Not one of those that the kernel gives to who asks for any, or connects (from
-// 32768 on), so that nobody gets it while that server is away; and never the same twice.
+// A port for a server that is restarted on it. Not an ephemeral port (from 32768 on), so that no other program gets it while the
+// server is down; and never the same twice.
 const given = new Set();
 export async function freePort() {
   for (;;) {
@@ -28,8 +28,8 @@ const accepts = (port) => new Promise((resolve) => {
 });
 
 export class Server {
-  // program: path and arguments; `--port P` is added, 0 if none is given: the kernel chooses, and the program says which. It is up
-  // once it has printed an address and accepts.
+  // program: path and arguments; `--port P` is added, with 0 by default: the kernel chooses, and the program prints it. The server
+  // is up once it has printed an address and accepts.
   static async start(program, { port = 0, patience = 60000 } = {}) {
     const s = new Server();
     s.output = '';
@@ -48,7 +48,7 @@ export class Server {
       if (s.port && (!port || s.port === port) && await accepts(s.port)) return s;
     }
   }
-  // null, or what was wrong with the way it ended
+  // null, or the error of its end
   async stop({ patience = 60000, also } = {}) {
     if (this.over) return `the server had ended by itself: ${await this.ended}\n${this.output}`;
     this.process.kill('SIGTERM');
@@ -59,7 +59,7 @@ export class Server {
   }
 }
 
-// --server PROGRAM [-- ARGUMENTS] starts one, --url http://127.0.0.1:PORT takes one that is there
+// --server PROGRAM [-- ARGUMENTS] starts a server, --url http://127.0.0.1:PORT uses a running one
 export function options(extra = {}) {
   const argv = process.argv.slice(2);
   const cut = argv.indexOf('--');

@@ -1,4 +1,4 @@
-// Several lab_servers and a Redis: nodes that come, go, are killed and cut off.   node redis.mjs --server PATH
+// Several lab_servers with Redis: nodes that start, stop, are killed and disconnected.   node redis.mjs --server PATH
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { Server, sleep } from '../conformance/server.mjs';
@@ -11,7 +11,7 @@ const WebSocket = require('ws');
 const program = process.argv[process.argv.indexOf('--server') + 1];
 const patience = 60000;
 
-// Waits until it is so: every wait in here is for something that happens, with a deadline that only a failure meets.
+// Waits for a condition, with a deadline that only a failure reaches.
 async function until(what, is) {
   for (const end = Date.now() + patience; !await is(); await sleep(5))
     if (Date.now() > end) throw new Error(`not within ${patience / 1000} s: ${what}`);
@@ -30,9 +30,9 @@ class Node {
     return n;
   }
   times(word) { return this.server.output.split(`redis: ${word}`).length - 1; }
-  // Until Redis has come for the n-th time
-  there(n = 1) { return until(`${this.name} has Redis (${n})`, () => this.times('connected') >= n); }
-  away(n = 1) { return until(`${this.name} is without Redis (${n})`, () => this.times('disconnected') >= n); }
+  // Waits for the n-th connection to Redis
+  there(n = 1) { return until(`${this.name} is connected to Redis (${n})`, () => this.times('connected') >= n); }
+  away(n = 1) { return until(`${this.name} is disconnected from Redis (${n})`, () => this.times('disconnected') >= n); }
   async kill() {
     running.delete(this);
     this.server.process.kill('SIGKILL');
@@ -47,7 +47,7 @@ class Node {
     c.ws.on('close', (code) => { c.closed = code; }).on('error', () => {});
     await new Promise((r, no) => c.ws.once('open', r).once('error', no));
     c.send('phx_join', payload);
-    await until(`${this.name} lets a client join`, () => c.replies === 1);
+    await until(`${this.name} accepts a join`, () => c.replies === 1);
     return c;
   }
 }
@@ -62,8 +62,8 @@ class Client {
   send(event, payload) { this.ws.send(JSON.stringify(['1', String(++this.ref), this.topic, event, payload])); }
   shout(n) { this.send('shout', { n }); }
   has(n) { return this.heard.some(([event, payload]) => event === 'shout' && payload.n === n); }
-  hears(n) { return until(`a client hears ${n}`, () => this.has(n)); }
-  // Who is present, as this client was told; every key of these tests has one meta.
+  hears(n) { return until(`a client receives ${n}`, () => this.has(n)); }
+  // The presence list of this client; every key of these tests has one meta.
   present() {
     const keys = new Set();
     for (const [event, p] of this.heard) {
@@ -84,7 +84,7 @@ async function nodes(port, ...names) {
 const numbers = (c) => c.heard.filter(([e]) => e === 'shout').map(([, p]) => p.n);
 
 const tests = {
-  async 'two nodes are one room, and whisper leaves out its sender alone'(redis) {
+  async 'two nodes share a room, and whisper excludes only its sender'(redis) {
     const [a, b] = await nodes(redis.port, 'a', 'b');
     const ann = await a.join(), too = await a.join(), ben = await b.join();
     ann.send('whisper', { n: 0 });
@@ -92,16 +92,16 @@ const tests = {
     ben.shout(2);
     for (const c of [ann, too, ben]) for (const n of [1, 2]) await c.hears(n);
     equal(ann.heard.filter(([e]) => e === 'whisper').length, 0, 'the sender');
-    // In the order of each sender; between two there is none.
+    // Ordered for each sender; not between senders.
     for (const c of [too, ben])
       equal(c.heard.filter(([, p]) => p.n !== 2), [['whisper', { n: 0 }], ['shout', { n: 1 }]], 'the others, in order');
     for (const c of [ann, too, ben]) equal(numbers(c).length, 2, 'each once');
   },
-  async 'an event that channels intercept is intercepted where it arrives'(redis) {
+  async 'an intercepted event is intercepted on the receiving node'(redis) {
     const [a, b] = await nodes(redis.port, 'a', 'b');
     const ann = await a.join(), ben = await b.join('room:1', '&user_id=ben');
     ann.send('masked', { x: 1 });
-    await until('ben hears it', () => ben.heard.length === 1);
+    await until('ben receives it', () => ben.heard.length === 1);
     equal(ben.heard[0], ['masked', { x: 1, seen_by: 'ben' }], 'masked');
   },
   async 'disconnect ends the sockets of a user on every node, and no others'(redis) {
@@ -109,12 +109,12 @@ const tests = {
     const ann = await Promise.all(all.map((n) => n.join('room:1', '&user_id=ann')));
     const bob = await Promise.all(all.map((n) => n.join('room:1', '&user_id=bob')));
     bob[0].send('disconnect', { user_id: 'ann' });
-    for (const c of ann) await until('ann is out', () => c.closed !== undefined);
+    for (const c of ann) await until('ann is disconnected', () => c.closed !== undefined);
     equal(ann.map((c) => c.closed), [1001, 1001, 1001], 'close codes');
     bob[0].shout(1);
     for (const c of bob) await c.hears(1);
   },
-  async 'presence: three nodes agree who is here, without one that left, was lost, or died with its node'(redis) {
+  async 'presence: three nodes agree after a leave, a lost connection, and a killed node'(redis) {
     const all = await Promise.all(['a', 'b', 'c'].map((name) => Node.start(name, redis.port, '--silence', '5000')));
     const [ann, ben, cat] = await Promise.all(all.map((n, i) => n.join('presence:1', '', { key: ['ann', 'ben', 'cat'][i] })));
     for (const c of [ann, ben, cat]) await c.sees('ann ben cat');
@@ -129,7 +129,7 @@ const tests = {
     const late = await all[1].join('presence:1', '', { key: 'eve' });
     for (const c of [ann, late]) await c.sees('ann eve');
   },
-  async 'of three nodes one is killed: the others go on, and it comes back'(redis) {
+  async 'one of three nodes is killed: the others continue, and it rejoins after a restart'(redis) {
     const [a, b, c] = await nodes(redis.port, 'a', 'b', 'c');
     const ann = await a.join(), ben = await b.join();
     await c.kill();
@@ -139,9 +139,9 @@ const tests = {
     const cat = await again.join();
     cat.shout(2);
     for (const x of [ann, ben, cat]) await x.hears(2);
-    equal(numbers(cat), [2], 'who came back hears nothing of before');
+    equal(numbers(cat), [2], 'the restarted node gets no earlier messages');
   },
-  async 'Redis is killed: each node serves its own; it comes back, and they are one again'(redis) {
+  async 'Redis is killed: each node serves its own clients; after its restart they are connected again'(redis) {
     const [a, b] = await nodes(redis.port, 'a', 'b');
     const ann = await a.join(), too = await a.join(), ben = await b.join();
     await redis.kill();
@@ -150,15 +150,15 @@ const tests = {
     await too.hears(1);
     await redis.again();
     await Promise.all([a.there(2), b.there(2)]);
-    // at least that one: of a machine that was busy, a heartbeat of presence as well
+    // at least one: on a busy machine also a heartbeat of presence
     const [before, since] = [...a.server.output.matchAll(/connected, \d+ ms without messages, (\d+) unsent/g)].map(([, n]) => Number(n));
     if (!(since - before >= 1)) throw new Error(`one unsent: ${a.server.output}`);
     ann.shout(2);
     ben.shout(3);
     for (const x of [ann, too, ben]) for (const n of [2, 3]) await x.hears(n);
-    equal(ben.has(1), false, 'what was said meanwhile stays where it was said');
+    equal(ben.has(1), false, 'messages sent meanwhile stay on their node');
   },
-  async 'the nodes come first and Redis after them'(redis) {
+  async 'nodes may start before Redis'(redis) {
     await redis.kill();
     const all = [await Node.start('a', redis.port), await Node.start('b', redis.port)];
     const [ann, ben] = await Promise.all(all.map((n) => n.join()));
@@ -167,7 +167,7 @@ const tests = {
     ann.shout(1);
     await ben.hears(1);
   },
-  async 'a node that is cut off notices, serves its own, and is back when the cut is mended'(redis) {
+  async 'a disconnected node detects it, serves its own clients, and reconnects'(redis) {
     const wire = await Wire.to(redis.port);
     const a = (await nodes(redis.port, 'a'))[0], b = (await nodes(wire.port, 'b'))[0];
     const ann = await a.join(), ben = await b.join(), too = await b.join();
@@ -183,7 +183,7 @@ const tests = {
     ann.shout(4);
     ben.shout(5);
     for (const c of [ann, ben, too]) for (const n of [4, 5]) await c.hears(n);
-    equal([ben.has(2), ann.has(3)], [false, false], 'what was said across the cut');
+    equal([ben.has(2), ann.has(3)], [false, false], 'messages sent while disconnected');
     wire.close();
   },
   async '100,000 messages of two senders on two nodes reach a third, in order, none lost'(redis) {
@@ -205,7 +205,7 @@ const tests = {
         s.ws.send(`["1",null,"load:1","shout",{"s":${which},"n":${n}}]`);
       }
     }));
-    await until('all are there', () => next[0] === each && next[1] === each);
+    await until('all messages have arrived', () => next[0] === each && next[1] === each);
     if (disorder) throw new Error(disorder);
   },
 };

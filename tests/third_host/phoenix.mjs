@@ -25,7 +25,7 @@ function check(name, good, seen) {
   console.log(`${good ? "ok  " : "FAIL"} ${name}${good || seen === undefined ? "" : `: ${JSON.stringify(seen)}`}`)
 }
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b)
-const patience = 60_000  // only a failure waits so long
+const patience = 60_000  // only a failure waits this long
 const within = (promise, what) => {
   let timer
   const late = new Promise((_, no) => { timer = setTimeout(() => no(new Error(`nothing within ${patience} ms: ${what}`)), patience) })
@@ -54,7 +54,7 @@ function connect(name, more = {}) {
   connected.push(socket)
   return socket
 }
-/// The raw answer to `head`, until the server closes or has said `enough`.
+/// The raw response to `head`, until the server closes or has sent `enough`.
 function raw(bytes, enough = () => false) {
   return within(new Promise((done, no) => {
     const chunks = []

@@ -1,5 +1,5 @@
 // Supabase's realtime-js, as npm publishes it, on the lab server's topics `realtime:*`. It speaks both versions of the protocol;
-// of version 2 its own broadcasts are left out, which are frames of a serializer of Supabase's (kind 3).
+// of version 2 its own broadcasts are skipped, which use Supabase's own frame kind 3.
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import WebSocket from 'ws';
@@ -13,7 +13,7 @@ class Client {
     this.soon = soon;
     this.url = `${url.replace(/^http/, 'ws')}/socket`;
   }
-  // A channel that notes what it is told.
+  // A channel that records its events.
   channel(topic, vsn, config = {}, prepare = () => {}) {
     const socket = new RealtimeClient(this.url, { params: { apikey: 'none' }, transport: WebSocket, vsn, reconnectAfterMs: this.soon });
     this.open.push(socket);
@@ -41,14 +41,14 @@ export async function realtime(url, { check, same, until, soon }) {
     const c = new Client(url, soon);
     return check(`realtime-js ${version}: ${name}`, c, () => run(c));
   };
-  await one('a broadcast is heard by the others, and by its sender where that was asked for', async (c) => {
+  await one('a broadcast reaches the others, and its sender if configured', async (c) => {
     const ann = c.channel('talk', '1.0.0', { broadcast: { ack: true } }), bob = c.channel('talk', '1.0.0');
     const eve = c.channel('talk', '2.0.0'), echo = c.channel('talk', '1.0.0', { broadcast: { self: true, ack: true } });
     await joined(ann, bob, eve, echo);
     same('acknowledged', await ann.send({ type: 'broadcast', event: 'cursor', payload: { x: 1 } }), 'ok');
     same('the sender', ann.heard, []);
     await until('the others', () => [bob, eve, echo].every((o) => o.heard.length === 1));
-    for (const o of [bob, eve, echo]) same('what they heard', o.heard, [['cursor', { x: 1 }]]);
+    for (const o of [bob, eve, echo]) same('received', o.heard, [['cursor', { x: 1 }]]);
     same('acknowledged', await echo.send({ type: 'broadcast', event: 'cursor', payload: { x: 2 } }), 'ok');
     same('the sender', echo.heard.at(-1), ['cursor', { x: 2 }]);
     await until('the others', () => [ann, bob, eve].every((o) => o.heard.at(-1)?.[1].x === 2));
@@ -59,11 +59,11 @@ export async function realtime(url, { check, same, until, soon }) {
       await until('the refusal', () => ann.told.length > 0);
       if (!/^CHANNEL_ERROR .*Unauthorized/.test(ann.told[0])) throw new Error(ann.told[0]);
     });
-    await one(`vsn ${vsn}: presence: who comes, changes and goes`, async (c) => {
+    await one(`vsn ${vsn}: presence: joins, updates and leaves`, async (c) => {
       const topic = `presence ${vsn}`;
       const ann = c.present(topic, vsn, 'ann'), bob = c.present(topic, vsn, 'bob');
       await joined(ann, bob);
-      same('nobody is tracked yet', [keys(ann), keys(bob)], [[], []]);
+      same('no entries yet', [keys(ann), keys(bob)], [[], []]);
       same('track', await ann.track({ on: 'desk' }), 'ok');
       await until('both see her', () => metas(ann, 'ann').length === 1 && metas(bob, 'ann')[0]?.on === 'desk');
       same('join', bob.came, ['ann']);
@@ -73,28 +73,28 @@ export async function realtime(url, { check, same, until, soon }) {
       same('track', await bob.track({}), 'ok');
       await until('both are there', () => [ann, bob].every((o) => keys(o).join() === 'ann,bob'));
       const late = c.present(topic, vsn, 'late');
-      await until('who comes later is told the state', () => keys(late).join() === 'ann,bob');
+      await until('a later client gets the state', () => keys(late).join() === 'ann,bob');
       same('untrack', await ann.untrack(), 'ok');
-      await until('she is gone for all', () => [ann, bob, late].every((o) => keys(o).join() === 'bob'));
+      await until('all see the leave', () => [ann, bob, late].every((o) => keys(o).join() === 'bob'));
       same('leave', bob.went.at(-1), 'ann');
       await bob.unsubscribe();
       await until('he left', () => keys(ann).length === 0 && keys(late).length === 0);
     });
-    await one(`vsn ${vsn}: who names no key gets one`, async (c) => {
+    await one(`vsn ${vsn}: a client without a key gets one`, async (c) => {
       const topic = `keys ${vsn}`;
       const both = [c.present(topic, vsn), c.present(topic, vsn, '')];
       await joined(...both);
       for (const o of both) same('track', await o.track({}), 'ok');
       await until('two keys', () => both.every((o) => keys(o).length === 2 && !keys(o).includes('')));
     });
-    await one(`vsn ${vsn}: a new access token is taken, and the channel lives`, async (c) => {
+    await one(`vsn ${vsn}: a new access token is accepted, and the channel continues`, async (c) => {
       const ann = c.present(`token ${vsn}`, vsn, 'ann');
       await joined(ann);
       await ann.socket.setAuth('another');
       same('track', await ann.track({}), 'ok');
       same('told', ann.told, ['SUBSCRIBED']);
     });
-    await one(`vsn ${vsn}: cut off without a close frame, it comes back and rejoins`, async (c) => {
+    await one(`vsn ${vsn}: after a lost connection it reconnects and rejoins`, async (c) => {
       const ann = c.present(`cut ${vsn}`, vsn, 'ann');
       await joined(ann);
       ann.socket.conn.terminate();

@@ -1,7 +1,7 @@
 // Real Phoenix clients, as npm publishes them, against a server with the lab server's channels.
 //   node clients/run.mjs --server PROGRAM [--only 1.8 | realtime] [-- ARGUMENTS]
 //   node clients/run.mjs --url http://127.0.0.1:PORT [--only 1.8 | realtime]
-// Each speaks WebSocket, then long-polling. The restart is left out with --url.
+// Each uses WebSockets, then long-polling. With --url the restart is skipped.
 import fs from 'node:fs';
 import http from 'node:http';
 import { createRequire } from 'node:module';
@@ -10,7 +10,7 @@ import { Server, freePort, options, sleep } from '../server.mjs';
 import { realtime } from './realtime.mjs';
 import { XMLHttpRequest } from './xhr.mjs';
 
-// What a browser has and the older clients take from the window.
+// The globals of a browser that older clients use.
 globalThis.window ??= globalThis;
 globalThis.WebSocket = WebSocket;
 globalThis.XMLHttpRequest = XMLHttpRequest;
@@ -30,13 +30,13 @@ const until = async (what, holds) => {
   for (const end = Date.now() + patience; !holds(); await sleep(5))
     if (Date.now() > end) throw new Error(`${what}: not within ${patience} ms`);
 };
-// When to try again: soon, but not for ever. Before 1.5, and in realtime-js, a channel asks anew so often until it is let in, and
-// takes no answer to what it had asked before: a server that answers later than that would never be heard.
+// Retry intervals: short, but growing. Before 1.5, and in realtime-js, a channel that retries its join ignores the reply to the
+// previous one: with a fixed interval, the replies of a slow server would always be ignored.
 const soon = (tries) => Math.min(50 * 2 ** (tries - 1), 5000);
 const bytes = (...b) => new Uint8Array(b).buffer;
 const list = (buffer) => [...new Uint8Array(buffer)];
 
-// the answer to a push or join as [status, response]
+// the reply to a push or join as [status, response]
 const answer = (push) => within('an answer', new Promise((r) => {
   for (const status of ['ok', 'error', 'timeout']) push.receive(status, (response) => r([status, response]));
 }));
@@ -55,7 +55,7 @@ class Client {
     this.open = [];
     this.channels = [];
   }
-  // a connected socket that comes back at once and notes what closed it
+  // a connected socket that reconnects at once and records its close codes
   async socket(given = {}) {
     const s = new this.phoenix.Socket(this.url, {
       reconnectAfterMs: soon, rejoinAfterMs: soon, heartbeatIntervalMs: 30000, timeout: patience,
@@ -75,7 +75,7 @@ class Client {
     same('join', await answer(this.join(channel)), ['ok', {}]);
     return channel;
   }
-  // joins is how often the server took it, errors how often onError fired: a client that comes back by itself joins again
+  // joins: how often the server accepted it; errors: how often onError fired. A client that reconnects by itself joins again
   join(channel) {
     Object.assign(channel, { joins: 0, errors: 0, closes: 0 });
     this.channels.push(channel);
@@ -83,11 +83,11 @@ class Client {
     channel.onClose(() => { channel.closes++; });
     return channel.join().receive('ok', () => { channel.joins++; });
   }
-  // A channel with the client's own idea of who is on it. Metas are noted without their refs.
+  // A channel with phoenix.js's Presence. Metas are recorded without their refs.
   present(socket, topic, params) {
     const channel = socket.channel(topic, params);
     const { Presence } = this.phoenix;
-    // 1.2 and 1.3 do not notice that a diff brings what the state had: their lists may have a meta twice until it goes.
+    // 1.2 and 1.3 do not recognise an entry that is in both state and diff: their lists may have a meta twice until it leaves.
     const once = (metas) => metas.filter((m, i) => this.minor >= 4 || metas.findIndex((n) => n.phx_ref === m.phx_ref) === i);
     const plain = (entry) => once(entry?.metas ?? []).map(({ phx_ref, phx_ref_prev, ...meta }) => meta);
     const it = { channel, joins: [], leaves: [], state: {} };
@@ -99,7 +99,7 @@ class Client {
       presence.onLeave(onLeave);
       it.now = () => presence.state;
     } else {
-      // They have the functions only, and put nothing off: the state has to come first.
+      // They have the functions only, and do not buffer diffs: the state must come first.
       let told = false;
       channel.on('presence_state', (s) => { told = true; it.state = Presence.syncState(it.state, s, onJoin, onLeave) ?? it.state; });
       channel.on('presence_diff', (d) => {
@@ -113,7 +113,7 @@ class Client {
     this.join(channel);
     return it;
   }
-  // how its sockets and channels are, for who asks why a check failed
+  // the state of its sockets and channels, for the report of a failed check
   state() {
     return [...this.open.map((s) => `opened ${s.opens}, closed ${s.codes}`),
       ...this.channels.map((c) => `${c.topic} ${c.state}: ${c.joins} joins, ${c.errors} errors, ${c.closes} closes`)].join('; ');
@@ -125,23 +125,23 @@ class Client {
   }
 }
 
-// Each is a named line of the report. `from`: the first minor version that has it. `polls`: the first whose long-polling has it;
-// heartbeats, close codes and bytes from the server are WebSocket's alone (protocol 10.4).
+// Each is a line of the report. `from`: the first minor version with the feature. `polls`: the first with it over long-polling;
+// heartbeats, close codes and bytes from the server exist over WebSockets only (protocol 10.4).
 const never = Infinity;
 const checks = [
   { name: 'connects and joins', run: async (c, topic) => {
     await c.joined(await c.socket(), topic);
   } },
-  { name: 'a join is answered with the server\'s response', run: async (c, topic) => {
+  { name: 'a join gets the server\'s response', run: async (c, topic) => {
     const channel = (await c.socket()).channel(topic, { reply: { motd: 'hi', n: 1 } });
     same('join', await answer(channel.join()), ['ok', { motd: 'hi', n: 1 }]);
   } },
-  { name: 'a refused join tells why', run: async (c, topic) => {
+  { name: 'a refused join gets the reason', run: async (c, topic) => {
     const channel = (await c.socket()).channel(topic, { deny: 'not today' });
     same('join', await answer(channel.join()), ['error', { reason: 'not today' }]);
     channel.leave();
   } },
-  { name: 'a topic nobody serves is refused', run: async (c) => {
+  { name: 'an unmatched topic is refused', run: async (c) => {
     const channel = (await c.socket()).channel('nowhere:1', {});
     same('join', await answer(channel.join()), ['error', { reason: 'unmatched topic' }]);
     channel.leave();
@@ -158,40 +158,40 @@ const checks = [
     await within('the refusal', refused);
     if (opened) throw new Error('it opened');
   } },
-  { name: 'a push is answered ok, the payload intact', run: async (c, topic) => {
+  { name: 'a push gets the reply ok, with an unchanged payload', run: async (c, topic) => {
     const channel = await c.joined(await c.socket(), topic);
     const payload = { text: 'žluťoučký 🐎 "quoted"', n: 9007199254740991, list: [1, null, true, { deep: {} }] };
     same('echo', await answer(channel.push('echo', payload)), ['ok', payload]);
   } },
-  { name: 'a push is answered error', run: async (c, topic) => {
+  { name: 'a push gets the reply error', run: async (c, topic) => {
     const channel = await c.joined(await c.socket(), topic);
     same('echo_error', await answer(channel.push('echo_error', { why: 'no' })), ['error', { why: 'no' }]);
   } },
-  { name: 'answers find their pushes, also when they come out of order', run: async (c, topic) => {
+  { name: 'replies match their pushes, even out of order', run: async (c, topic) => {
     const channel = await c.joined(await c.socket(), topic);
     const slow = answer(channel.push('async', { ms: 60, who: 'slow' }));
     same('fast', await answer(channel.push('echo', { who: 'fast' })), ['ok', { who: 'fast' }]);
     same('slow', await slow, ['ok', { ms: 60, who: 'slow' }]);
   } },
-  { name: 'a push nobody answers times out at the client', run: async (c, topic) => {
+  { name: 'a push without a reply times out at the client', run: async (c, topic) => {
     const channel = await c.joined(await c.socket(), topic);
     const [status] = await answer(channel.push('silent', {}, 150));
     same('status', status, 'timeout');
     same('afterwards', await answer(channel.push('echo', { still: 'here' })), ['ok', { still: 'here' }]);
   } },
-  { name: 'the server pushes on its own', run: async (c, topic) => {
+  { name: 'the server pushes by itself', run: async (c, topic) => {
     const channel = await c.joined(await c.socket(), topic);
     const later = event(channel, 'later');
     channel.push('later', { ms: 20, n: 1 });
     same('later', await later, { ms: 20, n: 1 });
   } },
-  { name: 'a broadcast is heard by two sockets', run: async (c, topic) => {
+  { name: 'a broadcast reaches two sockets', run: async (c, topic) => {
     const a = await c.joined(await c.socket(), topic), b = await c.joined(await c.socket(), topic);
     const heard = Promise.all([event(a, 'shout'), event(b, 'shout')]);
     a.push('shout', { hello: 'all' });
     same('both', await heard, [{ hello: 'all' }, { hello: 'all' }]);
   } },
-  { name: 'a broadcast from one is not heard by itself', run: async (c, topic) => {
+  { name: 'a broadcast_from does not reach its sender', run: async (c, topic) => {
     const a = await c.joined(await c.socket(), topic), b = await c.joined(await c.socket(), topic);
     let own = 0;
     a.on('whisper', () => { own++; });
@@ -210,7 +210,7 @@ const checks = [
     same('connections', s.opens, 1);
     same('afterwards', await answer(channel.push('echo', { back: true })), ['ok', { back: true }]);
   } },
-  { name: 'one channel\'s crash is not another\'s', run: async (c, topic) => {
+  { name: 'a crash affects no other channel', run: async (c, topic) => {
     const s = await c.socket();
     const a = await c.joined(s, topic), b = await c.joined(s, `${topic}-b`);
     a.push('crash', {});
@@ -225,7 +225,7 @@ const checks = [
     await sleep(150);
     same('joins and errors', [channel.joins, channel.errors], [1, 0]);
   } },
-  { name: 'leave fires onClose and the channel ends at the server', run: async (c, topic) => {
+  { name: 'leave fires onClose and ends the channel on the server', run: async (c, topic) => {
     const audit = await c.joined(await c.socket(), `audit:${topic}`);
     const ended = event(audit, 'terminated');
     const channel = await c.joined(await c.socket(), topic);
@@ -234,7 +234,7 @@ const checks = [
     await until('onClose', () => channel.closes === 1);
     same('the server\'s side', await ended, { topic, reason: 'left' });
   } },
-  { name: 'a topic left can be joined again', run: async (c, topic) => {
+  { name: 'a topic can be joined again after a leave', run: async (c, topic) => {
     const s = await c.socket();
     const first = await c.joined(s, topic);
     await answer(first.leave());
@@ -242,7 +242,7 @@ const checks = [
     same('echo', await answer(second.push('echo', { n: 2 })), ['ok', { n: 2 }]);
   } },
   { name: 'heartbeats are answered and keep the socket open', polls: never, run: async (c, topic) => {
-    // An answer that does not come before the next is due cuts the connection: of a machine that was busy, no more than a few.
+    // A reply later than the next heartbeat ends the connection: on a busy machine send only a few.
     for (const heartbeatIntervalMs of [60, 600, 6000]) {
       const s = await c.socket({ heartbeatIntervalMs });
       let beats = 0;
@@ -253,7 +253,7 @@ const checks = [
       return c.joined(s, topic);
     }
   } },
-  { name: 'disconnected by the server with 1001, it comes back and rejoins', polls: never, run: async (c, topic) => {
+  { name: 'after a disconnect with 1001 it reconnects and rejoins', polls: never, run: async (c, topic) => {
     const user_id = `u-${topic}`;
     const s = await c.socket({ params: { user_id } });
     const channel = await c.joined(s, topic);
@@ -264,14 +264,14 @@ const checks = [
     await until('the rejoin', () => s.opens === 2 && channel.joins === 2);
     same('afterwards', await answer(channel.push('echo', { back: 1 })), ['ok', { back: 1 }]);
   } },
-  { name: 'cut off without a close frame, it comes back and rejoins', polls: never, run: async (c, topic) => {
+  { name: 'after a lost connection it reconnects and rejoins', polls: never, run: async (c, topic) => {
     const s = await c.socket();
     const channel = await c.joined(s, topic);
     s.conn.terminate();
     await until('the rejoin', () => s.opens === 2 && channel.joins === 2);
     same('code', s.codes, [1006]);
   } },
-  { name: 'presence: the state, then who comes, changes and goes, with onJoin and onLeave', polls: never, run: async (c, topic) => {
+  { name: 'presence: the state, then joins, updates and leaves, with onJoin and onLeave', polls: never, run: async (c, topic) => {
     const at = topic.replace('room:', 'presence:');
     const [a, a2, b] = [await c.socket(), await c.socket(), await c.socket()];
     const ann = c.present(a, at, { key: 'ann', meta: { on: 'desk' } });
@@ -281,7 +281,7 @@ const checks = [
     same('onJoin', ann.joins.at(-1), ['bob', null, [{}]]);
     const phone = c.present(a2, at, { key: 'ann', meta: { on: 'phone' } });
     await until('her second device', () => ann.metas('ann').length === 2 && bob.metas('ann').length === 2);
-    // Before 1.6 onJoin is given all metas, those that were there too.
+    // Before 1.6 onJoin gets all metas, including the earlier ones.
     same('onJoin', bob.joins.at(-1), ['ann', [{ on: 'desk' }], c.minor < 6 ? [{ on: 'desk' }, { on: 'phone' }] : [{ on: 'phone' }]]);
     same('update', await answer(bob.channel.push('update', { on: 'bus' })), ['ok', {}]);
     await until('he changes', () => ann.metas('bob')[0]?.on === 'bus');
@@ -293,13 +293,13 @@ const checks = [
     await until('her second device is gone', () => ann.metas('ann').length === 1 && bob.metas('ann').length === 1);
     same('onLeave', bob.leaves.at(-1), ['ann', [{ on: 'desk' }], [{ on: 'phone' }]]);
     same('untrack', await answer(ann.channel.push('untrack', {})), ['ok', {}]);
-    await until('she is not there any more, and sees who is', () => ann.keys() === 'bob' && bob.keys() === 'bob');
+    await until('she is no longer listed, and sees the others', () => ann.keys() === 'bob' && bob.keys() === 'bob');
     b.conn.terminate();
     await until('he is lost', () => ann.leaves.at(-1)[0] === 'bob' && ann.leaves.at(-1)[1].length === 0);
     await until('and back', () => ann.keys() === 'bob' && bob.keys() === 'bob');
     same('once', [ann.metas('bob').length, bob.metas('bob').length], [1, 1]);
   } },
-  { name: 'presence: nobody comes under a key that breaks objects', run: async (c, topic) => {
+  { name: 'presence: a key that is unsafe in JavaScript objects is refused', run: async (c, topic) => {
     const at = topic.replace('room:', 'presence:');
     const ann = c.present(await c.socket(), at, { key: 'ann' });
     await until('she sees herself', () => ann.keys() === 'ann');
@@ -309,7 +309,7 @@ const checks = [
     const bob = c.present(await c.socket(), at, { key: 'bob' });
     await until('others come', () => ann.keys() === 'ann bob' && proto.keys() === 'ann bob' && bob.keys() === 'ann bob');
   } },
-  { name: 'binary: a push and its answer', from: 5, polls: never, run: async (c, topic) => {
+  { name: 'binary: a push and its reply', from: 5, polls: never, run: async (c, topic) => {
     const channel = await c.joined(await c.socket(), topic);
     const [status, response] = await answer(channel.push('bin', bytes(0, 1, 254, 255)));
     same('bin', [status, list(response)], ['ok', [0, 1, 254, 255]]);
@@ -320,7 +320,7 @@ const checks = [
     channel.push('bin_push', bytes(1, 2, 3));
     same('bin_pushed', list(await pushed), [1, 2, 3]);
   } },
-  { name: 'binary: a broadcast heard by two sockets', from: 5, polls: never, run: async (c, topic) => {
+  { name: 'binary: a broadcast reaches two sockets', from: 5, polls: never, run: async (c, topic) => {
     const a = await c.joined(await c.socket(), topic), b = await c.joined(await c.socket(), topic);
     const heard = Promise.all([event(a, 'bin_shout'), event(b, 'bin_shout')]);
     a.push('bin_shout', bytes(7, 0, 7));
@@ -360,10 +360,10 @@ async function all(version, url, polls = false) {
   }
 }
 
-// What is only to be seen when polling.
+// Checks of long-polling only.
 async function polling(version, url) {
   const c = new Client(version, url, true);
-  if (c.minor >= 7) await check(`phoenix ${c.patch} polling: what is pushed in one go comes in its order`, c, async () => {
+  if (c.minor >= 7) await check(`phoenix ${c.patch} polling: pushes of one batch arrive in order`, c, async () => {
     const s = await c.socket();
     const channel = await c.joined(s, `room:batch-${version}`);
     const heard = [];
@@ -378,8 +378,8 @@ async function polling(version, url) {
     const count = await answer(channel.push('count', {}));
     same('a later push', count, ['ok', { count: 1 }]);
   });
-  // Before 1.8.2 a client took the end of its session for a new beginning and went on with channels that nobody had joined.
-  if (c.minor >= 8) await check(`phoenix ${c.patch} polling: disconnected by the server, it comes back and rejoins`, c, async () => {
+  // Before 1.8.2 a client opened a new session after the end of its old one, without rejoining its channels.
+  if (c.minor >= 8) await check(`phoenix ${c.patch} polling: after a disconnect it reconnects and rejoins`, c, async () => {
     const user_id = `polling-${version}`;
     const s = await c.socket({ params: { user_id } });
     const channel = await c.joined(s, `room:polling-${version}`);
@@ -390,7 +390,7 @@ async function polling(version, url) {
   });
 }
 
-// A server whose WebSocket route is broken, `how`: the rest goes on to `to`.
+// A proxy whose WebSocket route fails as `how` tells; other requests are forwarded to `to`.
 async function broken(how, to) {
   const front = http.createServer((req, res) => {
     const onwards = http.request(to + req.url, { method: req.method, headers: req.headers }, (got) => {
@@ -412,7 +412,7 @@ async function fallback(version, url) {
     const front = await broken(how, url);
     const c = new Client(version, `http://127.0.0.1:${front.address().port}`);
     if (c.phoenix.Socket.prototype.connectWithFallback) {
-      await check(`phoenix ${c.patch}: falls back to long-polling where the WebSocket route ${how}`, c, async () => {
+      await check(`phoenix ${c.patch}: falls back to long-polling if the WebSocket route ${how}`, c, async () => {
         const kept = new Map();
         const sessionStorage = { getItem: (k) => kept.get(k) ?? null, setItem: (k, v) => { kept.set(k, v); } };
         const s = await c.socket({ longPollFallbackMs: 150, sessionStorage });
@@ -426,12 +426,12 @@ async function fallback(version, url) {
   }
 }
 
-// The server goes away with SIGTERM and is back on its port; nobody at the client does anything.
+// The server stops with SIGTERM and restarts on its port; the client reconnects by itself.
 async function restart(version) {
   const port = await freePort();
   let server = await Server.start(o.program, { port });
   const c = new Client(version, server.url);
-  await check(`phoenix ${c.patch}: SIGTERM closes with 1012; the server is back, so are both channels`, c, async () => {
+  await check(`phoenix ${c.patch}: SIGTERM closes with 1012; after the restart both channels rejoin`, c, async () => {
     const s = await c.socket();
     const a = await c.joined(s, 'room:restart-a'), b = await c.joined(s, 'room:restart-b');
     const wrong = await server.stop();
@@ -439,7 +439,7 @@ async function restart(version) {
     await until('the close', () => s.codes.length > 0);
     same('the first close', s.codes[0], 1012);
     await sleep(300);
-    same('while it is away', [a.joins, b.joins, s.isConnected()], [1, 1, false]);
+    same('while it is down', [a.joins, b.joins, s.isConnected()], [1, 1, false]);
     server = await Server.start(o.program, { port });
     await until('both rejoin', () => a.joins === 2 && b.joins === 2);
     same('echo a', await answer(a.push('echo', { n: 1 })), ['ok', { n: 1 }]);
