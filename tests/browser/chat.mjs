@@ -66,11 +66,11 @@ function start(port, ...more) {
         gone(code ?? signal);
       })
     );
-    let said = "";
-    const late = setTimeout(() => fail(new Error(`no line from the server; its output: ${said}`)), WITHIN);
+    let output = "";
+    const late = setTimeout(() => fail(new Error(`no line from the server; its output: ${output}`)), WITHIN);
     const heard = (chunk) => {
-      said += chunk;
-      if (!said.includes(`listening on 127.0.0.1:${port}`) && !said.includes(`open http://127.0.0.1:${port}/`)) return;
+      output += chunk;
+      if (!output.includes(`listening on 127.0.0.1:${port}`) && !output.includes(`open http://127.0.0.1:${port}/`)) return;
       clearTimeout(late);
       done(child);
     };
@@ -79,7 +79,7 @@ function start(port, ...more) {
     child.on("error", fail);
     child.gone.then((code) => {
       clearTimeout(late);
-      fail(new Error(`the server ended (${code}) before it listened: ${said}`));
+      fail(new Error(`the server ended (${code}) before it listened: ${output}`));
     });
   });
 }
@@ -176,15 +176,15 @@ async function within(holds, ms = WITHIN) {
 
 /**
  * The time until `to` shows a message of `from`, in ms from the key press. If that is too slow, which a busy machine may be the
- * reason of, something else is said once more, and then again: the least counts.
+ * reason of, another message is sent, and then a third: the shortest time counts.
  */
 let repeated = 0;
 async function travel(from, to, text) {
   let least = Infinity;
-  for (const said of [text, `One more, ${++repeated}.`, `Another one, ${repeated}.`]) {
-    await from.page.fill("#text", said);
+  for (const line of [text, `One more, ${++repeated}.`, `Another one, ${repeated}.`]) {
+    await from.page.fill("#text", line);
     const began = performance.now();
-    const there = to.sees(to.line(said));
+    const there = to.sees(to.line(line));
     await from.page.press("#text", "Enter");
     if (!(await there)) return Infinity;
     least = Math.min(least, Math.round(performance.now() - began));
@@ -380,9 +380,9 @@ async function play(browser, size) {
     await ann.page.click("#crash");
     ++crashes;
     await ann.view("chat");
-    const told = (text) => within(async () => (await ann.note(text).count()) === crashes);
-    check(`${at}: a crash of the channel is shown`, await told("Your channel crashed"));
-    check(`${at}: the tab rejoins by itself`, (await told("Back in the room")) && (await ann.roomState("joined"), true));
+    const noted = (text) => within(async () => (await ann.note(text).count()) === crashes);
+    check(`${at}: a crash of the channel is shown`, await noted("Your channel crashed"));
+    check(`${at}: the tab rejoins by itself`, (await noted("Back in the room")) && (await ann.roomState("joined"), true));
     ms = await travel(ann, bo, crashes === 1 ? "That was refreshing." : `That was refreshing again, ${crashes}.`);
     check(`${at}: messages arrive after the crash`, ms < SOON, `${ms} ms`);
     missed = await within(async () => (await bo.note("Ann left").count()) > left, SOON);
@@ -574,12 +574,12 @@ async function meet(browser) {
     "people: a closed tab leaves, its person stays",
     (await within(async () => (await ann.beside("Ann")) === "you")) && (await bo.peopleAre("Ann, Bo, Cy"))
   );
-  let told = "";
+  let notes = "";
   const noted = await within(async () => {
-    told = (await ann.note("Bo").allTextContents()).join();
-    return told === ["Bo joined", ...Array(await leaves()).fill("Bo left,Bo joined")].join();
+    notes = (await ann.note("Bo").allTextContents()).join();
+    return notes === ["Bo joined", ...Array(await leaves()).fill("Bo left,Bo joined")].join();
   });
-  check("people: a reload causes no leave and join", came && noted && (await leaves()) < reloads, `${reloads} reloads: ${told}`);
+  check("people: a reload causes no leave and join", came && noted && (await leaves()) < reloads, `${reloads} reloads: ${notes}`);
 
   // of both
   check(
@@ -635,9 +635,9 @@ async function refused(page, port, name) {
   const tab = new Tab(page, name);
   await page.fill("#hello-name", name);
   await page.press("#hello-name", "Enter");
-  const told = await tab.sees(page.locator("#hello-error", {hasText: "The server says"}));
+  const refused = await tab.sees(page.locator("#hello-error", {hasText: "The server says"}));
   await page.close();
-  return told;
+  return refused;
 }
 
 /** What `./examples/run chat --nodes 2` starts, until `end` does something to its children; all of them are gone after it. */
@@ -649,10 +649,10 @@ async function together(name, end) {
   });
   running.add(script);
   const over = new Promise((r) => script.on("close", (code) => r(code)));
-  let said = "";
-  for (const stream of [script.stdout, script.stderr]) stream.on("data", (chunk) => (said += chunk));
-  const up = await within(() => said.split("open http").length === 3 && said.split("Redis connected").length === 3);
-  const addresses = [...said.matchAll(/open (http:\S+)/g)].map(([, address]) => address);
+  let output = "";
+  for (const stream of [script.stdout, script.stderr]) stream.on("data", (chunk) => (output += chunk));
+  const up = await within(() => output.split("open http").length === 3 && output.split("Redis connected").length === 3);
+  const addresses = [...output.matchAll(/open (http:\S+)/g)].map(([, address]) => address);
   const served = up && (await Promise.all(addresses.map(async (address) => (await fetch(address)).status)));
   const children = readFileSync(`/proc/${script.pid}/task/${script.pid}/children`, "utf8").trim().split(" ").map(Number);
   end(script, children);
@@ -668,7 +668,7 @@ async function together(name, end) {
   check(
     `together: ${name}`,
     String(served) === "200,200" && children.length === 3 && ended > 0 && !left.length && !readdirSync(folder).length,
-    `served ${served}, ended with ${ended}, left ${left}: ${said.replaceAll("\n", "; ")}`
+    `served ${served}, ended with ${ended}, left ${left}: ${output.replaceAll("\n", "; ")}`
   );
   for (const pid of left) process.kill(pid, "SIGKILL");
   rmSync(folder, {recursive: true, force: true});

@@ -286,9 +286,9 @@ function keep(names, headers) {
 // The lab server's long-poll window: a poll waits this long, and after 1.5 windows without a poll the session may have ended.
 const WINDOW = 2000;
 
-const each = (v, what) => {
+const each = (v, visit) => {
   if (!v || typeof v !== 'object' || v instanceof Num) return;
-  for (const [k, x] of Object.entries(v)) { what(k, x); each(x, what); }
+  for (const [k, x] of Object.entries(v)) { visit(k, x); each(x, visit); }
 };
 const delays = (steps) => {
   const all = [];

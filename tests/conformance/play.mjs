@@ -13,11 +13,11 @@ const differences = {
     ({ $one_of: [item, parse('["1","2","room:bad-duplicate-keys","phx_reply",{"response":{"a":1,"b":2,"a":3},"status":"ok"}]')] }),
 };
 
-const here = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
+const own = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname);
 const o = options({
   jobs: { type: 'string', default: '4' }, timeout: { type: 'string', default: '30000' }, quiet: { type: 'string', default: '150' },
 });
-const folder = path.join(here, 'recorded');
+const folder = path.join(own, 'recorded');
 const conversations = fs.readdirSync(folder).filter((f) => f.endsWith('.json')).sort()
   .map((f) => parse(fs.readFileSync(path.join(folder, f), 'utf8'))).filter((c) => !o.only || c.name.includes(o.only));
 for (const c of conversations) {

@@ -52,10 +52,10 @@ export class Server {
   async stop({ patience = 60000, also } = {}) {
     if (this.over) return `the server had ended by itself: ${await this.ended}\n${this.output}`;
     this.process.kill('SIGTERM');
-    const how = await Promise.race([this.ended, sleep(patience).then(() => 'no end')]);
-    if (how === 0 || how === also) return null;
+    const code = await Promise.race([this.ended, sleep(patience).then(() => 'no end')]);
+    if (code === 0 || code === also) return null;
     this.process.kill('SIGKILL');
-    return `on SIGTERM the server should exit with 0: ${how}\n${this.output}`;
+    return `on SIGTERM the server should exit with 0: ${code}\n${this.output}`;
   }
 }
 

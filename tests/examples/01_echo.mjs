@@ -4,7 +4,7 @@ export default async (g) => {
   g.same(await g.answer(b.join()), ['ok', {}]);
   g.same(await g.answer(a.push('echo', { n: 1 })), ['ok', { n: 1 }]);
   g.same(await g.answer(a.push('sing', {})), ['error', { reason: 'unknown event' }]);
-  const heard = Promise.all([g.event(a, 'shout'), g.event(b, 'shout')]);
+  const received = Promise.all([g.event(a, 'shout'), g.event(b, 'shout')]);
   a.push('shout', { all: 'of you' });
-  g.same(await heard, [{ all: 'of you' }, { all: 'of you' }]);
+  g.same(await received, [{ all: 'of you' }, { all: 'of you' }]);
 };

@@ -7,9 +7,9 @@ export default async function visit(visitor) {
     visitor.same(status, 'ok');
     channels.push(channel);
   }
-  const heard = channels.map((c) => visitor.event(c, 'said'));
+  const received = channels.map((c) => visitor.event(c, 'said'));
   visitor.same(await visitor.answer(channels[0].push('say', { text: 'hello' })), ['ok', { said: 1 }]);
-  for (const h of heard) visitor.same(await h, { text: 'hello' });
+  for (const h of received) visitor.same(await h, { text: 'hello' });
 
   const reader = visitor.socket().channel('room:news');
   const news = visitor.event(reader, 'news');

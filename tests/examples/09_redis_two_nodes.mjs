@@ -18,9 +18,9 @@ export default async function visit(visitor) {
       visitor.same(await visitor.answer(channel.push('node', {})), ['ok', name]);
       channels.push(channel);
     }
-    const heard = channels.map((c) => visitor.event(c, 'said'));
+    const received = channels.map((c) => visitor.event(c, 'said'));
     visitor.same(await visitor.answer(channels[0].push('say', { text: 'hello' })), ['ok', { to: 'all' }]);
-    for (const h of heard) visitor.same(await h, { text: 'hello' });
+    for (const h of received) visitor.same(await h, { text: 'hello' });
 
     await redis.kill();
     while (!nodes[1].output.includes('disconnected from Redis')) await sleep(5);

@@ -1,19 +1,19 @@
-// The recipes of examples/hosts/, each with npm phoenix: what a server has to do, whatever library has its sockets.
+// The recipes of examples/hosts/, each with npm phoenix: the same requirements for every socket library.
 //   node suite.mjs FOLDER-OF-PROGRAMS [WORD]       only those whose names contain the word
-// A recipe whose library is not there was not built: it is skipped, by name.
+// A recipe without its library was not built: it is skipped, by name.
 import fs from 'node:fs';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { Server, freePort, sleep } from '../conformance/server.mjs';
 import { XMLHttpRequest } from '../conformance/clients/xhr.mjs';
 
-const here = path.dirname(new URL(import.meta.url).pathname);
-const require = createRequire(path.join(here, '../conformance/'));
+const folder = path.dirname(new URL(import.meta.url).pathname);
+const require = createRequire(path.join(folder, '../conformance/'));
 globalThis.WebSocket = require('ws');
 globalThis.XMLHttpRequest = XMLHttpRequest;
 const { Socket, Presence, LongPoll } = require('phoenix-1.8');
 
-const patience = Number(process.env.PATIENCE ?? 60000);  // only a failure waits so long
+const patience = Number(process.env.PATIENCE ?? 60000);  // only a failure waits this long
 const within = (promise, name) => {
   let timer;
   const late = new Promise((_, no) => { timer = setTimeout(() => no(new Error(`nothing within ${patience} ms: ${name}`)), patience); });
@@ -55,8 +55,8 @@ async function visit(program, polls) {
     // ---- one client
     const joined = await answer(lobby.join(), 'join');
     check('join', same(joined, ['ok', {}]), joined);
-    const said = { n: 1, text: 'żółw \u0000 "', deep: [[{}]] };
-    check('push and reply', same(await answer(lobby.push('echo', said), 'echo'), ['ok', said]));
+    const sent = { n: 1, text: 'żółw \u0000 "', deep: [[{}]] };
+    check('push and reply', same(await answer(lobby.push('echo', sent), 'echo'), ['ok', sent]));
     const long = { text: 'x'.repeat(200000) };
     check('a message longer than a read', same(await answer(lobby.push('echo', long), 'long echo'), ['ok', long]));
     const burst = await Promise.all(Array.from({ length: 500 }, (_, i) => answer(lobby.push('echo', { i }), 'burst')));
@@ -73,11 +73,11 @@ async function visit(program, polls) {
       look();
     }), `presence ${wanted}`);
     check('join of a second', same(await answer(lobby2.join(), 'join of the second'), ['ok', {}]));
-    check('presence: the list of who came last', await sees(seen.two, ['ann/& ü', 'bob']));
-    check('presence: the diff of who was there', await sees(seen.one, ['ann/& ü', 'bob']));
-    const heard = [event(lobby, 'shout'), event(lobby2, 'shout')];
+    check('presence: the list of the later client', await sees(seen.two, ['ann/& ü', 'bob']));
+    check('presence: the diff of the earlier client', await sees(seen.one, ['ann/& ü', 'bob']));
+    const received = [event(lobby, 'shout'), event(lobby2, 'shout')];
     check('a broadcast is answered', same(await answer(lobby.push('shout', { hello: 'both' }), 'shout'), ['ok', {}]));
-    check('and reaches both clients', same(await Promise.all(heard), [{ hello: 'both' }, { hello: 'both' }]));
+    check('and reaches both clients', same(await Promise.all(received), [{ hello: 'both' }, { hello: 'both' }]));
 
     // ---- bytes
     if (polls) {
@@ -99,11 +99,11 @@ async function visit(program, polls) {
     await back;
     check('a crash is a phx_error, and the client rejoins', errors === 1 && lobby.state === 'joined' && one.isConnected(), errors);
     check('after it the channel answers', same(await answer(lobby.push('echo', { again: 1 }), 'echo after the crash'), ['ok', { again: 1 }]));
-    check('the other client did not notice', lobby2.state === 'joined');
+    check('the other client is not affected', lobby2.state === 'joined');
 
     // ---- leaving
     check('leave', same(await answer(lobby2.leave(), 'leave'), ['ok', {}]));
-    check('presence: who left is gone', await sees(seen.one, ['ann/& ü']));
+    check('presence: a leave', await sees(seen.one, ['ann/& ü']));
     const lobby3 = two.channel('room:lobby');
     check('a new channel on the old topic', same(await answer(lobby3.join(), 'join again'), ['ok', {}]));
 
@@ -135,7 +135,7 @@ async function visit(program, polls) {
     const codes = Promise.all([code(one), code(two)]);
     const stopped = server.stop();
     if (polls) console.log(`note: not checked, since a poll cannot: ${path.basename(program)}: SIGTERM with 1012`);
-    else check('SIGTERM: every client sees 1012', same(await codes, [1012, 1012]), await codes);
+    else check('SIGTERM: every client gets 1012', same(await codes, [1012, 1012]), await codes);
     const wrong = await stopped;
     check('and the server exits 0', wrong === null, wrong);
     const again = [event(lobby, 'presence_state'), event(lobby3, 'presence_state')];
@@ -154,7 +154,7 @@ async function visit(program, polls) {
 }
 
 const [, , programs, word = ''] = process.argv;
-const names = fs.readdirSync(path.join(here, '../../examples/hosts')).filter((n) => n.endsWith('.cpp') && n.includes(word))
+const names = fs.readdirSync(path.join(folder, '../../examples/hosts')).filter((n) => n.endsWith('.cpp') && n.includes(word))
   .map((n) => n.replace(/\.cpp$/, ''));
 let all = [0, 0];
 for (const name of names) {

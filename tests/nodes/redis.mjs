@@ -4,20 +4,20 @@ import path from 'node:path';
 import { Server, sleep } from '../conformance/server.mjs';
 import { Redis, Wire } from '../support/redis.mjs';
 
-const here = path.dirname(new URL(import.meta.url).pathname);
-const require = createRequire(path.join(here, '../conformance/'));
+const folder = path.dirname(new URL(import.meta.url).pathname);
+const require = createRequire(path.join(folder, '../conformance/'));
 const WebSocket = require('ws');
 
 const program = process.argv[process.argv.indexOf('--server') + 1];
 const patience = 60000;
 
 // Waits for a condition, with a deadline that only a failure reaches.
-async function until(what, is) {
+async function until(name, is) {
   for (const end = Date.now() + patience; !await is(); await sleep(5))
-    if (Date.now() > end) throw new Error(`not within ${patience / 1000} s: ${what}`);
+    if (Date.now() > end) throw new Error(`not within ${patience / 1000} s: ${name}`);
 }
-const equal = (got, want, what) => {
-  if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`${what}: expected ${JSON.stringify(want)}, got ${JSON.stringify(got)}`);
+const equal = (got, want, name) => {
+  if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`${name}: expected ${JSON.stringify(want)}, got ${JSON.stringify(got)}`);
 };
 const running = new Set();
 
@@ -41,7 +41,7 @@ class Node {
   async join(topic = 'room:1', params = '', payload = {}) {
     const c = new Client();
     c.topic = topic;
-    c.heard = [];
+    c.received = [];
     c.ws = new WebSocket(`ws://127.0.0.1:${this.server.port}/socket/websocket?vsn=2.0.0${params}`);
     c.ws.on('message', (m) => c.on(String(m)));
     c.ws.on('close', (code) => { c.closed = code; }).on('error', () => {});
@@ -57,16 +57,16 @@ class Client {
   on(text) {
     const [, , , event, payload] = JSON.parse(text);
     if (event === 'phx_reply') this.replies++;
-    else this.heard.push([event, payload]);
+    else this.received.push([event, payload]);
   }
   send(event, payload) { this.ws.send(JSON.stringify(['1', String(++this.ref), this.topic, event, payload])); }
   shout(n) { this.send('shout', { n }); }
-  has(n) { return this.heard.some(([event, payload]) => event === 'shout' && payload.n === n); }
+  has(n) { return this.received.some(([event, payload]) => event === 'shout' && payload.n === n); }
   hears(n) { return until(`a client receives ${n}`, () => this.has(n)); }
   // The presence list of this client; every key of these tests has one meta.
   present() {
     const keys = new Set();
-    for (const [event, p] of this.heard) {
+    for (const [event, p] of this.received) {
       if (event === 'presence_state') for (const k of Object.keys(p)) keys.add(k);
       if (event !== 'presence_diff') continue;
       for (const k of Object.keys(p.joins)) keys.add(k);
@@ -81,7 +81,7 @@ async function nodes(port, ...names) {
   for (const n of all) await n.there();
   return all;
 }
-const numbers = (c) => c.heard.filter(([e]) => e === 'shout').map(([, p]) => p.n);
+const numbers = (c) => c.received.filter(([e]) => e === 'shout').map(([, p]) => p.n);
 
 const tests = {
   async 'two nodes share a room, and whisper excludes only its sender'(redis) {
@@ -91,18 +91,18 @@ const tests = {
     ann.shout(1);
     ben.shout(2);
     for (const c of [ann, too, ben]) for (const n of [1, 2]) await c.hears(n);
-    equal(ann.heard.filter(([e]) => e === 'whisper').length, 0, 'the sender');
+    equal(ann.received.filter(([e]) => e === 'whisper').length, 0, 'the sender');
     // Ordered for each sender; not between senders.
     for (const c of [too, ben])
-      equal(c.heard.filter(([, p]) => p.n !== 2), [['whisper', { n: 0 }], ['shout', { n: 1 }]], 'the others, in order');
+      equal(c.received.filter(([, p]) => p.n !== 2), [['whisper', { n: 0 }], ['shout', { n: 1 }]], 'the others, in order');
     for (const c of [ann, too, ben]) equal(numbers(c).length, 2, 'each once');
   },
   async 'an intercepted event is intercepted on the receiving node'(redis) {
     const [a, b] = await nodes(redis.port, 'a', 'b');
     const ann = await a.join(), ben = await b.join('room:1', '&user_id=ben');
     ann.send('masked', { x: 1 });
-    await until('ben receives it', () => ben.heard.length === 1);
-    equal(ben.heard[0], ['masked', { x: 1, seen_by: 'ben' }], 'masked');
+    await until('ben receives it', () => ben.received.length === 1);
+    equal(ben.received[0], ['masked', { x: 1, seen_by: 'ben' }], 'masked');
   },
   async 'disconnect ends the sockets of a user on every node, and no others'(redis) {
     const all = await nodes(redis.port, 'a', 'b', 'c');

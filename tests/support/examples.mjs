@@ -6,8 +6,8 @@ import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { Server, freePort, sleep } from '../conformance/server.mjs';
 
-const here = path.dirname(new URL(import.meta.url).pathname);
-const require = createRequire(path.join(here, '../conformance/'));
+const folder = path.dirname(new URL(import.meta.url).pathname);
+const require = createRequire(path.join(folder, '../conformance/'));
 globalThis.WebSocket = require('ws');
 const { Socket } = require('phoenix-1.8');
 
@@ -32,7 +32,7 @@ class Visitor {
 }
 
 const [, , programs, word = ''] = process.argv;
-const names = fs.readdirSync(path.join(here, '../../examples'))
+const names = fs.readdirSync(path.join(folder, '../../examples'))
   .filter((n) => /^\d\d_/.test(n) && n.includes(word)).map((n) => n.replace(/\.cpp$/, ''));
 let passed = 0, failed = 0;
 for (const name of names) {
@@ -45,7 +45,7 @@ for (const name of names) {
   try {
     // cpp-httplib does not support port 0
     server = await Server.start([path.join(programs, name)], name.startsWith('12_') ? { port: await freePort() } : {});
-    const { default: visit } = await import(pathToFileURL(path.join(here, '../examples', `${name}.mjs`)));
+    const { default: visit } = await import(pathToFileURL(path.join(folder, '../examples', `${name}.mjs`)));
     const visitor = new Visitor(server.url.replace('http', 'ws'), path.join(programs, name), server.process.pid);
     await Promise.race([visit(visitor), sleep(60000).then(() => { throw new Error('the test took more than 60 s'); })])
       .finally(() => visitor.leave());

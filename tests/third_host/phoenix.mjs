@@ -26,14 +26,14 @@ function check(name, good, seen) {
 }
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b)
 const patience = 60_000  // only a failure waits this long
-const within = (promise, what) => {
+const within = (promise, name) => {
   let timer
-  const late = new Promise((_, no) => { timer = setTimeout(() => no(new Error(`nothing within ${patience} ms: ${what}`)), patience) })
+  const late = new Promise((_, no) => { timer = setTimeout(() => no(new Error(`nothing within ${patience} ms: ${name}`)), patience) })
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
-const answer = (push, what) => within(new Promise(done => {
+const answer = (push, name) => within(new Promise(done => {
   for (const status of ["ok", "error", "timeout"]) push.receive(status, response => done([status, response]))
-}), what)
+}), name)
 const event = (channel, name) => within(new Promise(done => {
   const ref = channel.on(name, payload => { channel.off(name, ref); done(payload) })
 }), name)
@@ -84,8 +84,8 @@ async function conversations() {
   const greeted = event(lobby, "welcome")
   check("join is answered ok", same(await answer(lobby.join(), "join"), ["ok", { tick_ms: 20 }]))
   check("a push after the join", same(await greeted, { from: "one" }))
-  const said = { n: 1, text: "żółw \u0000 \"", deep: [[{}]] }
-  check("push and reply", same(await answer(lobby.push("echo", said), "echo"), ["ok", said]))
+  const sent = { n: 1, text: "żółw \u0000 \"", deep: [[{}]] }
+  check("push and reply", same(await answer(lobby.push("echo", sent), "echo"), ["ok", sent]))
   const long = { text: "x".repeat(200_000) }
   check("a message longer than a read", same(await answer(lobby.push("echo", long), "echo"), ["ok", long]))
   check("an unknown event", same(await answer(lobby.push("dance", {}), "dance"), ["error", { reason: "unknown event" }]))
@@ -99,9 +99,9 @@ async function conversations() {
   const two = connect("two")
   const lobby2 = two.channel("room:lobby")
   await answer(lobby2.join(), "join of the second")
-  const heard = [event(lobby, "shout"), event(lobby2, "shout")]
+  const received = [event(lobby, "shout"), event(lobby2, "shout")]
   lobby.push("shout", { hello: "both" })
-  check("a broadcast reaches both sockets", same(await Promise.all(heard), [{ hello: "both" }, { hello: "both" }]))
+  check("a broadcast reaches both sockets", same(await Promise.all(received), [{ hello: "both" }, { hello: "both" }]))
   const binary = await answer(lobby2.push("echo", new Uint8Array([0, 1, 255]).buffer), "binary")
   check("bytes come back as bytes", binary[0] === "ok" && same([...new Uint8Array(binary[1])], [0, 1, 255]))
 
@@ -116,7 +116,7 @@ async function conversations() {
   check("a crash is a phx_error, and the client rejoins", same(await back, { from: "one" }) && errors === 1, errors)
   check("the same socket still serves", one.isConnected() && lobby.state === "joined" && joins === 1, joins)
   check("after the crash it answers", same(await answer(lobby.push("echo", { again: 1 }), "echo"), ["ok", { again: 1 }]))
-  check("the other client did not notice", lobby2.state === "joined")
+  check("the other client is not affected", lobby2.state === "joined")
 
   // ---- leaving
   check("leave is answered", (await answer(lobby.leave(), "leave"))[0] === "ok")
@@ -124,7 +124,7 @@ async function conversations() {
   check("and closes once, without a rejoin", closes === 1 && lobby.state === "closed" && joins === 1, [closes, lobby.state])
   const only2 = event(lobby2, "shout")
   lobby2.push("shout", { to: "two" })
-  check("who stayed still gets broadcasts", same(await only2, { to: "two" }))
+  check("the remaining client still gets broadcasts", same(await only2, { to: "two" }))
   const again = one.channel("room:lobby", { from: "again" })
   check("a new channel on the old topic", (await answer(again.join(), "join"))[0] === "ok")
 
@@ -132,12 +132,12 @@ async function conversations() {
   const kicked = connect("kicked")
   const room3 = kicked.channel("room:three")
   await answer(room3.join(), "join of the third")
-  const why = within(new Promise(done => kicked.onClose(e => done(e.code))), "a close")
+  const code3 = within(new Promise(done => kicked.onClose(e => done(e.code))), "a close")
   const rejoined = event(room3, "welcome")
   check("a channel disconnects another's sockets", (await answer(again.push("kick", {}), "kick"))[0] === "ok")
-  check("they see 1001", await why === 1001)
+  check("they get 1001", await code3 === 1001)
   await rejoined
-  check("and come back", kicked.isConnected() && room3.state === "joined")
+  check("and reconnect", kicked.isConnected() && room3.state === "joined")
   await new Promise(done => kicked.disconnect(done))
 
   // ---- refusals
@@ -174,7 +174,7 @@ async function conversations() {
   const closing = s => within(new Promise(done => s.onClose(e => done(e.code))), "the last close")
   const last = Promise.all([closing(one), closing(two)])
   server.kill("SIGTERM")
-  check("SIGTERM: every client sees 1012", same(await last, [1012, 1012]))
+  check("SIGTERM: every client gets 1012", same(await last, [1012, 1012]))
   check("and the server exits 0", same(await within(exited, "the exit"), [0, null]))
 }
 

@@ -251,21 +251,21 @@ function enter(room) {
   const presence = new Presence(channel);
   room.presence = presence;
   // No notes for people who were there before, or who joined and left while this tab was disconnected.
-  let told = false;
+  let synced = false;
   presence.onJoin((name, before) => {
-    if (told && !before) moved(room, name, true);
+    if (synced && !before) moved(room, name, true);
   });
   presence.onLeave((name, {metas}) => {
-    if (told && !metas.length) moved(room, name, false);
+    if (synced && !metas.length) moved(room, name, false);
   });
   presence.onSync(() => {
-    told = true;
+    synced = true;
     showPeople(room);
   });
-  channel.on("said", (message) => said(room, message));
+  channel.on("said", (message) => showMessage(room, message));
 
   channel.onError((reason) => {
-    told = false;
+    synced = false;
     if (!mine()) return;
     const lost = reason?.source === "transport" || !socket.isConnected();
     if (lost && room.state !== "away" && wanted) note(room, "Connection lost");
@@ -287,7 +287,7 @@ function enter(room) {
     .receive("ok", (answer) => {
       if (!mine()) return;
       if (room.state === "crashed") note(room, "Back in the room");
-      for (const message of answer.recent ?? []) said(room, message, true);
+      for (const message of answer.recent ?? []) showMessage(room, message, true);
       setState(room, "joined");
       if (at("hello").open) at("hello").close();
     })
@@ -461,15 +461,15 @@ function note(room, text, kind = "") {
   return line;
 }
 
-function moved(room, name, here) {
+function moved(room, name, joined) {
   const last = room.log.lastElementChild;
-  if (here && last?.dataset.left === name) {
+  if (joined && last?.dataset.left === name) {
     last.textContent = `${name} left and came back`;
     delete last.dataset.left;
     return;
   }
-  const line = note(room, `${name} ${here ? "joined" : "left"}`);
-  if (!here) line.dataset.left = name;
+  const line = note(room, `${name} ${joined ? "joined" : "left"}`);
+  if (!joined) line.dataset.left = name;
 }
 
 function bubble(from, text, when) {
@@ -486,8 +486,8 @@ function bubble(from, text, when) {
   return line;
 }
 
-/** `recent`: part of what the server remembers. After a rejoin most of it is on the page already. */
-function said(room, {from, text, at: when}, recent = false) {
+/** `recent`: a message of the history. After a rejoin the page already shows most of it. */
+function showMessage(room, {from, text, at: when}, recent = false) {
   const key = JSON.stringify([when, from, text]);
   if (recent && [...room.log.children].some((line) => line.dataset.key === key)) return;
   const line = bubble(from, text, when);
@@ -519,7 +519,7 @@ function say(room, text) {
     clearTimeout(soon);
     line?.remove();
   };
-  const failed = (why) => {
+  const failed = (reason) => {
     clearTimeout(soon);
     if (!line) pending();
     line.classList.replace("waiting", "failed");
@@ -529,7 +529,7 @@ function say(room, text) {
       line.remove();
       say(room, text);
     });
-    line.querySelector(".head").append(make("em", "", why), again);
+    line.querySelector(".head").append(make("em", "", reason), again);
   };
   room.channel
     .push("say", {text})
@@ -634,12 +634,12 @@ function size(count) {
   return `${(count < 10 && unit ? small : number).format(count)} ${units[unit]}`;
 }
 
-let heard = performance.now();
+let lastStats = performance.now();
 let node; // the node's name, if there are several
 const stats = socket.channel("stats", {});
 stats.on("stats", (totals) => {
-  heard = performance.now();
-  const rate = meter.feed(totals, heard);
+  lastStats = performance.now();
+  const rate = meter.feed(totals, lastStats);
   at("rate-out").textContent = perSecond(rate.out);
   at("rate-in").textContent = perSecond(rate.in);
   at("pulse-rate").textContent = `${perSecond(rate.out)}/s`;
@@ -654,8 +654,8 @@ stats.on("rooms", ({rooms: busy}) => {
 });
 setInterval(() => {
   const now = performance.now();
-  if (now - heard < 1200) return;
-  heard = now - 700;
+  if (now - lastStats < 1200) return;
+  lastStats = now - 700;
   meter.gap(now);
   for (const id of ["rate-out", "rate-in", "clients", "channels"]) at(id).textContent = "–";
   at("pulse-rate").textContent = "–";

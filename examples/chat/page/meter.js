@@ -41,7 +41,7 @@ export class Meter {
     return this.averaged();
   }
 
-  /** Nothing heard for a while: the drawing goes on, empty, so that an outage can be seen afterwards. */
+  /** No data for a while: the charts continue without bars, so that an outage is visible afterwards. */
   gap(now) {
     this.last = null;
     this.push({now, clients: null, channels: null, in: 0, out: 0});

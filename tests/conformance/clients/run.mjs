@@ -20,15 +20,15 @@ const o = options({ patience: { type: 'string', default: '30000' } });
 const patience = Number(o.patience);
 let passed = 0, failed = 0;
 
-const within = (what, promise, ms = patience) => Promise.race([
-  promise, sleep(ms).then(() => { throw new Error(`${what}: nothing came within ${ms} ms`); })]);
-const same = (what, got, want) => {
+const within = (name, promise, ms = patience) => Promise.race([
+  promise, sleep(ms).then(() => { throw new Error(`${name}: nothing came within ${ms} ms`); })]);
+const same = (name, got, want) => {
   const [a, b] = [JSON.stringify(got), JSON.stringify(want)];
-  if (a !== b) throw new Error(`${what}: expected ${b}, got ${a}`);
+  if (a !== b) throw new Error(`${name}: expected ${b}, got ${a}`);
 };
-const until = async (what, holds) => {
+const until = async (name, holds) => {
   for (const end = Date.now() + patience; !holds(); await sleep(5))
-    if (Date.now() > end) throw new Error(`${what}: not within ${patience} ms`);
+    if (Date.now() > end) throw new Error(`${name}: not within ${patience} ms`);
 };
 // Retry intervals: short, but growing. Before 1.5, and in realtime-js, a channel that retries its join ignores the reply to the
 // previous one: with a fixed interval, the replies of a slow server would always be ignored.
@@ -100,10 +100,10 @@ class Client {
       it.now = () => presence.state;
     } else {
       // They have the functions only, and do not buffer diffs: the state must come first.
-      let told = false;
-      channel.on('presence_state', (s) => { told = true; it.state = Presence.syncState(it.state, s, onJoin, onLeave) ?? it.state; });
+      let hasState = false;
+      channel.on('presence_state', (s) => { hasState = true; it.state = Presence.syncState(it.state, s, onJoin, onLeave) ?? it.state; });
       channel.on('presence_diff', (d) => {
-        if (!told) throw new Error('a diff came before the state');
+        if (!hasState) throw new Error('a diff came before the state');
         it.state = Presence.syncDiff(it.state, d, onJoin, onLeave) ?? it.state;
       });
       it.now = () => it.state;
@@ -187,19 +187,19 @@ const checks = [
   } },
   { name: 'a broadcast reaches two sockets', run: async (c, topic) => {
     const a = await c.joined(await c.socket(), topic), b = await c.joined(await c.socket(), topic);
-    const heard = Promise.all([event(a, 'shout'), event(b, 'shout')]);
+    const received = Promise.all([event(a, 'shout'), event(b, 'shout')]);
     a.push('shout', { hello: 'all' });
-    same('both', await heard, [{ hello: 'all' }, { hello: 'all' }]);
+    same('both', await received, [{ hello: 'all' }, { hello: 'all' }]);
   } },
   { name: 'a broadcast_from does not reach its sender', run: async (c, topic) => {
     const a = await c.joined(await c.socket(), topic), b = await c.joined(await c.socket(), topic);
     let own = 0;
     a.on('whisper', () => { own++; });
-    const heard = event(b, 'whisper');
+    const received = event(b, 'whisper');
     same('whisper', await answer(a.push('whisper', { psst: 1 })), ['ok', {}]);
-    same('the other', await heard, { psst: 1 });
+    same('the other', await received, { psst: 1 });
     same('a later push', await answer(a.push('echo', {})), ['ok', {}]);
-    same('heard by the sender', own, 0);
+    same('received by the sender', own, 0);
   } },
   { name: 'a crash fires onError and the client rejoins by itself', run: async (c, topic) => {
     const s = await c.socket();
@@ -322,9 +322,9 @@ const checks = [
   } },
   { name: 'binary: a broadcast reaches two sockets', from: 5, polls: never, run: async (c, topic) => {
     const a = await c.joined(await c.socket(), topic), b = await c.joined(await c.socket(), topic);
-    const heard = Promise.all([event(a, 'bin_shout'), event(b, 'bin_shout')]);
+    const received = Promise.all([event(a, 'bin_shout'), event(b, 'bin_shout')]);
     a.push('bin_shout', bytes(7, 0, 7));
-    same('both', (await heard).map(list), [[7, 0, 7], [7, 0, 7]]);
+    same('both', (await received).map(list), [[7, 0, 7], [7, 0, 7]]);
   } },
   { name: 'a second channel object on the topic takes over', from: 5, run: async (c, topic) => {
     const s = await c.socket();
@@ -366,11 +366,11 @@ async function polling(version, url) {
   if (c.minor >= 7) await check(`phoenix ${c.patch} polling: pushes of one batch arrive in order`, c, async () => {
     const s = await c.socket();
     const channel = await c.joined(s, `room:batch-${version}`);
-    const heard = [];
-    channel.on('pushed', ({ n }) => heard.push(n));
+    const received = [];
+    channel.on('pushed', ({ n }) => received.push(n));
     for (let n = 0; n < 250; n++) channel.push('push', { n });
     same('the last answer', await answer(channel.push('echo', {})), ['ok', {}]);
-    same('heard', heard, [...Array(250).keys()]);
+    same('received', received, [...Array(250).keys()]);
   });
   if (c.minor >= 7) await check(`phoenix ${c.patch} polling: bytes are pushed as base64`, c, async () => {
     const channel = await c.joined(await c.socket(), `room:bytes-${version}`);
@@ -390,8 +390,8 @@ async function polling(version, url) {
   });
 }
 
-// A proxy whose WebSocket route fails as `how` tells; other requests are forwarded to `to`.
-async function broken(how, to) {
+// A proxy whose WebSocket route fails in the way `failure`; other requests are forwarded to `to`.
+async function broken(failure, to) {
   const front = http.createServer((req, res) => {
     const onwards = http.request(to + req.url, { method: req.method, headers: req.headers }, (got) => {
       res.writeHead(got.statusCode, got.headers);
@@ -402,21 +402,21 @@ async function broken(how, to) {
   });
   front.on('upgrade', (req, socket) => {
     socket.on('error', () => {});
-    if (how === 'refuses') socket.end('HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n');
+    if (failure === 'refuses') socket.end('HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n');
   });
   await new Promise((r) => { front.listen(0, '127.0.0.1', r); });
   return front;
 }
 async function fallback(version, url) {
-  for (const how of ['refuses', 'says nothing']) {
-    const front = await broken(how, url);
+  for (const failure of ['refuses', 'does not respond']) {
+    const front = await broken(failure, url);
     const c = new Client(version, `http://127.0.0.1:${front.address().port}`);
     if (c.phoenix.Socket.prototype.connectWithFallback) {
-      await check(`phoenix ${c.patch}: falls back to long-polling if the WebSocket route ${how}`, c, async () => {
+      await check(`phoenix ${c.patch}: falls back to long-polling if the WebSocket route ${failure}`, c, async () => {
         const kept = new Map();
         const sessionStorage = { getItem: (k) => kept.get(k) ?? null, setItem: (k, v) => { kept.set(k, v); } };
         const s = await c.socket({ longPollFallbackMs: 150, sessionStorage });
-        const channel = await c.joined(s, `room:fallback-${version}-${how}`);
+        const channel = await c.joined(s, `room:fallback-${version}-${failure}`);
         same('echo', await answer(channel.push('echo', { n: 1 })), ['ok', { n: 1 }]);
         same('transport', s.transport === c.phoenix.LongPoll, true);
       });

@@ -8,7 +8,7 @@ export class XMLHttpRequest {
   open(method, url) { this.method = method; this.url = url; }
   setRequestHeader(name, value) { this.headers[name] = value; }
   send(body) {
-    const over = (how) => { if (this.over) return; this.over = true; clearTimeout(this.timer); how(); };
+    const over = (then) => { if (this.over) return; this.over = true; clearTimeout(this.timer); then(); };
     this.request = http.request(this.url, { method: this.method, headers: this.headers, agent }, (res) => {
       const parts = [];
       res.on('data', (d) => parts.push(d)).on('end', () => over(() => {
