@@ -5,7 +5,7 @@
 //     new Socket("ws://localhost:4000/socket", {authToken: token})                     // in its page
 #include <phx/adapter/blocking_longpoll.hpp>
 #include <phx/adapter/nlohmann.hpp>
-#include <phx/adapter/token.hpp>
+#include <phx/erlang/token.hpp>
 #include <phx/phx.hpp>
 
 #include <chrono>

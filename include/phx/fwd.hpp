@@ -177,6 +177,25 @@ class service_for;
 class sessions;
 }  // namespace longpoll
 
+// erlang
+enum class key_digest : std::uint8_t;
+enum class term_kind : std::uint8_t;
+class elixir_struct;
+struct key_options;
+class phoenix_token;
+class session_cookie;
+class term;
+class term_view;
+class token_age;
+namespace etf {
+enum class terms : std::uint8_t;
+struct bounds;
+class json_encoder;
+class reader;
+struct struct_hook;
+class writer;
+}  // namespace etf
+
 // presence
 class presence;
 struct presence_change;

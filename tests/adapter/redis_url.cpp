@@ -1,4 +1,4 @@
-#include <phx/adapter/detail/redis_url.hpp>
+#include <phx/adapter/redis/detail/url.hpp>
 
 #include <doctest/doctest.h>
 

@@ -1,10 +1,11 @@
-#include <phx/adapter/detail/redis_wire.hpp>
+#include <phx/adapter/redis/detail/wire.hpp>
 
 #include <support/hex.hpp>
 
 #include <doctest/doctest.h>
 
 using namespace phx::detail;
+namespace etf = phx::etf;
 
 namespace {
 

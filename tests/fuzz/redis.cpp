@@ -1,15 +1,16 @@
 // Everything that Redis may send on the subscribing connection: replies split anywhere, with messages in both formats.
 // However the bytes are split, the replies are the same; well-formed ones are what a simple reader reads; a message arrives
 // as it was published, and is skipped or becomes a broadcast with JSON that other parsers accept.
-#include <phx/adapter/detail/redis_replies.hpp>
-#include <phx/adapter/detail/redis_wire.hpp>
-#include <phx/adapter/elixir_struct.hpp>
+#include <phx/adapter/redis/detail/replies.hpp>
+#include <phx/adapter/redis/detail/wire.hpp>
+#include <phx/erlang/elixir_struct.hpp>
 
 #include "oracle.hpp"
 
 #include <functional>
 
 using namespace phx::detail;
+namespace etf = phx::etf;
 
 namespace {
 
@@ -122,7 +123,7 @@ void read_message(std::string_view raw) {
   }
   for (bool const encodes : {false, true}) {
     auto const term =
-        redis_wire::read_term(raw, storage, most, encodes ? elixir_struct_access::hook(encode) : etf::struct_hook{});
+        redis_wire::read_term(raw, storage, most, encodes ? phx::elixir_struct::hook(encode) : etf::struct_hook{});
     using redis_wire::outcome;
     oracle::require((term.outcome == outcome::unknown_struct) == !term.module.empty(), "a struct nobody encodes is named");
     if (term.outcome == outcome::not_ours || (term.outcome == outcome::unreadable && term.message.event.empty())) continue;

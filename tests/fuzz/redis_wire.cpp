@@ -1,10 +1,11 @@
 // Messages that other programs publish on our Redis channel: terms and our own format. A message that is accepted can be
 // written again and is then the same; JSON that becomes a term comes back as the same JSON.
-#include <phx/adapter/detail/redis_wire.hpp>
+#include <phx/adapter/redis/detail/wire.hpp>
 
 #include "oracle.hpp"
 
 using namespace phx::detail;
+namespace etf = phx::etf;
 
 namespace {
 

@@ -1,6 +1,7 @@
 // Any bytes as a token, a cookie or a query: our key did not sign them, so they are refused. And any bytes as a term: it is
 // refused, or all of its contents can be read and written again.
-#include <phx/adapter/token.hpp>
+#include <phx/erlang/session_cookie.hpp>
+#include <phx/erlang/token.hpp>
 
 #include <cstdint>
 #include <cstdlib>

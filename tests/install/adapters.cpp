@@ -7,8 +7,8 @@
 #if __has_include(<phx/adapter/nlohmann.hpp>)
 #include <phx/adapter/nlohmann.hpp>
 #endif
-#if __has_include(<phx/adapter/token.hpp>)
-#include <phx/adapter/token.hpp>
+#if __has_include(<phx/erlang/token.hpp>)
+#include <phx/erlang/token.hpp>
 #endif
 #if __has_include(<phx/adapter/redis_tls.hpp>)
 #include <phx/adapter/redis_tls.hpp>

@@ -21,11 +21,23 @@ STANDARD = set(
     "string_view strstream syncstream system_error thread tuple type_traits typeindex typeinfo unordered_map unordered_set "
     "utility valarray variant vector version".split())
 SLOW_TO_INCLUDE = {"functional", "iostream", "regex"}
-# Compiler headers that are allowed: SSE2 to scan strings.
-COMPILERS_OWN = {"core/text/byte_block.hpp": {"emmintrin.h"}}
-# Needs zlib like an adapter, but belongs to RFC 6455's room: no other header outside adapter/ includes it, and phx.hpp does not.
-ZLIB = "websocket/detail/zlib_stream.hpp"
-WITH_ZLIB = {"phx/" + ZLIB: {"websocket/deflate.hpp"}, "phx/websocket/deflate.hpp": set()}
+# Headers outside adapter/ that need more than the standard library, each with its reason.
+EXCEPTIONS = {
+    # SSE2 to scan strings with, where the compiler has it.
+    "core/text/byte_block.hpp": {"emmintrin.h"},
+    # Phoenix.Token and Plug's cookies are signed and encrypted. A header of the target phx::token, which links OpenSSL.
+    "erlang/detail/crypto.hpp": {"openssl/crypto.h", "openssl/evp.h", "openssl/hmac.h", "openssl/rand.h"},
+    # Only with PHX_ZLIB, which the targets define that link zlib.
+    "erlang/compressed_term.hpp": {"zlib.h"},
+    # RFC 7692, in the room of RFC 6455. A header of the target phx::deflate, which links zlib.
+    "websocket/detail/zlib_stream.hpp": {"zlib.h"},
+    # strtod_l: libc++ has no from_chars for double before LLVM 20, and strtod depends on the locale.
+    "erlang/etf_writer.hpp": {"locale.h"},
+}
+# Headers that need another library, and which headers outside adapter/ may include them: phx.hpp and the rest of its room may not.
+NOT_FOR_EVERYBODY = {"phx/websocket/detail/zlib_stream.hpp": {"websocket/deflate.hpp"}, "phx/websocket/deflate.hpp": set(),
+                     "phx/erlang/detail/crypto.hpp": {"erlang/token.hpp", "erlang/session_cookie.hpp"},
+                     "phx/erlang/token.hpp": set(), "phx/erlang/session_cookie.hpp": set()}
 
 MACROS = {"core/detail/build.hpp": "PHX_BUILD", "version.hpp": r"PHX_VERSION\w*"}
 
@@ -115,10 +127,8 @@ class Tree:
 
     def include(self, path, inside, room, text, m):
         what = m[2]
-        if room not in ("adapter", "testing") and str(inside) not in WITH_ZLIB.get(what, {str(inside)}):
-            self.breach(path, text, m.start(), f"{what}: needs zlib, for programs and adapters to include")
-        elif what == "zlib.h" and str(inside) == ZLIB:
-            return
+        if room not in ("adapter", "testing") and str(inside) not in NOT_FOR_EVERYBODY.get(what, {str(inside)}):
+            self.breach(path, text, m.start(), f"{what}: needs another library; programs and adapters include it")
         elif what.startswith("phx/"):
             parts = what.split("/")[1:]
             if len(parts) == 1:
@@ -145,7 +155,7 @@ class Tree:
         elif m[1] == '"':
             self.breach(path, text, m.start(), f"\"{what}\": headers are included as <phx/...>")
         elif room != "adapter":
-            if what not in STANDARD | COMPILERS_OWN.get(str(inside), set()):
+            if what not in STANDARD | EXCEPTIONS.get(str(inside), set()):
                 self.breach(path, text, m.start(), f"<{what}>: only adapter/ includes headers outside the standard library")
             elif what in SLOW_TO_INCLUDE:
                 self.breach(path, text, m.start(), f"<{what}>: slow to include, keep it out of public headers")
@@ -212,8 +222,10 @@ BAD = {
     "a type that fwd.hpp does not name": ("include/phx/core/a.hpp", "namespace phx {\nstruct stranger {\n  int x;\n};\n}"),
     "a third party": ("include/phx/core/a.hpp", "#include <nlohmann/json.hpp>"),
     "zlib for everybody": ("include/phx/socket/a.hpp", "#include <phx/websocket/deflate.hpp>"),
+    "OpenSSL for everybody": ("include/phx/erlang/a.hpp", "#include <phx/erlang/token.hpp>"),
     "zlib beside its header": ("include/phx/websocket/a.hpp", "#include <zlib.h>"),
     "an operating system": ("include/phx/core/a.hpp", "#include <sys/socket.h>"),
+    "a third party in another header of the room": ("include/phx/erlang/a.hpp", "#include <openssl/evp.h>"),
     "a quoted include": ("include/phx/core/a.hpp", '#include "frame.hpp"'),
     "<iostream>": ("include/phx/core/a.hpp", "#include <iostream>"),
     "<functional>": ("include/phx/testing/a.hpp", "#  include <functional>"),

@@ -8,12 +8,12 @@
 // The client library is hiredis, Redis's own, which every distribution has; it takes replies apart. The sockets are ours, so
 // that one poll loop has both connections, and TLS works with a hiredis that has none (Debian 12's 0.14). Link phx::redis.
 
-#include <phx/adapter/detail/own_messages.hpp>
-#include <phx/adapter/detail/publish_batch.hpp>
-#include <phx/adapter/detail/redis_link.hpp>
-#include <phx/adapter/detail/redis_url.hpp>
-#include <phx/adapter/detail/redis_wire.hpp>
-#include <phx/adapter/detail/wake_event.hpp>
+#include <phx/adapter/redis/detail/own_messages.hpp>
+#include <phx/adapter/redis/detail/publish_batch.hpp>
+#include <phx/adapter/redis/detail/link.hpp>
+#include <phx/adapter/redis/detail/url.hpp>
+#include <phx/adapter/redis/detail/wire.hpp>
+#include <phx/adapter/redis/detail/wake_event.hpp>
 #include <phx/adapter/redis_options.hpp>
 #include <phx/loop/endpoint.hpp>
 
@@ -324,9 +324,8 @@ class pubsub {
     bool const terms = !options_.beside_elixir.empty();
     wire::bus_message read;
     if (terms) {
-      detail::etf::struct_hook const hook = options_.encode_struct
-                                                ? phx::detail::elixir_struct_access::hook(options_.encode_struct)
-                                                : detail::etf::struct_hook{};
+      etf::struct_hook const hook =
+          options_.encode_struct ? elixir_struct::hook(options_.encode_struct) : etf::struct_hook{};
       wire::term_message const term = wire::read_term(raw, storage_, {.inflated = options_.message}, hook);
       read = term.message;
       if (skip(term)) return;

@@ -2,7 +2,7 @@
 #define PHX_ADAPTER_REDIS_OPTIONS_HPP
 // What phx::redis::pubsub is told, and what it tells.
 
-#include <phx/adapter/elixir_struct.hpp>
+#include <phx/erlang/elixir_struct.hpp>
 #include <phx/core/time.hpp>
 
 #include <chrono>

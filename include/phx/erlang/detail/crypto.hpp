@@ -1,10 +1,11 @@
-#ifndef PHX_ADAPTER_DETAIL_CRYPTO_HPP
-#define PHX_ADAPTER_DETAIL_CRYPTO_HPP
+#ifndef PHX_ERLANG_DETAIL_CRYPTO_HPP
+#define PHX_ERLANG_DETAIL_CRYPTO_HPP
 // Plug.Crypto's key generator, message verifier and message encryptor (protocol 15.1, 15.2, 15.6), on OpenSSL.
 
 #include <phx/core/error.hpp>
 #include <phx/core/text/ascii.hpp>
 #include <phx/core/text/base64.hpp>
+#include <phx/erlang/key_options.hpp>
 
 #include <array>
 #include <bit>
@@ -25,17 +26,9 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-enum class key_digest : std::uint8_t { sha256, sha384, sha512 };
-/// Phoenix's `key_iterations`, `key_length` and `key_digest`.
-struct key_options {
-  std::uint32_t iterations = 1000;
-  std::size_t length = 32;
-  key_digest digest = key_digest::sha256;
-};
-
 namespace detail {
 
-/// Bytes nobody is to see: wiped when they go.
+/// Secret bytes: overwritten before their memory is freed.
 class secret {
  public:
   explicit secret(std::size_t size) : bytes_(new unsigned char[size]()), size_(size) {}
@@ -66,7 +59,7 @@ class secret {
 [[nodiscard]] inline unsigned char* octets(std::string& s) noexcept {
   return static_cast<unsigned char*>(static_cast<void*>(s.data()));
 }
-/// In a time that says nothing of where they differ.
+/// Compares in constant time: the time tells nothing about where they differ.
 [[nodiscard]] inline bool same_secret(std::string_view a, std::string_view b) noexcept {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
@@ -112,7 +105,7 @@ class secret {
   if (!mac) return error{errc::no_memory};
   return text.append(".").append(to_base64url(*mac));
 }
-/// The payload; nothing for what is forged, or no signed message at all.
+/// The payload; nothing if the message is forged or malformed.
 [[nodiscard]] inline std::optional<std::string> verified_message(std::string_view key, std::string_view token) {
   std::string_view rest = token;
   std::string_view const header = next_part(rest, '.');
@@ -122,15 +115,15 @@ class secret {
   for (key_digest const d : {key_digest::sha256, key_digest::sha384, key_digest::sha512})
     if (header == protected_header(d)) digest = d;
   if (!digest) return std::nullopt;
-  std::optional<std::string> const theirs = from_base64url(rest.substr(point + 1));
-  std::optional<std::string> const ours = mac_of(key, token.substr(0, header.size() + 1 + point), *digest);
-  if (!theirs || !ours || !same_secret(*theirs, *ours)) return std::nullopt;
+  std::optional<std::string> const claimed = from_base64url(rest.substr(point + 1));
+  std::optional<std::string> const computed = mac_of(key, token.substr(0, header.size() + 1 + point), *digest);
+  if (!claimed || !computed || !same_secret(*claimed, *computed)) return std::nullopt;
   return from_base64url(rest.substr(0, point));
 }
 
-// ---- MessageEncryptor: "XCP." iv, tag and ciphertext: XChaCha20-Poly1305, which OpenSSL has only with a short nonce
+// ---- MessageEncryptor: "XCP." iv, tag and ciphertext: XChaCha20-Poly1305. OpenSSL has ChaCha20-Poly1305, with a shorter nonce.
 
-/// The key for the rest of the nonce: HChaCha20 (draft-irtf-cfrg-xchacha, 2.2).
+/// HChaCha20 (draft-irtf-cfrg-xchacha, 2.2): the key for ChaCha20 with the rest of the nonce.
 [[nodiscard]] inline secret hchacha20(std::string_view key, std::string_view nonce) {
   std::array<std::uint32_t, 16> s{0x61707865u, 0x3320646eu, 0x79622d32u, 0x6b206574u};
   auto const word = [](std::string_view from, std::size_t i) {
@@ -163,12 +156,13 @@ struct evp_free {
 using evp_context = std::unique_ptr<EVP_CIPHER_CTX, evp_free>;
 inline constexpr std::size_t tag_bytes = 16;
 
-/// An AEAD cipher with a nonce of 12 bytes and a tag of 16. Nothing: the tag is another, or OpenSSL has no memory.
-[[nodiscard]] inline std::optional<std::string> opened(EVP_CIPHER const* cipher, std::string_view key,
-                                                       std::string_view nonce, std::string_view aad, std::string_view text,
-                                                       std::string_view tag) {
+/// Decrypts with an AEAD cipher, a nonce of 12 bytes and a tag of 16. Nothing: the tag does not match, or OpenSSL has no
+/// memory.
+[[nodiscard]] inline std::optional<std::string> aead_decrypt(EVP_CIPHER const* cipher, std::string_view key,
+                                                             std::string_view nonce, std::string_view aad,
+                                                             std::string_view text, std::string_view tag) {
   evp_context const c(EVP_CIPHER_CTX_new());
-  std::string out(text.size() + 1, '\0');  // never without bytes to point at
+  std::string out(text.size() + 1, '\0');  // never empty: OpenSSL wants a pointer to something
   std::string expected(tag);
   int n = 0;
   if (!c || text.size() > INT_MAX - 1 || aad.size() > INT_MAX ||
@@ -182,9 +176,9 @@ inline constexpr std::size_t tag_bytes = 16;
   return out;
 }
 [[nodiscard]] inline std::string inner_nonce(std::string_view iv) { return std::string(4, '\0').append(iv.substr(16)); }
-inline constexpr std::string_view encryptor_aad = "A128GCM";  // what every version says, whatever its cipher
+inline constexpr std::string_view encryptor_aad = "A128GCM";  // in every version, whatever its cipher
 
-/// With a nonce of your own, for tests. @pre a key of 32 bytes, an iv of 24
+/// With a given nonce, for tests. @pre a key of 32 bytes, an iv of 24.
 [[nodiscard]] inline result<std::string> encrypted_with(std::string_view key, std::string_view iv, std::string_view text) {
   secret const inner = hchacha20(key, iv);
   std::string const nonce = inner_nonce(iv);
@@ -208,7 +202,8 @@ inline constexpr std::string_view encryptor_aad = "A128GCM";  // what every vers
   return encrypted_with(key, iv, text);
 }
 
-/// Of plug_crypto 1: AES-GCM under a key of its own, which is wrapped by ours. @param sign_key guards the wrapping.
+/// A message of plug_crypto 1: AES-GCM with a content key, which is encrypted with `key`. @param sign_key authenticated with
+/// it.
 [[nodiscard]] inline std::optional<std::string> decrypted_version_1(std::string_view key, std::string_view sign_key,
                                                                     std::string_view token) {
   std::array<std::string, 5> parts;
@@ -218,26 +213,26 @@ inline constexpr std::string_view encryptor_aad = "A128GCM";  // what every vers
     if (!part) return std::nullopt;
     parts[i] = *std::move(part);
   }
-  auto const& [how, wrapped, iv, text, tag] = parts;
+  auto const& [name, wrapped, iv, text, tag] = parts;
   auto const aes = [](std::size_t bytes) {
     return bytes == 16 ? EVP_aes_128_gcm() : bytes == 24 ? EVP_aes_192_gcm() : bytes == 32 ? EVP_aes_256_gcm() : nullptr;
   };
   key = key.substr(0, 32);
-  if (how != encryptor_aad || iv.size() != 12 || tag.size() != tag_bytes || wrapped.size() < 16 + tag_bytes + 12 ||
+  if (name != encryptor_aad || iv.size() != 12 || tag.size() != tag_bytes || wrapped.size() < 16 + tag_bytes + 12 ||
       aes(key.size()) == nullptr)
     return std::nullopt;
   std::size_t const size = wrapped.size() - tag_bytes - 12;  // of the content key; then the tag, then the nonce
   std::string_view const w = wrapped;
   if (aes(size) == nullptr) return std::nullopt;
   std::optional<std::string> content =
-      opened(aes(key.size()), key, w.substr(size + tag_bytes), sign_key, w.substr(0, size), w.substr(size, tag_bytes));
+      aead_decrypt(aes(key.size()), key, w.substr(size + tag_bytes), sign_key, w.substr(0, size), w.substr(size, tag_bytes));
   if (!content) return std::nullopt;
-  std::optional<std::string> out = opened(aes(size), *content, iv, encryptor_aad, text, tag);
+  std::optional<std::string> out = aead_decrypt(aes(size), *content, iv, encryptor_aad, text, tag);
   OPENSSL_cleanse(content->data(), content->size());
   return out;
 }
 
-/// The text; nothing for what is forged, or not encrypted at all.
+/// The text; nothing if the message is forged or malformed.
 [[nodiscard]] inline std::optional<std::string> decrypted_message(std::string_view key, std::string_view sign_key,
                                                                   std::string_view token) {
   if (!token.starts_with("XCP.")) return decrypted_version_1(key, sign_key, token);
@@ -246,8 +241,8 @@ inline constexpr std::string_view encryptor_aad = "A128GCM";  // what every vers
   std::string_view const bytes = *all;
   secret const inner = hchacha20(key, bytes.substr(0, 16));
   std::string const nonce = inner_nonce(bytes.substr(0, 24));
-  return opened(EVP_chacha20_poly1305(), inner.view(), nonce, encryptor_aad, bytes.substr(24 + tag_bytes),
-                bytes.substr(24, tag_bytes));
+  return aead_decrypt(EVP_chacha20_poly1305(), inner.view(), nonce, encryptor_aad, bytes.substr(24 + tag_bytes),
+                      bytes.substr(24, tag_bytes));
 }
 
 }  // namespace detail

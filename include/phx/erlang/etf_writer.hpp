@@ -1,87 +1,61 @@
-#ifndef PHX_ADAPTER_DETAIL_ETF_HPP
-#define PHX_ADAPTER_DETAIL_ETF_HPP
-// Erlang's external term format (protocol 15.3): its tags, and a writer that writes them as OTP 25 does. Any OTP reads them.
+#ifndef PHX_ERLANG_ETF_WRITER_HPP
+#define PHX_ERLANG_ETF_WRITER_HPP
+// Writes Erlang's external term format (protocol 15.3) as OTP 25 does; every later OTP reads it.
 
 #include <phx/core/text/json.hpp>
-#include <phx/core/memory.hpp>
+#include <phx/erlang/etf.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <locale.h>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace phx {
 inline namespace PHX_BUILD {
-namespace detail::etf {
+namespace etf {
 
-struct bounds {
-  std::uint32_t depth = 64;           ///< nested lists, tuples and maps that are written, or read as JSON
-  std::size_t integer_bytes = 1'024;  ///< of one integer, written or read as JSON: 2,466 digits. The work is quadratic in it
-  std::size_t inflated = 16'000'000;  ///< of a compressed term
-};
-
-enum tag : std::uint8_t {
-  version = 131,
-  compressed = 80,
-  small_integer = 97,
-  integer = 98,
-  small_big = 110,
-  large_big = 111,
-  new_float = 70,
-  atom_latin1 = 100,
-  small_atom_latin1 = 115,
-  atom_utf8 = 118,
-  small_atom_utf8 = 119,
-  small_tuple = 104,
-  large_tuple = 105,
-  nil = 106,
-  string = 107,
-  list = 108,
-  binary = 109,
-  map = 116,
-  new_pid = 88,
-  pid = 103,
-  newer_reference = 90,
-  new_reference = 114,
-  bit_binary = 77,
-  port = 102,
-  new_port = 89,
-  v4_port = 120,
-  new_fun = 112,
-  export_fun = 113,
-};
-
-// ---- writing
-
+/// Appends terms to a string, one after the other. What a tuple, map or list contains is appended by further calls; nothing
+/// checks that it is complete. Every member may throw std::bad_alloc.
 class writer {
  public:
+  /// @param to must outlive the writer.
   explicit writer(std::string& to) : to_(to) {}
 
+  /// One byte: a tag, for what has no member here.
   void byte(std::uint8_t b) { to_.push_back(static_cast<char>(b)); }
+  /// The lower two bytes of `n`, big-endian.
   void u16(std::size_t n) { big_endian(n, 2); }
+  /// The lower four bytes of `n`, big-endian.
   void u32(std::size_t n) { big_endian(n, 4); }
+  /// The version byte, which stands before the outermost term.
   void start() { byte(version); }
+  /// The head of a tuple: `arity` elements follow.
   void tuple(std::size_t arity) {
     if (arity <= 255)
       byte(small_tuple), byte(static_cast<std::uint8_t>(arity));
     else
       byte(large_tuple), u32(arity);
   }
+  /// The head of a map: `pairs` keys follow, each with its value. @pre no key twice.
   void map(std::size_t pairs) { byte(etf::map), u32(pairs); }
-  /// @param text UTF-8, at most 255 characters. As OTP up to 25 writes it, which all of them read.
+  /// An atom, in the tags that OTP up to 25 writes and every OTP reads. @param text UTF-8, at most 255 characters.
   void atom(std::string_view text) {
     bool const ascii = std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
     byte(ascii ? atom_latin1 : atom_utf8), u16(text.size()), to_ += text;
   }
+  /// A binary.
   void binary(std::string_view bytes) { byte(etf::binary), u32(bytes.size()), to_ += bytes; }
-  void whole(std::int64_t n) {
+  /// An integer.
+  void integer(std::int64_t n) {
     if (n >= 0 && n <= 255) return byte(small_integer), byte(static_cast<std::uint8_t>(n));
     if (n >= INT32_MIN && n <= INT32_MAX)
-      return byte(integer), u32(static_cast<std::uint32_t>(static_cast<std::int32_t>(n)));
+      return byte(etf::integer), u32(static_cast<std::uint32_t>(static_cast<std::int32_t>(n)));
     std::uint64_t magnitude = n < 0 ? ~static_cast<std::uint64_t>(n) + 1 : static_cast<std::uint64_t>(n);
     char bytes[8];
     std::uint8_t size = 0;
@@ -89,21 +63,20 @@ class writer {
     byte(small_big), byte(size), byte(n < 0);
     to_.append(bytes, size);
   }
-  /// @pre finite: Erlang has no infinity and no NaN.
+  /// A float. @pre finite: Erlang has no infinity and no NaN.
   void real(double d) {
     std::uint64_t bits;
     std::memcpy(&bits, &d, sizeof bits);
     byte(new_float), big_endian(bits, 8);
   }
 
-  /// The JSON value of `text` as Jason decodes it: objects are maps with binaries for keys, and of two equal keys the first
-  /// one counts.
-  /// @return false beyond `most`, and for a number that rounds to infinity.
+  /// The JSON value of `text` as Jason decodes it: an object is a map with binaries for keys; of two equal keys the first
+  /// counts. @return false beyond `limit`, and for a number that rounds to infinity; the string then ends in a partial term.
   /// @pre `text` is valid JSON.
-  [[nodiscard]] bool json(std::string_view text, bounds const& most) {
+  [[nodiscard]] bool json(std::string_view text, bounds const& limit) {
     at_ = text.data();
     end_ = at_ + text.size();
-    return value(0, most);
+    return value(0, limit);
   }
 
  private:
@@ -115,15 +88,15 @@ class writer {
   }
   [[nodiscard]] char next() { return phx::json::detail::skip_space(at_, end_); }
 
-  [[nodiscard]] bool value(std::uint32_t level, bounds const& most) {
+  [[nodiscard]] bool value(std::uint32_t level, bounds const& limit) {
     switch (next()) {
-      case '{': return level < most.depth && object(level + 1, most);
-      case '[': return level < most.depth && array(level + 1, most);
+      case '{': return level < limit.depth && object(level + 1, limit);
+      case '[': return level < limit.depth && array(level + 1, limit);
       case '"': text(); return true;
       case 't': at_ += 4, atom("true"); return true;
       case 'f': at_ += 5, atom("false"); return true;
       case 'n': at_ += 4, atom("nil"); return true;
-      default: return number(most);
+      default: return number(limit);
     }
   }
   void text() {
@@ -139,12 +112,12 @@ class writer {
     to_.resize(size_at + 4 + size);
     patch(size_at, size);
   }
-  [[nodiscard]] bool object(std::uint32_t level, bounds const& most) {
+  [[nodiscard]] bool object(std::uint32_t level, bounds const& limit) {
     ++at_;
     byte(etf::map);
     std::size_t const count_at = to_.size();
     u32(0);
-    // Erlang refuses a map with one key twice, so it is known where each pair begins and ends.
+    // Erlang refuses a map with a key twice: the pairs' positions are kept, to remove the later ones.
     struct pair {
       std::size_t at, key_end, end;
     };
@@ -157,14 +130,14 @@ class writer {
       p.key_end = to_.size();
       (void)next();
       ++at_;
-      if (!value(level, most)) return false;
+      if (!value(level, limit)) return false;
       p.end = to_.size();
       pairs.push_back(p);
       bool const more = next() == ',';
       ++at_;
       if (!more) break;
     }
-    // In the order of their keys; of equal ones the first comes first.
+    // By key; equal keys in the order of their pairs.
     std::vector<std::size_t> sorted(pairs.size());
     for (std::size_t i = 0; i < sorted.size(); ++i) sorted[i] = i;
     auto const key = [&](std::size_t i) {
@@ -191,7 +164,7 @@ class writer {
     patch(count_at, count);
     return true;
   }
-  [[nodiscard]] bool array(std::uint32_t level, bounds const& most) {
+  [[nodiscard]] bool array(std::uint32_t level, bounds const& limit) {
     ++at_;
     if (next() == ']') return ++at_, byte(nil), true;
     std::size_t const begin = to_.size();
@@ -201,7 +174,7 @@ class writer {
     bool bytes_only = true;
     for (;;) {
       std::size_t const from = to_.size();
-      if (!value(level, most)) return false;
+      if (!value(level, limit)) return false;
       bytes_only = bytes_only && static_cast<std::uint8_t>(to_[from]) == small_integer;
       ++count;
       bool const more = next() == ',';
@@ -219,7 +192,7 @@ class writer {
     byte(nil);
     return true;
   }
-  [[nodiscard]] bool number(bounds const& most) {
+  [[nodiscard]] bool number(bounds const& limit) {
     char const* const from = at_;
     bool integral = true;
     while (at_ != end_ &&
@@ -228,21 +201,21 @@ class writer {
       ++at_;
     }
     if (!integral) return real(std::string(from, at_));
-    std::int64_t integer = 0;
-    auto const [stopped, fault] = std::from_chars(from, at_, integer);
-    if (fault != std::errc{} || stopped != at_) return big(*from == '-', {from + (*from == '-'), at_}, most);
-    return whole(integer), true;
+    std::int64_t n = 0;
+    auto const [stopped, fault] = std::from_chars(from, at_, n);
+    if (fault != std::errc{} || stopped != at_) return big(*from == '-', {from + (*from == '-'), at_}, limit);
+    return integer(n), true;
   }
   [[nodiscard]] bool real(std::string const& text) {
-    // Not every standard library we build with has from_chars for double, and strtod follows the locale.
+    // strtod depends on the global locale, and libc++ has no from_chars for double before LLVM 20.
     static locale_t const plain = newlocale(LC_ALL_MASK, "C", nullptr);
     double const d = strtod_l(text.c_str(), nullptr, plain);
     if (!std::isfinite(d)) return false;
     return real(d), true;
   }
-  [[nodiscard]] bool big(bool negative, std::string_view digits, bounds const& most) {
-    if (digits.size() > most.integer_bytes * 5 / 2) return false;  // a byte holds 2.4 digits
-    // Nine digits and four bytes at a time: one of each would keep a loop busy for a second with the numbers of one message.
+  [[nodiscard]] bool big(bool negative, std::string_view digits, bounds const& limit) {
+    if (digits.size() > limit.integer_bytes * 5 / 2) return false;  // a byte holds 2.4 digits
+    // Nine digits and four bytes at a time: digit by digit, the numbers of one message could keep a loop busy for a second.
     std::vector<std::uint32_t> limbs;  // little-endian
     while (!digits.empty()) {
       std::uint64_t carry = 0, shift = 1;
@@ -260,7 +233,7 @@ class writer {
       for (unsigned shift = 0; shift != 32; shift += 8)
         bytes.push_back(static_cast<char>(static_cast<unsigned char>(l >> shift)));
     while (!bytes.empty() && bytes.back() == '\0') bytes.pop_back();
-    if (bytes.size() > most.integer_bytes) return false;
+    if (bytes.size() > limit.integer_bytes) return false;
     if (bytes.size() < 256) {
       byte(small_big), byte(static_cast<std::uint8_t>(bytes.size()));
     } else {
@@ -276,7 +249,7 @@ class writer {
   char const* end_ = nullptr;
 };
 
-}  // namespace detail::etf
+}  // namespace etf
 }  // namespace PHX_BUILD
 }  // namespace phx
 

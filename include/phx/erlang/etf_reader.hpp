@@ -1,17 +1,21 @@
-#ifndef PHX_ADAPTER_DETAIL_ETF_READER_HPP
-#define PHX_ADAPTER_DETAIL_ETF_READER_HPP
-// Reads Erlang's external term format (protocol 15.3) from untrusted bytes. Every length is checked before it is used and
+#ifndef PHX_ERLANG_ETF_READER_HPP
+#define PHX_ERLANG_ETF_READER_HPP
+// Reads Erlang's external term format (protocol 15.3) from untrusted bytes: every length is checked before it is used, and
 // nesting is bounded. Nothing is allocated: binaries and atoms are views of the input.
 
-#include <phx/adapter/detail/etf.hpp>
 #include <phx/core/error.hpp>
+#include <phx/core/text/json.hpp>
+#include <phx/erlang/etf.hpp>
 
 #include <cmath>
+#include <cstdint>
 #include <cstring>
+#include <string>
+#include <string_view>
 
 namespace phx {
 inline namespace PHX_BUILD {
-namespace detail::etf {
+namespace etf {
 
 /// Which terms reader::skip accepts.
 enum class terms : std::uint8_t {
@@ -19,45 +23,55 @@ enum class terms : std::uint8_t {
   any,   ///< processes, ports, references, functions, bit strings and improper lists as well
 };
 
-/// Takes terms from bytes, one after the other. A member that returns false found something else, or too few bytes; after
-/// that the position is unspecified.
+/// Reads terms from bytes, one after the other. A member that returns false found another kind of term or too few bytes; the
+/// position is unspecified then.
 class reader {
  public:
+  /// @param bytes must outlive the reader, and the views it gives. Without the version byte.
   explicit reader(std::string_view bytes) noexcept : rest_(bytes) {}
 
+  /// All bytes have been read.
   [[nodiscard]] bool done() const noexcept { return rest_.empty(); }
+  /// The bytes that have not been read.
   [[nodiscard]] std::string_view rest() const noexcept { return rest_; }
   /// The tag of the next term; 0 at the end.
   [[nodiscard]] std::uint8_t peek() const noexcept {
     return rest_.empty() ? std::uint8_t{0} : static_cast<std::uint8_t>(rest_.front());
   }
+  /// Whether the next term is an atom.
   [[nodiscard]] bool at_atom() const noexcept {
     std::uint8_t const t = peek();
     return t == atom_latin1 || t == atom_utf8 || t == small_atom_latin1 || t == small_atom_utf8;
   }
+  /// Whether the next term is an integer.
   [[nodiscard]] bool at_integer() const noexcept {
     std::uint8_t const t = peek();
     return t == small_integer || t == etf::integer || t == small_big || t == large_big;
   }
+  /// Whether the next term is a tuple.
   [[nodiscard]] bool at_tuple() const noexcept { return peek() == small_tuple || peek() == large_tuple; }
 
+  /// The head of a tuple: `arity` elements follow.
   [[nodiscard]] bool tuple(std::uint32_t& arity) noexcept {
     return peek() == small_tuple ? take(1) && number(arity, 1) : peek() == large_tuple && take(1) && number(arity, 4);
   }
+  /// The head of a map: `pairs` keys follow, each with its value.
   [[nodiscard]] bool map(std::uint32_t& pairs) noexcept { return peek() == etf::map && take(1) && number(pairs, 4); }
   /// The head of a non-empty list: `count` elements follow, then its tail, which is read with end_of_list().
   [[nodiscard]] bool list(std::uint32_t& count) noexcept { return peek() == etf::list && take(1) && number(count, 4); }
+  /// The tail of a proper list, or an empty list.
   [[nodiscard]] bool end_of_list() noexcept { return peek() == nil && take(1); }
-  /// A list of small integers, which Erlang writes as their bytes.
+  /// A list of integers from 0 to 255, which Erlang writes as bytes.
   [[nodiscard]] bool byte_list(std::string_view& bytes) noexcept {
     std::uint32_t size = 0;
     return peek() == string && take(1) && number(size, 2) && cut(size, bytes);
   }
+  /// A binary.
   [[nodiscard]] bool binary(std::string_view& bytes) noexcept {
     std::uint32_t size = 0;
     return peek() == etf::binary && take(1) && number(size, 4) && cut(size, bytes);
   }
-  /// @param latin1 how `text` is encoded: ISO 8859-1, else UTF-8 that has not been checked.
+  /// An atom. @param latin1 `text` is ISO 8859-1; otherwise UTF-8 that has not been checked.
   [[nodiscard]] bool atom(std::string_view& text, bool& latin1) noexcept {
     std::uint8_t const t = peek();
     latin1 = t == atom_latin1 || t == small_atom_latin1;
@@ -65,11 +79,12 @@ class reader {
     if (t == atom_latin1 || t == atom_utf8) return take(1) && number(size, 2) && cut(size, text);
     return (t == small_atom_latin1 || t == small_atom_utf8) && take(1) && number(size, 1) && cut(size, text);
   }
+  /// An atom whose encoding does not matter: it is compared with ASCII names.
   [[nodiscard]] bool atom(std::string_view& text) noexcept {
     bool latin1 = false;
     return atom(text, latin1);
   }
-  /// Any integer: `bytes` are its magnitude, little-endian, without bound.
+  /// An integer of any size: `bytes` are its magnitude, little-endian. @param buffer where `bytes` may point.
   [[nodiscard]] bool integer(bool& negative, std::string_view& bytes, char (&buffer)[4]) noexcept {
     std::uint32_t n = 0;
     std::string_view sign;
@@ -88,7 +103,7 @@ class reader {
     negative = sign[0] != '\0';
     return true;
   }
-  /// An integer that fits.
+  /// An integer that fits into 64 bits.
   [[nodiscard]] bool integer(std::int64_t& value) noexcept {
     bool negative = false;
     std::string_view bytes;
@@ -104,7 +119,7 @@ class reader {
     value = static_cast<std::int64_t>(negative ? ~magnitude + 1 : magnitude);
     return true;
   }
-  /// Finite: Erlang has no infinity and no NaN.
+  /// A float. False if it is not finite: Erlang has no infinity and no NaN.
   [[nodiscard]] bool real(double& value) noexcept {
     std::string_view raw;
     if (peek() != new_float || !take(1) || !cut(8, raw)) return false;
@@ -114,9 +129,9 @@ class reader {
     return std::isfinite(value);
   }
 
-  /// Takes one whole term. Recurses once per level of nesting.
-  /// @param depth levels of lists, tuples and maps that are allowed.
-  /// @return errc::none; errc::truncated; errc::too_deep; errc::unknown_kind: a term that is not of `accepted`, or none;
+  /// Skips one whole term and checks it. Recurses once per level of nesting.
+  /// @param depth allowed levels of lists, tuples and maps.
+  ///   @return errc::none; errc::truncated; errc::too_deep; errc::unknown_kind: not a term, or not of `accepted`;
   ///   errc::wrong_shape: an improper list, or a float that is not finite.
   [[nodiscard]] errc skip(std::uint32_t depth, terms accepted) noexcept {
     bool const any = accepted == terms::any;
@@ -172,7 +187,7 @@ class reader {
         }
     }
     if (depth == 0) return errc::too_deep;
-    // Each child takes at least a byte, so a count larger than the input ends soon.
+    // Each child takes at least one byte, so a count larger than the input soon ends in errc::truncated.
     for (; children != 0; --children)
       if (errc const fault = skip(depth - 1, accepted); fault != errc::none) return fault;
     if (!is_list) return errc::none;
@@ -205,7 +220,7 @@ class reader {
   std::string_view rest_;
 };
 
-/// The text of an atom in UTF-8, appended.
+/// Appends the text of an atom as UTF-8. @par Errors: std::bad_alloc.
 inline void append_atom(std::string& out, std::string_view text, bool latin1) {
   if (!latin1) {
     out += text;
@@ -217,7 +232,7 @@ inline void append_atom(std::string& out, std::string_view text, bool latin1) {
   }
 }
 
-}  // namespace detail::etf
+}  // namespace etf
 }  // namespace PHX_BUILD
 }  // namespace phx
 

@@ -1,5 +1,5 @@
-#ifndef PHX_ADAPTER_DETAIL_REDIS_REPLIES_HPP
-#define PHX_ADAPTER_DETAIL_REDIS_REPLIES_HPP
+#ifndef PHX_ADAPTER_REDIS_DETAIL_REPLIES_HPP
+#define PHX_ADAPTER_REDIS_DETAIL_REPLIES_HPP
 // Replies of Redis (RESP 2), taken apart by hiredis' reader. Bounded: no reply that pub/sub has is nested or has more than
 // four elements, so nothing a peer announces makes it allocate; text is allocated only once it is all there.
 

@@ -1,5 +1,5 @@
-#ifndef PHX_ADAPTER_DETAIL_REDIS_URL_HPP
-#define PHX_ADAPTER_DETAIL_REDIS_URL_HPP
+#ifndef PHX_ADAPTER_REDIS_DETAIL_URL_HPP
+#define PHX_ADAPTER_REDIS_DETAIL_URL_HPP
 // Options of phx::redis::pubsub that are read and checked: redis://, rediss:// and unix:// URLs, as redis-cli -u and the
 // clients of other languages read them, and names.
 

@@ -1,4 +1,4 @@
-#include <phx/adapter/term.hpp>
+#include <phx/erlang/term.hpp>
 #include <phx/core/text/base64.hpp>
 
 #include <support/hex.hpp>

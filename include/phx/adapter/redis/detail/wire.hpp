@@ -1,10 +1,11 @@
-#ifndef PHX_ADAPTER_DETAIL_REDIS_WIRE_HPP
-#define PHX_ADAPTER_DETAIL_REDIS_WIRE_HPP
+#ifndef PHX_ADAPTER_REDIS_DETAIL_WIRE_HPP
+#define PHX_ADAPTER_REDIS_DETAIL_WIRE_HPP
 // One message on the Redis channel: between phx nodes a compact form of our own, beside Elixir the term that Phoenix's own
 // Redis adapter writes (protocol 13.2). Anybody may publish on the channel, so both readers take any bytes.
 
-#include <phx/adapter/detail/compressed_term.hpp>
-#include <phx/adapter/detail/etf_json.hpp>
+#include <phx/erlang/compressed_term.hpp>
+#include <phx/erlang/etf_json.hpp>
+#include <phx/erlang/etf_writer.hpp>
 #include <phx/message/message.hpp>
 
 #include <optional>
@@ -80,7 +81,7 @@ inline constexpr std::size_t head = 4 + 1 + 2 + 2 + 2 + 2 + 4;
   etf::writer out(to);
   out.start();
   out.tuple(6);
-  out.whole(3);
+  out.integer(3);
   out.atom(only ? "only" : "except");
   if (is_atom(node))
     out.atom(node);
@@ -129,7 +130,7 @@ struct term_storage {
   if (in.empty() || static_cast<std::uint8_t>(in.front()) != etf::version) return result;
   in.remove_prefix(1);
   if (!in.empty() && static_cast<std::uint8_t>(in.front()) == etf::compressed) {
-    phx::result<std::string> whole = decompressed_term(in.substr(1), most.inflated);
+    phx::result<std::string> whole = etf::inflate(in.substr(1), most.inflated);
     if (!whole) {
       result.outcome = outcome::unreadable;  // strangers do not compress
       return result;

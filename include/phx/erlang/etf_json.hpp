@@ -1,5 +1,5 @@
-#ifndef PHX_ADAPTER_DETAIL_ETF_JSON_HPP
-#define PHX_ADAPTER_DETAIL_ETF_JSON_HPP
+#ifndef PHX_ERLANG_ETF_JSON_HPP
+#define PHX_ERLANG_ETF_JSON_HPP
 // A term as JSON text, as Jason writes it (protocol 13.2): a client of a C++ node gets what a client of a Phoenix node gets.
 //
 // | term | JSON |
@@ -11,19 +11,26 @@
 // | Date, Time, NaiveDateTime, DateTime of the ISO calendar | a string in ISO 8601 |
 // | Decimal | a string, without exponent |
 // | Jason.OrderedObject | an object |
-// | any other struct | what the host's function makes of it; without one: refused, its fields are never shown |
-// | tuple, process, function (Jason.Fragment), binary that is no text | refused |
+// | any other struct | what the program's struct_hook makes of it; without one: refused, so that no field leaks |
+// | tuple, process, function (Jason.Fragment), binary that is not UTF-8 | refused |
 
-#include <phx/adapter/detail/etf_reader.hpp>
+#include <phx/erlang/etf_reader.hpp>
 
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
 #include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace phx {
 inline namespace PHX_BUILD {
-namespace detail::etf {
+namespace etf {
 
-/// `value` as Erlang's float_to_binary(Value, [short]) spells it: the shortest digits that read back the same, with an
-/// exponent where that is shorter, and from 2^53 on.
+/// Appends `value` as Erlang's float_to_binary(Value, [short]) writes it: the shortest digits that read back the same, with
+/// an exponent where that is shorter, and from 2^53 on.
 inline void append_float(std::string& out, double value) {
   char text[40];
   char* const end = std::to_chars(text, text + sizeof text, value, std::chars_format::scientific).ptr;
@@ -53,12 +60,12 @@ inline void append_float(std::string& out, double value) {
   }
 }
 
-/// The decimal digits of a magnitude that is stored little-endian. Quadratic in its size, which the caller bounds.
+/// The decimal digits of a little-endian magnitude. The time is quadratic in its size, which the caller bounds.
 [[nodiscard]] inline std::string decimal_digits(std::string_view bytes) {
   std::vector<std::uint32_t> limbs((bytes.size() + 3) / 4);
   for (std::size_t i = 0; i < bytes.size(); ++i)
     limbs[i / 4] |= static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])) << (8 * (i % 4));
-  std::string digits;  // the last first
+  std::string digits;  // reversed until the end
   for (;;) {
     while (!limbs.empty() && limbs.back() == 0) limbs.pop_back();
     if (limbs.empty()) break;
@@ -78,22 +85,24 @@ inline void append_float(std::string& out, double value) {
 
 class json_encoder;
 
-/// The host's function for structs that Jason does not know. `term` is the whole map, `level` its depth.
-/// It appends JSON and returns true, or returns false: the whole message is then refused.
+/// The program's function for structs that Jason does not encode by itself; elixir_struct::hook makes one.
 struct struct_hook {
+  /// Handed to `encode`.
   void* self = nullptr;
+  /// Appends JSON for the struct `term`, a whole map at depth `level`. False: the whole message is refused.
   bool (*encode)(void* self, json_encoder& encoder, std::string_view module, std::string_view term, std::uint32_t level,
                  std::string& out) = nullptr;
 };
 
+/// Writes the terms of one message as JSON. Every member may throw std::bad_alloc.
 class json_encoder {
  public:
-  /// @param input all bytes that terms are read from. @param most depth and size of integers.
-  json_encoder(std::string_view input, bounds const& most, struct_hook const& hook = {})
-      : most_(most), hook_(hook), may_have_structs_(input.find(struct_key) != input.npos) {}
+  /// @param input all bytes that terms will be read from. @param limit depth, and size of integers.
+  json_encoder(std::string_view input, bounds const& limit, struct_hook const& hook = {})
+      : limit_(limit), hook_(hook), may_have_structs_(input.find(struct_key) != input.npos) {}
 
   /// Appends the next term of `in` as JSON.
-  /// @return false: it cannot be said in JSON, or is a struct nobody encodes; `out` and the position are then unspecified.
+  /// @return false: it has no JSON form, or is a struct that the hook refused; `out` and the position are unspecified then.
   [[nodiscard]] bool value(reader& in, std::string& out, std::uint32_t level = 0) {
     if (in.at_atom()) return atom(in, out, true);
     if (in.at_integer()) return integer(in, out);
@@ -120,7 +129,7 @@ class json_encoder {
         out.push_back(']');
         return true;
       case list:
-        if (level == most_.depth || !in.list(count)) return false;
+        if (level == limit_.depth || !in.list(count)) return false;
         out.push_back('[');
         for (std::uint32_t i = 0; i < count; ++i) {
           if (i != 0) out.push_back(',');
@@ -128,7 +137,7 @@ class json_encoder {
         }
         out.push_back(']');
         return in.end_of_list();
-      case map: return level != most_.depth && map_value(in, out, level);
+      case map: return level != limit_.depth && map_value(in, out, level);
       default: return false;
     }
   }
@@ -136,7 +145,7 @@ class json_encoder {
   /// The module of the struct that made value() fail, without `Elixir.`; empty when it failed for another reason.
   [[nodiscard]] std::string const& refused_struct() const noexcept { return refused_struct_; }
 
-  /// Finds a struct's field: `at` is then before its value.
+  /// Finds a field of a struct; `at` is positioned before its value then.
   [[nodiscard]] bool field(std::string_view term, std::string_view name, reader& at) const noexcept {
     reader in(term);
     std::uint32_t pairs = 0;
@@ -157,7 +166,7 @@ class json_encoder {
  private:
   static constexpr std::string_view struct_key = "__struct__";
 
-  [[nodiscard]] bool skip(reader& in) const noexcept { return in.skip(most_.depth, terms::any) == errc::none; }
+  [[nodiscard]] bool skip(reader& in) const noexcept { return in.skip(limit_.depth, terms::any) == errc::none; }
 
   [[nodiscard]] bool atom(reader& in, std::string& out, bool as_value) {
     std::string_view name;
@@ -178,13 +187,13 @@ class json_encoder {
     bool negative = false;
     std::string_view bytes;
     char buffer[4];
-    if (!in.integer(negative, bytes, buffer) || bytes.size() > most_.integer_bytes) return false;
+    if (!in.integer(negative, bytes, buffer) || bytes.size() > limit_.integer_bytes) return false;
     std::string const digits = decimal_digits(bytes);
     if (negative && digits != "0") out.push_back('-');
     out += digits;
     return true;
   }
-  /// What String.Chars makes of a key.
+  /// A map's key, as String.Chars of Elixir converts it.
   [[nodiscard]] bool key(reader& in, std::string& out) {
     if (in.at_atom()) return atom(in, out, false);
     if (in.peek() == binary) return value(in, out);
@@ -204,7 +213,7 @@ class json_encoder {
     } else {
       std::string_view term, module;
       if (!struct_term(in, term, module) || module == "Elixir.Decimal" ||
-          known_struct(term, module, ' ', text) != verdict::written)
+          known_struct(term, module, ' ', text) != struct_result::written)
         return false;
     }
     phx::json::append_quoted(out, text);
@@ -236,7 +245,7 @@ class json_encoder {
     return true;
   }
 
-  /// Takes a map that has __struct__. @return false: the next term is not one.
+  /// Reads a map that has __struct__. @return false: the next term is no such map.
   [[nodiscard]] bool struct_term(reader& in, std::string_view& term, std::string_view& module) const noexcept {
     std::string_view const start = in.rest();
     reader at(start);
@@ -250,9 +259,9 @@ class json_encoder {
     if (module == "Elixir.Jason.OrderedObject") return ordered_object(term, out, level);
     std::string text;
     switch (known_struct(term, module, 'T', text)) {
-      case verdict::written: phx::json::append_quoted(out, text); return true;
-      case verdict::malformed: return false;
-      case verdict::unknown: break;
+      case struct_result::written: phx::json::append_quoted(out, text); return true;
+      case struct_result::malformed: return false;
+      case struct_result::unknown: break;
     }
     constexpr std::string_view prefix = "Elixir.";
     if (module.starts_with(prefix)) module.remove_prefix(prefix.size());
@@ -284,24 +293,24 @@ class json_encoder {
 
   // ---- the structs that Jason encodes itself
 
-  enum class verdict : std::uint8_t { written, malformed, unknown };
+  enum class struct_result : std::uint8_t { written, malformed, unknown };
 
   /// @param separator between date and time: 'T', or ' ' for a key, where a DateTime also names its zone.
-  [[nodiscard]] verdict known_struct(std::string_view term, std::string_view module, char separator,
-                                     std::string& text) const {
-    auto const when = [](bool written) { return written ? verdict::written : verdict::malformed; };
-    if (module == "Elixir.Decimal") return when(decimal(term, text));
+  [[nodiscard]] struct_result known_struct(std::string_view term, std::string_view module, char separator,
+                                           std::string& text) const {
+    auto const written_if = [](bool written) { return written ? struct_result::written : struct_result::malformed; };
+    if (module == "Elixir.Decimal") return written_if(decimal(term, text));
     bool const naive = module == "Elixir.NaiveDateTime", zoned = module == "Elixir.DateTime";
     bool const has_date = module == "Elixir.Date" || naive || zoned, has_time = module == "Elixir.Time" || naive || zoned;
-    if (!has_date && !has_time) return verdict::unknown;
+    if (!has_date && !has_time) return struct_result::unknown;
     reader at(term);
     std::string_view calendar;
-    if (!field(term, "calendar", at) || !at.atom(calendar)) return verdict::malformed;
-    if (calendar != "Elixir.Calendar.ISO") return verdict::unknown;
-    if (has_date && !date(term, text)) return verdict::malformed;
+    if (!field(term, "calendar", at) || !at.atom(calendar)) return struct_result::malformed;
+    if (calendar != "Elixir.Calendar.ISO") return struct_result::unknown;
+    if (has_date && !date(term, text)) return struct_result::malformed;
     if (has_date && has_time) text.push_back(separator);
-    if (has_time && !time(term, text)) return verdict::malformed;
-    return when(!zoned || zone(term, separator == ' ', text));
+    if (has_time && !time(term, text)) return struct_result::malformed;
+    return written_if(!zoned || zone(term, separator == ' ', text));
   }
   [[nodiscard]] bool number(std::string_view term, std::string_view name, std::int64_t least, std::int64_t most,
                             std::int64_t& value) const noexcept {
@@ -391,8 +400,8 @@ class json_encoder {
     bool negative = false;
     std::string_view bytes;
     char buffer[4];
-    if (!at.at_integer() || !at.integer(negative, bytes, buffer) || negative || bytes.size() > most_.integer_bytes ||
-        !number(term, "exp", -most_zeros - static_cast<std::int64_t>(most_.integer_bytes) * 5 / 2, most_zeros, exponent))
+    if (!at.at_integer() || !at.integer(negative, bytes, buffer) || negative || bytes.size() > limit_.integer_bytes ||
+        !number(term, "exp", -most_zeros - static_cast<std::int64_t>(limit_.integer_bytes) * 5 / 2, most_zeros, exponent))
       return false;
     std::string digits = decimal_digits(bytes);
     auto const point = static_cast<std::int64_t>(digits.size()) + exponent;  // how many digits stand before it
@@ -407,13 +416,13 @@ class json_encoder {
     return true;
   }
 
-  bounds most_;
+  bounds limit_;
   struct_hook hook_;
   bool may_have_structs_;
   std::string refused_struct_{};
 };
 
-}  // namespace detail::etf
+}  // namespace etf
 }  // namespace PHX_BUILD
 }  // namespace phx
 

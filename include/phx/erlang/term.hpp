@@ -1,11 +1,13 @@
-#ifndef PHX_ADAPTER_TERM_HPP
-#define PHX_ADAPTER_TERM_HPP
-// Erlang terms in their external format (protocol 15.3): what an Elixir application puts into a token or a session. Those
-// that are data: integers, floats, atoms, binaries, lists, tuples, maps. Whatever names a process or a function is refused.
+#ifndef PHX_ERLANG_TERM_HPP
+#define PHX_ERLANG_TERM_HPP
+// Erlang terms in their external format (protocol 15.3): what an Elixir application puts into a token or a session.
+// Integers, floats, atoms, binaries, lists, tuples and maps are read and written; terms that name a process or a function
+// are refused.
 
-#include <phx/adapter/detail/compressed_term.hpp>
-#include <phx/adapter/detail/etf_reader.hpp>
 #include <phx/core/error.hpp>
+#include <phx/erlang/compressed_term.hpp>
+#include <phx/erlang/etf_reader.hpp>
+#include <phx/erlang/etf_writer.hpp>
 
 #include <cassert>
 #include <cmath>
@@ -24,12 +26,13 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
+/// The kinds of terms: `number` is a float, `text` a binary.
 enum class term_kind : std::uint8_t { integer, number, atom, text, list, tuple, map };
 
 class elixir_struct;
 class term;
 
-/// One term that has been read, and all in it. A view of the `term` it came from; copied freely.
+/// One term and all that it contains: a view of the `term` it came from, which must outlive it. Copying is cheap.
 class term_view {
  public:
   /// Which kind of term it is.
@@ -52,7 +55,7 @@ class term_view {
       default: return term_kind::list;
     }
   }
-  /// Nothing for another kind, or beyond 64 bits.
+  /// An integer; nothing for another kind, or beyond 64 bits.
   [[nodiscard]] std::optional<std::int64_t> integer() const noexcept {
     if (byte_) return static_cast<unsigned char>(bytes_[0]);
     std::int64_t value = 0;
@@ -72,11 +75,11 @@ class term_view {
   }
   /// An atom's name, in UTF-8.
   [[nodiscard]] std::optional<std::string> atom() const {
-    std::string_view written;
+    std::string_view text;
     bool latin1 = false;
-    if (byte_ || !reader(bytes_).atom(written, latin1)) return std::nullopt;
+    if (byte_ || !reader(bytes_).atom(text, latin1)) return std::nullopt;
     std::string name;
-    detail::etf::append_atom(name, written, latin1);
+    etf::append_atom(name, text, latin1);
     return name;
   }
   /// Is it the atom of this name?
@@ -89,20 +92,20 @@ class term_view {
     if (is_atom("false")) return false;
     return std::nullopt;
   }
-  /// Of a list or tuple; of a map keys and values in turn; of all others none.
+  /// The elements of a list or tuple; keys and values of a map in turn; none for other kinds. @par Errors: std::bad_alloc.
   [[nodiscard]] std::vector<term_view> elements() const {
-    std::vector<term_view> all;
-    if (byte_) return all;
+    std::vector<term_view> out;
+    if (byte_) return out;
     if (tag() == etf::string) {
-      for (std::size_t i = 3; i < bytes_.size(); ++i) all.push_back(term_view(bytes_.substr(i, 1), true));
-      return all;
+      for (std::size_t i = 3; i < bytes_.size(); ++i) out.push_back(term_view(bytes_.substr(i, 1), true));
+      return out;
     }
     walk w = inside();
-    all.reserve(w.count);
-    for (; w.count != 0; --w.count) all.push_back(next(w));
-    return all;
+    out.reserve(w.count);
+    for (; w.count != 0; --w.count) out.push_back(next(w));
+    return out;
   }
-  /// How many elements, or pairs, it has.
+  /// The number of elements of a list or tuple, of pairs of a map; 0 for other kinds.
   [[nodiscard]] std::size_t size() const noexcept {
     if (byte_) return 0;
     if (tag() == etf::string) return bytes_.size() - 3;
@@ -120,8 +123,7 @@ class term_view {
  private:
   friend class term;
   friend class elixir_struct;
-  using etf = detail::etf::tag;
-  using reader = detail::etf::reader;
+  using reader = etf::reader;
   struct walk {
     std::string_view rest;
     std::size_t count;  // of terms
@@ -138,7 +140,7 @@ class term_view {
   }
   [[nodiscard]] static term_view next(walk& w) noexcept {
     reader in(w.rest);
-    (void)in.skip(measured_before, detail::etf::terms::data);
+    (void)in.skip(any_depth, etf::terms::data);
     term_view const t(w.rest.substr(0, w.rest.size() - in.rest().size()));
     w.rest = in.rest();
     return t;
@@ -154,11 +156,11 @@ class term_view {
     return std::nullopt;
   }
 
-  /// term::read has bounded the depth already.
-  static constexpr std::uint32_t measured_before = 0xFFFF;
+  /// term::read has checked the depth already.
+  static constexpr std::uint32_t any_depth = 0xFFFF;
 
   std::string_view bytes_;
-  bool byte_;  // an element of a list of bytes, which have no tags of their own
+  bool byte_;  // an element of a list of bytes, which has no tag of its own
 };
 
 /// A term that owns its bytes.
@@ -167,49 +169,48 @@ class term_view {
 ///     phx::term::map({{phx::term::text("id"), phx::term::integer(7)}})
 class term {
  public:
-  /// What a term may cost.
+  /// What reading a term may cost.
   struct bounds {
-    /// Bytes that may be read.
-    std::size_t bytes = 65'536;
-    std::size_t inflated = 1'048'576;  ///< of a compressed one
-    unsigned depth = 64;               ///< of lists, tuples and maps
+    std::size_t bytes = 65'536;        ///< of the input
+    std::size_t inflated = 1'048'576;  ///< bytes of a compressed term, once inflated
+    unsigned depth = 64;               ///< nested lists, tuples and maps
   };
 
-  /// @param bytes of term_to_binary, compressed or not, from one who is trusted: a term is not checked to be what you
-  /// expect.
-  /// @return errc::truncated, errc::too_deep, errc::limit_reached, errc::unknown_kind (no data, or of the runtime that wrote
-  ///   it), errc::wrong_shape (no external term, bytes behind it, an improper list, a broken compression).
-  [[nodiscard]] static result<term> read(std::string_view bytes, bounds const& most) {
-    if (bytes.size() > most.bytes) return error{errc::limit_reached};
+  /// @param bytes the output of term_to_binary, compressed or not. Untrusted bytes are safe to read. @return
+  ///   errc::truncated, errc::too_deep, errc::limit_reached, errc::unknown_kind (a process, port, reference or function; or
+  ///   compressed, and built without zlib), errc::wrong_shape (not an external term, bytes after it, an improper list,
+  ///   broken compression). @par Errors: std::bad_alloc.
+  [[nodiscard]] static result<term> read(std::string_view bytes, bounds const& limit) {
+    if (bytes.size() > limit.bytes) return error{errc::limit_reached};
     if (bytes.empty()) return error{errc::truncated};
     if (static_cast<unsigned char>(bytes[0]) != etf::version) return error{errc::wrong_shape};
     bytes.remove_prefix(1);
     term t;
     if (!bytes.empty() && static_cast<unsigned char>(bytes[0]) == etf::compressed) {
-      result<std::string> whole = detail::decompressed_term(bytes.substr(1), most.inflated);
-      if (!whole) return whole.error();
-      t.bytes_ = *std::move(whole);
+      result<std::string> inflated = etf::inflate(bytes.substr(1), limit.inflated);
+      if (!inflated) return inflated.error();
+      t.bytes_ = *std::move(inflated);
     } else {
       t.bytes_ = bytes;
     }
-    detail::etf::reader in(t.bytes_);
-    if (errc const fault = in.skip(most.depth, detail::etf::terms::data); fault != errc::none) return error{fault};
+    etf::reader in(t.bytes_);
+    if (errc const fault = in.skip(limit.depth, etf::terms::data); fault != errc::none) return error{fault};
     if (!in.done()) return error{errc::wrong_shape};
     return t;
   }
-  /// Reads one term in Erlang's external format. @return errc::wrong_shape where it is none, or beyond the bounds.
+  /// The same with the default bounds.
   [[nodiscard]] static result<term> read(std::string_view bytes) { return read(bytes, bounds{}); }
 
   /// An integer.
   [[nodiscard]] static term integer(std::int64_t value) {
-    return written([&](writer& to) { to.whole(value); });
+    return written([&](writer& to) { to.integer(value); });
   }
-  /// @pre finite
+  /// A float. @pre finite.
   [[nodiscard]] static term number(double value) {
     assert(std::isfinite(value));
     return written([&](writer& to) { to.real(value); });
   }
-  /// @pre at most 255 characters of UTF-8.
+  /// An atom. @pre at most 255 characters of UTF-8.
   [[nodiscard]] static term atom(std::string_view name) {
     return written([&](writer& to) { to.atom(name); });
   }
@@ -223,18 +224,18 @@ class term {
   }
   /// A proper list of these elements.
   [[nodiscard]] static term list(std::span<term const> elements) {
-    bool bytes = elements.size() <= 0xFFFFu;
-    for (term const& e : elements) bytes = bytes && static_cast<unsigned char>(e.bytes_[0]) == etf::small_integer;
+    bool bytes_only = elements.size() <= 0xFFFFu;
+    for (term const& e : elements) bytes_only = bytes_only && static_cast<unsigned char>(e.bytes_[0]) == etf::small_integer;
     term t;
     writer to(t.bytes_);
     if (elements.empty()) {
       to.byte(etf::nil);
-    } else if (bytes) {  // as Erlang writes any list of small integers
+    } else if (bytes_only) {  // as Erlang writes any list of small integers
       to.byte(etf::string), to.u16(elements.size());
       for (term const& e : elements) t.bytes_ += e.bytes_[1];
     } else {
       to.byte(etf::list), to.u32(elements.size());
-      t.add(elements);
+      t.append(elements);
       to.byte(etf::nil);
     }
     return t;
@@ -247,14 +248,14 @@ class term {
   [[nodiscard]] static term tuple(std::span<term const> elements) {
     term t;
     writer(t.bytes_).tuple(elements.size());
-    t.add(elements);
+    t.append(elements);
     return t;
   }
   /// A tuple of these elements.
   [[nodiscard]] static term tuple(std::initializer_list<term> elements) {
     return tuple(std::span(elements.begin(), elements.size()));
   }
-  /// @pre no key twice.
+  /// A map of these pairs. @pre no key twice.
   [[nodiscard]] static term map(std::span<std::pair<term, term> const> pairs) {
     term t;
     writer(t.bytes_).map(pairs.size());
@@ -266,21 +267,20 @@ class term {
     return map(std::span(pairs.begin(), pairs.size()));
   }
 
-  /// What read() reads.
+  /// The external format, uncompressed: read() accepts it, and so does binary_to_term.
   [[nodiscard]] std::string external() const { return static_cast<char>(static_cast<unsigned char>(etf::version)) + bytes_; }
-  /// Dies with this term, or with the full expression where this is a temporary.
+  /// Valid as long as this term; of a temporary, until the end of the full expression.
   [[nodiscard]] term_view view() const noexcept { return term_view(bytes_); }
-  /// A copy of what is looked at.
-  explicit term(term_view const& of) {
-    if (of.byte_)
-      *this = integer(*of.integer());
+  /// A copy of the viewed term.
+  explicit term(term_view const& view) {
+    if (view.byte_)
+      *this = integer(*view.integer());
     else
-      bytes_ = of.bytes_;
+      bytes_ = view.bytes_;
   }
 
  private:
-  using writer = detail::etf::writer;
-  using etf = detail::etf::tag;
+  using writer = etf::writer;
   term() = default;
   template <class F>
   [[nodiscard]] static term written(F const& write) {
@@ -289,11 +289,11 @@ class term {
     write(to);
     return t;
   }
-  void add(std::span<term const> elements) {
+  void append(std::span<term const> elements) {
     for (term const& e : elements) bytes_ += e.bytes_;
   }
 
-  std::string bytes_;  // without the version in front; never empty once made, but where it was moved from
+  std::string bytes_;  // without the version byte; empty only after it was moved from
 };
 
 }  // namespace PHX_BUILD

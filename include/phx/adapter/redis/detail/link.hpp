@@ -1,8 +1,8 @@
-#ifndef PHX_ADAPTER_DETAIL_REDIS_LINK_HPP
-#define PHX_ADAPTER_DETAIL_REDIS_LINK_HPP
+#ifndef PHX_ADAPTER_REDIS_DETAIL_LINK_HPP
+#define PHX_ADAPTER_REDIS_DETAIL_LINK_HPP
 // One connection to Redis: TCP or a unix socket, with TLS or without. It never blocks; its owner waits in poll().
 
-#include <phx/adapter/detail/redis_replies.hpp>
+#include <phx/adapter/redis/detail/replies.hpp>
 #include <phx/adapter/redis_options.hpp>
 
 #include <fcntl.h>

@@ -1,12 +1,13 @@
 // Structs in broadcasts of Elixir nodes, compared with what Jason encodes for Phoenix's clients (protocol 13.2).
-#include <phx/adapter/detail/redis_wire.hpp>
-#include <phx/adapter/elixir_struct.hpp>
+#include <phx/adapter/redis/detail/wire.hpp>
+#include <phx/erlang/elixir_struct.hpp>
 
 #include <doctest/doctest.h>
 
 #include <functional>
 
 using namespace phx::detail;
+namespace etf = phx::etf;
 using phx::term;
 
 namespace {
@@ -57,7 +58,7 @@ using encode_function = std::function<std::optional<std::string>(phx::elixir_str
 std::string json(term const& t, encode_function encode = {}) {
   std::string const raw = without_version(t);
   etf::reader in(raw);
-  etf::json_encoder encoder(raw, {}, encode ? elixir_struct_access::hook(encode) : etf::struct_hook{});
+  etf::json_encoder encoder(raw, {}, encode ? phx::elixir_struct::hook(encode) : etf::struct_hook{});
   std::string out;
   if (encoder.value(in, out)) return in.done() ? out : "more";
   return encoder.refused_struct().empty() ? "no" : "no: " + encoder.refused_struct();

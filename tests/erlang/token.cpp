@@ -1,4 +1,5 @@
-#include <phx/adapter/token.hpp>
+#include <phx/erlang/session_cookie.hpp>
+#include <phx/erlang/token.hpp>
 
 #include <doctest/doctest.h>
 
