@@ -1,6 +1,6 @@
-// bare --port P: the limit that phx is measured against. For topics `load:*` it does what examples/lab_server does, with
-// nothing between epoll and the bytes: one thread, frames cut up by hand, replies spliced from the bytes that came, one
-// `send` for each connection and turn of its loop. It checks next to nothing and is no example of how to write a server.
+// bare --port P: the baseline for phx. For topics `load:*` it behaves as examples/lab_server, directly on epoll: one thread,
+// hand-written framing, replies spliced from the received bytes, one `send` per connection and turn of its loop. It checks
+// almost nothing and is not an example of how to write a server.
 #include "wire.hpp"
 
 #include <arpa/inet.h>
@@ -24,7 +24,7 @@ struct topic;
 struct connection {
   int fd;
   bool upgraded = false, dead = false, dirty = false, full = false;
-  std::string in{}, out{};  // what is left of a frame cut in two; what waits to be written
+  std::string in{}, out{};  // an incomplete frame; bytes to write
   std::size_t written = 0;
   topic* on = nullptr;
   std::size_t place = 0;
@@ -85,7 +85,7 @@ void control(connection& c, unsigned op, char const* data, std::size_t size) {
   c.out.append(data, size);
 }
 
-/// @param join_ref and what follows it as they came, quotes included.
+/// @param join_ref and the following parameters as received, with quotes.
 void reply(connection& c, std::string_view join_ref, std::string_view ref, std::string_view name,
            std::string_view response) {
   constexpr std::string_view middle = R"(,"phx_reply",{"status":"ok","response":)";
@@ -134,7 +134,7 @@ void hear(connection& c, std::string_view text) {
   hang_up(c);
 }
 
-/// @return the end of the request; 0 when it is not all there.
+/// @return the end of the request; 0 if it is incomplete.
 std::size_t upgrade(connection& c, std::string_view request) {
   constexpr std::string_view field = "Sec-WebSocket-Key: ";
   std::size_t const end = request.find("\r\n\r\n");
@@ -173,7 +173,7 @@ void readable(connection& c) {
   }
   if (c.dead) return;
   if (at != end || kept != 0) c.in.assign(at, static_cast<std::size_t>(end - at));
-  // Who said something has its answer at once, while it is warm; whom others spoke to waits for the end of the turn.
+  // A sender gets its reply at once, while its data is in the cache; other recipients at the end of the turn.
   if (!c.out.empty() && !c.dirty && !c.full) write(c);
 }
 

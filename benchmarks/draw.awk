@@ -1,12 +1,12 @@
 # Lines of `SERIES X MEDIAN LEAST MOST` as an SVG, both axes logarithmic: a line through the medians, and a band and whiskers from
-# the least to the most of the rounds. -v title= -v xname= -v yname= -v note=; an underscore in a series is a space.
+# the minimum to the maximum of the rounds. -v title= -v xname= -v yname= -v note=; an underscore in a series is a space.
 
 function log10(v) { return log(v) / log(10) }
 function floor(v) { return int(v) > v ? int(v) - 1 : int(v) }
 function px(v) { return left + (log10(v) - x0) / (x1 - x0) * (right - left) }
 function py(v) { return bottom - (log10(v) - y0) / (y1 - y0) * (bottom - top) }
 function short(v) { return v >= 1000000 ? v / 1000000 "M" : v >= 1000 ? v / 1000 "k" : v "" }
-function text(x, y, anchor, what) { printf "<text x=\"%.0f\" y=\"%.0f\" text-anchor=\"%s\">%s</text>\n", x, y, anchor, what }
+function text(x, y, anchor, label) { printf "<text x=\"%.0f\" y=\"%.0f\" text-anchor=\"%s\">%s</text>\n", x, y, anchor, label }
 
 NF == 5 && $2 > 0 && $4 > 0 {
   if (!($1 in count)) names[++series] = $1

@@ -1,6 +1,6 @@
-// epoll_host --port P: the `load:*` channel of the lab server with phx on nothing but epoll, one thread. Between the bare
-// server and this one lies what phx costs; between this one and the lab server, what Boost.Asio does. Of a host it has what
-// the figures need: no address to choose, no bound on connections, no slow handshake that is ended.
+// epoll_host --port P: the `load:*` channel of the lab server with phx directly on epoll, one thread. The difference to the
+// bare server is the cost of phx; the difference to the lab server is the cost of Boost.Asio. It has only the parts of a host
+// that the measurements need: no choice of address, no limit of connections, no timeout of handshakes.
 #include <phx/adapter/blocking/detail/posix.hpp>
 #include <phx/http/request_reader.hpp>
 #include <phx/phx.hpp>
@@ -34,10 +34,10 @@ class connection {
   connection& operator=(connection const&) = delete;
   ~connection() { (void)::close(fd_); }
 
-  // The Transport. What a turn says waits in `said_`, as handles; what the kernel did not take, in `rest_`.
+  // The Transport. Frames of the current turn wait in `frames_`, as handles; bytes that the kernel did not accept, in `rest_`.
   phx::send_status send(phx::frame const& f) noexcept {
     waiting_ += f.websocket().size();
-    bool const taken = phx::detail::try_invoke([&] { lines_.push_back(f); }, [](char const*) noexcept {});
+    bool const taken = phx::detail::try_invoke([&] { frames_.push_back(f); }, [](char const*) noexcept {});
     return !taken ? phx::send_status::dropped : waiting_ > 256 * 1024 ? phx::send_status::congested : phx::send_status::ok;
   }
   void flush() noexcept;
@@ -47,7 +47,7 @@ class connection {
   }
   [[nodiscard]] std::size_t buffered() const noexcept { return waiting_; }
 
-  // The host's.
+  // The host's part.
   void ready(unsigned events) noexcept;
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
@@ -70,15 +70,15 @@ class connection {
     waiting_ += f.bytes().size();
     write({});
   }
-  /// What waits, then `more`.
+  /// The waiting bytes, then `more`.
   void write(std::string_view more) noexcept;
   void hang_up() noexcept;
 
   host* host_;
   std::optional<client> phoenix_{};
   phx::websocket::frame_reader frames_;
-  std::vector<phx::frame> lines_{};
-  std::string rest_{};  // before the upgrade: what has come of the request
+  std::vector<phx::frame> frames_{};
+  std::string rest_{};  // before the upgrade: the incomplete request
   std::size_t waiting_ = 0;
   int fd_;
   bool leaving_ = false, blocked_ = false, gone_ = false;
@@ -93,7 +93,7 @@ class host {
     std::printf("listening on 127.0.0.1:%u\n", unsigned{listener_.port});
     std::fflush(stdout);
   }
-  void wake() noexcept {}  // nobody else speaks to this loop, and it runs after every turn
+  void wake() noexcept {}  // no other thread posts to this loop, and it runs after every turn
 
   void run() noexcept {
     phx::time_point next = phx::detail::clock_now();
@@ -178,7 +178,7 @@ bool connection::open(std::span<char>& bytes) noexcept {
   return false;
 }
 void connection::feed(std::span<char> bytes) noexcept {
-  // All that one read brought is one turn. A turn for all who are readable would answer when what they said has gone cold.
+  // One turn per read. One turn for all readable connections would reply when their data has left the cache.
   auto const turn = host_->loop().turn();
   auto const write = [this](phx::websocket::control_frame const& f) { say(f); };
   if (phx::receive_frames(*phoenix_, frames_, bytes, phx::detail::clock_now(), write) ==
@@ -188,12 +188,12 @@ void connection::feed(std::span<char> bytes) noexcept {
   }
 }
 void connection::flush() noexcept {
-  if (lines_.empty()) return;
-  if (lines_.size() == 1 && rest_.empty()) {
-    write(lines_.front().websocket());
+  if (frames_.empty()) return;
+  if (frames_.size() == 1 && rest_.empty()) {
+    write(frames_.front().websocket());
   } else {
     std::size_t have = 0;
-    for (phx::frame const& f : lines_) {
+    for (phx::frame const& f : frames_) {
       std::string_view const bytes = f.websocket();
       if (bytes.size() > sizeof host_->out - have) {
         write({host_->out, have});
@@ -208,13 +208,13 @@ void connection::flush() noexcept {
     }
     write({host_->out, have});
   }
-  lines_.clear();
+  frames_.clear();
 }
 void connection::write(std::string_view more) noexcept {
   if (gone_) return;
   std::string_view const first = rest_.empty() ? more : std::string_view(rest_.append(more));
   ssize_t const n = first.empty() ? 0 : ::send(fd_, first.data(), first.size(), MSG_NOSIGNAL);
-  if (n < 0 && errno != EAGAIN && errno != EINTR) return;  // reading says that it is gone
+  if (n < 0 && errno != EAGAIN && errno != EINTR) return;  // the next read reports the end
   std::size_t const taken = n < 0 ? 0 : static_cast<std::size_t>(n);
   waiting_ -= taken;
   if (!rest_.empty())

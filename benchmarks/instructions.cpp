@@ -1,4 +1,4 @@
-// instructions CASE TIMES: does one thing of the hot path so many times. Run by instructions.sh under callgrind, whose
+// instructions CASE TIMES: repeats one operation of the hot path. Run by instructions.sh under callgrind, whose
 // counts are the same on a busy machine as on an idle one.
 #include "subject.hpp"
 
@@ -19,7 +19,7 @@ std::size_t decode(std::string const& text, unsigned long times, phx::errc verdi
   for (; times != 0; --times) {
     phx::message m;
     if (phx::v2_json::decode(phx::opcode::text, text, room, m) != verdict) std::abort();
-#ifdef PHX_DECODES_TWICE  // what the guard's own test must find
+#ifdef PHX_DECODES_TWICE  // the regression that the self-test must detect
     if (phx::v2_json::decode(phx::opcode::text, text, room, m) != verdict) std::abort();
 #endif
     seen += m.payload.raw().size();
@@ -27,7 +27,7 @@ std::size_t decode(std::string const& text, unsigned long times, phx::errc verdi
   }
   return seen;
 }
-/// The same, wrong in its last byte, or in the middle.
+/// The same with a fault in its last byte, or in the middle.
 std::string broken(std::string text, bool at_the_end) {
   text[at_the_end ? text.size() - 1 : text.size() / 2] = at_the_end ? '}' : '\x01';
   return text;
@@ -59,7 +59,7 @@ std::size_t hear(std::string const& text, std::size_t clients, unsigned long tim
     if (!c.all.front()->receive(phx::opcode::text, text, true, subject::now)) std::abort();
   return c.bytes;
 }
-/// One after the other dies and comes anew: the last of them, the first, and all between.
+/// Ends and reopens one client after the other: the last, the first, and all between.
 std::size_t come_and_go(std::size_t clients, unsigned topics, unsigned long times) {
   crowd c(clients, topics);
   for (unsigned long i = 0; i != times; ++i) {

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Counts the instructions of the hot path under callgrind, per operation, and compares them with the record of this compiler in
 # instructions.txt. A group of tests/run ("instructions of the hot path").
-#   instructions.sh --check      fails when one is more than 3 % above its record; without a record of this compiler it says so
-#                                and its status is 77: that is a test skipped, not one passed
-#   instructions.sh --record     writes them down: to be run, once for each compiler (CXX=clang++-14 benchmarks/instructions.sh
-#                                --record), by whoever makes the hot path longer or shorter, and committed with the change
-#   instructions.sh --self-test  counts a build that does more than it must, and fails unless --check fails for it
+#   instructions.sh --check      fails if one is more than 3 % above its record; without a record of this compiler it prints a note
+#                                and exits with 77: the test is skipped, not passed
+#   instructions.sh --record     records them: run it once for each compiler (CXX=clang++-14 benchmarks/instructions.sh
+#                                --record) after a change of the hot path, and commit the record with the change
+#   instructions.sh --self-test  counts a build with a regression, and fails unless --check fails for it
 # CXX chooses the compiler (g++).
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -18,7 +18,7 @@ skipped=77
 cxx=${CXX:-g++}
 install_commands "$cxx=$cxx" valgrind=valgrind >&2 || exit 1
 
-# As a system names it, without the package's own number: clang-14.0.6-x86_64, g++-12.2.0-x86_64
+# Without the package's own number: clang-14.0.6-x86_64, g++-12.2.0-x86_64
 compiler="$("$cxx" --version | head -n 1 | sed -E 's/^(Debian |Ubuntu )?(clang|g\+\+|[^ ]+).*[^0-9.]([0-9]+\.[0-9]+\.[0-9]+).*/\2-\3/')-$(uname -m)"
 if [ "$task" != --record ] && ! grep -q "^$compiler " "$record" 2>/dev/null; then
   echo "note: skipped: instructions of the hot path: no record for $compiler in $record"
@@ -35,14 +35,14 @@ if [ "$task" = --self-test ]; then
 fi
 "$cxx" -std=c++20 -O2 -DNDEBUG ${more[@]+"${more[@]}"} -Iinclude benchmarks/instructions.cpp -o "$work/instructions" -pthread || exit 1
 
-# What the program does once is in both runs, and so in neither's difference. The C library's string functions are held to those
-# every x86-64 has: which it would choose depends on the processor.
+# One-time work is in both runs, so it cancels out in the difference. The C library's string functions are restricted to those
+# of the x86-64 baseline, since its choice depends on the processor.
 instructions() {
   GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-AVX,-ERMS,-FSRM,-SSSE3,-SSE4_1,-SSE4_2 \
     valgrind --tool=callgrind --callgrind-out-file=/dev/null "$work/instructions" "$1" "$2" 2>&1 >/dev/null |
     sed -nE 's/.*Collected : ([0-9]+).*/\1/p'
 }
-# count NAME TIMES: for each, in the file of that name
+# count NAME TIMES: writes the instructions per operation to the file of that name
 count_one() {
   local few many
   few=$(instructions "$1" "$2") && many=$(instructions "$1" $((2 * $2)))
@@ -73,7 +73,7 @@ for pair in "${cases[@]}"; do
   fi
   was=$(awk -v c="$compiler" -v n="$name" '$1 == c && $2 == n { print $3 }' "$record")
   if [ -z "$was" ]; then
-    verdict FAIL "$name: $each instructions, and none recorded"
+    verdict FAIL "$name: $each instructions, without a record"
     continue
   fi
   moved=$(awk -v e="$each" -v w="$was" 'BEGIN { printf "%+.1f %%", (e / w - 1) * 100 }')
@@ -89,26 +89,26 @@ case $task in
     echo "recorded for $compiler"
     ;;
   --check)
-    # A frame that is rejected costs no more than one that is accepted.
+    # A rejected frame must not cost more than an accepted one.
     for name in reject_1024 reject_middle; do
       verdict "$([ "$(counted $name)" -gt "$(counted decode_1024)" ] && echo FAIL || echo ok)" \
-        "$name: $(counted $name) instructions, where an accepted frame of that size takes $(counted decode_1024)"
+        "$name: $(counted $name) instructions; an accepted frame of that size takes $(counted decode_1024)"
     done
-    # To join and to die cost the same whoever else is on the topic, and on a hundred topics no more than a hundred times as much.
+    # A connect, join and end cost the same whatever the number of subscribers, and with a hundred topics at most a hundred times as much.
     alone=$(counted come_and_go_10)
     verdict "$([ $(($(counted come_and_go_10000) * 100)) -gt $((alone * 103)) ] && echo FAIL || echo ok)" \
-      "come_and_go_10000: $(counted come_and_go_10000) instructions, where with 10 on the topic it takes $alone"
+      "come_and_go_10000: $(counted come_and_go_10000) instructions; with 10 on the topic it takes $alone"
     verdict "$([ "$(counted come_and_go_100_topics)" -gt $((alone * 100)) ] && echo FAIL || echo ok)" \
-      "come_and_go_100_topics: $(counted come_and_go_100_topics) instructions, where one topic takes $alone"
+      "come_and_go_100_topics: $(counted come_and_go_100_topics) instructions; one topic takes $alone"
     echo "$passed passed, $failed failed"
-    [ $failed = 0 ] || { echo "a change that has to cost this: CXX=$cxx benchmarks/instructions.sh --record"; exit 1; }
+    [ $failed = 0 ] || { echo "if the change justifies this cost: CXX=$cxx benchmarks/instructions.sh --record"; exit 1; }
     ;;
   --self-test)
     if [ $failed = 1 ]; then
-      echo "the guard's own test: 1 passed, 0 failed"
+      echo "self-test: 1 passed, 0 failed"
     else
-      echo "FAIL what takes more instructions than recorded is not told"
-      echo "the guard's own test: 0 passed, 1 failed"
+      echo "FAIL a case with more instructions than recorded was not reported"
+      echo "self-test: 0 passed, 1 failed"
       exit 1
     fi
     ;;

@@ -1,16 +1,16 @@
-// load: what a server costs for each message, with every message checked. One thread, epoll, libc; it speaks the client side
-// of protocol 2.0.0 to topics `load:*` of a server that answers `echo` with the payload and broadcasts `shout`. Or, with
-// `--protocol socket.io`, that of Engine.IO 4 to a server that acknowledges `join` and `echo` and broadcasts `shout`.
+// load: measures the server's cost per message, and checks every message. One thread, epoll, libc. It implements the client
+// side of protocol 2.0.0 for topics `load:*` of a server that replies to `echo` with the payload and broadcasts `shout`. Or,
+// with `--protocol socket.io`, that of Engine.IO 4 for a server that acknowledges `join` and `echo` and broadcasts `shout`.
 //
-//   echo      each client keeps `--inflight` pushes under way, or together they push `--rate` a second
-//   fan-out   client i is on topic i mod T; the first client of each topic keeps `--outstanding` shouts under way, a shout
-//             being over when its last member has it; or together they shout `--rate` times a second
+//   echo      each client keeps `--inflight` pushes in flight, or together they push `--rate` a second
+//   fan-out   client i is on topic i mod T; the first client of each topic keeps `--outstanding` shouts in flight, a shout
+//             being complete when the last subscriber has it; or together they shout `--rate` times a second
 //   connect   connects, upgrades and joins all clients, `--concurrency` at a time
-//   idle      has them all joined, with a heartbeat each every 30 s
+//   idle      joins all clients, each with a heartbeat every 30 s
 //
 // Checked: the accept key; every reply's join_ref, ref, topic, status and payload byte for byte, in the order of the pushes;
-// every broadcast's null refs, topic, event and payload byte for byte, the sender's next; that nothing else comes; that at
-// the end nothing is missing; that a close is answered with 1000. The first fault ends the run, with status 1.
+// every broadcast's null refs, topic, event and payload byte for byte, in the sender's order; that nothing else comes; that at
+// the end nothing is missing; that a close is answered with 1000. The first error ends the run, with status 1.
 //
 // Prints one line of name=value. Times in microseconds; cpu_us: CPU of all threads of --pid for each message (of `connect`:
 // for each client), from before the first connect or, of echo and fan-out, over the measured seconds.
@@ -63,7 +63,7 @@ struct options {
   std::string_view name = "echo";
 };
 
-// ---- what is measured
+// ---- measurements
 
 /// Durations: exact below 256 ns, then to a hundredth.
 class durations {
@@ -124,11 +124,11 @@ struct usage {
     unsigned long long user = 0, system = 0;
     if (named == std::string::npos ||
         std::sscanf(stat.c_str() + named + 1, "%*s %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
-      give_up("there is no process %d", pid);
+      give_up("process %d does not exist", pid);
     double const ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
     u.user = static_cast<double>(user) / ticks;
     u.system = static_cast<double>(system) / ticks;
-    // The same sum to the nanosecond, where the system tells.
+    // The same sum in nanoseconds, if the system has it.
     clockid_t its = 0;
     timespec t{};
     u.cpu = clock_getcpuclockid(pid, &its) == 0 && clock_gettime(its, &t) == 0
@@ -147,15 +147,15 @@ struct usage {
   return u;
 }
 
-// ---- what is said
+// ---- messages to send
 
 void append(std::string& to, std::uint64_t number) {
   char digits[24];
   to.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
 }
 
-/// `{"c":CLIENT,"d":"TEXT","n":NUMBER}` of the size asked for. TEXT is known from CLIENT and NUMBER, so that nothing of what
-/// is under way must be kept to know what has to come back; brackets and commas in it would mislead who scans carelessly.
+/// `{"c":CLIENT,"d":"TEXT","n":NUMBER}` of the given size. TEXT follows from CLIENT and NUMBER, so that messages in flight need
+/// not be stored to check their replies; it contains brackets and commas, which a careless scanner would misread.
 class payloads {
  public:
   explicit payloads(std::size_t size) : size_(size) {
@@ -303,12 +303,12 @@ class run {
     if (c.fd < 0) give_up("socket: %s", std::strerror(errno));
     int const on = 1;
     setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    // Of who will not read the kernel shall not hold much: what is asked is what the server does with the rest.
+    // A small kernel buffer for clients that do not read, so that the server has to handle the backlog.
     int const little = 4096;
     if (c.number >= opts_.clients - opts_.stalled) setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
     sockaddr_in at{};
     at.sin_family = AF_INET;
-    if (opts_.clients > 25'000) {  // an address has no more ports than that
+    if (opts_.clients > 25'000) {  // one address has too few ports for more
       setsockopt(c.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
       at.sin_addr.s_addr = htonl(INADDR_LOOPBACK + c.number / 25'000);
       if (bind(c.fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0) give_up("bind: %s", std::strerror(errno));
@@ -342,7 +342,7 @@ class run {
     std::memcpy(bytes, &number, 8);
     return wire::base64(bytes, sizeof bytes);
   }
-  /// @return bytes of the answer; 0 when it is not all there
+  /// @return bytes of the response; 0 if it is incomplete
   std::size_t upgraded(client& c, std::string_view answer) {
     std::size_t const end = answer.find("\r\n\r\n");
     if (end == std::string_view::npos) return 0;
@@ -385,7 +385,7 @@ class run {
     c.deaf = true;
     watch(c, EPOLL_CTL_MOD);
   }
-  /// So that there is a backlog from the first measured message on: the first client says so much to those who read nothing.
+  /// Creates a backlog before the first measured message: the first client sends this much to the clients that do not read.
   void fill() {
     constexpr std::size_t each = 65'536;
     std::uint64_t answer = opts_.fill != 0;  // the reply to its join
@@ -394,7 +394,7 @@ class run {
       std::uint64_t const until = nanoseconds() + 10'000'000'000U;
       for (++answer; filled_ != answer && faults_ == 0;) {
         poll(nanoseconds() + 10'000'000);
-        if (nanoseconds() > until) fault("what the first client says does not come back");
+        if (nanoseconds() > until) fault("the first client's broadcasts did not arrive");
       }
       if (faults_ != 0) return;
     }
@@ -450,7 +450,7 @@ class run {
     shut(c);
   }
   void shut(client& c) {
-    linger const at_once{1, 0};  // leaves no port behind that waits
+    linger const at_once{1, 0};  // leaves no port in TIME_WAIT
     setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     close(c.fd);
     c.fd = -1;
@@ -525,7 +525,7 @@ class run {
     ref_ += '"';
   }
 
-  /// Engine.IO's own: its pings, and what comes before a join.
+  /// Messages of Engine.IO itself: pings, and those before a join.
   [[nodiscard]] bool heard_greeting(client& c, std::string_view text) {
     bool const open = text.starts_with("0{"), connected = text.starts_with("40{");
     if (text == "2")
@@ -606,9 +606,9 @@ class run {
     }
   }
   void unexpected(client& c, std::string_view text) {
-    fault("client %u: %.*s, where %.*s was due", c.number, shown(text), text.data(), shown(expected_), expected_.data());
+    fault("client %u: %.*s, expected %.*s", c.number, shown(text), text.data(), shown(expected_), expected_.data());
   }
-  /// The bytes that are due, or, of servers that space and order their JSON otherwise, the same values.
+  /// The expected bytes, or the same values for servers with other spaces and another order in their JSON.
   [[nodiscard]] bool same(std::string_view text) const { return text == expected_ || same_values(text, expected_); }
   [[nodiscard]] static bool same_values(std::string_view a, std::string_view b) {
     std::string_view one[6], other[6];
@@ -690,7 +690,7 @@ class run {
   [[nodiscard]] std::uint64_t time_of(double count, double rate) const {
     return rate_began_ + static_cast<std::uint64_t>(count * 1e9 / rate);
   }
-  /// What is due by now; latency counts from when it was due, not from when we got to it.
+  /// Pushes everything that is due. Latency counts from the due time, not from the actual one.
   void push_due(std::uint64_t now) {
     if (!pushing_ || opts_.rate == 0) return;
     for (std::uint64_t due; (due = time_of(static_cast<double>(pushed_), opts_.rate)) <= now; ++pushed_) {
@@ -703,7 +703,7 @@ class run {
   }
   void beat(std::uint64_t now) {
     if (opts_.item != mode::idle || opts_.heartbeat <= 0 || closing_ != 0) return;
-    if (opts_.socket_io) return;  // there the server asks
+    if (opts_.socket_io) return;  // there the server sends the pings
     double const rate = opts_.clients / opts_.heartbeat;
     if (rate_began_ == 0) rate_began_ = now;
     while (time_of(static_cast<double>(beats_ + 1), rate) <= now) {
@@ -738,7 +738,7 @@ class run {
     pushing_ = false;
     finishing_ = true;
     if (under_way_ != 0) spend(5);
-    if (under_way_ != 0 && faults_ == 0) fault("%lu messages never came", static_cast<unsigned long>(under_way_));
+    if (under_way_ != 0 && faults_ == 0) fault("%lu messages did not arrive", static_cast<unsigned long>(under_way_));
     for (client const& c : clients_) {
       if (!c.deaf || opts_.fill == 0) continue;
       int unread = 0;
@@ -746,7 +746,7 @@ class run {
       socklen_t size = sizeof is;
       if (ioctl(c.fd, FIONREAD, &unread) != 0 || getsockopt(c.fd, IPPROTO_TCP, TCP_INFO, &is, &size) != 0 ||
           is.tcpi_state != TCP_ESTABLISHED || unread < 1000)
-        fault("client %u was to be connected still, with much to read", c.number);
+        fault("client %u should still be connected, with a backlog", c.number);
     }
     if (faults_ != 0) return;
     for (client& c : clients_) {
@@ -782,10 +782,10 @@ class run {
     if (opts_.item == mode::idle)
       std::printf(" heartbeats=%lu server_busy=%.5f", static_cast<unsigned long>(beats_answered_),
                   (to.cpu - from.cpu) / seconds);
-    // Near 1 the load client was the limit: the rate is a lower bound then, the latency an upper one.
+    // Near 1 the load client was the bottleneck: then the rate is a lower bound and the latency an upper one.
     std::printf(" busy=%.2f seconds=%.2f\n", (to.mine - from.mine) / seconds, seconds);
     if (faults_ != 0)
-      std::fprintf(stderr, "load: %lu faults, the first: %s\n", static_cast<unsigned long>(faults_), first_fault_.c_str());
+      std::fprintf(stderr, "load: %lu errors, the first: %s\n", static_cast<unsigned long>(faults_), first_fault_.c_str());
   }
 
   options const opts_;
@@ -807,7 +807,7 @@ class run {
 [[nodiscard]] double number(char const* name, char const* text, double least) {
   char* end = nullptr;
   double const n = std::strtod(text, &end);
-  if (end == text || *end != '\0' || !(n >= least && n <= 1e9)) give_up("%s %s: not a number it can be", name, text);
+  if (end == text || *end != '\0' || !(n >= least && n <= 1e9)) give_up("%s %s: invalid number", name, text);
   return n;
 }
 
@@ -823,8 +823,8 @@ int main(int argc, char** argv) {
         "load echo|fan-out|connect|idle --port P [--pid P] [--clients 100] [--topics 1] [--inflight 1 | --rate R]\n"
         "  [--payload 64] [--seconds 2] [--warm-up 0.5] [--concurrency 64] [--heartbeat 30] [--stalled 0]\n"
         "  [--protocol phoenix|socket.io]\n"
-        "  --stalled N: of a fan-out's clients the last N never read again once they have joined\n"
-        "  --fill BYTES: first so much is broadcast on a topic of theirs alone\n",
+        "  --stalled N: in fan-out the last N clients stop reading after their join\n"
+        "  --fill BYTES: first broadcasts this much on a topic of these clients only\n",
         stderr);
     return 2;
   }
@@ -863,12 +863,12 @@ int main(int argc, char** argv) {
     else if (name == "--heartbeat")
       opts.heartbeat = real();
     else
-      give_up("what is %s?", argv[i]);
+      give_up("unknown option %s", argv[i]);
   }
   if (opts.port == 0 || opts.port > 65535) give_up("--port is needed");
   if (opts.topics > opts.clients) give_up("more topics than clients");
   if (opts.stalled != 0 && (opts.item != mode::fan_out || opts.stalled + opts.topics > opts.clients))
-    give_up("--stalled is for fan-out, and leaves each topic its first client");
+    give_up("--stalled is for fan-out, and must leave each topic its first client");
   if (opts.socket_io && opts.fill != 0) give_up("--fill is for Phoenix's protocol");
   static run all(opts);
   return all();

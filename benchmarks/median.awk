@@ -1,4 +1,4 @@
-# What several rounds say together: used with -f before the script that asks.
+# Statistics of several rounds: used with -f before the script that needs them.
 
 function sorted(list, n,   i, j, x) {
   for (i = 2; i <= n; ++i) {
@@ -7,12 +7,12 @@ function sorted(list, n,   i, j, x) {
     list[j + 1] = x
   }
 }
-# Sorts the list as well: list[1] is then the least, list[n] the most.
+# Sorts the list as well: list[1] is then the minimum, list[n] the maximum.
 function median(list, n) {
   sorted(list, n)
   return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
 }
-# How far the middle half of a sorted list reaches, as a part of its median.
+# The interquartile range of a sorted list, divided by its median.
 function middle_half(list, n,   m) {
   m = median(list, n)
   return m > 0 ? (list[n - int((n - 1) / 4)] - list[1 + int((n - 1) / 4)]) / m : 0

@@ -1,9 +1,9 @@
-// What phx costs in process, with a transport that does nothing. Questions, and the budget of each:
+// The cost of phx in process, with a transport that does nothing. The measurements and their budgets:
 //   decode      ns to read one frame, 94 bytes and 1 KiB                      within 2 x simdjson reading the document
-//   rejected    ns to refuse such a frame, wrong in its last byte             no more than decode
+//   rejected    ns to refuse such a frame with a fault in its last byte             no more than decode
 //   echo        ns from bytes in to frame out: decode, dispatch, handler, reply
 //   fan-out     ns for each recipient of one broadcast, 1 to 1,000,000        10 at 1,000, 30 at 1,000,000
-//   join        ns to join and leave a topic that has a million subscribers   independent of the million
+//   join        ns to join and leave a topic with a million subscribers       independent of the million
 //   idle        bytes of one idle socket with one joined channel              1 KiB
 // Run: cmake --preset release -DPHX_BENCHMARKS=ON, then build/release/bin/phx_micro
 #include "subject.hpp"
@@ -70,7 +70,7 @@ void rejected(benchmark::State& state) {
 BENCHMARK(rejected)->Arg(94)->Arg(1024);
 
 #ifdef PHX_BESIDE_SIMDJSON
-/// Reads the whole document on demand: every key, string and number. That is what makes simdjson validate all of it.
+/// Reads the whole document on demand, every key, string and number, which makes simdjson validate all of it.
 std::size_t read_all(simdjson::ondemand::value v) {
   std::size_t seen = 0;
   switch (v.type().value_unsafe()) {

@@ -1,6 +1,6 @@
 #ifndef BENCHMARKS_ON_THREADS_HPP
 #define BENCHMARKS_ON_THREADS_HPP
-// The same work on several threads, each on a core of its own, begun together; and the clocks it is timed by.
+// Runs the same work on several threads, each on its own core, started together; and the clocks.
 
 #include <pthread.h>
 #include <sched.h>
@@ -15,7 +15,7 @@
   clock_gettime(which, &t);
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
 }
-/// The calling thread stays on the n-th of the cores that this process may use.
+/// Pins the calling thread to the n-th of the cores that this process may use.
 inline void pin(unsigned thread) noexcept {
   cpu_set_t mine, one;
   if (sched_getaffinity(0, sizeof mine, &mine) != 0) return;
@@ -33,7 +33,7 @@ inline void pin(unsigned thread) noexcept {
 struct spent {
   double wall = 0, cpu = 0;  ///< `cpu`: of all threads
 };
-/// Runs `work(thread)` on so many threads, begun together.
+/// Runs `work(thread)` on this many threads, started together.
 template <class F>
 spent on_threads(unsigned threads, F work) {
   std::atomic<unsigned> ready{0};

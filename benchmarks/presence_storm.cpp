@@ -1,5 +1,5 @@
-// Do the lists of who is present agree on all nodes once a bad network has healed? So many schedules, each from its seed.
-// Prints how many were played, and for each that failed its seed: those belong into tests/presence/tracker.cpp.
+// Checks that the presence lists of all nodes agree after a time with an unreliable network, for many schedules, each from a
+// seed. Prints their number, and the seed of each failure: add those to tests/presence/tracker.cpp.
 //   phx_presence_storm [--seeds N (10000)] [--from SEED (1)] [--steps N (120)]
 
 #include "../tests/presence/storm.hpp"

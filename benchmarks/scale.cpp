@@ -1,8 +1,8 @@
-// What one process holds, with a transport that does nothing. Questions, and the budget of each:
-//   bytes      of a joined socket, all in, 2,000,000 of them in the hubs of 8 loops           600
-//   reach      ms from a broadcast to all of them until the last has it, on two threads       100
+// The capacity of one process, with a transport that does nothing. The measurements and their budgets:
+//   bytes      of a joined socket in total, with 2,000,000 sockets on 8 loops                 600
+//   reach      ms until a broadcast has reached the last of them, on two threads              100
 //   build, tear down   seconds, and µs for each socket
-//   two loops  what two loops on two threads do, against one loop on one thread: twice
+//   two loops  the throughput of two loops on two threads, against one loop on one thread: twice
 // Run: phx_scale [--sockets 2000000] [--loops 8] [--threads 2] [--rounds 11]; lines of name=value
 #include "on_threads.hpp"
 #include "subject.hpp"
@@ -21,7 +21,7 @@
 
 namespace {
 
-// Everything phx asks for comes through here. Padded: two loops must not meet in the instrument either.
+// All memory of phx is allocated here. Padded, so that two loops do not share a cache line of the counters.
 struct alignas(128) tally {
   std::atomic<std::int64_t> bytes{0};
 };
@@ -62,12 +62,12 @@ struct hearing {
 using subject::application, subject::now;
 using client = phx::socket<hearing, application>;
 
-/// A thread's bell: whoever speaks to one of its loops rings.
+/// Wakes a thread: posts to one of its loops call it.
 struct bell {
   std::binary_semaphore rung{0};
   std::atomic<bool> ringing{false};
   std::atomic<double> at{0};            // when this thread's loops had run,
-  std::atomic<std::uint64_t> heard{0};  // and what their sockets had heard by then
+  std::atomic<std::uint64_t> heard{0};  // and the frames their sockets had received by then
   void wake() noexcept {
     if (!ringing.exchange(true)) rung.release();
   }
@@ -187,7 +187,7 @@ int many(options const& opts) {
 struct cost {
   double wall, cpu;
 };
-/// Echo: each loop its own clients. Fan-out: one topic of 2,000 in all loops, each loop publishing in turn.
+/// Echo: each loop serves its own clients. Fan-out: one topic with 2,000 subscribers on all loops; the loops publish in turn.
 cost throughput(unsigned loops, bool fan_out) {
   constexpr unsigned subscribers = 2000;
   application app;
@@ -209,7 +209,7 @@ cost throughput(unsigned loops, bool fan_out) {
     std::size_t const n = mine.clients.size();
     for (unsigned i = 0; i < total / loops; ++i) {
       shelf::say(*mine.clients[i % n], fan_out ? shout : echo);
-      if (fan_out) (void)mine.loop.run(now);  // what the others said in the meantime
+      if (fan_out) (void)mine.loop.run(now);  // posts of the other loops
     }
     if (!fan_out) return;
     ++published;
@@ -258,7 +258,7 @@ int main(int argc, char** argv) {
     else if (name == "--rounds")
       opts.rounds = value;
     else
-      return std::fprintf(stderr, "scale: what is %s?\n", argv[i]), 2;
+      return std::fprintf(stderr, "scale: unknown option %s\n", argv[i]), 2;
   }
   if (opts.sockets == 0 || opts.loops == 0 || opts.threads == 0 || opts.rounds == 0 || opts.threads > opts.loops)
     return std::fprintf(stderr, "usage: %s [--sockets N] [--loops L] [--threads T] [--rounds R]\n", argv[0]), 2;

@@ -1,6 +1,6 @@
 # Lines of `SERIES X VALUE`, one for each round, become `SERIES X MEDIAN LEAST MOST`, for draw.awk. -f median.awk -f spread.awk
-# Status 3, and a sentence on standard error, when the machine was too noisy to draw: at the point in the middle of all, half of
-# the rounds lie further apart than -v most= (0.5) of their median. What others do on the machine would then be in the picture.
+# Status 3, and a message on standard error, if the machine was too noisy to draw: at the median point, the middle half of
+# the rounds spreads over more than -v most= (0.5) of their median. The chart would then show the load of other processes.
 
 NF == 3 {
   point = $1 " " $2
@@ -18,7 +18,7 @@ END {
   }
   noise = median(apart, all)
   if (noise > most) {
-    printf "too noisy to draw: at the typical point the middle half of %d rounds is %.0f %% of the median apart, at most %.0f %% may be\n",
+    printf "too noisy to draw: at the typical point the middle half of %d rounds spreads over %.0f %% of the median; the limit is %.0f %%\n",
       n, 100 * noise, 100 * most > "/dev/stderr"
     exit 3
   }

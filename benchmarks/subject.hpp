@@ -1,7 +1,7 @@
 #ifndef BENCHMARKS_SUBJECT_HPP
 #define BENCHMARKS_SUBJECT_HPP
-// What the benchmarks in one process measure: a channel that echoes and shouts, sockets that are let in without a network,
-// and what is said to them. Time stands still.
+// The subject of the in-process benchmarks: a channel that echoes and broadcasts, sockets without a network, and messages for
+// them. The time is constant.
 
 #include <phx/phx.hpp>
 
@@ -26,7 +26,7 @@ constexpr phx::time_point now{};
 struct no_waker {
   void wake() noexcept {}
 };
-/// Where frames go that only have to be made.
+/// Discards frames that only have to be encoded.
 struct null_transport {
   std::uint64_t* bytes;
   phx::send_status send(phx::frame const& f) noexcept {
@@ -49,7 +49,7 @@ struct null_transport {
 [[nodiscard]] inline std::string join(std::string_view topic) {
   return std::string(R"(["1","1",")").append(topic).append(R"(","phx_join",{}])");
 }
-/// A message of so many bytes, or of the least there can be.
+/// A message of this many bytes, or of the smallest possible size.
 [[nodiscard]] inline std::string frame_of(std::string_view event, std::size_t size, std::string_view topic = "load:1") {
   std::string text = R"(["1","12345",")";
   text.append(topic).append(R"(",")").append(event).append(R"(",{"c":17,"d":"","n":4711}])");

@@ -1,6 +1,6 @@
-# Reads the rows asked for (row|NAME|WHAT|FIGURE|GOAL), then what was measured (table NAME ROUND WHO name=value...), and prints
-# the table. A ratio is taken within a round, to the mean of the limit before and after. -f median.awk -f table.awk
-# -v markdown=FILE: the same for README. A row whose limit differs from itself by more than a tenth is called noisy: do not publish.
+# Reads the rows (row|NAME|TEXT|FIGURE|GOAL), then the measurements (table NAME ROUND SERVER name=value...), and prints
+# the table. A ratio is computed within a round, to the mean of the bare server before and after. -f median.awk -f table.awk
+# -v markdown=FILE: the same for the guide. A row whose bare server differs from itself by more than a tenth is noisy: do not publish it.
 
 function figure(which,   i, pair) {
   for (i = 5; i <= NF; ++i)
@@ -18,7 +18,7 @@ function limit(name, r) { return (value[name, r, "bare"] + value[name, r, "bare_
 /^row\|/ {
   split($0, part, "|")
   order[++rows] = part[2]
-  what[part[2]] = part[3]
+  label[part[2]] = part[3]
   which[part[2]] = part[4]
   goal[part[2]] = part[5]
   next
@@ -30,7 +30,7 @@ $1 == "table" && $2 in which {
   if ($4 == "socket_io") beside = 1
 }
 END {
-  if (markdown) print "| median of " rounds " rounds, least to most | bare | phx on Beast | ratio | goal |\n| --- | ---: | ---: | ---: | ---: |" > markdown
+  if (markdown) print "| median of " rounds " rounds, min to max | bare | phx on Beast | ratio | goal |\n| --- | ---: | ---: | ---: | ---: |" > markdown
   printf "%-46s %8s %8s %18s %9s %8s %8s %9s%s\n", "server CPU per message, us; medians of " rounds " rounds", "bare", "phx", "x bare (from to)",
     "+- bare", "goal", "", "on epoll", (beside ? "  Socket.IO" : "") (against ? "   this / the other (+-)" : "")
   for (i = 1; i <= rows; ++i) {
@@ -39,7 +39,7 @@ END {
     for (r = 1; r <= rounds; ++r) {
       ratio[r] = value[name, r, "phx"] / limit(name, r)
       epoll[r] = value[name, r, "epoll"] / limit(name, r)
-      # Of the limit against itself.
+      # The noise: the bare server against itself.
       apart[r] = absolute(value[name, r, "bare_again"] - value[name, r, "bare"]) / (absolute_goal ? 1 : limit(name, r))
       both[r] = limit(name, r)
       if (beside) theirs[r] = value[name, r, "socket_io"] / limit(name, r)
@@ -53,14 +53,14 @@ END {
     held = absolute_goal ? middle(name, "phx") : times
     met = held - spread <= goal[name] + 0
     noise = spread / (absolute_goal ? median(both, rounds) : 1)
-    if (noise > 0.1) noisy[++noises] = what[name] sprintf(": bare differs from itself by %.0f %%", 100 * noise)
+    if (noise > 0.1) noisy[++noises] = label[name] sprintf(": the bare server varies by %.0f %%", 100 * noise)
     if (markdown) {
       unit = absolute_goal ? "KiB" : "µs"
-      printf "| %s | %.2f %s | %.2f %s | %s | %s |\n", what[name], median(both, rounds), unit, middle(name, "phx"), unit,
+      printf "| %s | %.2f %s | %.2f %s | %s | %s |\n", label[name], median(both, rounds), unit, middle(name, "phx"), unit,
         (absolute_goal ? "" : sprintf("%.2f (%.2f to %.2f)", times, ratio[1], ratio[rounds])), goal[name] > markdown
     }
-    if (!met) missed[++misses] = what[name] ": " sprintf("%.2f", held) ", goal " goal[name]
-    printf "%-46s %8.2f %8.2f %6.2f (%4.2f %4.2f) %9.2f %8s %8s %9.2f", what[name], median(both, rounds), middle(name, "phx"),
+    if (!met) missed[++misses] = label[name] ": " sprintf("%.2f", held) ", goal " goal[name]
+    printf "%-46s %8.2f %8.2f %6.2f (%4.2f %4.2f) %9.2f %8s %8s %9.2f", label[name], median(both, rounds), middle(name, "phx"),
       times, ratio[1], ratio[rounds], spread, goal[name], met ? "met" : "NOT MET", median(epoll, rounds)
     if (beside) printf "  %9.2f", median(theirs, rounds)
     if (against) {

@@ -1,9 +1,9 @@
-// Two loops over sockets: what two of them on two threads do, against one on one thread. Each thread has its loop, the
-// server side of its connections and their clients, so that the machine's cores are all the same and none waits for a load
-// generator elsewhere; the kernel's part, loopback TCP, is real. The same is done without phx (`bare`: the frames are
-// unmasked and sent back), because a kernel does not give twice the throughput on two cores by itself.
-//   echo      each client asks and waits for its answer, 32 clients for each loop at a time with 8 messages in one write
-//   fan-out   each loop has a topic of 64; what is said on it is posted to the other loop as well, where nobody is on it
+// Two loops over sockets: the throughput of two loops on two threads, against one on one thread. Each thread has its loop,
+// the server side of its connections and their clients, so that all cores have the same work and none waits for a load
+// generator; loopback TCP is real. The same is measured without phx (`bare`: frames are unmasked and sent back), because the
+// kernel alone does not double the throughput on two cores.
+//   echo      each client sends and waits for its replies, 32 clients per loop at a time with 8 messages in one write
+//   fan-out   each loop has a topic with 64 subscribers; broadcasts are posted to the other loop too, which has none
 // Run: phx_two_loops [--rounds 7] [--seconds 0.5]; lines of name=value
 #include "on_threads.hpp"
 #include "subject.hpp"
@@ -132,7 +132,7 @@ class connection {
 
 enum class work { bare, echo, fan_out };
 
-/// One thread's: its loop, its connections, both ends of them.
+/// The data of one thread: its loop and its connections, both ends of them.
 struct alignas(128) shelf {
   subject::no_waker waker{};
   std::optional<phx::loop> loop{};
@@ -160,9 +160,9 @@ struct alignas(128) shelf {
   static void write(int fd, std::string_view text) {
     must(::send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()), "cannot write");
   }
-  /// A client reads exactly so many bytes.
+  /// A client reads exactly this many bytes.
   void read(int fd, std::size_t bytes) {
-    must(::recv(fd, room.get(), bytes, MSG_WAITALL) == static_cast<ssize_t>(bytes), "a client misses something");
+    must(::recv(fd, room.get(), bytes, MSG_WAITALL) == static_cast<ssize_t>(bytes), "a client misses bytes");
   }
 };
 
@@ -205,7 +205,7 @@ figures run(work item, unsigned loops, double for_so_long) {
       std::size_t const first = item == work::fan_out ? 0 : number, behind = item == work::fan_out ? clients : number + 1;
       for (std::size_t c = first; c != behind; ++c) mine.read(mine.wires[c]->client, answer * in_one_write);
       mine.done += in_one_write * (behind - first);
-      if (mine.loop) (void)mine.loop->run(now);  // what the other loop posted
+      if (mine.loop) (void)mine.loop->run(now);  // posts of the other loop
     }
   });
   double messages = 0;
@@ -234,7 +234,7 @@ int main(int argc, char** argv) {
     else if (name == "--seconds")
       for_so_long = std::strtod(argv[i + 1], nullptr);
     else
-      return std::fprintf(stderr, "two_loops: what is %s?\n", argv[i]), 2;
+      return std::fprintf(stderr, "two_loops: unknown option %s\n", argv[i]), 2;
   }
   if (rounds == 0 || for_so_long <= 0) return std::fprintf(stderr, "usage: %s [--rounds N] [--seconds S]\n", argv[0]), 2;
   for (work const item : {work::bare, work::echo, work::fan_out}) {
@@ -246,7 +246,7 @@ int main(int argc, char** argv) {
       rate.push_back(one.rate);
     }
     auto const [least, most] = std::minmax_element(times.begin(), times.end());
-    // By the clock, which others on the machine take from; and by the CPU time that a message took, which they do not.
+    // By wall time, which other processes affect, and by CPU time per message, which they do not.
     std::printf("two_loops_over_sockets=%s times_one=%.2f least=%.2f most=%.2f cpu_each_against_one=%.2f one_per_s=%.0f\n",
                 item == work::bare   ? "bare"
                 : item == work::echo ? "echo"

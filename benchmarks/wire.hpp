@@ -1,7 +1,7 @@
 #ifndef BENCHMARKS_WIRE_HPP
 #define BENCHMARKS_WIRE_HPP
-// The little that the load client and the bare server share: a clock, Sec-WebSocket-Accept, headers of frames, the extent of
-// a JSON value. Written apart from phx: who checks a library does not borrow its code.
+// Shared by the load client and the bare server: a clock, Sec-WebSocket-Accept, frame headers, the end of a JSON value. Written
+// independently of phx, since a check must not use the code it checks.
 
 #include <array>
 #include <cstddef>
@@ -67,7 +67,7 @@ namespace wire {
   return base64(sum.data(), sum.size());
 }
 
-/// Takes a mask off, or puts it on, in place.
+/// Adds or removes a mask, in place.
 inline void mask(char* at, std::size_t size, std::uint32_t key) noexcept {
   std::uint64_t const twice = std::uint64_t{key} << 32 | key;
   for (; size >= 8; size -= 8, at += 8) {
@@ -97,7 +97,7 @@ struct frame {
   char* payload = nullptr;
   std::size_t size = 0;
 };
-/// Takes one whole frame off the front. @return false when there is none yet.
+/// Removes one complete frame from the front. @return false if there is none yet.
 [[nodiscard]] inline bool take(char*& at, char const* end, frame& into) noexcept {
   auto const local = static_cast<std::size_t>(end - at);
   auto const byte = [at](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(at[i])); };
@@ -124,7 +124,7 @@ struct frame {
   while (at != end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) ++at;
   return at;
 }
-/// The end of the JSON value that begins here, found by its quotes and brackets alone; null when it is cut short.
+/// The end of the JSON value that begins here, found by its quotes and brackets alone; null if it is incomplete.
 [[nodiscard]] inline char const* past_value(char const* at, char const* end) noexcept {
   int depth = 0;
   while (at != end) {

@@ -1,4 +1,4 @@
-// What the load client asks of a server, on Socket.IO as it comes: server.mjs --port P
+// The server for the load client on Socket.IO with its defaults: server.mjs --port P
 import { createServer } from "node:http"
 import { Server } from "socket.io"
 
