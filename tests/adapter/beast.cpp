@@ -5,6 +5,7 @@
 #include "support/beast_host.hpp"
 #include "support/descriptors.hpp"
 #include "support/host_kicks.hpp"
+#include "support/host_proxies.hpp"
 
 using namespace std::chrono_literals;
 using namespace phx_tests::on_beast;
@@ -1016,150 +1017,10 @@ TEST_CASE("beast: a connect that ends its user's older connections does not end 
 
 // ---- behind a proxy
 
-namespace {
-
-phx::beast::options behind_proxy() {
-  phx::beast::options o = quick();
-  o.trusted_proxies = {"127.0.0.1"};
-  return o;
-}
-std::string peer(raw_client& c, std::string const& headers = {}) {
-  CHECK(c.send(request("GET", "/peer", headers)));
-  std::string const status = std::to_string(c.read_head());
-  return status + " " + c.read_body();
-}
-phx::beast::options with_proxy_header() {
-  phx::beast::options o = quick();
-  o.proxy_protocol = true;
-  return o;
-}
-
-}  // namespace
-
-TEST_CASE("beast: a trusted proxy's headers decide the peer of each request; a stranger's do not") {
-  running r(behind_proxy()), none;
-  raw_client c = r.client(), stranger = none.client();
-  CHECK(peer(c, "x-forwarded-for: 6.6.6.6, 203.0.113.5\r\n") == "200 203.0.113.5");
-  CHECK(peer(c, "forwarded: for=\"[2001:db8::1]:80\"\r\n") == "200 2001:db8::1");
-  CHECK(peer(c) == "200 127.0.0.1");
-  CHECK(peer(stranger, "x-forwarded-for: 203.0.113.5\r\n") == "200 127.0.0.1");
-  CHECK(peer(stranger, "x-forwarded-for: torn\r\nx-forwarded-proto: gopher\r\n") == "200 127.0.0.1");
-}
-
-TEST_CASE("beast: a proxy's headers that are torn or contradict each other are 400") {
-  running r(behind_proxy(), 1, polled());
-  for (std::string const headers : {"x-forwarded-for: torn\r\n", "x-forwarded-for: 1.1.1.1\r\nforwarded: for=2.2.2.2\r\n",
-                                    "x-forwarded-proto: http\r\nx-forwarded-proto: https\r\n"}) {
-    raw_client c = r.client(), socket = r.client(), polls = r.client();
-    CHECK(peer(c, headers) == "400 ");
-    CHECK(c.read_end());
-    CHECK(socket.open("/socket/websocket?vsn=2.0.0", headers) == 400);
-    CHECK(polls.send(request("GET", "/socket/longpoll?vsn=2.0.0", headers)));
-    CHECK(polls.read_head() == 400);
-    CHECK(polls.head().find("access-control-allow-origin: *\r\n") != std::string::npos);
-  }
-  CHECK(r.seen.has("connect_refused forwarded", 9));
-}
-
-TEST_CASE("beast: check_origin::conn compares with the URI that the client asked the proxy for") {
-  phx::mount m{};
-  m.origins = phx::check_origin::conn();
-  running r(behind_proxy(), 1, m);
-  auto const opens = [&](std::string const& headers) {
-    raw_client c = r.client();
-    return c.open("/socket/websocket?vsn=2.0.0", headers);
-  };
-  CHECK(opens("origin: https://example.com\r\nx-forwarded-proto: https\r\nx-forwarded-host: example.com\r\n") == 101);
-  CHECK(opens("origin: http://example.com\r\nx-forwarded-proto: https\r\nx-forwarded-host: example.com\r\n") == 403);
-  CHECK(opens("origin: https://127.0.0.1\r\n") == 403);
-}
-
-TEST_CASE("beast: behind a trusted proxy the throttle counts clients, not the proxy's connections") {
-  phx::beast::options o = behind_proxy();
-  o.throttle.each = {.burst = 2, .every = 1h};
-  running r(o, 1, polled());
-  auto const opens = [&](std::string const& client) {
-    raw_client c = r.client();
-    return c.open("/socket/websocket?vsn=2.0.0", "x-forwarded-for: " + client + "\r\n");
-  };
-  for (int i = 0; i < 9; ++i) CHECK(opens("203.0.113." + std::to_string(i)) == 101);
-  CHECK(opens("203.0.113.1") == 101);
-  CHECK(opens("203.0.113.1") == 429);
-  CHECK(r.seen.has("connect_refused too_often 203.0.113.1"));
-  raw_client kept = r.client();  // one connection of the proxy, many clients
-  for (int i = 0; i < 4; ++i) {
-    CHECK(kept.send(request("GET", "/socket/longpoll?vsn=2.0.0", "x-forwarded-for: 198.51.100.1\r\n")));
-    CHECK(kept.read_head() == (i < 2 ? 200u : 429u));
-    (void)kept.read_body();
-    CHECK(kept.send(
-        request("GET", "/socket/longpoll?vsn=2.0.0", "x-forwarded-for: 198.51.100." + std::to_string(10 + i) + "\r\n")));
-    CHECK(kept.read_head() == 200);
-    (void)kept.read_body();
-  }
-}
-
-TEST_CASE("beast: with proxy_protocol each connection begins with a header that names its client") {
-  running r(with_proxy_header());
-  std::string const v1 = "PROXY TCP4 203.0.113.5 10.0.0.1 4711 443\r\n";
-  std::string const v2_local("\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", 16);
-  raw_client c = r.client();
-  CHECK(c.send(v1));
-  CHECK(peer(c) == "200 203.0.113.5");
-  CHECK(peer(c, "x-forwarded-for: 6.6.6.6\r\n") == "200 203.0.113.5");
-  raw_client together = r.client();
-  CHECK(together.send(v1 + raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
-                      raw_client::frame(0x81, R"([null,"1","phoenix","heartbeat",{}])")));
-  CHECK(together.read_head() == 101);
-  CHECK(together.read().data == R"([null,"1","phoenix","phx_reply",{"status":"ok","response":{}}])");
-  raw_client slow = r.client();
-  for (char const byte : v1 + request("GET", "/peer")) CHECK(slow.send({&byte, 1}));
-  CHECK(slow.read_head() == 200);
-  CHECK(slow.read_body() == "203.0.113.5");
-  raw_client check = r.client();
-  CHECK(check.send(v2_local));
-  CHECK(peer(check) == "200 127.0.0.1");
-  raw_client goes = r.client();
-  CHECK(goes.send(v2_local));
-  goes.drop();
-
-  for (std::string const& wrong :
-       {request("GET", "/peer"), std::string("PROXY TCP4 x"), "PROXY TCP4 1.1.1.1 2.2.2.2 1 65536\r\n" + v1}) {
-    raw_client d = r.client();
-    (void)d.send(wrong.starts_with("PROXY TCP4 x") ? wrong + "\r\n" : wrong);
-    CHECK(d.read_all().empty());
-  }
-  running other;
-  raw_client d = other.client();
-  CHECK(d.send(v1 + request("GET", "/peer")));
-  CHECK(d.read_head() >= 400);
-  CHECK(d.read_all().find("203.0.113.5") == std::string::npos);
-}
-
-TEST_CASE("beast: a connection that does not finish its PROXY header is closed after options::handshake, and in a drain") {
-  for (bool const drains : {false, true}) {
-    phx::beast::options o = with_proxy_header();
-    o.handshake = drains ? std::chrono::milliseconds(1h) : 100ms;
-    running r(o);
-    raw_client silent = r.client(), half = r.client();
-    CHECK(half.send("PROXY TCP4 203.0."));
-    CHECK(r.connections(2));
-    if (drains) r.server.drain();
-    CHECK(silent.read_all().empty());
-    CHECK(half.read_all().empty());
-  }
-}
-
-TEST_CASE("beast: with proxy_protocol the throttle counts the clients that the headers name") {
-  phx::beast::options o = with_proxy_header();
-  o.throttle.each = {.burst = 1, .every = 1h};
-  running r(o);
-  auto const opens = [&](std::string const& header) {
-    raw_client c = r.client();
-    CHECK(c.send(header));
-    return c.open();
-  };
-  CHECK(opens("PROXY TCP4 203.0.113.5 10.0.0.1 1 443\r\n") == 101);
-  CHECK(opens("PROXY TCP4 203.0.113.6 10.0.0.1 1 443\r\n") == 101);
-  CHECK(opens("PROXY TCP4 203.0.113.5 10.0.0.1 2 443\r\n") == 429);
-  CHECK(r.seen.has("connect_refused too_often 203.0.113.5"));
+TEST_CASE("beast: proxies and balancers, as of every host") {
+  phx_tests::behind_a_proxy([](auto const& set, phx::mount m) {
+    phx::beast::options o = quick();
+    set(o);
+    return running(std::move(o), 1, std::move(m));
+  });
 }

@@ -10,6 +10,7 @@
 #include "support/epoll_host.hpp"
 #include "support/descriptors.hpp"
 #include "support/host_kicks.hpp"
+#include "support/host_proxies.hpp"
 
 using namespace std::chrono_literals;
 using namespace phx_tests::on_epoll;
@@ -992,12 +993,15 @@ TEST_CASE("epoll: a Unix socket is served, its stale file replaced and its own r
     phx::epoll::options o = quick(2);
     o.address = "unix:" + where;
     o.reuse_port = true;  // nothing that Unix sockets have
+    o.trusted_proxies = {"unix"};
     running r(o);
     CHECK(r.server.port() == 0);
     CHECK_THROWS_AS(phx::epoll::server{o}, std::runtime_error);  // somebody listens there
     int const fd = connected(where);
     say(fd, request("GET", "/peer"));
     CHECK(told(fd, "\r\n\r\nunix:") == "\r\n\r\nunix:");
+    say(fd, request("GET", "/peer", "x-forwarded-for: 203.0.113.5\r\n"));
+    CHECK(told(fd, "\r\n\r\n203.0.113.5") == "\r\n\r\n203.0.113.5");
     say(fd, raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
                 raw_client::frame(0x81, R"(["1","1","room:a","phx_join",{}])"));
     CHECK(told(fd, "phx_reply") == "phx_reply");
@@ -1028,4 +1032,14 @@ TEST_CASE("epoll: with reuse_port each loop accepts for itself, on one port") {
   for (raw_client& c : all) CHECK(c.read().closed() == 1012);
   all.clear();
   CHECK(r.ended());
+}
+
+// ---- behind a proxy
+
+TEST_CASE("epoll: proxies and balancers, as of every host") {
+  phx_tests::behind_a_proxy([](auto const& set, phx::mount m) {
+    phx::epoll::options o = quick();
+    set(o);
+    return running(std::move(o), std::move(m));
+  });
 }

@@ -1,12 +1,13 @@
 // A server behind proxies: it tells each client who it takes it for. For tests/proxies/run.mjs.
 //
-//   behind_proxy --host beast|blocking
+//   behind_proxy --host beast|blocking|epoll
 //
 // prints `listening on 127.0.0.1:P, with the PROXY protocol on 127.0.0.1:Q`. 127.0.0.1 and 127.0.0.3 are trusted proxies. SIGTERM
 // drains and exits 0.
 
 #include <phx/adapter/beast.hpp>
 #include <phx/adapter/blocking_longpoll.hpp>
+#include <phx/adapter/epoll.hpp>
 #include <phx/phx.hpp>
 
 #include <boost/asio/signal_set.hpp>
@@ -89,6 +90,28 @@ void on_threads(phx::router<client>& app) {
   other.join();
 }
 
+phx::epoll::server* polling[2];
+void on_epoll(phx::router<client>& app) {
+  phx::epoll::server plain({.port = 0, .trusted_proxies = proxies()});
+  phx::epoll::server proxied({.port = 0, .proxy_protocol = true});
+  polling[0] = &plain;
+  polling[1] = &proxied;
+  for (phx::epoll::server* const s : polling) {
+    s->serve(app, where());
+    s->route([](phx::epoll::http_request const& asked) -> std::optional<phx::http_answer> {
+      if (asked.path != "/health") return std::nullopt;
+      return phx::http_answer{200, {}, std::string(asked.peer.address)};
+    });
+  }
+  std::signal(SIGTERM, [](int) {
+    for (auto* const s : polling) s->drain();
+  });
+  announce(plain.port(), proxied.port());
+  std::thread other([&] { proxied.run(); });
+  plain.run();
+  other.join();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -98,6 +121,8 @@ int main(int argc, char** argv) try {
     on_beast(app);
   else if (argc == 3 && std::strcmp(argv[2], "blocking") == 0)
     on_threads(app);
+  else if (argc == 3 && std::strcmp(argv[2], "epoll") == 0)
+    on_epoll(app);
   else
     return 2;
 } catch (std::exception const& wrong) {

@@ -1,7 +1,7 @@
 // phx behind real proxies: examples/proxies/nginx.conf and haproxy.cfg, with ports of the kernel's choice, in front of a server that
 // tells each client who it takes it for. phoenix.js 1.8 from npm, over the ws package and over its own long-polling.
 //
-//   node run.mjs --server PATH [--host beast|blocking]...
+//   node run.mjs --server PATH [--host beast|blocking|epoll]...
 //
 // The client's address is 127.0.0.9; the proxies connect from 127.0.0.1, and one in a chain from 127.0.0.3.
 
@@ -24,9 +24,9 @@ const WebSocket = require(new URL("ws", modules).pathname)
 const args = process.argv.slice(2)
 const values = name => args.flatMap((a, i) => a === name ? [args[i + 1]] : [])
 const [program] = values("--server")
-const hosts = values("--host").length ? values("--host") : ["beast", "blocking"]
+const hosts = values("--host").length ? values("--host") : ["beast", "blocking", "epoll"]
 if (!program) {
-  console.error("usage: node run.mjs --server PATH [--host beast|blocking]...")
+  console.error("usage: node run.mjs --server PATH [--host beast|blocking|epoll]...")
   process.exit(2)
 }
 
@@ -270,7 +270,7 @@ async function run(host) {
     "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"], { cwd: folder, stdio: "ignore" })
   fs.writeFileSync(path.join(folder, "both.pem"), fs.readFileSync(path.join(folder, "cert.pem")) + fs.readFileSync(path.join(folder, "key.pem")))
   const [nginx, nginxTls, web, webTls, v2, v1, chain] = await freePorts(7)
-  const at = { nginx, nginxTls, web, webTls, v2, v1, chain, health: host === "beast" ? 200 : 404 }
+  const at = { nginx, nginxTls, web, webTls, v2, v1, chain, health: host === "blocking" ? 404 : 200 }
 
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(n => `${n}_temp_path ${folder}/${n};`).join(" ")
   config("nginx.conf", [["8080", nginx], ["8443", nginxTls], ["127.0.0.1:4000", `127.0.0.1:${port}`], ["http {", `http { ${temporary}`],

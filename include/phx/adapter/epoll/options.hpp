@@ -5,6 +5,7 @@
 
 #include <phx/connect/mount.hpp>
 #include <phx/connect/throttle.hpp>
+#include <phx/connect/trusted_proxies.hpp>
 #include <phx/core/limits.hpp>
 #include <phx/longpoll/service.hpp>
 #include <phx/loop/endpoint.hpp>
@@ -45,9 +46,16 @@ struct options {
   std::uint32_t send_buffer = 0;
   /// How often clients may connect: asked when a connection is accepted, before it is read from, and for each socket or
   /// long-poll session that it asks a mount for after the first; beyond: 429 or 503, with Retry-After. And how long a client
-  /// waits for its answer that a mount refuses. The TCP peer's address counts: behind a proxy that is the proxy's. A `seed` of
-  /// 0 is replaced by a random number.
+  /// waits for its answer that a mount refuses. The TCP peer's address counts; behind the proxies of the next two options the
+  /// client's, which is then asked for once it is known. A `seed` of 0 is replaced by a random number.
   throttle_options throttle{};
+  /// Reverse proxies whose X-Forwarded-* and Forwarded headers are believed (connect/trusted_proxies.hpp): they decide the
+  /// peer, scheme, host and port that mounts and routes see. Headers that are malformed or contradict each other: 400.
+  phx::trusted_proxies trusted_proxies{};
+  /// true: each connection begins with a header of the PROXY protocol, version 1 or 2 (http/proxy_protocol.hpp); one that does
+  /// not is closed without an answer. The header is believed whoever sends it: listen on an address that only the balancer can
+  /// reach. false: it is never believed, and such a header is no HTTP request.
+  bool proxy_protocol = false;
   drain_options drain{};  ///< what server::drain does
 };
 

@@ -61,6 +61,10 @@ class core {
     std::lock_guard const hold(throttling_);
     throttle_.release();
   }
+  /// Whether the throttle counts a connection when it is accepted. A proxy's it does not: its clients are, once they are known.
+  [[nodiscard]] bool counts(std::string_view address) const noexcept {
+    return !opts.proxy_protocol && !opts.trusted_proxies.trusts(address);
+  }
   /// @par Errors: std::bad_alloc.
   [[nodiscard]] std::optional<refused_request> try_acquire(std::string_view address, time_point now) {
     if (opts.throttle.each.burst == 0 && opts.throttle.all.burst == 0) return std::nullopt;

@@ -4,7 +4,7 @@
 //
 //   state              | its deadline                     | what ends it
 //   reading, no byte   | handshake, from accept or the    | a byte; EOF, a drain or the deadline: hung up
-//                      | last answer                      |
+//   or a PROXY header  | last answer                      |
 //   reading, some of a | the same                         | the rest: served; the deadline: 408, which has goodbye to go out
 //   request            |                                  |
 //   waiting for a late | none, it is the route's; a       | the answer; the client hangs up
@@ -21,6 +21,7 @@
 
 #include <phx/adapter/epoll/detail/websocket_connection.hpp>
 #include <phx/http/body_reader.hpp>
+#include <phx/http/proxy_protocol.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
@@ -29,7 +30,7 @@ namespace epoll::detail {
 class http_connection final : public connection {
  public:
   http_connection(tcp_socket&& s, peer_address const& peer, event_loop& on) noexcept
-      : connection(std::move(s), on), peer_(peer) {}
+      : connection(std::move(s), on), peer_(peer), first_(!on.all().opts.trusted_proxies.trusts(peer_.text)) {}
   ~http_connection() override { forget(); }
 
   /// @param no the refusal: this address, or all of them, connect too often.
@@ -41,6 +42,8 @@ class http_connection final : public connection {
         refuse(no->answer);
       else if (on().all().connection_count.load(std::memory_order_relaxed) > on().all().opts.max_connections)
         refuse(http_answer{503, {}, {}});
+      else if (on().all().opts.proxy_protocol)
+        proxy_header_ = std::make_unique<http::proxy_protocol_reader>();
     });
   }
 
@@ -58,10 +61,11 @@ class http_connection final : public connection {
   }
 
   /// The mounts are asked by this connection no more often than by connections of their own: it was counted when it was
-  /// accepted, and is again for each socket or session after the first. @par Errors: std::bad_alloc.
+  /// accepted, and is again for each socket or session after the first; of a trusted proxy's connection also for the first.
+  /// @par Errors: std::bad_alloc.
   [[nodiscard]] std::optional<refused_request> may_open(time_point now) {
     if (std::exchange(first_, false)) return std::nullopt;
-    return on().all().try_acquire(peer_.text, now);
+    return on().all().try_acquire(asked_.peer.address, now);
   }
   /// The response to a poll or a POST, during serve() or later, in the middle of what the loop does.
   void respond(longpoll::response r) noexcept {
@@ -178,14 +182,39 @@ class http_connection final : public connection {
     if (state_ != state::answering) end();
   }
 
+  /// With options::proxy_protocol, before the first request: who the client of the balancer is. False: there is no more to do.
+  [[nodiscard]] bool read_proxy_header() {
+    std::string_view rest(in_->bytes.get(), in_->size);
+    http::progress const p = proxy_header_->read(rest);
+    in_->size = rest.size();
+    std::memmove(in_->bytes.get(), rest.data(), rest.size());
+    // Refused without an answer: it may not even be HTTP.
+    if (p == http::progress::refused || (p == http::progress::need_more && eof_)) end();
+    if (p != http::progress::complete) return false;
+    auto const header = std::move(proxy_header_);
+    if (!header->names_peer()) return true;
+    peer_ = peer_address(header->peer({}));
+    first_ = !on().all().opts.trusted_proxies.trusts(peer_.text);
+    if (!first_) return true;
+    auto const no = on().all().try_acquire(peer_.text, on().now());
+    if (!no) return true;
+    report_refusal(on().loop(), *no);
+    refuse(no->answer);
+    return false;
+  }
   /// @pre state::reading
   void parse() {
+    if (proxy_header_ && !read_proxy_header()) return;
     if (!in_->body) {
       http::progress const p = in_->reader.read({in_->bytes.get(), in_->size});
       if (p == http::progress::need_more) return eof_ ? end() : void();
       if (p == http::progress::refused) return refuse(in_->reader.status());
       in_->used = in_->reader.size();
       begin_body();
+      if (auto const no = on().all().opts.trusted_proxies.rewrite(asked_)) {
+        report_refusal(on().loop(), *no);
+        return refuse(no->answer.status);
+      }
     }
     std::string_view rest(in_->bytes.get() + in_->used, in_->size - in_->used);
     http::body_event event = in_->body->next(rest);
@@ -364,15 +393,16 @@ class http_connection final : public connection {
   std::shared_ptr<awaited> later_{};
   std::pair<mounted*, transport_kind> at_{nullptr, transport_kind::websocket};  // for which the request is
   std::optional<longpoll::poll_request> polling_{};
-  std::optional<longpoll::response> going_{};  // until it is written, or cannot be
-  std::optional<http_answer> refused_{};       // of a mount, until it is written
+  std::optional<longpoll::response> going_{};                    // until it is written, or cannot be
+  std::optional<http_answer> refused_{};                         // of a mount, until it is written
+  std::unique_ptr<http::proxy_protocol_reader> proxy_header_{};  // while it is read
   std::string out_{};
   std::size_t sent_ = 0;  // of out_
   peer_address peer_;
   state state_ = state::reading;
   bool stays_ = false;            // after this answer
   bool head_only_ = false;        // the answer to a HEAD
-  bool first_ = true;             // may_open has not been asked
+  bool first_;                    // may_open has not been asked; never, of a trusted proxy's connection
   bool unread_ = false;           // the kernel may have more, and no edge will say so
   bool hangs_up_ = false;         // an edge has said that there is an end: to be read up to
   bool eof_ = false;              // and it was
@@ -384,7 +414,7 @@ inline void event_loop::begin(arrival&& a) noexcept {
   std::unique_ptr<http_connection> made;
   bool const done = try_invoke(
       [&] {
-        no = all_.try_acquire(a.peer.text, now_);
+        if (all_.counts(a.peer.text)) no = all_.try_acquire(a.peer.text, now_);
         made = std::make_unique<http_connection>(std::move(a.socket), a.peer, *this);
       },
       [](char const*) noexcept {});

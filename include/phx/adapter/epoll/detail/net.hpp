@@ -49,10 +49,14 @@ class descriptor {
 
 /// Where a client is.
 struct peer_address {
-  char text[INET6_ADDRSTRLEN] = "unix:";
+  char text[120] = "unix:";  // and a path, where a PROXY header says so
   std::uint16_t port = 0;
 
   peer_address() = default;
+  /// What a PROXY header says.
+  explicit peer_address(peer_data const& peer) noexcept : port(peer.port) {
+    text[peer.address.copy(text, sizeof text - 1)] = '\0';
+  }
   explicit peer_address(sockaddr_storage const& from) noexcept {
     if (from.ss_family == AF_INET) {
       auto const& at = reinterpret_cast<sockaddr_in const&>(from);
