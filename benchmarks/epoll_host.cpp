@@ -1,6 +1,6 @@
 // epoll_host --port P: the `load:*` channel of the lab server with phx directly on epoll, one thread. The difference to the
-// bare server is the cost of phx; the difference to the lab server is the cost of Boost.Asio. It has only the parts of a host
-// that the measurements need: no choice of address, no limit of connections, no timeout of handshakes.
+// bare server is the cost of phx; the difference to the lab server is the cost of Boost.Asio. It has only the parts of a
+// host that the measurements need: no choice of address, no limit of connections, no timeout of handshakes.
 #include <phx/adapter/blocking/detail/posix.hpp>
 #include <phx/http/request_reader.hpp>
 #include <phx/phx.hpp>
@@ -34,10 +34,11 @@ class connection {
   connection& operator=(connection const&) = delete;
   ~connection() { (void)::close(fd_); }
 
-  // The Transport. Frames of the current turn wait in `frames_`, as handles; bytes that the kernel did not accept, in `rest_`.
+  // The Transport. Frames of the current turn wait in `unsent_frames_`, as handles; bytes that the kernel did not accept, in
+  // `rest_`.
   phx::send_status send(phx::frame const& f) noexcept {
     waiting_ += f.websocket().size();
-    bool const taken = phx::detail::try_invoke([&] { frames_.push_back(f); }, [](char const*) noexcept {});
+    bool const taken = phx::detail::try_invoke([&] { unsent_frames_.push_back(f); }, [](char const*) noexcept {});
     return !taken ? phx::send_status::dropped : waiting_ > 256 * 1024 ? phx::send_status::congested : phx::send_status::ok;
   }
   void flush() noexcept;
@@ -77,7 +78,7 @@ class connection {
   host* host_;
   std::optional<client> phoenix_{};
   phx::websocket::frame_reader frames_;
-  std::vector<phx::frame> frames_{};
+  std::vector<phx::frame> unsent_frames_{};
   std::string rest_{};  // before the upgrade: the incomplete request
   std::size_t waiting_ = 0;
   int fd_;
@@ -188,12 +189,12 @@ void connection::feed(std::span<char> bytes) noexcept {
   }
 }
 void connection::flush() noexcept {
-  if (frames_.empty()) return;
-  if (frames_.size() == 1 && rest_.empty()) {
-    write(frames_.front().websocket());
+  if (unsent_frames_.empty()) return;
+  if (unsent_frames_.size() == 1 && rest_.empty()) {
+    write(unsent_frames_.front().websocket());
   } else {
     std::size_t have = 0;
-    for (phx::frame const& f : frames_) {
+    for (phx::frame const& f : unsent_frames_) {
       std::string_view const bytes = f.websocket();
       if (bytes.size() > sizeof host_->out - have) {
         write({host_->out, have});
@@ -208,7 +209,7 @@ void connection::flush() noexcept {
     }
     write({host_->out, have});
   }
-  frames_.clear();
+  unsent_frames_.clear();
 }
 void connection::write(std::string_view more) noexcept {
   if (gone_) return;

@@ -9,8 +9,8 @@
 //   idle      joins all clients, each with a heartbeat every 30 s
 //
 // Checked: the accept key; every reply's join_ref, ref, topic, status and payload byte for byte, in the order of the pushes;
-// every broadcast's null refs, topic, event and payload byte for byte, in the sender's order; that nothing else comes; that at
-// the end nothing is missing; that a close is answered with 1000. The first error ends the run, with status 1.
+// every broadcast's null refs, topic, event and payload byte for byte, in the sender's order; that nothing else comes; that
+// at the end nothing is missing; that a close is answered with 1000. The first error ends the run, with status 1.
 //
 // Prints one line of name=value. Times in microseconds; cpu_us: CPU of all threads of --pid for each message (of `connect`:
 // for each client), from before the first connect or, of echo and fan-out, over the measured seconds.
@@ -154,8 +154,8 @@ void append(std::string& to, std::uint64_t number) {
   to.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
 }
 
-/// `{"c":CLIENT,"d":"TEXT","n":NUMBER}` of the given size. TEXT follows from CLIENT and NUMBER, so that messages in flight need
-/// not be stored to check their replies; it contains brackets and commas, which a careless scanner would misread.
+/// `{"c":CLIENT,"d":"TEXT","n":NUMBER}` of the given size. TEXT follows from CLIENT and NUMBER, so that messages in flight
+/// need not be stored to check their replies; it contains brackets and commas, which a careless scanner would misread.
 class payloads {
  public:
   explicit payloads(std::size_t size) : size_(size) {

@@ -187,7 +187,8 @@ int many(options const& opts) {
 struct cost {
   double wall, cpu;
 };
-/// Echo: each loop serves its own clients. Fan-out: one topic with 2,000 subscribers on all loops; the loops publish in turn.
+/// Echo: each loop serves its own clients. Fan-out: one topic with 2,000 subscribers on all loops; the loops publish in
+/// turn.
 cost throughput(unsigned loops, bool fan_out) {
   constexpr unsigned subscribers = 2000;
   application app;

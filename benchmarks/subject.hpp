@@ -1,7 +1,7 @@
 #ifndef BENCHMARKS_SUBJECT_HPP
 #define BENCHMARKS_SUBJECT_HPP
-// The subject of the in-process benchmarks: a channel that echoes and broadcasts, sockets without a network, and messages for
-// them. The time is constant.
+// The subject of the in-process benchmarks: a channel that echoes and broadcasts, sockets without a network, and messages
+// for them. The time is constant.
 
 #include <phx/phx.hpp>
 

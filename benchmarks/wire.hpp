@@ -1,7 +1,7 @@
 #ifndef BENCHMARKS_WIRE_HPP
 #define BENCHMARKS_WIRE_HPP
-// Shared by the load client and the bare server: a clock, Sec-WebSocket-Accept, frame headers, the end of a JSON value. Written
-// independently of phx, since a check must not use the code it checks.
+// Shared by the load client and the bare server: a clock, Sec-WebSocket-Accept, frame headers, the end of a JSON value.
+// Written independently of phx, since a check must not use the code it checks.
 
 #include <array>
 #include <cstddef>
