@@ -160,7 +160,8 @@ let all = [0, 0];
 for (const name of names) {
   const program = path.join(programs, `host_${name}`);
   if (!fs.existsSync(program)) {
-    console.log(`note: recipe not built, and not tested: ${name}`);
+    const missing = name === 'uwebsockets' ? 'UWS_DIR names no checkout of it' : 'its library is not there';
+    console.log(`note: recipe not built, and not tested: ${name}: ${missing}`);
     continue;
   }
   const from = Date.now();
