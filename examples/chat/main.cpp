@@ -108,7 +108,7 @@ class member {
     json message{{"from", name_}, {"text", l.text}, {"at", at.count()}};
     phx::payload const wire = message;
     ctx.broadcast("said", wire);  // to the clients of all nodes
-    (void)endpoint_.to_others({history_topic, room_, wire, {}});
+    (void)endpoint_.to_other_nodes({history_topic, room_, wire, {}});
     history_.keep(room_, std::move(message));
     return phx::outcome::reply();
   }

@@ -15,7 +15,7 @@ constexpr bool hides = !std::is_convertible_v<Public*, Private*>;
 // Private members that outsiders must not see: an inaccessible name is a substitution failure.
 template <class T>
 concept shows_interior = requires(T& t) {
-  t.slots_;
+  t.sockets_;
 }
 || requires(T& t) { t.loop_; }
 || requires(T& t) { t.wire; }
@@ -23,11 +23,11 @@ concept shows_interior = requires(T& t) {
 || requires(T& t) { t.dirty; }
 || requires(T& t) { t.registry_; };
 template <class T>
-concept is_fed_from_outside = requires(T& t, phx::detail::mail* m) {
-  t.take(m);
+concept is_fed_from_outside = requires(T& t, phx::detail::channel_mail* m) {
+  t.handle(m);
 }
-|| requires(T& t, phx::detail::mail* m) { t.handle(m); }
-|| requires(T& t, phx::frame const& f) { t.deliver(f); }
+|| requires(T& t, phx::detail::component_mail* m) { t.handle(m); }
+|| requires(T& t, phx::detail::delivery const& d) { t.deliver(d); }
 || requires(T& t) { t.begin_close(phx::close_frame{}, phx::exit_reason::closed); };
 
 template <class T>

@@ -23,7 +23,7 @@ phx::send_status use(phx::endpoint& everywhere, pubsub& p) {
   everywhere.listen("topic", {&p, [](void*, phx::broadcast const&) noexcept {}});
   everywhere.unlisten("topic", &p);
   (void)everywhere.to_node(everywhere.node_name(), {"topic", "event", phx::payload{}, {}});
-  return everywhere.to_others({"topic", "event", phx::payload{}, {}});
+  return everywhere.to_other_nodes({"topic", "event", phx::payload{}, {}});
 }
 
 struct may_throw : pubsub {

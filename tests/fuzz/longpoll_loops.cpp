@@ -112,7 +112,7 @@ struct world {
   phx::limits bounds = [] {
     phx::limits l;
     l.memory = counted_memory::hook();
-    l.frames_kept = 0;
+    l.mailbox_bytes = 100'000;  // so small that no frames are kept
     return l;
   }();
   std::deque<client> clients{};

@@ -98,13 +98,13 @@ namespace {
 /// Requests a call at `at`, and records when it was called.
 struct ticker {
   phx::time_point at = phx::time_point::max();
-  std::vector<phx::time_point> beats{};
+  std::vector<phx::time_point> ticks{};
   bool over = false;
-  [[nodiscard]] phx::ticker pulse() {
+  [[nodiscard]] phx::ticker made() {
     return {this,
             [](void* self, phx::time_point now) noexcept {
               auto& t = *static_cast<ticker*>(self);
-              t.beats.push_back(now);
+              t.ticks.push_back(now);
               return t.at > now ? t.at : phx::time_point::max();
             },
             [](void* self) noexcept { static_cast<ticker*>(self)->over = true; }};
@@ -119,30 +119,30 @@ TEST_CASE("endpoint: a ticker is called when it is added, when it is due, and wh
     phx::testing::fake_loops loops(2);
     phx::time_point const began = loops.now();
     t.at = began + 10s;
-    loops.endpoint().add(t.pulse());
+    loops.endpoint().add_ticker(t.made());
     loops.settle();
-    REQUIRE(t.beats.size() == 1);
+    REQUIRE(t.ticks.size() == 1);
     loops.advance(9s);
-    CHECK(t.beats.size() == 1);
+    CHECK(t.ticks.size() == 1);
     loops.advance(2s);
-    REQUIRE(t.beats.size() == 2);  // by one of the two loops
-    CHECK(t.beats[1] == began + 10s);
+    REQUIRE(t.ticks.size() == 2);  // by one of the two loops
+    CHECK(t.ticks[1] == began + 10s);
     loops.advance(1h);
-    CHECK(t.beats.size() == 2);
-    std::thread([&] { loops.endpoint().hurry(phx::time_point::min()); }).join();
+    CHECK(t.ticks.size() == 2);
+    std::thread([&] { loops.endpoint().schedule_tick(phx::time_point::min()); }).join();
     loops.settle();
-    CHECK(t.beats.size() == 3);
-    loops.endpoint().hurry(loops.now() + 5s);
+    CHECK(t.ticks.size() == 3);
+    loops.endpoint().schedule_tick(loops.now() + 5s);
     loops.advance(4s);
-    CHECK(t.beats.size() == 3);
+    CHECK(t.ticks.size() == 3);
     loops.advance(1s);
-    CHECK(t.beats.size() == 4);
-    loops.endpoint().remove(&t);
-    loops.endpoint().hurry(phx::time_point::min());
+    CHECK(t.ticks.size() == 4);
+    loops.endpoint().remove_ticker(&t);
+    loops.endpoint().schedule_tick(phx::time_point::min());
     loops.settle();
-    CHECK(t.beats.size() == 4);
+    CHECK(t.ticks.size() == 4);
     CHECK_FALSE(t.over);
-    loops.endpoint().add(t.pulse());
+    loops.endpoint().add_ticker(t.made());
   }
   CHECK(t.over);
 }
@@ -156,11 +156,11 @@ TEST_CASE("endpoint: a ticker outlives the loop that would have run it") {
   phx::loop second(e, w[1]);
   phx::time_point const now{1h};
   t.at = now + 1s;
-  e.add(t.pulse());
+  e.add_ticker(t.made());
   CHECK(first->run(now) == now + 1s);
   (void)w[1].take();
   first.reset();
   CHECK(w[1].take());
   CHECK(second.run(now) == now + 1s);
-  e.remove(&t);
+  e.remove_ticker(&t);
 }

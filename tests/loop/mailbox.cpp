@@ -7,10 +7,14 @@
 namespace {
 
 using phx::detail::mail;
-using phx::detail::mail_kind;
 using phx::detail::mail_queue;
 using phx::detail::mailbox;
 using phx::detail::mailbox_ref;
+using phx::detail::push_mail;
+
+mail* make_push(std::string_view text, phx::memory const& from = {}) {
+  return mail::make<push_mail>(from, {{&push_mail::event, text}});
+}
 
 struct box {
   phx::testing::fake_waker waker{};
@@ -22,15 +26,13 @@ struct box {
   ~box() {
     if (ref) ref->close();
   }
-  phx::send_status post(std::string_view text, bool bounded = true) {
-    return ref->post(mail::make({}, mail_kind::push, text), bounded);
-  }
+  phx::send_status post(std::string_view text, bool bounded = true) { return ref->post(make_push(text), bounded); }
   std::vector<std::string> take() {
     mail_queue q;
     ref->take(q);
     std::vector<std::string> all;
     while (mail* const m = q.pop()) {
-      all.emplace_back(m->text(0));
+      all.emplace_back(m->as<push_mail>().event);
       mail::free(m);
     }
     return all;
@@ -40,13 +42,16 @@ struct box {
 }  // namespace
 
 TEST_CASE("mail: the texts of an item follow it in one block, in order") {
-  mail* const m = mail::make({}, mail_kind::reply, "topic", "", "ref");
+  using phx::detail::reply_mail;
+  auto* const m =
+      mail::make<reply_mail>({}, {{&reply_mail::topic, "topic"}, {&reply_mail::join_ref, ""}, {&reply_mail::ref, "ref"}});
   REQUIRE(m != nullptr);
-  CHECK(m->text(0) == "topic");
-  CHECK(m->text(1).empty());
-  CHECK(m->text(2) == "ref");
-  CHECK(m->text(5).empty());
-  CHECK(m->total() == sizeof(mail) + 8);
+  CHECK(m->kind == phx::detail::mail_kind::reply);
+  CHECK(m->topic == "topic");
+  CHECK(m->join_ref.empty());
+  CHECK(m->ref == "ref");
+  CHECK(m->size == sizeof(reply_mail) + 8);
+  CHECK(m->weight() == m->size);
   mail::free(m);
 }
 
@@ -56,9 +61,9 @@ TEST_CASE("mail_queue: first in, first out, and the remaining items are freed") 
   {
     mail_queue q, other;
     CHECK(q.empty());
-    for (char const* const t : {"a", "b", "c"}) q.push(mail::make(metered::hook(), mail_kind::push, t));
+    for (char const* const t : {"a", "b", "c"}) q.push(make_push(t, metered::hook()));
     mail* const first = q.pop();
-    CHECK(first->text(0) == "a");
+    CHECK(first->as<push_mail>().event == "a");
     mail::free(first);
     other.swap(q);
     CHECK(q.empty());
@@ -80,23 +85,23 @@ TEST_CASE("mailbox: the items of one thread arrive in order; the first of a batc
 TEST_CASE("mailbox: its bytes are limited too, including payloads; an item larger than the limit is accepted alone") {
   box b(1000, 10'000);
   CHECK(b.post(std::string(20'000, 'x')) == phx::send_status::ok);
-  CHECK(b.ref->crowded());
+  CHECK(b.ref->congested());
   CHECK(b.post("a") == phx::send_status::dropped);
   CHECK(b.post("b", false) == phx::send_status::ok);
   CHECK(b.ref->dropped() == 1);
   CHECK(b.take().size() == 2);
-  CHECK_FALSE(b.ref->crowded());
+  CHECK_FALSE(b.ref->congested());
 
   auto const carried = phx::payload::binary(std::string(4'000, 'x'));
   auto const post = [&] {
-    mail* const m = mail::make({}, mail_kind::push, "c");
-    REQUIRE(mail::carries(m, carried, {}));
+    mail* const m = make_push("c");
+    REQUIRE(mail::set_payload(m, carried, {}));
     return b.ref->post(m, true);
   };
   CHECK(post() == phx::send_status::ok);
-  CHECK_FALSE(b.ref->crowded());
+  CHECK_FALSE(b.ref->congested());
   CHECK(post() == phx::send_status::ok);
-  CHECK(b.ref->crowded());
+  CHECK(b.ref->congested());
   CHECK(post() == phx::send_status::ok);
   CHECK(post() == phx::send_status::dropped);
   for (int i = 0; i < 100; ++i) {
@@ -123,7 +128,7 @@ TEST_CASE("mailbox: after close it accepts nothing and wakes nothing, whoever st
     kept = b.ref;
     CHECK(b.post("lost") == phx::send_status::ok);
   }
-  CHECK(kept->post(mail::make({}, mail_kind::push, "x"), true) == phx::send_status::closed);
+  CHECK(kept->post(make_push("x"), true) == phx::send_status::closed);
   CHECK(kept->post(nullptr, true) == phx::send_status::dropped);
 }
 
@@ -136,7 +141,7 @@ TEST_CASE("mailbox: a full one that was closed returns closed, not dropped") {
     CHECK(b.post("b") == phx::send_status::ok);
     CHECK(b.post("c") == phx::send_status::dropped);
   }
-  CHECK(kept->post(mail::make({}, mail_kind::push, "x"), true) == phx::send_status::closed);
+  CHECK(kept->post(make_push("x"), true) == phx::send_status::closed);
 }
 
 TEST_CASE("mailbox: one that was full when it closed returns closed, not dropped") {
@@ -147,7 +152,7 @@ TEST_CASE("mailbox: one that was full when it closed returns closed, not dropped
     CHECK(b.post("a") == phx::send_status::ok);
     CHECK(b.post("b") == phx::send_status::dropped);
   }
-  CHECK(kept->post(mail::make({}, mail_kind::push, "x"), true) == phx::send_status::closed);
+  CHECK(kept->post(make_push("x"), true) == phx::send_status::closed);
 }
 
 TEST_CASE("mailbox: four threads post, one takes: nothing is lost, and the items of each thread arrive in order") {

@@ -13,10 +13,10 @@ using phx::detail::topic_table;
 /// A client that ignores everything; the topic_table only stores its address and its serializer.
 struct listener final : phx::detail::client {
   listener() { wire = phx::serializer_ref::of<phx::v2_json>(); }
-  void deliver(phx::frame const&) noexcept override {}
-  void handle(phx::detail::mail* m) noexcept override { phx::detail::mail::free(m); }
+  void deliver(phx::detail::delivery const&) noexcept override {}
+  void handle(phx::detail::channel_mail* m) noexcept override { phx::detail::mail::free(m); }
   phx::time_point on_idle_timer(phx::time_point) noexcept override { return phx::time_point::max(); }
-  bool awaits(phx::detail::mail const&) const noexcept override { return false; }
+  bool awaits(phx::detail::channel_mail const&) const noexcept override { return false; }
   void flush() noexcept override {}
   void end_channels() noexcept override {}
   void close() noexcept override {}
@@ -97,7 +97,7 @@ TEST_CASE("topic_table: a subscriber is removed from anywhere in its list, and t
   for (std::size_t const i : {1u, 4u, 0u, 3u, 2u}) {
     c.h.unsubscribe(all[i]);
     c.h.unsubscribe(all[i]);  // a second unsubscribe does nothing
-    for (std::uint32_t at = 0; at < t->plain.size(); ++at) CHECK(t->plain[at].entry->at == at);
+    for (std::uint32_t at = 0; at < t->plain.size(); ++at) CHECK(t->plain[at].entry->index == at);
   }
   CHECK(t->plain.empty());
   CHECK(t->wires.empty());

@@ -315,27 +315,27 @@ struct room {
 /// off.
 struct failing_ticks {
   void before(phx::endpoint& at) {
-    at.add(phx::ticker{this,
-                       [](void* self, time_point) noexcept {
-                         auto& t = *static_cast<failing_ticks*>(self);
-                         t.begin = heap::allocations;
-                         if (t.armed) heap::fail_on = t.all_after, heap::fail_at = t.begin + t.n;
-                         return time_point::max();
-                       },
-                       [](void*) noexcept {}});
+    at.add_ticker(phx::ticker{this,
+                              [](void* self, time_point) noexcept {
+                                auto& t = *static_cast<failing_ticks*>(self);
+                                t.begin = heap::allocations;
+                                if (t.armed) heap::fail_on = t.all_after, heap::fail_at = t.begin + t.n;
+                                return time_point::max();
+                              },
+                              [](void*) noexcept {}});
   }
   void after(phx::endpoint& at) {
-    at.add(phx::ticker{&last,
-                       [](void* self, time_point) noexcept {
-                         auto& t = **static_cast<failing_ticks**>(self);
-                         if (!t.armed) return time_point::max();
-                         std::size_t const taken = heap::allocations - t.begin;
-                         t.reached = heap::failure::stop();
-                         t.armed = !t.reached;
-                         if (t.armed) t.n -= taken;
-                         return time_point::max();
-                       },
-                       [](void*) noexcept {}});
+    at.add_ticker(phx::ticker{&last,
+                              [](void* self, time_point) noexcept {
+                                auto& t = **static_cast<failing_ticks**>(self);
+                                if (!t.armed) return time_point::max();
+                                std::size_t const taken = heap::allocations - t.begin;
+                                t.reached = heap::failure::stop();
+                                t.armed = !t.reached;
+                                if (t.armed) t.n -= taken;
+                                return time_point::max();
+                              },
+                              [](void*) noexcept {}});
   }
   failing_ticks* last = this;
   bool armed = false, all_after = false, reached = false;

@@ -169,14 +169,14 @@ TEST_CASE("pubsub: a broadcast that no local subscriber can get is not sent eith
 TEST_CASE("pubsub: a node has a name, and a message for one node arrives there") {
   phx::endpoint alone;
   CHECK(alone.node_name() == "nonode@nohost");
-  CHECK(alone.to_others({"t", "e", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(alone.to_other_nodes({"t", "e", phx::payload{}, {}}) == phx::send_status::ok);
   CHECK(alone.to_node("nonode@nohost", {"t", "e", phx::payload{}, {}}) == phx::send_status::closed);
   CHECK(alone.unsent() == 0);
 
   nodes n;
   CHECK(n.a.endpoint().node_name() == "a");
   auto ann = n.a.connect().join("room:a"), ben = n.b.connect().join("room:a");
-  CHECK(n.a.endpoint().to_others({"room:a", "others", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(n.a.endpoint().to_other_nodes({"room:a", "others", phx::payload{}, {}}) == phx::send_status::ok);
   CHECK(n.a.endpoint().to_node("a", {"room:a", "self", phx::payload{}, {}}) == phx::send_status::ok);
   CHECK(n.a.endpoint().to_node("b", {"room:a", "b", phx::payload{}, {}}) == phx::send_status::ok);
   CHECK(n.a.endpoint().to_node("c", {"room:a", "c", phx::payload{}, {}}) == phx::send_status::ok);
@@ -192,9 +192,10 @@ TEST_CASE("pubsub: a topic_listener gets what other nodes publish on its topic, 
   n.b.endpoint().listen("phx_presence:x", second.as_listener());
   n.b.endpoint().listen("phx_presence:y", other.as_listener());
   std::size_t const woken = n.b.loops().waker(0).count();
-  CHECK(n.a.endpoint().to_others({"phx_presence:x", "pub", phx::payload::json(R"({"a":1})"), {}}) == phx::send_status::ok);
+  CHECK(n.a.endpoint().to_other_nodes({"phx_presence:x", "pub", phx::payload::json(R"({"a":1})"), {}}) ==
+        phx::send_status::ok);
   CHECK(n.b.endpoint().to_node("b", {"phx_presence:x", "heartbeat", phx::payload{}, {}}) == phx::send_status::ok);
-  CHECK(n.b.endpoint().to_others({"phx_presence:x", "mine", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(n.b.endpoint().to_other_nodes({"phx_presence:x", "mine", phx::payload{}, {}}) == phx::send_status::ok);
   texts const all{R"(phx_presence:x pub {"a":1})", "phx_presence:x heartbeat {}"};
   CHECK(first.lines == all);
   CHECK(second.lines == all);
@@ -204,11 +205,11 @@ TEST_CASE("pubsub: a topic_listener gets what other nodes publish on its topic, 
   n.b.endpoint().unlisten("phx_presence:x", &first);
   n.b.endpoint().unlisten("phx_presence:x", &first);
   n.b.endpoint().unlisten("phx_presence:z", &second);
-  CHECK(n.a.endpoint().to_others({"phx_presence:x", "pub", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(n.a.endpoint().to_other_nodes({"phx_presence:x", "pub", phx::payload{}, {}}) == phx::send_status::ok);
   CHECK(first.lines.size() == 2);
   CHECK(second.lines.size() == 3);
   n.b.endpoint().unlisten("phx_presence:x", &second);
-  CHECK(n.a.endpoint().to_others({"phx_presence:x", "pub", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(n.a.endpoint().to_other_nodes({"phx_presence:x", "pub", phx::payload{}, {}}) == phx::send_status::ok);
   CHECK(n.b.loops().waker(0).count() == woken + 1);  // without listeners it is a topic like any other
 }
 
@@ -218,12 +219,12 @@ TEST_CASE("pubsub: a listener may publish and listen, also to itself") {
   of_b.with = &n.b.endpoint();
   of_b.then = [](ear& e) noexcept {
     if (e.lines.size() > 3) return;
-    (void)e.with->to_others({"t", "answer", phx::payload{}, {}});
+    (void)e.with->to_other_nodes({"t", "answer", phx::payload{}, {}});
     (void)e.with->to_node("b", {"t", "self", phx::payload{}, {}});
   };
   n.a.endpoint().listen("t", of_a.as_listener());
   n.b.endpoint().listen("t", of_b.as_listener());
-  CHECK(n.a.endpoint().to_others({"t", "ask", phx::payload{}, {}}) == phx::send_status::ok);
+  CHECK(n.a.endpoint().to_other_nodes({"t", "ask", phx::payload{}, {}}) == phx::send_status::ok);
   CHECK(of_b.lines == texts{"t ask {}", "t self {}", "t self {}", "t self {}"});
   CHECK(of_a.lines == texts(3, "t answer {}"));
 }
@@ -306,7 +307,7 @@ TEST_CASE("pubsub: threads publish, listen and serve at the same time, and each 
   auto const publisher = [&](std::string_view event) {
     return std::thread([&e, event] {
       for (int i = 0; i < each; ++i) {
-        (void)e[0].to_others({"t", event, phx::payload::json(std::to_string(i)), {}});
+        (void)e[0].to_other_nodes({"t", event, phx::payload::json(std::to_string(i)), {}});
         (void)e[0].broadcast("room:a", "x", {});
       }
     });

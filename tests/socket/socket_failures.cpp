@@ -501,7 +501,7 @@ TEST_CASE("failures: without memory for a frame a push is dropped; the channel c
   metered::reset();
   phx::limits bounds;
   bounds.memory = metered::hook();
-  bounds.frames_kept = 0;
+  bounds.mailbox_bytes = 100'000;  // so small that no frames are kept
   {
     house h(1, bounds);
     h.join(0);

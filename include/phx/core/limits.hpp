@@ -57,7 +57,6 @@ struct limits {
   std::uint32_t mailbox = 65'536;  ///< pushes, replies and broadcasts from other threads, waiting; beyond: `dropped`
   std::size_t mailbox_bytes = 256'000'000;  ///< bytes of these; checked before one is added, so the last may exceed it
   std::uint32_t timers = 1'000'000;         ///< timers of channels, waiting; beyond: `send_after` answers `dropped`
-  std::uint32_t frames_kept = 64;           ///< blocks of up to 16 KiB kept for the next frames
   /// A secret random number for the hash table of topics, so that nobody can choose topics that collide. The hosts in
   /// adapter/ replace 0 by a random number. A loop that keeps 0 seeds from its own address, which some machines reveal.
   std::uint64_t seed = 0;
@@ -77,7 +76,6 @@ struct limits {
     l.mailbox = 256;
     l.mailbox_bytes = 256 * 1024;
     l.timers = 256;
-    l.frames_kept = 2;
     return l;
   }
 };

@@ -3,7 +3,7 @@
 // Long-polling of one mount on one loop: requests go in, responses come out.
 
 #include <phx/core/time.hpp>
-#include <phx/longpoll/detail/intrusive_list.hpp>
+#include <phx/core/intrusive_list.hpp>
 #include <phx/longpoll/detail/session.hpp>
 
 namespace phx {
@@ -89,8 +89,8 @@ class service : private phx::detail::loop_component {
   options options_;
   limits bounds_;
 
-  using waiting_list = detail::intrusive_list<poll_request, &poll_request::previous_, &poll_request::next_>;
-  using check_list = detail::intrusive_list<detail::session, &detail::session::previous, &detail::session::next>;
+  using waiting_list = phx::detail::intrusive_list<poll_request, &poll_request::previous_, &poll_request::next_>;
+  using check_list = phx::detail::intrusive_list<detail::session, &detail::session::previous, &detail::session::next>;
 
   // ---- requests (detail/service_requests.hpp)
   [[nodiscard]] bool uses_http_status(std::string_view path) const noexcept;
@@ -132,7 +132,7 @@ class service : private phx::detail::loop_component {
   void report(detail::relay_message&& m, bool written) noexcept;
 
   // ---- phx::detail::loop_component
-  void handle(detail::mail* m) noexcept override;
+  void handle(detail::component_mail* m) noexcept override;
   [[nodiscard]] time_point due() const noexcept override;
   void on_timer(time_point now) noexcept override;
 

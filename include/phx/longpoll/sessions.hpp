@@ -5,7 +5,8 @@
 
 #include <phx/core/text/base64.hpp>
 #include <phx/core/limits.hpp>
-#include <phx/longpoll/detail/slot_map.hpp>
+#include <phx/core/hash_index.hpp>
+#include <phx/longpoll/detail/slot_key.hpp>
 #include <phx/loop/endpoint.hpp>
 #include <phx/connect/mount.hpp>
 
@@ -40,8 +41,8 @@ struct entropy {
 namespace detail {
 
 using phx::detail::array;
+using phx::detail::component_mail;
 using phx::detail::mail;
-using phx::detail::mail_kind;
 using phx::detail::mailbox_ref;
 using phx::detail::try_invoke;
 
@@ -93,6 +94,7 @@ struct entry {
   session_address address{};
   time_point expires{};
   entry* next = nullptr;
+  std::uint64_t hash = 0;  // without the bits that chose the shard
   bool inserted = false;
 };
 
@@ -111,7 +113,7 @@ class sessions {
   sessions(sessions const&) = delete;
   sessions& operator=(sessions const&) = delete;
   ~sessions() {
-    for (shard& s : shards_) s.buckets.free(from_);
+    for (shard& s : shards_) s.index.free(from_);
   }
   /// The number of sessions. Any thread.
   [[nodiscard]] std::uint32_t size() const noexcept { return count_.load(std::memory_order_relaxed); }
@@ -121,15 +123,11 @@ class sessions {
 
   struct shard {
     mutable std::mutex mutex{};
-    detail::array<detail::entry*> buckets{};
-    std::uint32_t count = 0;
+    phx::detail::hash_index<detail::entry, &detail::entry::next, &detail::entry::hash> index{};
   };
   static constexpr std::size_t shard_count = 16;
 
   [[nodiscard]] shard& shard_of(std::uint64_t h) noexcept { return shards_[h % shard_count]; }
-  [[nodiscard]] static std::uint32_t bucket_of(std::uint64_t h, std::uint32_t size) noexcept {
-    return static_cast<std::uint32_t>(h / shard_count) & (size - 1);
-  }
   /// Counts one more session, until release(). @return false if the limit is reached.
   [[nodiscard]] bool try_reserve() noexcept {
     if (count_.fetch_add(1, std::memory_order_relaxed) < most_) return true;
@@ -144,54 +142,31 @@ class sessions {
     std::uint64_t const h = e.key.hash();
     shard& in = shard_of(h);
     std::lock_guard const hold(in.mutex);
-    if (in.count >= in.buckets.size()) {
-      std::uint32_t const size = in.buckets.empty() ? 8 : in.buckets.size() * 2;
-      detail::array<detail::entry*> wider;
-      if (wider.reserve(from_, size)) {
-        for (std::uint32_t i = 0; i < size; ++i) (void)wider.push(from_, nullptr);
-        for (detail::entry* chain : in.buckets)
-          while (chain != nullptr) {
-            detail::entry* const moved = std::exchange(chain, chain->next);
-            detail::entry*& bucket = wider[bucket_of(moved->key.hash(), size)];
-            moved->next = bucket;
-            bucket = moved;
-          }
-        in.buckets.swap(wider);
-        wider.free(from_);
-      } else if (in.buckets.empty()) {
-        return false;  // full buckets still work; without any buckets there is no place
-      }
-    }
-    detail::entry*& bucket = in.buckets[bucket_of(h, in.buckets.size())];
-    e.next = bucket;
-    bucket = &e;
+    if (!in.index.reserve(from_)) return false;
+    e.hash = h / shard_count;
+    in.index.insert(e);
     e.inserted = true;
-    ++in.count;
     return true;
   }
   void erase(detail::entry& e) noexcept {
     if (!e.inserted) return;
     e.inserted = false;
-    std::uint64_t const h = e.key.hash();
-    shard& in = shard_of(h);
+    shard& in = shard_of(e.key.hash());
     std::lock_guard const hold(in.mutex);
-    detail::entry** link = &in.buckets[bucket_of(h, in.buckets.size())];
-    while (*link != &e) link = &(*link)->next;
-    *link = e.next;
-    if (--in.count == 0) in.buckets.free(from_);
+    in.index.erase(e);
+    if (in.index.size() == 0) in.index.free(from_);
   }
   /// Finds the session of a token, if it belongs to this mount and has not expired.
   [[nodiscard]] bool find(detail::token const& t, mount const& of, time_point now, detail::session_address& found) noexcept {
     std::uint64_t const h = t.hash();
     shard& in = shard_of(h);
     std::lock_guard const hold(in.mutex);
-    if (in.buckets.empty()) return false;
-    for (detail::entry const* e = in.buckets[bucket_of(h, in.buckets.size())]; e != nullptr; e = e->next)
-      if (e->key.hash() == h && e->key.matches(t) && e->mount == &of && now < e->expires) {
-        found = e->address;
-        return true;
-      }
-    return false;
+    detail::entry const* const e = in.index.find(h / shard_count, [&](detail::entry const& one) {
+      return one.key.hash() == h && one.key.matches(t) && one.mount == &of && now < one.expires;
+    });
+    if (e == nullptr) return false;
+    found = e->address;
+    return true;
   }
 
   // ---- the services by number, so that a service can send to one of another loop
@@ -211,12 +186,12 @@ class sessions {
     services_[service].box = {};
   }
   /// Sends `m`, and takes ownership even if that fails. From any thread.
-  send_status post(std::uint32_t service, detail::mail* m, bool bounded) noexcept {
+  send_status post(std::uint32_t service, detail::component_mail* m, bool bounded) noexcept {
     detail::mailbox_ref box;
     {
       std::lock_guard const hold(services_mutex_);
       box = services_[service].box;
-      m->slot = services_[service].component;
+      m->component = services_[service].component;
     }
     if (!box) {
       detail::mail::free(m);

@@ -1,9 +1,10 @@
 #ifndef PHX_LOOP_ENDPOINT_HPP
 #define PHX_LOOP_ENDPOINT_HPP
-// All loops of a process: what is said here, from any thread, reaches the sockets of all of them, and with a PubSub attached
-// those of the other nodes.
+// All loops of a process. A broadcast on the endpoint, from any thread, reaches the sockets of all loops; with a PubSub
+// attached also those of other nodes.
 
 #include <phx/loop/detail/mailbox.hpp>
+#include <phx/loop/drain_options.hpp>
 #include <phx/pubsub/pubsub.hpp>
 
 #include <condition_variable>
@@ -20,209 +21,195 @@ namespace detail {
 struct loop_access;
 }
 
-/// How a server goes down without its clients noticing much (protocol 12): every socket closes with 1012.
-///
-/// Batches help behind a balancer that already sends new connections elsewhere: a client that is closed finds another
-/// server, and those servers do not get all clients at once. Without a balancer they hurt: a client that was closed early
-/// comes back to this server, is refused while it drains, and waits longer before it tries again. There close all at once
-/// (`batch` = UINT32_MAX). Seen with a rolling restart: all clients were back after 3.8 s, no attempt refused, behind a
-/// balancer, after 5.7 s without.
-struct drain_options {
-  std::uint32_t batch = 10'000;                 ///< sockets of one loop closed at a time
-  duration interval = std::chrono::seconds(2);  ///< between two batches; max(): the second goes at the limit
-  duration limit = std::chrono::seconds(30);    ///< after this all that are left go at once; max(): never
-};
-
-/// Somebody who has something to do at times of its own, such as presence. The loops of the endpoint see to it: whichever
-/// runs first when it is due calls `beat`, inside that loop, outside of every callback, never two at once.
-///   beat: returns when it wants to be called next; it may be called earlier.
-///   gone: the endpoint goes, and is not to be used after that.
+/// A periodic task of the process, such as presence. When it is due, the loop that runs first calls `tick`: inside that loop,
+/// outside of every callback, never two at once.
 struct ticker {
-  /// Handed to the functions.
+  /// Passed to the functions.
   void* self = nullptr;
-  /// Called inside a loop when its time has come. @return when next.
-  time_point (*beat)(void* self, time_point now) noexcept = nullptr;
-  /// Called once, when the endpoint goes.
-  void (*gone)(void* self) noexcept = nullptr;
+  /// @return when to be called next; it may be called earlier.
+  time_point (*tick)(void* self, time_point now) noexcept = nullptr;
+  /// Called once, by ~endpoint, which must not be used any more.
+  void (*endpoint_destroyed)(void* self) noexcept = nullptr;
 };
 
 namespace detail {
-/// The other loops as one loop last saw them: read without a lock, renewed when a loop came or went.
+/// A loop's copy of the endpoint's list of mailboxes. It is read without a lock, and renewed after a loop came or went.
 struct peer_list {
   std::uint64_t version = 0;
-  array<mailbox*> boxes{};  // one count of each
+  array<mailbox*> boxes{};  // with one reference to each
   void clear(memory const& from) noexcept {
-    for (mailbox* const b : boxes) b->drop();
+    for (mailbox* const b : boxes) b->drop_ref();
     boxes.free(from);
   }
 };
 }  // namespace detail
 
-/// All loops of a process, from any thread: broadcast to every client, disconnect by id, drain. Construct it before its
-/// loops, destroy it after them; attach a PubSub before it serves.
+/// All loops of a process. Construct it before its loops and destroy it after them; attach a PubSub before a loop serves.
+/// Every member may be called from any thread, and takes a lock for a short time; `broadcast` copies the message once for
+/// each loop.
 class endpoint {
  public:
   endpoint() = default;
   endpoint(endpoint const&) = delete;
   endpoint& operator=(endpoint const&) = delete;
-  /// @pre its loops are gone.
+  /// @pre its loops have been destroyed.
   ~endpoint() {
-    for (ticker const& p : tickers_) p.gone(p.self);
-    if (others_) others_.stop(others_.host);
+    for (ticker const& t : tickers_) t.endpoint_destroyed(t.self);
+    if (pubsub_) pubsub_.stop(pubsub_.host);
   }
 
-  /// From now on every broadcast and every disconnect reaches the other nodes too, and theirs this one.
-  /// @pre nothing is attached yet, and no loop serves. @param p outlives the endpoint. May throw what p.start throws.
+  /// Connects this node to others: from now on every broadcast and every disconnect reaches the other nodes too, and theirs
+  /// this one. May throw what p.start throws.
+  /// @pre nothing is attached yet, and no loop serves. @param p outlives the endpoint
   template <PubSub P>
   void attach(P& p) {
-    // Before the start: the first thing it delivers may be answered. Undone when it throws.
+    // Set before the start, because the first message that it delivers may be answered. Undone if it throws.
     struct undo {
-      detail::pubsub_ref& others;
+      detail::pubsub_ref& pubsub;
       bool started = false;
       ~undo() {
-        if (!started) others = {};
+        if (!started) pubsub = {};
       }
-    } attempt{others_};
-    others_ = detail::pubsub_ref::of(p);
+    } attempt{pubsub_};
+    pubsub_ = detail::pubsub_ref::of(p);
     p.start(*this);
     attempt.started = true;
   }
-  /// What other nodes call this one. Without a PubSub the name an Erlang node has that knows no others.
+  /// The name of this node. Without a PubSub that of an Erlang node that is not distributed.
   [[nodiscard]] std::string_view node_name() const noexcept {
-    return others_ ? others_.node_name(others_.host) : std::string_view("nonode@nohost");
+    return pubsub_ ? pubsub_.node_name(pubsub_.host) : std::string_view("nonode@nohost");
   }
 
-  /// To all subscribers of `topic` in every loop of every node. From any thread; arrives when the loops run next, at those
-  /// who were subscribed when it was called: a channel whose `join` broadcasts on its own topic does not get it, nor does
-  /// one that subscribes afterwards. A subscriber whose serializer cannot carry it is skipped and counted.
-  /// @param key what it is about, where a slow client is to get the latest only (pressure_policy::keep_latest).
-  /// In Phoenix an adapter that fails keeps the broadcast from the own node as well (protocol 13.1); here the own node is
-  /// always served, and what did not go further is said and counted.
+  /// Broadcasts to all subscribers of `topic` in every loop of every node. It arrives when the loops run next, at those who
+  /// were subscribed when it was called: a channel whose `join` broadcasts on its own topic does not get it, nor does one that
+  /// subscribes afterwards. A subscriber whose serializer cannot encode it is skipped, and the observer of its loop is told.
+  /// In Phoenix an adapter that fails keeps the broadcast from the own node as well (protocol 13.1); here the own node always
+  /// gets it.
+  /// @param key what the message is about, for clients that are to get only the latest one (pressure_policy::keep_latest)
   /// @return errc::invalid_payload: nothing was sent. errc::limit_reached: a mailbox was full. errc::nodes_not_reached: this
-  ///   node was served, the others were not.
+  ///   node got it, the others did not.
   errc broadcast(std::string_view topic, std::string_view event, payload const& data, std::string_view key = {}) noexcept {
     if (!data.valid()) return errc::invalid_payload;
     return post_everywhere({topic, event, detail::payload_access::lend(data), {}, key}, true);
   }
-  /// To the subscribers on this node only.
+  /// Broadcasts to the subscribers on this node only.
   errc local_broadcast(std::string_view topic, std::string_view event, payload const& data,
                        std::string_view key = {}) noexcept {
     if (!data.valid()) return errc::invalid_payload;
     return post_all({topic, event, detail::payload_access::lend(data), {}, key}, true);
   }
-  /// Ends every socket with this id on every node (protocol 8.1): close 1001, its clients come back. It gets into a full
-  /// mailbox too. Called in `connect`, it ends the older sockets and not the one that is being made.
-  /// @return errc::nodes_not_reached: on this node only.
+  /// Closes every socket with this id on every node with 1001 (protocol 8.1), after which its clients reconnect. A full
+  /// mailbox takes it too. Called in `connect`, it closes the older sockets, not the new one.
+  /// @return errc::nodes_not_reached: it reached this node only.
   errc disconnect(std::string_view id) noexcept {
     return post_everywhere({id, event::disconnect, detail::empty_object, {}}, false);
   }
 
-  /// To the other nodes only. From any thread. Without a PubSub there are none: ok.
-  /// @return dropped, closed: it was not sent, and is counted in unsent().
-  send_status to_others(phx::broadcast const& b) noexcept {
-    return others_ ? counted(others_.broadcast(others_.host, b)) : send_status::ok;
+  /// Broadcasts to the other nodes only. Without a PubSub there are none, and the result is ok.
+  /// @return dropped or closed: it was not sent, and is counted in unsent().
+  send_status to_other_nodes(phx::broadcast const& b) noexcept {
+    return pubsub_ ? count_unsent(pubsub_.broadcast(pubsub_.host, b)) : send_status::ok;
   }
-  /// To one node, which may be this one. From any thread.
+  /// Broadcasts to one node, which may be this one.
   /// @return closed without a PubSub.
   send_status to_node(std::string_view node, phx::broadcast const& b) noexcept {
-    return others_ ? counted(others_.direct_broadcast(others_.host, node, b)) : send_status::closed;
+    return pubsub_ ? count_unsent(pubsub_.direct_broadcast(pubsub_.host, node, b)) : send_status::closed;
   }
-  /// What the PubSub would not take so far. From any thread.
+  /// Broadcasts that the PubSub did not accept so far.
   [[nodiscard]] std::uint64_t unsent() const noexcept { return unsent_.load(std::memory_order_relaxed); }
 
-  /// For the PubSub: what another node published, to this node's subscribers (there is no sender among them to leave out),
-  /// or to those who listen. From any thread. A `disconnect` gets into a full mailbox too.
-  /// @return congested: taken, and a loop is far behind: better wait until congested() is false. dropped: a loop's mailbox
-  ///   was full, or there was no memory; the other loops have it.
+  /// For the PubSub: delivers what another node published to the subscribers of this node; or, on a topic with listeners, to
+  /// these only. A full mailbox takes a `disconnect` too.
+  /// @return congested: it was taken, but a loop is far behind: it is better to wait until congested() is false. dropped: the
+  ///   mailbox of a loop was full, or there was no memory; the other loops got it.
   send_status deliver(phx::broadcast const& b) noexcept {
     if (!b.payload.valid()) return send_status::dropped;
-    if (listening_.load(std::memory_order_acquire) != 0 && heard(b)) return send_status::ok;
+    if (listener_count_.load(std::memory_order_acquire) != 0 && notify_listeners(b)) return send_status::ok;
     if (post_all(b, b.event != event::disconnect) != errc::none) return send_status::dropped;
     return congested() ? send_status::congested : send_status::ok;
   }
-  /// Some loop's mailbox is more than half full. From any thread.
+  /// Whether the mailbox of a loop is more than half full.
   [[nodiscard]] bool congested() const noexcept {
     std::lock_guard const hold(mutex_);
     for (detail::mailbox_ref const& box : boxes_)
-      if (box->crowded()) return true;
+      if (box->congested()) return true;
     return false;
   }
 
-  /// What other nodes publish on `topic` goes to `who` (and to all others who listen), no longer to the loops. What this
-  /// node publishes does not. From any thread but not from within `heard`.
+  /// Adds a listener: from now on, what other nodes publish on `topic` goes to its listeners, no longer to the loops. What this
+  /// node publishes does not. @pre not called from within on_broadcast.
   void listen(std::string_view topic, listener listener) {
-    auto fresh = std::make_unique<listening>();
-    fresh->topic = topic;
-    fresh->target = listener;
-    std::lock_guard const hold(listening_mutex_);
-    fresh->number = ++listened_;
-    listeners_.push_back(std::move(fresh));
-    listening_.store(static_cast<std::uint32_t>(listeners_.size()), std::memory_order_release);
+    auto added = std::make_unique<listening>();
+    added->topic = topic;
+    added->target = listener;
+    std::lock_guard const hold(listeners_mutex_);
+    added->number = ++last_listener_;
+    listeners_.push_back(std::move(added));
+    listener_count_.store(static_cast<std::uint32_t>(listeners_.size()), std::memory_order_release);
   }
-  /// When it returns `self` is not called any more. @pre not called from within `heard`.
+  /// Removes the listeners of `self` on `topic`. Once it has returned, they are not called any more.
+  /// @pre not called from within on_broadcast.
   void unlisten(std::string_view topic, void* self) noexcept {
-    std::unique_lock hold(listening_mutex_);
+    std::unique_lock hold(listeners_mutex_);
     for (std::size_t i = 0; i < listeners_.size();) {
       if (listeners_[i]->target.self != self || listeners_[i]->topic != topic) {
         ++i;
         continue;
       }
-      std::unique_ptr<listening> const going = std::move(listeners_[i]);
+      std::unique_ptr<listening> const removed = std::move(listeners_[i]);
       listeners_.erase(listeners_.begin() + static_cast<std::ptrdiff_t>(i));
-      listening_.store(static_cast<std::uint32_t>(listeners_.size()), std::memory_order_release);
-      heard_.wait(hold, [&] { return going->calls == 0; });
-      i = 0;  // others may have come and gone meanwhile
+      listener_count_.store(static_cast<std::uint32_t>(listeners_.size()), std::memory_order_release);
+      call_ended_.wait(hold, [&] { return removed->calls == 0; });
+      i = 0;  // the list may have changed meanwhile
     }
   }
 
-  /// Somebody listens on `topic`: what channels say there would be taken for another node's word. From any thread.
-  [[nodiscard]] bool listens(std::string_view topic) const noexcept {
-    if (listening_.load(std::memory_order_acquire) == 0) return false;
-    std::lock_guard const hold(listening_mutex_);
+  /// Whether `topic` has a listener. Channels may not join or publish there: they could forge messages of other nodes.
+  [[nodiscard]] bool has_listener(std::string_view topic) const noexcept {
+    if (listener_count_.load(std::memory_order_acquire) == 0) return false;
+    std::lock_guard const hold(listeners_mutex_);
     for (auto const& l : listeners_)
       if (l->topic == topic) return true;
     return false;
   }
-  /// Other nodes may hear what is published here.
-  [[nodiscard]] bool has_others() const noexcept { return static_cast<bool>(others_); }
+  /// Whether a PubSub is attached.
+  [[nodiscard]] bool has_pubsub() const noexcept { return static_cast<bool>(pubsub_); }
 
-  /// From now on `p.beat` is called when it is due, the first time soon. @pre not called from within a beat.
-  void add(ticker p) {
+  /// Adds a ticker, which is called soon for the first time. @pre not called from within a tick.
+  void add_ticker(ticker t) {
     {
-      std::lock_guard const hold(pulse_mutex_);
-      tickers_.push_back(p);
+      std::lock_guard const hold(tickers_mutex_);
+      tickers_.push_back(t);
     }
-    hurry((time_point::min)());
+    schedule_tick((time_point::min)());
   }
-  /// When it returns `self` is not called any more. @pre not called from within a beat.
-  void remove(void* self) noexcept {
-    std::lock_guard const hold(pulse_mutex_);
-    std::erase_if(tickers_, [&](ticker const& p) { return p.self == self; });
+  /// Removes the tickers of `self`. Once it has returned, they are not called any more. @pre not called from within a tick.
+  void remove_ticker(void* self) noexcept {
+    std::lock_guard const hold(tickers_mutex_);
+    std::erase_if(tickers_, [&](ticker const& t) { return t.self == self; });
   }
-  /// A pulse is due at `at` already. From any thread.
-  void hurry(time_point at) noexcept {
-    if (!due_by(at)) return;
+  /// Has the tickers called at `at`, if no earlier time is set.
+  void schedule_tick(time_point at) noexcept {
+    if (!lower_due(at)) return;
     std::lock_guard const hold(mutex_);
     if (!boxes_.empty()) boxes_.front()->wake();
   }
 
-  /// Drains every loop. From any thread; done when sockets() is 0.
+  /// Drains every loop (loop::drain). Done when sockets() is 0.
   void drain(drain_options const& opts = {}) noexcept {
     std::lock_guard const hold(mutex_);
     for (detail::mailbox_ref const& box : boxes_) {
-      detail::mail* const m = detail::mail::make(box->from(), detail::mail_kind::drain);
+      auto* const m = detail::mail::make<detail::drain_mail>(box->from());
       if (m == nullptr) continue;
-      m->numbers[0] = opts.batch;
-      m->numbers[1] = opts.interval.count();
-      m->numbers[2] = opts.limit.count();
+      m->options = opts;
       (void)box->post(m, false);
     }
   }
-  /// Sockets of all loops, as each last said. From any thread.
+  /// Sockets of all loops.
   [[nodiscard]] std::uint32_t sockets() const noexcept {
     std::uint32_t sum = 0;
     std::lock_guard const hold(mutex_);
-    for (detail::mailbox_ref const& box : boxes_) sum += box->live.load(std::memory_order_relaxed);
+    for (detail::mailbox_ref const& box : boxes_) sum += box->sockets.load(std::memory_order_relaxed);
     return sum;
   }
 
@@ -230,8 +217,8 @@ class endpoint {
   friend class loop;
   friend struct detail::loop_access;
 
-  /// Brings the time nearer at which a loop is to call `beat`. @return whether it was later.
-  bool due_by(time_point at) noexcept {
+  /// @return false: the tickers are due by then already.
+  bool lower_due(time_point at) noexcept {
     duration::rep const wanted = at.time_since_epoch().count();
     duration::rep now = due_.load(std::memory_order_relaxed);
     while (wanted < now)
@@ -239,43 +226,44 @@ class endpoint {
     return false;
   }
   [[nodiscard]] time_point due() const noexcept { return time_point(duration(due_.load(std::memory_order_acquire))); }
-  /// Inside a loop. If another one is at it, that one also sees to what comes next.
-  void beat(time_point now) noexcept {
-    std::unique_lock const hold(pulse_mutex_, std::try_to_lock);
+  /// Inside a loop. Does nothing while another loop does it.
+  void run_tickers(time_point now) noexcept {
+    std::unique_lock const hold(tickers_mutex_, std::try_to_lock);
     if (!hold) return;
-    // Before they are asked: who hurries from now on is heard.
+    // Reset before they are called, so that a schedule_tick during the calls is not lost.
     due_.store((time_point::max)().time_since_epoch().count(), std::memory_order_release);
     time_point next = (time_point::max)();
-    for (ticker const& p : tickers_)
-      if (time_point const its = p.beat(p.self, now); its < next) next = its;
-    due_by(next);
+    for (ticker const& t : tickers_)
+      if (time_point const at = t.tick(t.self, now); at < next) next = at;
+    lower_due(next);
   }
 
-  void add(detail::mailbox_ref const& box) {
+  void add_loop(detail::mailbox_ref const& box) {
     std::lock_guard const hold(mutex_);
     boxes_.push_back(box);
     version_.fetch_add(1, std::memory_order_release);
   }
-  void remove(detail::mailbox_ref const& box) noexcept {
+  void remove_loop(detail::mailbox_ref const& box) noexcept {
     std::lock_guard const hold(mutex_);
     std::erase_if(boxes_, [&](detail::mailbox_ref const& b) { return b.get() == box.get(); });
     version_.fetch_add(1, std::memory_order_release);
-    // It may have been the one that would have run for a pulse.
+    // It may have been the loop that was to call the tickers.
     if (due() != (time_point::max)() && !boxes_.empty()) boxes_.front()->wake();
   }
-  void refresh(detail::peer_list& seen, memory const& from) noexcept {
-    if (version_.load(std::memory_order_acquire) == seen.version) return;
+  void refresh(detail::peer_list& peers, memory const& from) noexcept {
+    if (version_.load(std::memory_order_acquire) == peers.version) return;
     std::lock_guard const hold(mutex_);
-    detail::array<detail::mailbox*> fresh;
-    // Without memory the old list serves until the next time: a loop that went answers `closed`, a new one misses this.
-    if (!fresh.reserve(from, boxes_.size())) return;
+    detail::array<detail::mailbox*> boxes;
+    // Without memory the old list is used until the next time: a loop that has gone answers `closed`, a new one misses this
+    // message.
+    if (!boxes.reserve(from, boxes_.size())) return;
     for (detail::mailbox_ref const& b : boxes_) {
-      b->keep();
-      (void)fresh.push(from, b.get());
+      b->add_ref();
+      (void)boxes.push(from, b.get());
     }
-    seen.clear(from);
-    seen.boxes.swap(fresh);
-    seen.version = version_.load(std::memory_order_relaxed);
+    peers.clear(from);
+    peers.boxes.swap(boxes);
+    peers.version = version_.load(std::memory_order_relaxed);
   }
   struct listening {
     std::string topic{};
@@ -283,71 +271,75 @@ class endpoint {
     std::uint64_t number = 0;
     std::uint32_t calls = 0;
   };
-  /// Calls run without the lock, so that whoever hears may publish, also through a PubSub that delivers on the same thread.
-  [[nodiscard]] bool heard(phx::broadcast const& b) noexcept {
+  /// Calls the listeners of the topic. False: it has none. They are called without the lock, so that a listener may publish,
+  /// also through a PubSub that delivers on the same thread.
+  [[nodiscard]] bool notify_listeners(phx::broadcast const& b) noexcept {
     bool any = false;
-    std::uint64_t after = 0;
-    std::unique_lock hold(listening_mutex_);
+    std::uint64_t last_called = 0;
+    std::unique_lock hold(listeners_mutex_);
     for (std::size_t i = 0; i < listeners_.size();) {
       listening* const l = listeners_[i].get();
-      if (l->number <= after || l->topic != b.topic) {
+      if (l->number <= last_called || l->topic != b.topic) {
         ++i;
         continue;
       }
       any = true;
-      after = l->number;
+      last_called = l->number;
       ++l->calls;
       hold.unlock();
-      l->target.heard(l->target.self, b);
+      l->target.on_broadcast(l->target.self, b);
       hold.lock();
-      if (--l->calls == 0) heard_.notify_all();
+      if (--l->calls == 0) call_ended_.notify_all();
       i = 0;  // the list may have changed
     }
     return any;
   }
-  [[nodiscard]] send_status counted(send_status s) noexcept {
+  [[nodiscard]] send_status count_unsent(send_status s) noexcept {
     if (s == send_status::dropped || s == send_status::closed) unsent_.fetch_add(1, std::memory_order_relaxed);
     return s;
   }
-  [[nodiscard]] bool reached_others(phx::broadcast const& b) noexcept {
-    send_status const s = to_others(b);
+  [[nodiscard]] bool reached_other_nodes(phx::broadcast const& b) noexcept {
+    send_status const s = to_other_nodes(b);
     return s == send_status::ok || s == send_status::congested;
   }
   errc post_everywhere(phx::broadcast const& b, bool bounded) noexcept {
     errc const local = post_all(b, bounded);
-    return reached_others(b) || local != errc::none ? local : errc::nodes_not_reached;
+    return reached_other_nodes(b) || local != errc::none ? local : errc::nodes_not_reached;
   }
-  /// @param but a loop that has it already
-  errc post_all(phx::broadcast const& b, bool bounded, detail::mailbox const* but = nullptr) noexcept {
+  /// @param except a loop that has it already
+  errc post_all(phx::broadcast const& b, bool bounded, detail::mailbox const* except = nullptr) noexcept {
     errc outcome = errc::none;
     std::lock_guard const hold(mutex_);
     for (detail::mailbox_ref const& box : boxes_)
-      if (box.get() != but && post(*box.get(), b, bounded) == send_status::dropped) outcome = errc::limit_reached;
+      if (box.get() != except && post(*box.get(), b, bounded) == send_status::dropped) outcome = errc::limit_reached;
     return outcome;
   }
-  /// The bytes are copied into the mail, so that no count is shared between two loops.
+  /// The bytes are copied into the mail, so that two loops share no reference count.
   [[nodiscard]] static send_status post(detail::mailbox& box, phx::broadcast const& b, bool bounded) noexcept {
-    detail::mail* const m =
-        detail::mail::make(box.from(), detail::mail_kind::broadcast, b.topic, b.event, b.payload.raw(), b.key);
+    using detail::broadcast_mail;
+    auto* const m = detail::mail::make<broadcast_mail>(box.from(), {{&broadcast_mail::topic, b.topic},
+                                                                    {&broadcast_mail::event, b.event},
+                                                                    {&broadcast_mail::bytes, b.payload.raw()},
+                                                                    {&broadcast_mail::key, b.key}});
     if (m == nullptr) return send_status::dropped;
-    m->payload = detail::payload_access::borrow(m->text(2), b.payload.is_binary());
-    m->numbers[0] = static_cast<std::int64_t>(box.epoch.load(std::memory_order_relaxed));
+    m->payload = detail::payload_access::borrow(m->bytes, b.payload.is_binary());
+    m->epoch = box.epoch.load(std::memory_order_relaxed);
     return box.post(m, bounded);
   }
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // of boxes_
   std::vector<detail::mailbox_ref> boxes_;
-  std::atomic<std::uint64_t> version_{1};
-  std::mutex pulse_mutex_;
+  std::atomic<std::uint64_t> version_{1};  // of boxes_
+  std::mutex tickers_mutex_;
   std::vector<ticker> tickers_;
-  std::atomic<duration::rep> due_{(time_point::max)().time_since_epoch().count()};
-  detail::pubsub_ref others_{};
+  std::atomic<duration::rep> due_{(time_point::max)().time_since_epoch().count()};  // when the tickers are to be called
+  detail::pubsub_ref pubsub_{};
   std::atomic<std::uint64_t> unsent_{0};
-  mutable std::mutex listening_mutex_;
-  std::condition_variable heard_;
+  mutable std::mutex listeners_mutex_;
+  std::condition_variable call_ended_;  // of a listener
   std::vector<std::unique_ptr<listening>> listeners_;
-  std::uint64_t listened_ = 0;
-  std::atomic<std::uint32_t> listening_{0};  // how many, for those who need not look
+  std::uint64_t last_listener_ = 0;
+  std::atomic<std::uint32_t> listener_count_{0};  // read without the lock
 };
 
 }  // namespace PHX_BUILD

@@ -1,6 +1,6 @@
 #ifndef PHX_PUBSUB_PUBSUB_HPP
 #define PHX_PUBSUB_PUBSUB_HPP
-// What carries broadcasts between nodes: the concept, and how an endpoint holds whoever satisfies it.
+// The concept of what carries broadcasts between nodes.
 
 #include <phx/core/send_status.hpp>
 #include <phx/message/message.hpp>
@@ -12,18 +12,20 @@ inline namespace PHX_BUILD {
 
 class endpoint;
 
-/// Between nodes (protocol 13.1). Local delivery is not its job. broadcast and direct_broadcast come from any thread, those
-/// of one thread in their order, and must not block: what `b` views is copied before they return.
-///   start(here): from now on it hands what other nodes publish to `here.deliver`, from any thread. May throw.
-///   stop(): when it returns it calls `deliver` no more. Called once, by ~endpoint; broadcasts may still arrive meanwhile.
+/// Carries broadcasts between nodes (protocol 13.1); the endpoint delivers to the own node itself. broadcast and
+/// direct_broadcast are called from any thread, must not block, and copy what `b` refers to before they return. The messages of
+/// one thread keep their order.
+///   start(at): from now on it passes what other nodes publish to `at.deliver`, from any thread. May throw.
+///   stop(): once it has returned, it does not call `deliver` any more. Called once, by ~endpoint; broadcasts may still be
+///     called meanwhile.
 ///   node_name(): unique among the nodes; the same from start to stop.
 ///   broadcast(b): to all nodes but this one.
-///   direct_broadcast(node, b): to one, which may be this one: then it arrives by `deliver` as well, now or later.
-/// `ok` and `congested` mean that it was taken, not that it has arrived: there is no acknowledgement and no history.
+///   direct_broadcast(node, b): to one node. If that is this node, it arrives by `deliver` as well, at once or later.
+/// `ok` and `congested` mean that it was accepted, not that it has arrived: there is no acknowledgement and no history.
 // clang-format off
 template <class P>
-concept PubSub = requires(P& p, P const& c, endpoint& ctx, broadcast const& b, std::string_view node) {
-  p.start(ctx);
+concept PubSub = requires(P& p, P const& c, endpoint& at, broadcast const& b, std::string_view node) {
+  p.start(at);
   { p.stop() } noexcept;
   { c.node_name() } noexcept -> std::convertible_to<std::string_view>;
   { p.broadcast(b) } noexcept -> std::same_as<send_status>;
@@ -31,17 +33,17 @@ concept PubSub = requires(P& p, P const& c, endpoint& ctx, broadcast const& b, s
 };
 // clang-format on
 
-/// Someone who hears a topic that no client joins, such as presence its peers.
-/// heard: on the adapter's thread, with no lock of phx held; the views of the broadcast die when it returns. It may publish,
-/// it may not unlisten; it should not take long, because what comes after it waits.
+/// Receives what other nodes publish on a topic that no client may join, such as the topic of presence.
 struct listener {
-  /// Handed to `heard`.
+  /// Passed to on_broadcast.
   void* self = nullptr;
-  /// Called with each broadcast on its topic that reaches this node.
-  void (*heard)(void* self, broadcast const&) noexcept = nullptr;
+  /// Called with each broadcast of other nodes on its topic, on the PubSub's thread, with no lock of phx held. The views in the
+  /// broadcast are valid until it returns. It may publish but not call unlisten; while it runs, later messages wait.
+  void (*on_broadcast)(void* self, broadcast const&) noexcept = nullptr;
 };
 
 namespace detail {
+/// A reference to a PubSub of any type.
 struct pubsub_ref {
   void* host = nullptr;
   std::string_view (*node_name)(void const*) noexcept = nullptr;

@@ -1,6 +1,6 @@
 #ifndef PHX_SOCKET_CONTEXT_HPP
 #define PHX_SOCKET_CONTEXT_HPP
-// What a channel holds in its hands: its address, its answer, its context.
+// What a channel works with: its address for other threads, its results, and the context of its callbacks.
 
 #include <phx/loop/loop.hpp>
 
@@ -19,18 +19,18 @@ struct channel_slot;
 struct watch_access;
 }  // namespace detail
 
-/// A channel's address, what Elixir calls its pid: a value, for any thread, that may outlive channel, socket and loop.
-/// What is sent to a channel life that is over is dropped; what it broadcasts is not. Every member answers `ok` when the
-/// mail was taken, `dropped` when limits::mailbox was reached, `closed` when the loop is gone; exits and verdicts always get
-/// in.
+/// The address of a channel, as a pid in Elixir: a value for any thread, which may outlive channel, socket and loop. What is
+/// sent to a channel that has ended is dropped; what is broadcast is not. Every member returns `ok` if the message was taken,
+/// `dropped` if limits::mailbox was reached, and `closed` if the loop has gone; exits and verdicts are always taken. Costs one
+/// allocation and a few atomic operations.
 class channel_id {
  public:
-  /// The address of no channel: sending to it answers `closed`.
+  /// The address of no channel: sending to it returns `closed`.
   channel_id() = default;
-  /// Another address of the same channel. Copies share counts, atomically; nothing is allocated.
+  /// Another address of the same channel. Copying increments two atomic counts; it allocates nothing.
   channel_id(channel_id const& other) noexcept
       : box_(other.box_), topic_(other.topic_), socket_(other.socket_), number_(other.number_) {
-    if (topic_ != nullptr) topic_->keep();
+    if (topic_ != nullptr) topic_->add_ref();
   }
   /// Takes the address over; `other` becomes the address of no channel.
   channel_id(channel_id&& other) noexcept
@@ -47,49 +47,47 @@ class channel_id {
     return *this;
   }
   ~channel_id() {
-    if (topic_ != nullptr) topic_->drop(box_->from());
+    if (topic_ != nullptr) topic_->drop_ref(box_->from());
   }
 
-  /// To its client. One that the serializer cannot carry ends the channel with phx_error.
+  /// Pushes to the channel's client. A payload that the serializer cannot encode ends the channel with phx_error.
   send_status push(std::string_view event, payload const& data, std::string_view key = {}) const noexcept {
-    return post(detail::mail_kind::push, event, data, false, key);
+    using detail::push_mail;
+    return post(make<push_mail>({{&push_mail::event, event}, {&push_mail::key, key}}), data, true);
   }
-  /// To all who are subscribed to its topic now, in every loop of every node: before what is posted after it. As a Phoenix
-  /// task's broadcast it is heard also while the join is pending, and after the channel has left, for as long as the loop is
-  /// there. If no serializer of its loop's subscribers can carry it (with limits::strict_encoding: if one cannot), the
-  /// channel ends with phx_error, if it is still joined.
-  /// @return dropped: its own loop's mailbox was full, and nobody gets it; or another loop's was, and only that one's
-  ///   subscribers do not. That other nodes were not reached is told to the loop's observer.
+  /// Broadcasts to all who are subscribed to the channel's topic now, in every loop of every node, before what is posted
+  /// later. As a broadcast by a Phoenix task, it goes out also while the join is pending, and after the channel has ended,
+  /// while the loop exists. If no serializer of its loop's subscribers can encode it (with limits::strict_encoding: if one
+  /// cannot), the channel ends with phx_error, if it is still joined.
+  /// @return dropped: the mailbox of its own loop was full, and nobody gets it; or that of another loop was, and only the
+  ///   subscribers there do not get it. If other nodes were not reached, the loop's observer is told.
   send_status broadcast(std::string_view event, payload const& data, std::string_view key = {}) const noexcept {
     return cast(event, data, false, key);
   }
-  /// The same, but for the channel itself.
+  /// Broadcasts to all subscribers except the channel itself.
   send_status broadcast_from(std::string_view event, payload const& data, std::string_view key = {}) const noexcept {
     return cast(event, data, true, key);
   }
-  /// To the channel: arrives as handle_info.
+  /// Sends a message to the channel, whose handle_info gets it.
   send_status send(std::string_view event, payload const& data = {}) const noexcept {
-    return post(detail::mail_kind::info, event, data, false);
+    using detail::info_mail;
+    return post(make<info_mail>({{&info_mail::event, event}}), data, true);
   }
-  /// The verdict on a pending join: yes. A late one, or one after the join was cancelled, is ignored.
-  send_status joined(payload const& response = {}) const noexcept {
-    return post(detail::mail_kind::verdict, {}, response, true);
-  }
-  /// The verdict: no.
-  send_status refused(payload const& response = {}) const noexcept {
-    return post(detail::mail_kind::verdict, {}, response, false);
-  }
-  /// Ends the channel: `phx_close` for a graceful reason, else `phx_error` (protocol 6.6).
+  /// Accepts a pending join. Ignored if the join was decided or cancelled before.
+  send_status joined(payload const& response = {}) const noexcept { return decide(true, response); }
+  /// Refuses a pending join. Ignored if the join was decided or cancelled before.
+  send_status refused(payload const& response = {}) const noexcept { return decide(false, response); }
+  /// Ends the channel: with `phx_close` for a graceful reason, else with `phx_error` (protocol 6.6).
   send_status exit(exit_reason reason) const noexcept {
-    detail::mail* const m = make(detail::mail_kind::exit, {});
-    if (m == nullptr) return send_status::dropped;
+    auto* const m = make<detail::exit_mail>();
+    if (m == nullptr) return box_ ? send_status::dropped : send_status::closed;
     m->reason = reason;
     return box_->post(m, false);
   }
 
   /// Its connection.
   [[nodiscard]] socket_id socket() const noexcept { return socket_; }
-  /// The same life of the same channel?
+  /// Whether both are addresses of the same channel: of the same join, that is.
   [[nodiscard]] friend bool operator==(channel_id const& a, channel_id const& b) noexcept {
     return a.box_.get() == b.box_.get() && a.socket_ == b.socket_ && a.number_ == b.number_;
   }
@@ -100,36 +98,47 @@ class channel_id {
   friend struct detail::watch_access;
   channel_id(detail::mailbox_ref box, detail::topic& on, socket_id socket, std::uint32_t number) noexcept
       : box_(std::move(box)), topic_(&on), socket_(socket), number_(number) {
-    topic_->keep();
+    topic_->add_ref();
   }
 
-  [[nodiscard]] detail::mail* make(detail::mail_kind kind, std::string_view event, std::string_view key = {},
-                                   std::string_view topic = {}) const noexcept {
-    if (!box_) return nullptr;
-    detail::mail* const m = detail::mail::make(box_->from(), kind, event, key, topic);
+  /// A mail for this channel with copies of the texts; null without memory, or if there is no loop.
+  template <class M, std::size_t N>
+  [[nodiscard]] M* make(detail::mail_text<M> const (&texts)[N]) const noexcept {
+    return addressed(box_ ? detail::mail::make<M>(box_->from(), texts) : nullptr);
+  }
+  template <class M>
+  [[nodiscard]] M* make() const noexcept {
+    return addressed(box_ ? detail::mail::make<M>(box_->from()) : nullptr);
+  }
+  template <class M>
+  [[nodiscard]] M* addressed(M* m) const noexcept {
     if (m == nullptr) return nullptr;
-    m->slot = socket_.slot;
-    m->generation = socket_.generation;
+    m->to = socket_;
     m->number = number_;
     return m;
   }
-  send_status post(detail::mail_kind kind, std::string_view event, payload const& data, bool granted,
-                   std::string_view key = {}) const noexcept {
-    detail::mail* const m = make(kind, event, key);
+  /// Takes `m`, which may be null.
+  send_status post(detail::mail* m, payload const& data, bool bounded) const noexcept {
     if (m == nullptr) return box_ ? send_status::dropped : send_status::closed;
-    if (!detail::mail::carries(m, data, box_->from())) return send_status::dropped;
-    m->granted = granted;
-    return box_->post(m, kind != detail::mail_kind::verdict);
+    if (!detail::mail::set_payload(m, data, box_->from())) return send_status::dropped;
+    return box_->post(m, bounded);
   }
-  /// The own loop leaves out the channel, judges, and publishes to the nodes. The other loops are posted to right here: if
-  /// the own loop did, whoever subscribes there in the meantime would get it.
-  send_status cast(std::string_view event, payload const& data, bool from, std::string_view key) const noexcept {
+  send_status decide(bool accepted, payload const& response) const noexcept {
+    auto* const m = make<detail::verdict_mail>();
+    if (m != nullptr) m->accepted = accepted;
+    return post(m, response, false);
+  }
+  /// The channel's own loop leaves out the channel, checks the encoding, and publishes to the nodes. The other loops are posted
+  /// to at once: if the own loop did it later, those who subscribe there in between would get the message.
+  send_status cast(std::string_view event, payload const& data, bool except_sender, std::string_view key) const noexcept {
+    using detail::cast_mail;
     if (!box_ || !box_->enter()) return send_status::closed;
     send_status outcome = send_status::dropped;
-    detail::mail* const m = make(detail::mail_kind::cast, event, key, topic_->text());
-    if (m != nullptr && detail::mail::carries(m, data, box_->from())) {
-      m->granted = from;
-      m->numbers[0] = static_cast<std::int64_t>(box_->epoch.load(std::memory_order_relaxed));
+    auto* const m =
+        make<cast_mail>({{&cast_mail::event, event}, {&cast_mail::key, key}, {&cast_mail::topic, topic_->text()}});
+    if (m != nullptr && detail::mail::set_payload(m, data, box_->from())) {
+      m->except_sender = except_sender;
+      m->epoch = box_->epoch.load(std::memory_order_relaxed);
       outcome = box_->post(m, true);
     }
     if (outcome == send_status::ok && data.valid() &&
@@ -141,35 +150,37 @@ class channel_id {
   }
 
   detail::mailbox_ref box_;
-  detail::topic* topic_ = nullptr;  // shared with the loop, which may be done with it: only its text is read
+  detail::topic* topic_ = nullptr;  // shared with the loop, which may have removed it: only the text is read
   socket_id socket_;
   std::uint32_t number_ = 0;
 };
 
-/// An answer to be given later, from any thread, any number of times. It goes out as long as the *socket* lives, even if the
-/// channel has left, crashed or been replaced meanwhile (protocol 6.3). One that the serializer cannot carry ends the
-/// channel, if it still lives: whoever encodes it in Phoenix, which is the channel or a task linked to it, crashes (3.5).
+/// A reply to be sent later, from any thread, any number of times. It goes out as long as the *socket* lives, even if the
+/// channel has left, crashed or been replaced meanwhile (protocol 6.3). A response that the serializer cannot encode ends the
+/// channel, if it still lives, because in Phoenix the process that encodes it crashes (3.5): the channel, or a task linked to
+/// it. Costs one allocation when it is taken and one for each reply.
 class reply_to {
  public:
   reply_to() = default;
-  /// Answers the message, from any thread. @return closed if the loop has gone.
+  /// Sends the reply. @return closed if the loop has gone.
   send_status operator()(phx::status s, payload const& response = {}) const noexcept {
     if (!box_) return send_status::closed;
     if (!text_.valid()) return send_status::dropped;  // there was no memory when it was taken
+    using detail::mail, detail::reply_mail;
     std::string_view const all = text_.raw();
-    detail::mail* const m = detail::mail::make(box_->from(), detail::mail_kind::reply, all.substr(0, topic_),
-                                               all.substr(topic_, ref_), all.substr(topic_ + ref_));
+    auto* const m = mail::make<reply_mail>(box_->from(), {{&reply_mail::topic, all.substr(0, topic_)},
+                                                          {&reply_mail::ref, all.substr(topic_, ref_)},
+                                                          {&reply_mail::join_ref, all.substr(topic_ + ref_)}});
     if (m == nullptr) return send_status::dropped;
-    m->slot = socket_.slot;
-    m->generation = socket_.generation;
+    m->to = socket_;
     m->number = number_;
     m->status = s;
-    if (!detail::mail::carries(m, response, box_->from())) return send_status::dropped;
+    if (!mail::set_payload(m, response, box_->from())) return send_status::dropped;
     return box_->post(m, true);
   }
-  /// Answers the message, from any thread. @return closed if the loop has gone.
+  /// Sends the reply with the status ok. @return closed if the loop has gone.
   send_status operator()(payload const& response = {}) const noexcept { return (*this)(phx::status::ok, response); }
-  /// False when the client sent a null ref: it will not know what this answers. (Phoenix's socket_ref raises there.)
+  /// False if the client sent a null ref: it cannot match the reply. (Phoenix's socket_ref raises an error then.)
   [[nodiscard]] bool has_ref() const noexcept {
     return ref_ != 0 && text_.valid() && text_.raw().substr(topic_, ref_) != "null";
   }
@@ -179,31 +190,31 @@ class reply_to {
   detail::mailbox_ref box_;
   socket_id socket_;
   std::uint32_t number_ = 0;
-  payload text_;  // topic, ref and join_ref in one counted piece
-  std::size_t topic_ = 0, ref_ = 0;
+  payload text_;                     // topic, ref and join_ref, shared by copies
+  std::size_t topic_ = 0, ref_ = 0;  // their sizes
 };
 
-/// The address of a channel life that is over: what `terminate` pushes by its context, a channel that lives on another
-/// thread pushes by this, when it learns of its end. Taken in `terminate` (context::after_end); a value, for any thread,
-/// that may outlive socket and loop. The frames carry the join_ref of that life and follow its phx_close or phx_error. They
-/// go out until the client joins the topic again or its connection ends; limits::mailbox bounds them as all mail, the socket
-/// keeps nothing for them. To broadcast use endpoint::broadcast: that needs no channel.
+/// The address of a channel that has ended. A channel pushes its last messages in `terminate` by its context; one that lives
+/// on another thread pushes them by this address, which the Dispatcher takes in `terminate` (context::after_end). A value for
+/// any thread, which may outlive socket and loop. The frames have the join_ref of the ended channel, and follow its phx_close
+/// or phx_error. They are sent until the client joins the topic again or its connection ends; limits::mailbox limits them as
+/// all mail. To broadcast use endpoint::broadcast, which needs no channel.
 class ended_channel {
  public:
   ended_channel() = default;
-  /// To its client. One that the serializer cannot carry is dropped, and the observer is told.
-  /// @return as channel_id's; `closed` too where no client hears it: the connection has ended, or the join was never
-  /// answered ok.
+  /// Pushes to the client. A payload that the serializer cannot encode is dropped, and the observer is told.
+  /// @return as channel_id's; `closed` too if the connection had ended already, or the join was never answered ok.
   send_status push(std::string_view event, payload const& data) const noexcept {
     if (!box_) return send_status::closed;
     if (!text_.valid()) return send_status::dropped;  // there was no memory when it was taken
+    using detail::last_push_mail, detail::mail;
     std::string_view const all = text_.raw();
-    detail::mail* const m =
-        detail::mail::make(box_->from(), detail::mail_kind::last_push, all.substr(0, topic_), event, all.substr(topic_));
+    auto* const m = mail::make<last_push_mail>(box_->from(), {{&last_push_mail::topic, all.substr(0, topic_)},
+                                                              {&last_push_mail::event, event},
+                                                              {&last_push_mail::join_ref, all.substr(topic_)}});
     if (m == nullptr) return send_status::dropped;
-    m->slot = socket_.slot;
-    m->generation = socket_.generation;
-    if (!detail::mail::carries(m, data, box_->from())) return send_status::dropped;
+    m->to = socket_;
+    if (!mail::set_payload(m, data, box_->from())) return send_status::dropped;
     return box_->post(m, true);
   }
 
@@ -211,18 +222,19 @@ class ended_channel {
   friend class context;
   detail::mailbox_ref box_;
   socket_id socket_;
-  payload text_;  // topic and join_ref in one counted piece
+  payload text_;  // topic and join_ref, shared by copies
   std::size_t topic_ = 0;
 };
 
-/// What a handler answers (protocol 6.2).
+/// The result of a handler (protocol 6.2). Cheap to move; a reply's payload is copied only if it is borrowed from elsewhere than
+/// the message.
 class outcome {
  public:
-  /// Nothing is answered now; reply_to may do so later.
+  /// No reply now; a reply_to may send one later.
   [[nodiscard]] static outcome noreply() noexcept { return {}; }
-  /// `{"status":"ok","response":...}`. A message's own payload is relayed without a copy.
+  /// Replies `{"status":"ok","response":...}`. The payload of the message itself is sent back without a copy.
   [[nodiscard]] static outcome reply(payload const& response = {}) noexcept { return reply(phx::status::ok, response); }
-  /// Answered with this status.
+  /// Replies with this status.
   [[nodiscard]] static outcome reply(phx::status s, payload const& response = {}) noexcept {
     outcome o;
     o.answers_ = true;
@@ -230,14 +242,14 @@ class outcome {
     o.keep(response);
     return o;
   }
-  /// The channel ends: `phx_close` for normal and shutdown, else `phx_error`.
+  /// Ends the channel: with `phx_close` for a graceful reason, such as normal, else with `phx_error`.
   [[nodiscard]] static outcome stop(exit_reason reason = exit_reason::normal) noexcept {
     outcome o;
     o.stops_ = true;
     o.reason_ = reason;
     return o;
   }
-  /// The reply first, then the end.
+  /// Sends the reply, then ends the channel.
   [[nodiscard]] static outcome stop(exit_reason reason, phx::status s, payload const& response = {}) noexcept {
     outcome o = reply(s, response);
     o.stops_ = true;
@@ -253,14 +265,14 @@ class outcome {
   /// Moved only.
   outcome& operator=(outcome&&) = default;
 
-  // For a Dispatcher that carries it out itself, because the channel lives on another thread.
-  /// For a Dispatcher: is there an answer?
+  // For a Dispatcher whose channels live on another thread, and which acts on the result itself.
+  /// For a Dispatcher: whether there is a reply.
   [[nodiscard]] bool replies() const noexcept { return answers_; }
-  /// For a Dispatcher: its status.
+  /// For a Dispatcher: the status of the reply.
   [[nodiscard]] phx::status reply_status() const noexcept { return status_; }
-  /// For a Dispatcher: its payload.
+  /// For a Dispatcher: the payload of the reply.
   [[nodiscard]] payload const& response() const noexcept { return response_; }
-  /// For a Dispatcher: does the channel end?
+  /// For a Dispatcher: whether the channel ends.
   [[nodiscard]] bool stops() const noexcept { return stops_; }
   /// For a Dispatcher: why the channel ends.
   [[nodiscard]] exit_reason reason() const noexcept { return reason_; }
@@ -268,8 +280,8 @@ class outcome {
  private:
   friend class detail::connection;
   void keep(payload const& p) noexcept {
-    // A borrowed payload is the message's in hand: it lives until this outcome has been carried out.
-    // Two statements: of `a ? lend(p) : p` the type is a const payload, which can only be copied.
+    // A borrowed payload is that of the message: it lives until the result has been acted on.
+    // Not `a ? lend(p) : p`: that has the type of a const payload, which can only be copied.
     if (detail::payload_access::borrowed(p))
       response_ = detail::payload_access::lend(p);
     else
@@ -281,13 +293,13 @@ class outcome {
   payload response_{};
 };
 
-/// What became of a push or broadcast. Looking at it (`if (!here.push(...))`, or error()) takes charge of a failure; a
-/// failure nobody looked at ends the channel with phx_error, as the exception would in Phoenix (protocol 3.5).
+/// The result of a push or broadcast. A channel that looks at it (`if (!ctx.push(...))`, or error()) handles the failure itself;
+/// a failure that it does not look at ends the channel with phx_error, as the exception does in Phoenix (protocol 3.5).
 class sent {
  public:
-  /// Was it sent?
+  /// Whether it was sent.
   [[nodiscard]] explicit operator bool() const noexcept { return error() == errc::none; }
-  /// Why it was not.
+  /// The reason why it was not sent; errc::none if it was.
   [[nodiscard]] errc error() const noexcept {
     if (ec_ != errc::none && *unhandled_ == ec_) *unhandled_ = errc::none;
     return ec_;
@@ -296,14 +308,15 @@ class sent {
  private:
   friend class context;
   sent(errc ec, errc& unhandled) noexcept : ec_(ec), unhandled_(&unhandled) {
-    // Without memory a frame is dropped and nothing else suffers; that other nodes are away is no fault of the channel.
+    // Without memory only that frame is dropped; and that other nodes cannot be reached is no error of the channel.
     if (ec_ != errc::none && ec_ != errc::no_memory && ec_ != errc::nodes_not_reached) unhandled = ec_;
   }
   errc ec_;
   errc* unhandled_;
 };
 
-/// For `join`: everything but pushing, so that nothing can overtake the join's reply (protocol 6.1).
+/// The context of `join`. It cannot push, so that nothing overtakes the reply to the join (protocol 6.1). It lives until join
+/// returns; inside the loop.
 class joining {
  public:
   joining(joining const&) = delete;
@@ -311,7 +324,7 @@ class joining {
 
   /// The topic that is being joined.
   [[nodiscard]] std::string_view topic() const noexcept;
-  /// The address of the channel to be.
+  /// The address of the channel, for any thread.
   [[nodiscard]] channel_id id() const noexcept;
   /// Its connection.
   [[nodiscard]] socket_id socket() const noexcept;
@@ -319,11 +332,11 @@ class joining {
   [[nodiscard]] time_point now() const noexcept;
   /// The loop that it runs in.
   [[nodiscard]] loop& event_loop() const noexcept;
-  /// A message to the channel itself: handle_info gets it once the join has been answered ok.
+  /// Sends a message to the channel itself: its handle_info gets it once the join has been answered ok.
   send_status send(std::string_view event, payload const& data = {}) noexcept;
-  /// A message to itself after `delay`; it is dropped if the join is refused. As context::send_after.
+  /// Sends it after `delay`, as context::send_after. It is dropped if the join is refused.
   [[nodiscard]] send_status send_after(duration delay, std::string_view event, payload const& data = {}) noexcept;
-  /// As context::subscribe: what is broadcast from now on comes once the join has been answered ok.
+  /// As context::subscribe. What is broadcast from now on arrives once the join has been answered ok.
   [[nodiscard]] send_status subscribe(std::string_view topic) noexcept;
 
  private:
@@ -335,46 +348,47 @@ class joining {
   detail::channel_slot& channel_;
 };
 
-/// For every other callback. Lives as long as the callback.
+/// The context of every callback but join: what a channel may do. It lives until the callback returns; inside the loop. Sending
+/// encodes at once, and costs no allocation for small messages once warm.
 class context {
  public:
   context(context const&) = delete;
   context& operator=(context const&) = delete;
 
-  // `key` says what a message is about, where a slow client is to get the latest only (pressure_policy::keep_latest): one
-  // message waits for each topic, event and key.
+  // `key`: what a message is about, for slow clients that are to get only the latest one (pressure_policy::keep_latest): one
+  // message is queued for each topic, event and key.
 
-  /// To this channel's client. In `terminate` of a connection that has ended, or of a join that was never answered ok, it
-  /// goes nowhere.
+  /// Pushes to this channel's client. In `terminate` of a connection that has ended, or of a join that was never answered ok,
+  /// it is not sent.
   sent push(std::string_view event, payload const& data, std::string_view key = {}) noexcept;
-  /// To all subscribers of the topic in every loop of every node, this channel's client included. Encoded for all
-  /// serializers of this loop's subscribers before anybody gets it: one that cannot carry it has its subscribers skipped,
-  /// and if none can, it is an error and nobody gets it (limits::strict_encoding). errc::nodes_not_reached: this node's have
-  /// it.
+  /// Broadcasts to all subscribers of the topic in every loop of every node, this channel's client included. It is encoded for
+  /// all serializers of this loop's subscribers before anybody gets it: the subscribers of one that cannot encode it are
+  /// skipped, and if none can, it is an error and nobody gets it (limits::strict_encoding). errc::nodes_not_reached: the
+  /// subscribers of this node got it.
   sent broadcast(std::string_view event, payload const& data, std::string_view key = {}) noexcept;
-  /// To all but this channel: other channels of the same connection get it.
+  /// Broadcasts to all subscribers except this channel. Other channels of the same connection get it.
   sent broadcast_from(std::string_view event, payload const& data, std::string_view key = {}) noexcept;
-  /// To all subscribers of another topic.
+  /// Broadcasts to all subscribers of another topic.
   sent publish(std::string_view topic, std::string_view event, payload const& data, std::string_view key = {}) noexcept;
-  /// To all but this channel, should it have subscribed there.
+  /// Broadcasts to all subscribers of another topic except this channel.
   sent publish_from(std::string_view topic, std::string_view event, payload const& data, std::string_view key = {}) noexcept;
-  /// Ends every socket with this id in every loop of every node: close 1001 (protocol 8.1).
+  /// Closes every socket with this id in every loop of every node with 1001 (protocol 8.1).
   sent disconnect(std::string_view id) noexcept { return {detail::loop_access::disconnect(loop_, id), unhandled_}; }
-  /// A message to the channel itself: handle_info, after this callback.
+  /// Sends a message to the channel itself: its handle_info gets it after this callback.
   send_status send(std::string_view event, payload const& data = {}) noexcept;
-  /// The same after `delay`; dropped when the channel ends before. A delay of max() is never.
-  /// @return dropped beyond limits::channel_timers or limits::timers, or without memory. closed: the socket is gone, and the
-  ///   channel with it.
+  /// Sends it after `delay`, if the channel has not ended by then. A delay of max() is never over.
+  /// @return dropped: limits::channel_timers or limits::timers was reached, or there is no memory. closed: the socket has gone,
+  ///   and the channel with it.
   [[nodiscard]] send_status send_after(duration delay, std::string_view event, payload const& data = {}) noexcept;
-  /// To hear another topic as well, until unsubscribe or the channel's end: what anybody broadcasts there, on any node,
-  /// comes as handle_info with that `topic`, after this callback; its client gets what the channel pushes of it. Subscribed
-  /// twice it comes twice (protocol 6.4). @return dropped beyond limits::subscriptions, or without memory.
+  /// Subscribes to another topic, until unsubscribe or the channel's end: what is broadcast there, on any node, arrives as
+  /// handle_info with that `topic`, after this callback. It is not sent to the client: the channel may push it. With two
+  /// subscriptions it arrives twice (protocol 6.4). @return dropped: limits::subscriptions was reached, or there is no memory.
   [[nodiscard]] send_status subscribe(std::string_view topic) noexcept;
-  /// Whatever the channel has subscribed to `topic` so far. Its own topic it hears all the same.
+  /// Ends all subscriptions of the channel to `topic`. It still receives the broadcasts on its own topic.
   void unsubscribe(std::string_view topic) noexcept;
-  /// The answer to the message in hand, for later. In handle_in only.
+  /// A reply to the current message, to be sent later. In handle_in only.
   [[nodiscard]] reply_to reply() const noexcept;
-  /// For a channel that lives elsewhere: what it pushes after its end. In terminate only.
+  /// For a channel that lives on another thread: the address to push to after its end. In terminate only.
   [[nodiscard]] ended_channel after_end() const noexcept;
 
   /// The channel's topic.
@@ -383,7 +397,7 @@ class context {
   [[nodiscard]] channel_id id() const noexcept;
   /// Its connection.
   [[nodiscard]] socket_id socket() const noexcept;
-  /// `joining` in `terminate` of a join that was still pending: its client was never told yes.
+  /// `joining` in `terminate` of a join that was still pending, and so was never answered ok.
   [[nodiscard]] channel_state state() const noexcept;
   /// The time that the host gave.
   [[nodiscard]] time_point now() const noexcept;
@@ -396,8 +410,7 @@ class context {
   context(loop& event_loop, detail::connection* connection, detail::channel_slot& channel, message const* in) noexcept
       : loop_(event_loop), connection_(connection), channel_(channel), in_(in) {}
   loop& loop_;
-  detail::connection*
-      connection_;  // null when the socket was destroyed, or may not be pushed to because the join was not answered ok
+  detail::connection* connection_;  // null: the socket has gone, or must not be pushed to, as the join was not answered ok
   detail::channel_slot& channel_;
   message const* in_;
   errc unhandled_ = errc::none;

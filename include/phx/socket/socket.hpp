@@ -188,14 +188,14 @@ class socket final : detail::connection {
   [[nodiscard]] T& transport() noexcept { return transport_; }
 
  private:
-  void deliver(frame const& f) noexcept override {
+  void deliver(detail::delivery const& d) noexcept override {
     if (connection::closing) return;
-    if (outbound_queue_ != nullptr) return enqueue_frame(f);
-    send_status const answer = transport_.send(f);
-    count_sent(f.data().size());
+    if (outbound_queue_ != nullptr) return enqueue(d);
+    send_status const answer = transport_.send(d.bytes);
+    count_sent(d.bytes.data().size());
     if constexpr (flushes<T>) mark_dirty();
     std::size_t const waiting = transport_.buffered();
-    if (answer != send_status::ok || waiting > pressure_above_) on_pressure(answer, f, waiting);
+    if (answer != send_status::ok || waiting > pressure_above_) on_pressure(answer, d, waiting);
   }
   void flush() noexcept override {
     if (detached_) return;

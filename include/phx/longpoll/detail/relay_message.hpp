@@ -17,6 +17,19 @@ struct request_address {
 
 /// One message, which owns its memory. A request message is turned into its answer, and the answer into its outcome, in the
 /// same memory, so that answering cannot fail.
+struct relay_mail : component_mail {
+  enum class kind_t : std::uint8_t { poll, post, cancel, answer, frames, outcome };
+
+  std::string_view text{};
+  slot_key session{}, request{};
+  std::uint32_t peer = 0;             // the service at the other end
+  std::uint32_t response_number = 0;  // of frames and their outcome
+  std::uint16_t status = 0;           // of an answer
+  kind_t relay_kind = kind_t::poll;
+  bool is_batch = false;     // of a post
+  bool was_written = false;  // of an outcome
+};
+
 ///
 /// | kind | goes to | contains |
 /// | --- | --- | --- |
@@ -28,21 +41,21 @@ struct request_address {
 /// | outcome | the session's loop | session, response_number, was_written |
 class relay_message {
  public:
-  enum class kind_t : std::uint32_t { poll, post, cancel, answer, frames, outcome };
+  using kind_t = relay_mail::kind_t;
 
   relay_message() = default;
   /// Takes over a message from another loop.
-  explicit relay_message(mail* received) noexcept : mail_(received) {}
+  explicit relay_message(component_mail* received) noexcept : mail_(static_cast<relay_mail*>(received)) {}
   /// The message is empty if there is no memory. Copies the text.
   relay_message(memory const& from, kind_t kind, session_address to, request_address about, std::string_view text,
                 bool is_batch = false) noexcept
-      : mail_(mail::make(from, mail_kind::component, text)) {
+      : mail_(mail::make<relay_mail>(from, {{&relay_mail::text, text}})) {
     if (mail_ == nullptr) return;
-    set(kind);
-    mail_->numbers[0] = to.key.packed();
-    mail_->numbers[1] = about.key.packed();
-    mail_->numbers[2] = about.service;
-    mail_->granted = is_batch;
+    mail_->relay_kind = kind;
+    mail_->session = to.key;
+    mail_->request = about.key;
+    mail_->peer = about.service;
+    mail_->is_batch = is_batch;
   }
   relay_message(relay_message&& other) noexcept : mail_(std::exchange(other.mail_, nullptr)) {}
   relay_message& operator=(relay_message&& other) noexcept {
@@ -55,23 +68,23 @@ class relay_message {
   void clear() noexcept {
     if (mail_ != nullptr) mail::free(std::exchange(mail_, nullptr));
   }
-  [[nodiscard]] mail* release() noexcept { return std::exchange(mail_, nullptr); }
+  [[nodiscard]] relay_mail* release() noexcept { return std::exchange(mail_, nullptr); }
 
-  [[nodiscard]] kind_t kind() const noexcept { return static_cast<kind_t>(mail_->number); }
-  [[nodiscard]] slot_key session() const noexcept { return slot_key::unpacked(mail_->numbers[0]); }
-  [[nodiscard]] request_address request() const noexcept { return {peer(), slot_key::unpacked(mail_->numbers[1])}; }
-  [[nodiscard]] std::string_view text() const noexcept { return mail_->text(0); }
-  [[nodiscard]] bool is_batch() const noexcept { return mail_->granted; }
-  [[nodiscard]] std::uint16_t status() const noexcept { return static_cast<std::uint16_t>(mail_->generation); }
-  [[nodiscard]] std::uint32_t response_number() const noexcept { return mail_->generation; }
-  [[nodiscard]] bool was_written() const noexcept { return mail_->granted; }
+  [[nodiscard]] kind_t kind() const noexcept { return mail_->relay_kind; }
+  [[nodiscard]] slot_key session() const noexcept { return mail_->session; }
+  [[nodiscard]] request_address request() const noexcept { return {peer(), mail_->request}; }
+  [[nodiscard]] std::string_view text() const noexcept { return mail_->text; }
+  [[nodiscard]] bool is_batch() const noexcept { return mail_->is_batch; }
+  [[nodiscard]] std::uint16_t status() const noexcept { return mail_->status; }
+  [[nodiscard]] std::uint32_t response_number() const noexcept { return mail_->response_number; }
+  [[nodiscard]] bool was_written() const noexcept { return mail_->was_written; }
   /// The service at the other end: for a request the one that sent it, for an answer the one that owns the session.
-  [[nodiscard]] std::uint32_t peer() const noexcept { return static_cast<std::uint32_t>(mail_->numbers[2]); }
+  [[nodiscard]] std::uint32_t peer() const noexcept { return mail_->peer; }
 
   /// Turns a poll or a post into its answer. @param from the service that answers. @return the service to send it to.
   [[nodiscard]] std::uint32_t become_answer(std::uint32_t from, std::uint16_t status) noexcept {
-    set(kind_t::answer);
-    mail_->generation = status;
+    mail_->relay_kind = kind_t::answer;
+    mail_->status = status;
     return address_to(from);
   }
   /// Turns a poll into frames. @return false without memory for the body; then nothing has changed.
@@ -82,28 +95,26 @@ class relay_message {
       mail_->payload = {};
       return false;
     }
-    set(kind_t::frames);
-    mail_->numbers[0] = session.packed();
-    mail_->generation = response_number;
+    mail_->relay_kind = kind_t::frames;
+    mail_->session = session;
+    mail_->response_number = response_number;
     return true;
   }
   /// Addresses the message to the service at the other end; `from` becomes the sender. @return the service to send it to.
   std::uint32_t address_to(std::uint32_t from) noexcept {
     std::uint32_t const to = peer();
-    mail_->numbers[2] = from;
+    mail_->peer = from;
     return to;
   }
   /// Turns frames into their outcome.
   void become_outcome(bool written) noexcept {
-    set(kind_t::outcome);
-    mail_->granted = written;
+    mail_->relay_kind = kind_t::outcome;
+    mail_->was_written = written;
     mail_->payload = {};
   }
 
  private:
-  void set(kind_t kind) noexcept { mail_->number = static_cast<std::uint32_t>(kind); }
-
-  mail* mail_ = nullptr;
+  relay_mail* mail_ = nullptr;
 };
 
 }  // namespace longpoll::detail

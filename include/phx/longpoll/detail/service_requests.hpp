@@ -125,7 +125,7 @@ inline void service::serve(poll_request& x, phx::request const& head, std::strin
   x.cancel();
   bool cancelled = false;  // the callback of check_origin may destroy connections, including this one
   x.cancelled_ = &cancelled;
-  detail::loop_access::tick(loop_, now);
+  detail::loop_access::set_time(loop_, now);
   x.real_http_status_ = uses_http_status(head.path);
   bool const is_get = head.method == "GET", is_post = head.method == "POST";
   if (mount_.route(head.path) != transport_kind::longpoll) return respond(x, empty_response(404));
@@ -231,7 +231,7 @@ inline void service::create(poll_request& x, phx::request const& head, time_poin
   detail::session* const s = ran && no == nullptr ? *std::get_if<detail::session*>(&result) : nullptr;
   bool is_known = false;
   if (s != nullptr && !cancelled && sessions_.fill(s->table_entry.key))
-    if (detail::slot_key const key = live_.insert(from(), *s)) {
+    if (detail::slot_key key; live_.insert(from(), *s, key)) {
       s->table_entry.mount = &mount_;
       s->table_entry.address = {number_, key};
       s->table_entry.expires = saturating_add(now, options_.token_age);

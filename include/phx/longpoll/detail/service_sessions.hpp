@@ -158,8 +158,7 @@ inline void service::closed(detail::session& s, close_frame reason) noexcept {
 /// Forwards a request to the loop that owns its session. @return closed: that loop was destroyed; dropped: no memory.
 inline send_status service::forward(poll_request& x, detail::relay_message::kind_t kind, std::string_view text,
                                     bool batch) noexcept {
-  x.key_ = forwarded_.insert(from(), x);
-  if (!x.key_) return send_status::dropped;
+  if (!forwarded_.insert(from(), x, x.key_)) return send_status::dropped;
   detail::relay_message m(from(), kind, x.session_, address_of(x), text, batch);
   return m ? sessions_.post(x.session_.service, m.release(), true) : send_status::dropped;
 }
@@ -194,7 +193,7 @@ inline void service::report(detail::relay_message&& m, bool written) noexcept {
   (void)sessions_.post(to, m.release(), false);
 }
 
-inline void service::handle(detail::mail* received) noexcept {
+inline void service::handle(detail::component_mail* received) noexcept {
   using kind = detail::relay_message::kind_t;
   detail::relay_message m(received);
   switch (m.kind()) {

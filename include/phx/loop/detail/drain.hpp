@@ -1,6 +1,6 @@
 #ifndef PHX_LOOP_DETAIL_DRAIN_HPP
 #define PHX_LOOP_DETAIL_DRAIN_HPP
-// Going down without a herd (protocol 12): every socket closes with 1012, in batches.
+// Closes all sockets of a loop with 1012, in batches (protocol 12).
 
 #include <phx/loop/loop.hpp>
 
@@ -12,27 +12,30 @@ inline void loop::drain(drain_options const& opts, time_point now) noexcept {
   if (now > now_) now_ = now;
   drain_.on = true;
   drain_.opts = opts;
-  drain_.next = 0;
-  drain_.total = live_;
+  drain_.next_slot = 0;
+  drain_.total = sockets();
   drain_.next_batch = now_;
-  drain_.hard = saturating_add(now_, opts.limit);
+  drain_.limit = saturating_add(now_, opts.limit);
   if (depth_ == 0)
     box_->wake();
   else
     drain_batch();
 }
+
+/// Closes the next sockets in the order of their slots; all remaining ones once the limit has passed.
 inline void loop::drain_batch() noexcept {
   std::uint32_t closed = 0;
-  bool const all = now_ >= drain_.hard;
-  while (drain_.next < slots_.size() && (all || closed < drain_.opts.batch)) {
-    detail::client* const c = slots_[drain_.next++].owner;
+  bool const all = now_ >= drain_.limit;
+  while (drain_.next_slot < sockets_.slots() && (all || closed < drain_.opts.batch)) {
+    detail::client* const c = sockets_.at(drain_.next_slot++);
     if (c == nullptr || c->closing) continue;
     c->begin_close({close_code::restart, "draining"}, exit_reason::draining);
     ++closed;
   }
   if (closed != 0) observer_({.kind = event_code::draining, .count = closed, .total = drain_.total});
-  drain_.next_batch = drain_.next == slots_.size() ? (time_point::max)() : saturating_add(now_, drain_.opts.interval);
-  if (drain_.hard < drain_.next_batch && drain_.next != slots_.size()) drain_.next_batch = drain_.hard;
+  bool const done = drain_.next_slot == sockets_.slots();
+  drain_.next_batch = done ? (time_point::max)() : saturating_add(now_, drain_.opts.interval);
+  if (drain_.limit < drain_.next_batch && !done) drain_.next_batch = drain_.limit;
 }
 
 }  // namespace PHX_BUILD

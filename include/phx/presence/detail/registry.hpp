@@ -113,7 +113,7 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
   void stop() noexcept {
     endpoint* const was = disconnect();
     if (was == nullptr) return;
-    was->remove(this);
+    was->remove_ticker(this);
     was->unlisten(topic_, this);
   }
 
@@ -267,7 +267,7 @@ class presence_registry : public std::enable_shared_from_this<presence_registry>
     bool const more = !all || batch_.has_unstamped() || lingering_.has_unstamped();
     endpoint* const at = endpoint_;
     lock.unlock();
-    if (more && at != nullptr) at->hurry((time_point::min)());
+    if (more && at != nullptr) at->schedule_tick((time_point::min)());
   }
   [[nodiscard]] payload fetched(std::string_view topic, payload plain) noexcept;
   [[nodiscard]] bool publish(endpoint& at, topic_diff& diff);

@@ -11,7 +11,7 @@ namespace detail {
 inline void presence_registry::start(endpoint& at) {
   tracker_options nodes = options_.nodes;
   nodes.any_key = options_.any_key;
-  nodes.alone = !at.has_others();
+  nodes.alone = !at.has_pubsub();
   std::uint64_t started = options_.start;
   // The core reads no clock, except for the default of this number: other nodes ignore a restarted node at first if its
   // number is old.
@@ -41,8 +41,9 @@ inline void presence_registry::start(endpoint& at) {
                        }});
     attempt.listening = true;
   }
-  at.add(ticker{this, [](void* self, time_point now) noexcept { return static_cast<presence_registry*>(self)->tick(now); },
-                [](void* self) noexcept { (void)static_cast<presence_registry*>(self)->disconnect(); }});
+  at.add_ticker(ticker{this,
+                       [](void* self, time_point now) noexcept { return static_cast<presence_registry*>(self)->tick(now); },
+                       [](void* self) noexcept { (void)static_cast<presence_registry*>(self)->disconnect(); }});
   attempt.started = true;
 }
 
@@ -309,7 +310,7 @@ inline void presence_registry::send(endpoint& at, std::vector<tracker::parcel> c
     send_status status = send_status::dropped;
     if (bytes.valid()) {
       broadcast const b{topic_, "tracker", payload_access::lend(bytes), {}};
-      status = p.to.empty() ? at.to_others(b) : at.to_node(p.to, b);
+      status = p.to.empty() ? at.to_other_nodes(b) : at.to_node(p.to, b);
     }
     if (status == send_status::ok || status == send_status::congested) continue;
     std::lock_guard const lock(mutex_);

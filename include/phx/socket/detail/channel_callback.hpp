@@ -34,7 +34,7 @@ inline void connection::call_handle_in(message const& m, channel_slot& s) noexce
   outcome result;
   bool const lives = call(s, m.event, &m, [&](context& ctx) { result = ops_->handle_in(dispatcher_, s.channel(), ctx, m); });
   if (!lives) return;
-  if (loop_access::observer(*loop_))  // a notice takes longer to fill in than a small message to handle
+  if (loop_access::observer(*loop_))  // to fill in the event takes longer than to handle a small message
     tell({.kind = event_code::handled_in, .topic = m.topic, .event = m.event, .ref = m.ref, .payload = &m.payload});
   if (result.answers_) {
     errc const fault = send_reply(s.stamp(), m, result.status_, result.response_, answer::message);
@@ -70,12 +70,11 @@ inline send_status connection::send_to_self(channel_slot& s, duration delay, std
   bool const timed = delay > duration::zero();
   if (timed && s.timers >= bounds_->channel_timers) return send_status::dropped;
   memory const& from = loop_access::from(*loop_);
-  mail* const m = mail::make(from, mail_kind::info, event);
-  if (m == nullptr || !mail::carries(m, data, from)) return send_status::dropped;
-  m->slot = id.slot;
-  m->generation = id.generation;
+  auto* const m = mail::make<info_mail>(from, {{&info_mail::event, event}});
+  if (m == nullptr || !mail::set_payload(m, data, from)) return send_status::dropped;
+  m->to = id;
   m->number = s.number;
-  m->numbers[0] = timed ? 1 : 0;
+  m->timed = timed;
   if (!timed) {
     loop_access::enqueue(*loop_, m);
   } else if (loop_access::timer(*loop_, saturating_add(loop_->now(), delay), m, id)) {
@@ -88,76 +87,87 @@ inline send_status connection::send_to_self(channel_slot& s, duration delay, std
 }
 
 /// Broadcasts what a channel_id posted. It goes out whatever has become of its channel: it is for others too.
-inline void connection::publish_cast(mail const& m) noexcept {
+inline void connection::publish_cast(cast_mail const& m) noexcept {
   std::uint32_t const at = closing ? none : channels_.find(m.number);
   channel_slot* const s = at == none || channels_[at].state == channel_state::joining ? nullptr : &channels_[at];
-  errc const fault = loop_access::fan_out_cast(*loop_, m, m.granted ? s : nullptr, s != nullptr && bounds_->strict_encoding);
+  errc const fault =
+      loop_access::fan_out_cast(*loop_, m, m.except_sender ? s : nullptr, s != nullptr && bounds_->strict_encoding);
   if (s != nullptr && fault != errc::none && fault != errc::no_memory && fault != errc::nodes_not_reached)
-    crash_channel(*s, m.text(0), fault);
+    crash_channel(*s, m.event, fault);
 }
 
-/// Handles one mail by kind. Mail for a channel life that is over is dropped, but for replies and last pushes (6.3).
-inline void connection::handle_mail(mail& m) noexcept {
-  if (m.kind == mail_kind::reply) {  // goes out whatever has become of its channel (6.3)
-    frame_builder out(loop_access::pool(*loop_));
-    errc const fault =
-        send(out, wire.encode(out, reply{{m.text(2)}, {m.text(1)}, {m.text(0), {}}, m.status, m.payload, answer::message}));
-    if (fault == errc::none || fault == errc::no_memory) return;
-    if (std::uint32_t const at = channels_.find(m.number); at != none && channels_[at].state == channel_state::joined)
-      crash_channel(channels_[at], {}, fault);
-    else
-      tell({.kind = event_code::not_encoded, .topic = m.text(0), .error = fault});
-    return;
-  }
-  if (m.kind == mail_kind::last_push) {
-    topic const* const t = loop_access::topics(*loop_).find(m.text(0));
-    if (t != nullptr && channels_.find(*t) != nullptr) return;  // the client has joined it again
-    frame_builder out(loop_access::pool(*loop_));
-    push const last{{m.text(2)}, {}, {m.text(0), {}}, {m.text(1), {}}, m.payload};
-    if (errc const fault = send(out, wire.encode(out, last)); fault != errc::none && fault != errc::no_memory)
-      tell({.kind = event_code::not_encoded, .topic = m.text(0), .event = m.text(1), .error = fault});
-    return;
-  }
+/// Sends what a reply_to posted, whatever has become of its channel (6.3).
+inline void connection::send_late_reply(reply_mail const& m) noexcept {
+  frame_builder out(loop_access::pool(*loop_));
+  errc const fault =
+      send(out, wire.encode(out, reply{{m.join_ref}, {m.ref}, {m.topic, {}}, m.status, m.payload, answer::message}));
+  if (fault == errc::none || fault == errc::no_memory) return;
+  if (std::uint32_t const at = channels_.find(m.number); at != none && channels_[at].state == channel_state::joined)
+    crash_channel(channels_[at], {}, fault);
+  else
+    tell({.kind = event_code::not_encoded, .topic = m.topic, .error = fault});
+}
+
+/// Sends what an ended_channel posted, unless the client has joined the topic again.
+inline void connection::send_last_push(last_push_mail const& m) noexcept {
+  topic const* const t = loop_access::topics(*loop_).find(m.topic);
+  if (t != nullptr && channels_.find(*t) != nullptr) return;
+  frame_builder out(loop_access::pool(*loop_));
+  push const last{{m.join_ref}, {}, {m.topic, {}}, {m.event, {}}, m.payload};
+  if (errc const fault = send(out, wire.encode(out, last)); fault != errc::none && fault != errc::no_memory)
+    tell({.kind = event_code::not_encoded, .topic = m.topic, .event = m.event, .error = fault});
+}
+
+/// Handles one mail by kind. Mail for a channel life that is over is dropped, except replies and last pushes.
+inline void connection::handle_mail(channel_mail& m) noexcept {
+  if (m.kind == mail_kind::reply) return send_late_reply(m.as<reply_mail>());
+  if (m.kind == mail_kind::last_push) return send_last_push(m.as<last_push_mail>());
   std::uint32_t const at = channels_.find(m.number);
-  if (at == none) return;  // that life is over
+  if (at == none) return;
   channel_slot& s = channels_[at];
   bool const pending = s.state == channel_state::joining;
   switch (m.kind) {
-    case mail_kind::push:
-      if (errc const fault = send_push(s, m.text(0), m.payload, m.text(1)); fault != errc::none && fault != errc::no_memory)
-        crash_channel(s, m.text(0), fault);
+    case mail_kind::push: {
+      auto const& p = m.as<push_mail>();
+      if (errc const fault = send_push(s, p.event, p.payload, p.key); fault != errc::none && fault != errc::no_memory)
+        crash_channel(s, p.event, fault);
       break;
+    }
     case mail_kind::info: {
+      auto const& info = m.as<info_mail>();
       message in;
-      in.topic = m.granted ? m.text(1) : s.on->text();
-      in.topic_name = m.granted ? json_text{in.topic, {}} : s.on->name();
-      in.event = m.text(0);
+      in.topic = info.on_other_topic() ? info.topic : s.on->text();
+      in.topic_name = info.on_other_topic() ? json_text{in.topic, {}} : s.on->name();
+      in.event = info.event;
       in.event_name = {in.event, {}};
-      in.payload = payload_access::lend(m.payload);
+      in.payload = payload_access::lend(info.payload);
       outcome result;
       if (call(s, in.event, nullptr, [&](context& ctx) { result = ops_->handle_info(dispatcher_, s.channel(), ctx, in); }))
         apply_result(s, in.event, result);
       break;
     }
-    case mail_kind::out: {
-      broadcast const b{m.text(0), m.text(1), payload_access::lend(m.payload), {}, m.text(2)};
-      outcome answer;
-      if (call(s, b.event, nullptr, [&](context& ctx) { answer = ops_->handle_out(dispatcher_, s.channel(), ctx, b); }))
-        apply_result(s, b.event, answer);
+    case mail_kind::intercepted: {
+      auto const& i = m.as<intercepted_mail>();
+      broadcast const b{i.topic, i.event, payload_access::lend(i.payload), {}, i.key};
+      outcome result;
+      if (call(s, b.event, nullptr, [&](context& ctx) { result = ops_->handle_out(dispatcher_, s.channel(), ctx, b); }))
+        apply_result(s, b.event, result);
       break;
     }
-    case mail_kind::watch:
-      m.watch->next = s.watches;
-      s.watches = std::exchange(m.watch, nullptr);
+    case mail_kind::watch: {
+      auto& w = m.as<watch_mail>();
+      w.watch->next = s.watches;
+      s.watches = std::exchange(w.watch, nullptr);
       break;
+    }
     case mail_kind::verdict:
-      if (pending) complete_join(s, m.granted, m.payload);
+      if (pending) complete_join(s, m.as<verdict_mail>().accepted, m.payload);
       break;
     case mail_kind::exit:
       if (pending)
         complete_join(s, false, payload_access::borrow(R"({"reason":"join crashed"})", false));
       else
-        end_channel(s, m.reason);
+        end_channel(s, m.as<exit_mail>().reason);
       break;
     case mail_kind::deadline:
       if (pending) {

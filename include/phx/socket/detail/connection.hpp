@@ -30,7 +30,7 @@ class connection : public outbound {
       : outbound(event_loop, bounds), ops_(&ops), dispatcher_(dispatcher), session_(session), last_received_(now) {}
   void open(serializer_ref chosen, std::string_view id_topic, time_point now) noexcept {
     wire = chosen;
-    loop_access::tick(*loop_, now);
+    loop_access::set_time(*loop_, now);
     if (!loop_access::add(*loop_, *this)) {
       begin_close({close_code::internal, "no memory"}, exit_reason::closed);
       loop_access::request_wake(*loop_);
@@ -64,9 +64,9 @@ class connection : public outbound {
     if (detached_) return false;
     if (outbound_queue_ == nullptr) return true;
     if (!closing) loop_access::mark_dirty(*loop_, *this);
-    time_point const heard = last_received_;  // what it reads is no sign that it speaks
+    time_point const received = last_received_;  // that it reads does not show that it sends: limits::idle
     bool const alive = receive(opcode::pong, {}, true, now);
-    if (alive) last_received_ = heard;
+    if (alive) last_received_ = received;
     return alive;
   }
   void gone(exit_reason reason) noexcept {
@@ -98,11 +98,11 @@ class connection : public outbound {
                                          payload const& data) noexcept;
 
   // ---- client: what the loop calls
-  void handle(mail* m) noexcept override {
-    if (m->kind == mail_kind::info && m->numbers[0] != 0)
+  void handle(channel_mail* m) noexcept override {
+    if (m->kind == mail_kind::info && m->as<info_mail>().timed)
       if (std::uint32_t const at = channels_.find(m->number); at != none) --channels_[at].timers;
     if (m->kind == mail_kind::cast)
-      publish_cast(*m);
+      publish_cast(m->as<cast_mail>());
     else if (!closing && !hold_if_joining(m))
       handle_mail(*m);
     if (m != nullptr) mail::free(m);
@@ -114,7 +114,7 @@ class connection : public outbound {
     begin_close({close_code::going_away, "idle"}, exit_reason::closed);
     return (time_point::max)();
   }
-  bool awaits(mail const& m) const noexcept override {
+  bool awaits(channel_mail const& m) const noexcept override {
     if (closing) return false;
     if (in_join_ && m.number == last_number_) return true;
     std::uint32_t const at = channels_.find(m.number);
@@ -245,7 +245,7 @@ class connection : public outbound {
   void accept_join(channel_slot& s, payload const& response, payload const* asked) noexcept;
   [[nodiscard]] std::size_t held_bytes() const noexcept;
   void hold_for_join(message const& m, std::uint32_t at) noexcept;
-  [[nodiscard]] bool hold_if_joining(mail*& m) noexcept;
+  [[nodiscard]] bool hold_if_joining(channel_mail*& m) noexcept;
   void complete_join(channel_slot& s, bool yes, payload const& response) noexcept;
   [[nodiscard]] channel_slot* create_slot(message const& m) noexcept;
   [[nodiscard]] std::string_view canonical(json_text const& topic) noexcept;
@@ -257,8 +257,10 @@ class connection : public outbound {
   void call_handle_in(message const& m, channel_slot& s) noexcept;
   void crash_channel(channel_slot& s, std::string_view name, errc ec) noexcept;
   void apply_result(channel_slot& s, std::string_view name, outcome const& result) noexcept;
-  void publish_cast(mail const& m) noexcept;
-  void handle_mail(mail& m) noexcept;
+  void publish_cast(cast_mail const& m) noexcept;
+  void handle_mail(channel_mail& m) noexcept;
+  void send_late_reply(reply_mail const& m) noexcept;
+  void send_last_push(last_push_mail const& m) noexcept;
 
   // ---- ends of channels: detail/channel_end.hpp
 

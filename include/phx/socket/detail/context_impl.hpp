@@ -18,7 +18,7 @@ inline channel_id joining::id() const noexcept {
 }
 
 namespace detail {
-/// Lets presence learn of a channel's end.
+/// For presence: has an end_watch called when a channel ends.
 struct watch_access {
   struct address {
     void const* loop;
@@ -37,7 +37,7 @@ struct watch_access {
       w->ended(w, exit_reason::closed);
       return true;
     }
-    mail* const m = c.make(mail_kind::watch, {});
+    auto* const m = c.make<watch_mail>();
     if (m == nullptr) return false;
     m->watch = w;
     (void)c.box_->post(m, false);

@@ -37,7 +37,7 @@ inline void connection::join(message const& m, channel_slot* replaced) noexcept 
 
 /// Rows 2 to 4: makes the channel, runs its `join`, and acts on the result: accepted, refused, pending or crashed.
 inline void connection::create_and_join(message const& m) noexcept {
-  // row 2. What trackers say to each other is no client's to hear, nor to say.
+  // row 2. No client may read or forge the messages that the presence trackers of the nodes exchange.
   if (!m.topic_name.is_string() || !ops_->matches(dispatcher_, m.topic) || loop_access::is_reserved(*loop_, m.topic))
     return reply_unmatched(m);
   if (channels_.size() >= bounds_->channels) {  // row 3
@@ -81,14 +81,12 @@ inline void connection::create_and_join(message const& m) noexcept {
     return;
   }
   time_point const last = saturating_add(loop_->now(), bounds_->join);
-  mail* const bell = mail::make(loop_access::from(*loop_), mail_kind::deadline);
-  if (bell != nullptr) {
-    bell->slot = id.slot;
-    bell->generation = id.generation;
-    bell->number = s->number;
+  if (auto* const deadline = mail::make<deadline_mail>(loop_access::from(*loop_))) {
+    deadline->to = id;
+    deadline->number = s->number;
     ++s->timers;
-    if (loop_access::timer(*loop_, verdict.deadline < last ? verdict.deadline : last, bell, id)) return;
-    mail::free(bell);
+    if (loop_access::timer(*loop_, verdict.deadline < last ? verdict.deadline : last, deadline, id)) return;
+    mail::free(deadline);
   }
   refuse_overloaded(remove_slot(channels_.size() - 1));
 }
@@ -107,7 +105,7 @@ inline void connection::accept_join(channel_slot& s, payload const& response, pa
   s.pressure = ops_->when_slow(dispatcher_, s.channel()).value_or(bounds_->pressure);
   if (s.pressure != pressure_policy::close && s.pressure != pressure_policy::ignore) pressure_above_ = bounds_->outbound / 2;
   if (!loop_access::topics(*loop_).subscribe(s)) return refuse_overloaded(remove_slot(channels_.find(s.number)));
-  // A verdict came by mail: what was posted before it has been handled, what was posted after it is for this channel.
+  // A verdict that came by mail: broadcasts posted before it have been handled, those posted after it are for this channel.
   if (asked == nullptr) s.since = 0;
   errc const fault = reply_to_join(s, status::ok, response, answer::join);
   if (fault != errc::none) {
@@ -135,10 +133,15 @@ inline void connection::hold_for_join(message const& m, std::uint32_t at) noexce
   channel_slot& s = channels_[at];
   std::size_t const bytes = m.payload.raw().size() + m.join_ref.json.size() + m.ref.json.size() + m.topic.size() +
                             m.event.size() + m.topic_name.json.size() + m.event_name.json.size();
-  mail* const kept = s.held >= bounds_->held_pushes || held_bytes() + bytes > bounds_->held_bytes
-                         ? nullptr
-                         : mail::make(loop_access::from(*loop_), mail_kind::inbound, m.join_ref.json, m.ref.json, m.topic,
-                                      m.event, m.topic_name.json, m.event_name.json);
+  bool const fits = s.held < bounds_->held_pushes && held_bytes() + bytes <= bounds_->held_bytes;
+  inbound_mail* const kept =
+      !fits ? nullptr
+            : mail::make<inbound_mail>(loop_access::from(*loop_), {{&inbound_mail::join_ref, m.join_ref.json},
+                                                                   {&inbound_mail::ref, m.ref.json},
+                                                                   {&inbound_mail::topic, m.topic},
+                                                                   {&inbound_mail::event, m.event},
+                                                                   {&inbound_mail::topic_json, m.topic_name.json},
+                                                                   {&inbound_mail::event_json, m.event_name.json}});
   if (kept != nullptr) kept->payload = payload_access::owned(m.payload, loop_access::from(*loop_));
   if (kept == nullptr || !kept->payload.valid()) {
     if (kept != nullptr) mail::free(kept);
@@ -152,9 +155,9 @@ inline void connection::hold_for_join(message const& m, std::uint32_t at) noexce
   s.held_bytes += bytes;
 }
 
-/// Keeps mail for a channel whose join is pending, in order with what its client sends. True: `m` was taken, and is null, or was
-/// dropped.
-inline bool connection::hold_if_joining(mail*& m) noexcept {
+/// Keeps mail for a channel whose join is pending, in order with what its client sends. True: `m` was kept, and is now null, or
+/// is to be dropped.
+inline bool connection::hold_if_joining(channel_mail*& m) noexcept {
   if (m->kind != mail_kind::push && m->kind != mail_kind::info) return false;
   std::uint32_t const at = channels_.find(m->number);
   if (at == none || channels_[at].state != channel_state::joining) return false;
@@ -163,7 +166,8 @@ inline bool connection::hold_if_joining(mail*& m) noexcept {
     ++s.held;
     s.waiting.push(std::exchange(m, nullptr));
   } else {
-    tell({.kind = event_code::held_too_much, .topic = s.on->text(), .event = m->text(0), .count = s.held});
+    std::string_view const event = m->kind == mail_kind::push ? m->as<push_mail>().event : m->as<info_mail>().event;
+    tell({.kind = event_code::held_too_much, .topic = s.on->text(), .event = event, .count = s.held});
   }
   return true;
 }
@@ -183,21 +187,22 @@ inline void connection::complete_join(channel_slot& s, bool yes, payload const& 
     tell({.kind = event_code::channel_refused, .topic = s.on->text(), .ref = s.ref});
     terminate_and_destroy(remove_slot(channels_.find(s.number)), exit_reason::shutdown);
   }
-  // What waited goes its way in order, as if it came now.
+  // What was held is handled in order, as if it arrived now.
   while (mail* const m = held.pop()) {
     if (closing) {
-      // nothing more
+      // dropped
     } else if (m->kind != mail_kind::inbound) {
-      handle_mail(*m);
+      handle_mail(m->as<channel_mail>());
     } else {
+      auto const& kept = m->as<inbound_mail>();
       message in;
-      in.join_ref = {m->text(0)};
-      in.ref = {m->text(1)};
-      in.topic = m->text(2);
-      in.event = m->text(3);
-      in.topic_name = {in.topic, m->text(4)};
-      in.event_name = {in.event, m->text(5)};
-      in.payload = payload_access::lend(m->payload);
+      in.join_ref = {kept.join_ref};
+      in.ref = {kept.ref};
+      in.topic = kept.topic;
+      in.event = kept.event;
+      in.topic_name = {in.topic, kept.topic_json};
+      in.event_name = {in.event, kept.event_json};
+      in.payload = payload_access::lend(kept.payload);
       dispatch(in);
     }
     mail::free(m);
@@ -233,14 +238,14 @@ inline channel_slot* connection::create_slot(message const& m) noexcept {
   return s;
 }
 
-/// The topic in quotes with no escapes but the needed ones, whatever the client wrote: it is compared and sent in this form.
+/// The topic in quotes, with only the escapes that JSON needs: in this form it is compared and sent.
 inline std::string_view connection::canonical(json_text const& topic) noexcept {
   if (topic.json.find('\\') == std::string_view::npos) return topic.json;
   frame_builder text(loop_access::pool(*loop_));
   text.start(opcode::text, topic.json.size());
   text.quoted(topic.text);
   frame const done = text.finish();
-  // Never longer than what came: every escape it keeps was one already.
+  // Never longer than the text of the client: it has no escape that was not one before.
   char* const at = done.empty() ? nullptr : loop_access::scratch(*loop_).room(done.data().size());
   if (at == nullptr) return topic.json;
   std::memcpy(at, done.data().data(), done.data().size());

@@ -1,10 +1,10 @@
 #ifndef PHX_SOCKET_DETAIL_OUTBOUND_HPP
 #define PHX_SOCKET_DETAIL_OUTBOUND_HPP
-// What one client is sent: encoded, and taken by its transport; or, while it reads too slowly, held back or dropped.
+// What one client is sent: encoded and passed to its transport; or, while the client reads too slowly, queued or dropped.
 //
-//   what is sent  | transport                              | backlog
-//   in time       | takes it                               | none
-//   slow          | fed when it holds half of what it did  | in order: replies stay, pushes and broadcasts by their policy
+//   client    | the transport gets                              | queue (outbound_queue)
+//   keeps up  | every frame at once                             | none
+//   slow      | frames when it holds half of what it held then  | in order; replies stay, pushes and broadcasts by policy
 
 #include <phx/socket/detail/outbound_queue.hpp>
 #include <phx/socket/detail/channel_table.hpp>
@@ -13,6 +13,8 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
+/// The sending half of a connection: its loop, its channels and its queue. Inside the loop. Sending takes one allocation for a
+/// large frame, none for others once warm.
 class outbound : public client {
  public:
   // ---- for channels
@@ -20,14 +22,12 @@ class outbound : public client {
   errc send_push(channel_slot& s, std::string_view name, payload const& data, std::string_view key) noexcept {
     if (closing) return errc::none;
     frame_builder out(loop_access::pool(*loop_));
-    delivery const droppable{s.on, name, key};
-    loop_access::current_delivery(*loop_) = &droppable;
-    errc const fault = send(out, wire.encode(out, push{s.stamp(), {}, s.on->name(), {name, {}}, data}));
-    loop_access::current_delivery(*loop_) = nullptr;
-    return fault;
+    errc const fault = wire.encode(out, push{s.stamp(), {}, s.on->name(), {name, {}}, data});
+    return send(out, fault, {.on = s.on, .event = name, .key = key});
   }
   [[nodiscard]] loop& event_loop() const noexcept { return *loop_; }
   [[nodiscard]] bool strict_encoding() const noexcept { return bounds_->strict_encoding; }
+  /// Reports an event of this socket to the observer.
   void tell(telemetry_event n) const noexcept {
     observer_ref const& to = loop_access::observer(*loop_);
     if (!to) return;
@@ -45,67 +45,66 @@ class outbound : public client {
   }
   ~outbound() = default;
 
-  // The transport of a slow client.
+  // ---- the transport, for slow clients
+
   virtual send_status write_frame(frame const&) noexcept = 0;
   virtual std::size_t buffered() const noexcept = 0;
   virtual void flush_transport() noexcept = 0;
 
   // ---- for the socket, which has the transport
 
-  /// The transport did not take a frame, or took it and is congested, or holds more than pressure_above_.
-  void on_pressure(send_status answer, frame const& f, std::size_t waiting) noexcept {
-    if (answer == send_status::closed) return;  // the host will say `gone`
+  /// Called when the transport did not take a frame, took it and is congested, or holds more than pressure_above_.
+  void on_pressure(send_status answer, delivery const& d, std::size_t waiting) noexcept {
+    if (answer == send_status::closed) return;  // the host will call `gone`
     bool const taken = answer != send_status::dropped;
-    delivery const* const delivery = loop_access::current_delivery(*loop_);
-    channel_slot* const of = delivery == nullptr ? nullptr : channels_.find(*delivery->on);
+    channel_slot* const of = d.on == nullptr ? nullptr : channels_.find(*d.on);
     switch (of == nullptr ? bounds_->pressure : of->pressure) {
       case pressure_policy::close:
-        if (!taken) count_dropped(of, delivery, f);
+        if (!taken) count_dropped(of, d);
         if (!taken || waiting > bounds_->outbound) close_for_pressure(waiting);
         return;
       case pressure_policy::ignore:
-        if (!taken) count_dropped(of, delivery, f);
+        if (!taken) count_dropped(of, d);
         return;
       default:
-        if (become_slow(waiting) && !taken) enqueue_frame(f);
+        if (become_slow(waiting) && !taken) enqueue(d);
     }
   }
-  /// Of a slow client: in its place behind what waits already, or dropped.
-  void enqueue_frame(frame const& f) noexcept {
-    delivery const* const delivery = loop_access::current_delivery(*loop_);
-    channel_slot* const of = delivery == nullptr ? nullptr : channels_.find(*delivery->on);
+  /// Queues or drops a frame for a slow client.
+  void enqueue(delivery const& d) noexcept {
+    channel_slot* const of = d.on == nullptr ? nullptr : channels_.find(*d.on);
     pressure_policy const policy = of == nullptr ? pressure_policy::close : of->pressure;
     bool const stays = policy == pressure_policy::close || policy == pressure_policy::ignore;
-    loop_access::mark_dirty(*loop_, *this);  // what can go, goes with this turn
+    loop_access::mark_dirty(*loop_, *this);  // the next flush writes what the transport has room for
     outbound_queue::name key{};
     bool const named = policy == pressure_policy::keep_latest;
     if (named) {
       topic_table const& topics = loop_access::topics(*loop_);
-      key = {of->number, topics.hash(delivery->event) * 31 + topics.hash(delivery->key) + of->number, delivery->event,
-             delivery->key};
+      key = {of->number, topics.hash(d.event) * 31 + topics.hash(d.key) + of->number, d.event, d.key};
       if (outbound_queue::item* const old = outbound_queue_->find(key)) {
-        count_dropped(of, delivery, old->bytes);
+        count_dropped(of, {.bytes = old->bytes, .on = d.on, .event = d.event});
         if (outbound_queue_->replaceable_in_place(*old)) {
-          outbound_queue_->replace_frame(*old, f);
+          outbound_queue_->replace_frame(*old, d.bytes);
           (void)make_room(0);
           return;
         }
         outbound_queue_->remove(*old);
       }
     }
-    std::size_t const cost = outbound_queue::cost(f, named ? &key : nullptr);
+    std::size_t const cost = outbound_queue::cost(d.bytes, named ? &key : nullptr);
     bool const fits = policy == pressure_policy::drop_newest ? !exceeds_limit(cost) : make_room(cost);
-    if (fits && outbound_queue_->append(f, of == nullptr ? 0 : of->number, !stays, policy == pressure_policy::drop_newest,
-                                        named ? &key : nullptr))
+    if (fits && outbound_queue_->append(d.bytes, of == nullptr ? 0 : of->number, !stays,
+                                        policy == pressure_policy::drop_newest, named ? &key : nullptr))
       return;
-    if (!stays) return count_dropped(of, delivery, f);
+    if (!stays) return count_dropped(of, d);
     if (fits) return begin_close({close_code::internal, "no memory"}, exit_reason::closed);
     if (bounds_->pressure != pressure_policy::ignore) return close_for_pressure(buffered() + outbound_queue_->bytes());
     write_all_queued();
     on_caught_up();
-    deliver(f);
+    deliver(d);
   }
-  /// At the end of a turn, when the host says `writable`, and from time to time: what the transport has room for.
+  /// Writes what the transport has room for. At the end of a turn, when the host calls `writable`, and at the loop's interval
+  /// for slow clients.
   void write_queued() noexcept {
     flush_transport();
     while (outbound_queue_ != nullptr && !closing && buffered() <= outbound_queue_->resume_at) {
@@ -125,7 +124,8 @@ class outbound : public client {
 
   errc send_reply(json_ref join_ref, message const& m, phx::status s, payload const& response, answer to) noexcept {
     frame_builder out(loop_access::pool(*loop_));
-    // A topic is written without the escapes its client may have needed; what is no string has to come back as it came.
+    // A topic is sent without unneeded escapes that the client may have used; a value that is no string is sent back as it
+    // was received.
     json_text const topic = m.topic_name.is_string() && m.topic_name.json.find('\\') != std::string_view::npos
                                 ? json_text{m.topic, {}}
                                 : m.topic_name;
@@ -139,22 +139,22 @@ class outbound : public client {
     frame_builder out(loop_access::pool(*loop_));
     return send(out, wire.encode(out, reply{s.join_ref, s.ref, s.on->name(), st, response, to}));
   }
-  /// What was encoded goes to the client, whole or not at all.
-  errc send(frame_builder& out, errc fault) noexcept {
+  /// Sends what was encoded. @param d for a frame that may be dropped: what it is about
+  errc send(frame_builder& out, errc fault, delivery d = {}) noexcept {
     if (fault != errc::none) return fault;
-    if (!out.started() && !out.failed()) return errc::none;  // this generation is silent
-    frame const f = out.finish();
-    if (f.empty()) {
+    if (!out.started() && !out.failed()) return errc::none;  // this generation of the protocol sends nothing here
+    d.bytes = out.finish();
+    if (d.bytes.empty()) {
       tell({.kind = event_code::no_memory});
       return errc::no_memory;
     }
-    if (!closing) deliver(f);
+    if (!closing) deliver(d);
     return errc::none;
   }
 
   // ---- the end of a slow client
 
-  /// Whatever the transport says to it.
+  /// Whatever the transport answers.
   void write_all_queued() noexcept {
     if (outbound_queue_ == nullptr) return;
     while (outbound_queue::item* const head = outbound_queue_->first()) {
@@ -171,10 +171,10 @@ class outbound : public client {
   loop* loop_;
   limits const* bounds_;
   channel_table channels_;
-  outbound_queue* outbound_queue_ = nullptr;  // of a slow client
-  std::size_t pressure_above_;                // bytes that the transport may hold before somebody asks
-  std::uint32_t dropped_ = 0;
-  bool turned_away_ = false;  // since somebody asked
+  outbound_queue* outbound_queue_ = nullptr;  // of a slow client; else null
+  std::size_t pressure_above_;                // bytes that the transport may hold before on_pressure is called
+  std::uint32_t dropped_ = 0;                 // messages, since it connected
+  bool turned_away_ = false;                  // see connection::turned_away
 
  private:
   // ---- a slow client
@@ -183,13 +183,13 @@ class outbound : public client {
     tell({.kind = event_code::pressure, .count = waiting});
     begin_close({close_code::policy, "too much waiting"}, exit_reason::closed);
   }
-  void count_dropped(channel_slot* of, delivery const* delivery, frame const& f) noexcept {
+  void count_dropped(channel_slot* of, delivery const& d) noexcept {
     ++dropped_;
     if (of != nullptr) ++of->dropped;
     tell({.kind = event_code::frame_dropped,
           .topic = of == nullptr ? std::string_view{} : of->on->text(),
-          .event = delivery == nullptr ? std::string_view{} : delivery->event,
-          .count = f.data().size(),
+          .event = d.event,
+          .count = d.bytes.data().size(),
           .total = dropped_});
   }
   [[nodiscard]] bool become_slow(std::size_t waiting) noexcept {
@@ -209,19 +209,19 @@ class outbound : public client {
   [[nodiscard]] bool exceeds_limit(std::size_t more) const noexcept {
     return buffered() + outbound_queue_->bytes() + more > bounds_->outbound;
   }
-  /// Drops what may be dropped, as little as is needed. False, and nothing is dropped, if that would not do.
+  /// Drops as few of the queued frames as are needed. False if dropping all that may be dropped is not enough: none is dropped.
   [[nodiscard]] bool make_room(std::size_t more) noexcept {
     if (buffered() + outbound_queue_->bytes() - outbound_queue_->droppable_bytes() + more > bounds_->outbound) return false;
     while (exceeds_limit(more)) {
       outbound_queue::item* const out = outbound_queue_->next_to_drop();
       if (out == nullptr) return false;
       std::uint32_t const at = channels_.find(out->number);
-      count_dropped(at == none ? nullptr : &channels_[at], nullptr, out->bytes);
+      count_dropped(at == none ? nullptr : &channels_[at], {.bytes = out->bytes});
       outbound_queue_->remove(*out);
     }
     return true;
   }
-  /// As much as the transport wants. False when it takes no more.
+  /// Passes queued frames to the transport until it is congested. False: it did not take one.
   [[nodiscard]] bool write_some_queued() noexcept {
     while (outbound_queue::item* const head = outbound_queue_->first()) {
       send_status const answer = write_frame(head->bytes);
@@ -237,12 +237,10 @@ class outbound : public client {
     return true;
   }
   void on_caught_up() noexcept {
-    std::uint32_t const meanwhile = dropped_ - outbound_queue_->dropped_before;
+    std::uint32_t const missed = dropped_ - outbound_queue_->dropped_before;
     destroy_queue();
-    tell({.kind = event_code::caught_up, .count = meanwhile, .total = dropped_});
-    if (!bounds_->tell_dropped || meanwhile == 0 || closing) return;
-    delivery const* const outer =
-        std::exchange(loop_access::current_delivery(*loop_), nullptr);  // this is not to be dropped
+    tell({.kind = event_code::caught_up, .count = missed, .total = dropped_});
+    if (!bounds_->tell_dropped || missed == 0 || closing) return;
     for (channel_table::entry const& p : channels_) {
       if (p.slot->dropped == 0) continue;
       char text[32] = R"({"count":)";
@@ -252,7 +250,6 @@ class outbound : public client {
       frame_builder out(loop_access::pool(*loop_));
       (void)send(out, wire.encode(out, push{p.slot->stamp(), {}, p.on->name(), {event::dropped, {}}, count}));
     }
-    loop_access::current_delivery(*loop_) = outer;
   }
   [[nodiscard]] static char* decimal(char* to, std::uint32_t number) noexcept {
     char digits[10];

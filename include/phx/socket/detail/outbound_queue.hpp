@@ -6,12 +6,15 @@
 // Inside the loop only. Every operation is O(1), but for the growth of the index, which is amortised. A client that keeps up
 // has no queue. It knows neither the transport nor the policies: detail/outbound.hpp decides what is queued and dropped.
 
+#include <phx/core/hash_index.hpp>
+#include <phx/core/intrusive_list.hpp>
 #include <phx/loop/loop.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
+/// Owns its frames. Its memory comes from the hook.
 class outbound_queue {
  public:
   /// One queued frame. If a later message may replace it, the texts of its event and key follow in the same allocation.
@@ -20,7 +23,7 @@ class outbound_queue {
     item* previous = nullptr;
     item* next_droppable = nullptr;  // among those that may be dropped
     item* previous_droppable = nullptr;
-    item* next_same = nullptr;  // in its bucket of the index
+    item* next_in_bucket = nullptr;  // of the index
     frame bytes{};
     std::uint64_t hash = 0;
     std::uint64_t position = 0;  // increases along the list
@@ -49,17 +52,18 @@ class outbound_queue {
   outbound_queue(outbound_queue const&) = delete;
   outbound_queue& operator=(outbound_queue const&) = delete;
   ~outbound_queue() {
-    while (first_ != nullptr) remove(*first_);
-    buckets_.free(from_);
+    while (first() != nullptr) remove(*first());
+    index_.free(from_);
   }
 
-  [[nodiscard]] item* first() const noexcept { return first_; }
+  [[nodiscard]] item* first() const noexcept { return items_.front(); }
   /// Bytes of the queued frames and of their bookkeeping.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] std::size_t droppable_bytes() const noexcept { return droppable_bytes_; }
   /// The frame to drop next when room is needed: the newest for drop_newest, else the oldest. Null: none may be dropped.
   [[nodiscard]] item* next_to_drop() const noexcept {
-    return last_droppable_ != nullptr && last_droppable_->newest_goes ? last_droppable_ : first_droppable_;
+    item* const newest = droppable_.back();
+    return newest != nullptr && newest->newest_goes ? newest : droppable_.front();
   }
 
   /// Appends a frame. False without memory: nothing has changed.
@@ -82,28 +86,26 @@ class outbound_queue {
       char* const text = reinterpret_cast<char*>(&i + 1);
       if (event_size != 0) std::memcpy(text, key->event.data(), event_size);
       if (key_size != 0) std::memcpy(text + event_size, key->key.data(), key_size);
-      index(i);
+      // Without memory for the index the item is not found: it is never replaced, only dropped as the oldest.
+      if (index_.reserve(from_)) {
+        index_.insert(i);
+        i.indexed = true;
+      }
     } else {
       barrier_ = i.position;
     }
-    i.previous = last_;
-    (last_ == nullptr ? first_ : last_->next) = &i;
-    last_ = &i;
+    items_.push_back(i);
     bytes_ += i.cost();
     if (droppable) {
-      i.previous_droppable = last_droppable_;
-      (last_droppable_ == nullptr ? first_droppable_ : last_droppable_->next_droppable) = &i;
-      last_droppable_ = &i;
+      droppable_.push_back(i);
       droppable_bytes_ += i.cost();
     }
     return true;
   }
   /// The queued message that one of this name replaces, or null.
   [[nodiscard]] item* find(name const& key) const noexcept {
-    if (buckets_.empty()) return nullptr;
-    for (item* i = buckets_[static_cast<std::uint32_t>(key.hash) & (buckets_.size() - 1)]; i != nullptr; i = i->next_same)
-      if (i->hash == key.hash && i->number == key.number && i->event() == key.event && i->key() == key.key) return i;
-    return nullptr;
+    return index_.find(
+        key.hash, [&](item const& i) { return i.number == key.number && i.event() == key.event && i.key() == key.key; });
   }
   /// Whether a later message may take the place of `i`: only named messages, whose order is free, are queued behind it.
   [[nodiscard]] bool replaceable_in_place(item const& i) const noexcept { return i.position > barrier_; }
@@ -114,20 +116,13 @@ class outbound_queue {
     droppable_bytes_ += i.cost() - was;
   }
   void remove(item& i) noexcept {
-    (i.previous == nullptr ? first_ : i.previous->next) = i.next;
-    (i.next == nullptr ? last_ : i.next->previous) = i.previous;
+    items_.remove(i);
     bytes_ -= i.cost();
     if (i.droppable) {
-      (i.previous_droppable == nullptr ? first_droppable_ : i.previous_droppable->next_droppable) = i.next_droppable;
-      (i.next_droppable == nullptr ? last_droppable_ : i.next_droppable->previous_droppable) = i.previous_droppable;
+      droppable_.remove(i);
       droppable_bytes_ -= i.cost();
     }
-    if (i.indexed) {
-      item** at = &buckets_[static_cast<std::uint32_t>(i.hash) & (buckets_.size() - 1)];
-      while (*at != &i) at = &(*at)->next_same;
-      *at = i.next_same;
-      --indexed_;
-    }
+    if (i.indexed) index_.erase(i);
     std::size_t const size = i.room();
     i.~item();
     from_.release(&i, size);
@@ -138,38 +133,12 @@ class outbound_queue {
   std::uint32_t dropped_before = 0;  // the socket's count of dropped messages when the queue was made
 
  private:
-  /// Without memory for the index the item is not found: it is never replaced, only dropped as the oldest.
-  void index(item& i) noexcept {
-    if (indexed_ >= buckets_.size()) {
-      array<item*> wider;
-      std::uint32_t const size = buckets_.empty() ? 8 : buckets_.size() * 2;
-      if (wider.reserve(from_, size)) {
-        for (std::uint32_t b = 0; b < size; ++b) (void)wider.push(from_, nullptr);
-        for (item* chain : buckets_)
-          while (chain != nullptr) {
-            item* const one = std::exchange(chain, chain->next_same);
-            one->next_same = std::exchange(wider[static_cast<std::uint32_t>(one->hash) & (size - 1)], one);
-          }
-        buckets_.swap(wider);
-        wider.free(from_);
-      } else if (buckets_.empty()) {
-        return;
-      }
-    }
-    i.next_same = std::exchange(buckets_[static_cast<std::uint32_t>(i.hash) & (buckets_.size() - 1)], &i);
-    i.indexed = true;
-    ++indexed_;
-  }
-
   memory const from_;
-  item* first_ = nullptr;
-  item* last_ = nullptr;
-  item* first_droppable_ = nullptr;
-  item* last_droppable_ = nullptr;
+  intrusive_list<item, &item::previous, &item::next> items_;
+  intrusive_list<item, &item::previous_droppable, &item::next_droppable> droppable_;
   std::size_t bytes_ = 0, droppable_bytes_ = 0;
   std::uint64_t positions_ = 0, barrier_ = 0;  // barrier_: position of the last frame without a name
-  array<item*> buckets_;
-  std::uint32_t indexed_ = 0;
+  hash_index<item, &item::next_in_bucket, &item::hash> index_;
 };
 
 }  // namespace detail

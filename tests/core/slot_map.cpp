@@ -1,4 +1,4 @@
-#include <phx/longpoll/detail/slot_map.hpp>
+#include <phx/core/slot_map.hpp>
 
 #include <doctest/doctest.h>
 
@@ -6,22 +6,29 @@
 
 namespace {
 
-namespace lp = phx::longpoll::detail;
+struct key {
+  std::uint32_t slot = UINT32_MAX, generation = 0;
+};
+using map_of_ints = phx::detail::slot_map<int, key>;
 
 }  // namespace
 
 TEST_CASE("slot_map: an erased key is not found, even after its slot was reused") {
   phx::memory const from{};
-  lp::slot_map<int> map;
+  map_of_ints map;
   int a = 1, b = 2, c = 3;
-  lp::slot_key const of_a = map.insert(from, a), of_b = map.insert(from, b);
-  REQUIRE((of_a && of_b && of_a.slot != of_b.slot));
+  key of_a, of_b, of_c;
+  REQUIRE(map.insert(from, a, of_a));
+  REQUIRE(map.insert(from, b, of_b));
+  REQUIRE(of_a.slot != of_b.slot);
+  CHECK(map.size() == 2);
   CHECK(map.find(of_a) == &a);
   CHECK(map.find(of_b) == &b);
   map.erase(of_a);
   CHECK(map.find(of_a) == nullptr);
   CHECK(map.find({of_a.slot, of_a.generation + 1}) == nullptr);
-  lp::slot_key const of_c = map.insert(from, c);
+  CHECK(map.size() == 1);
+  REQUIRE(map.insert(from, c, of_c));
   REQUIRE(of_c.slot == of_a.slot);
   CHECK(map.find(of_a) == nullptr);
   CHECK(map.find(of_c) == &c);
@@ -35,17 +42,18 @@ TEST_CASE("slot_map: an erased key is not found, even after its slot was reused"
   CHECK(there == std::vector<int>{3, 2});
   map.for_each([&](int const&) { there.clear(); });
   CHECK(there.size() == 2);
+  CHECK(map.size() == 0);
+  CHECK(map.slots() == 2);
+  CHECK(map.at(0) == nullptr);
   map.free(from);
-}
-
-TEST_CASE("slot_map: a key packs into one number") {
-  for (lp::slot_key const key : {lp::slot_key{}, {0, 1}, {7, UINT32_MAX}, {UINT32_MAX - 1, 0x80000000U}})
-    CHECK(lp::slot_key::unpacked(key.packed()) == key);
 }
 
 TEST_CASE("slot_map: without memory nothing is inserted") {
   phx::memory const nothing{.allocate = [](std::size_t) noexcept -> void* { return nullptr; }};
-  lp::slot_map<int> map;
+  map_of_ints map;
   int a = 1;
-  CHECK(!map.insert(nothing, a));
+  key of_a;
+  CHECK_FALSE(map.insert(nothing, a, of_a));
+  CHECK(of_a.slot == UINT32_MAX);
+  CHECK(map.size() == 0);
 }
