@@ -71,9 +71,10 @@ struct world_dispatcher {
 
   phx::connect_outcome<session_type> connect(phx::connect_info const&) { return phx::connected<session_type>{{}}; }
   bool matches(std::string_view topic) noexcept { return topic.starts_with("match:"); }
-  phx::join_outcome<channel_type> join(session_type&, phx::joining& j, phx::message const& in) {
+  phx::join_result join(session_type&, phx::joining& j, phx::message const& in, phx::channel_place<channel_type>& place) {
+    place.emplace(j.id());
     game.post({task::join, j.id(), {}, in.payload});
-    return phx::pending<channel_type>{j.id(), j.now() + std::chrono::seconds(5)};
+    return phx::join_result::later(j.now() + std::chrono::seconds(5));
   }
   phx::outcome handle_in(channel_type& ch, phx::context& ctx, phx::message const& in) {
     game.post({task::in, ch, std::string(in.event), in.payload, ctx.reply()});

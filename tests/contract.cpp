@@ -53,9 +53,10 @@ struct keeper {
 
   phx::connect_outcome<session_type> connect(phx::connect_info const&) { return phx::connected<session_type>{}; }
   bool matches(std::string_view topic) noexcept { return topic.starts_with("room:"); }
-  phx::join_outcome<channel_type> join(session_type&, phx::joining& j, phx::message const& in) {
+  phx::join_result join(session_type&, phx::joining& j, phx::message const& in, phx::channel_place<channel_type>& place) {
     pids[std::string(in.topic)] = j.id();
-    return phx::accepted<channel_type>{std::string(in.topic)};
+    place.emplace(in.topic);
+    return phx::join_result::ok();
   }
   phx::outcome handle_in(channel_type&, phx::context&, phx::message const& in) { return phx::outcome::reply(in.payload); }
   void terminate(channel_type& c, phx::context&, phx::exit_reason) noexcept { ended.push_back(c); }

@@ -169,7 +169,7 @@ class actor {
   [[nodiscard]] std::optional<phx::join_result> join(phx::message const& in) {
     std::optional<phx::join_result> result;
     if (!attempt([&] { result.emplace(do_join(context_, in)); })) return std::nullopt;
-    if (result->what() == phx::join_result::kind::error) do_terminate(context_, phx::exit_reason::shutdown);
+    if (result->verdict() == phx::join_result::kind::error) do_terminate(context_, phx::exit_reason::shutdown);
     return result;
   }
   void handle_in(phx::message const& in, phx::reply_to answer) {
@@ -237,7 +237,8 @@ inline void worker::handle(task& next) {
   auto const at = channels_.find(next.number);
   if (next.action == task::join) {
     std::optional<phx::join_result> result = next.newcomer->join(next.message->view());
-    if (result && result->what() != phx::join_result::kind::error) channels_.emplace(next.number, std::move(next.newcomer));
+    if (result && result->verdict() != phx::join_result::kind::error)
+      channels_.emplace(next.number, std::move(next.newcomer));
     next.verdict->set_value(std::move(result));
     return;
   }
@@ -304,8 +305,8 @@ class actors {
   ///
   /// It cannot deadlock: the loop waits for a worker, and a worker waits for nothing. Its messages to a loop go to a
   /// mailbox, which accepts them or returns `dropped`, and the loop's waker only posts. Cost: the loop's other connections
-  /// wait too, for all earlier tasks of that worker. Channels with slow joins should use phx::pending.
-  phx::join_outcome<channel_type> join(Session& me, phx::joining& j, phx::message const& in) {
+  /// wait too, for all earlier tasks of that worker. Channels with slow joins should return join_result::later.
+  phx::join_result join(Session& me, phx::joining& j, phx::message const& in, phx::channel_place<channel_type>& place) {
     route const& r = *find(in.topic);
     std::uint64_t const number = ++all_.numbers;
     worker& on = all_.workers[number % all_.workers.size()];
@@ -316,10 +317,10 @@ class actors {
              .message = in.copy(),
              .newcomer = r.make(remote_context(all_, on, number, j.id(), in.topic), me),
              .verdict = std::move(promise)});
-    std::optional<phx::join_result> const result = verdict.get();
+    std::optional<phx::join_result> result = verdict.get();
     if (!result) return crashed();
-    if (result->what() == phx::join_result::kind::error) return phx::refused{result->response()};
-    return phx::accepted<channel_type>{{&on, number, r.intercepts}, result->response()};
+    if (result->verdict() != phx::join_result::kind::error) place.emplace(&on, number, r.intercepts);
+    return std::move(*result);
   }
   phx::outcome handle_in(channel_type& c, phx::context& ctx, phx::message const& in) {
     c.on->post({.action = task::in, .number = c.number, .message = in.copy(), .answer = ctx.reply()});
@@ -354,7 +355,7 @@ class actors {
     return nullptr;
   }
   /// The result for a join that threw on the worker's thread: phx answers `join crashed`.
-  [[nodiscard]] static phx::join_outcome<channel_type> crashed() {
+  [[nodiscard]] static phx::join_result crashed() {
 #ifdef __cpp_exceptions
     throw std::runtime_error("the join threw on its own thread");
 #else

@@ -122,29 +122,24 @@ class turn_guard;
 enum class frames_result : std::uint8_t;
 enum class lost : std::uint8_t;
 enum class refusal : std::uint8_t;
-template <class C>
-struct accepted;
 template <class S>
 struct admission;
 class channel_id;
+template <class C>
+class channel_place;
 class check_origin;
 template <class S>
 struct connected;
 class context;
-struct crashed;
 class ended_channel;
+class join_result;
 class joining;
 struct mount;
 struct origin;
 struct origin_decision;
 class origin_pattern;
 class outcome;
-template <class C>
-struct pending;
 struct rate;
-struct refused;
-template <class C>
-struct refused_channel;
 struct refused_request;
 class reply_to;
 class sent;
@@ -160,7 +155,6 @@ class websocket_connection;
 struct anonymous;
 template <auto Member>
 struct bound_event;
-class join_result;
 template <class Session = anonymous>
 class router;
 class topic_pattern;

@@ -28,7 +28,7 @@ struct dispatcher {
   dispatcher(dispatcher const&) = delete;
   phx::connect_outcome<session> connect(phx::connect_info const&);
   bool matches(std::string_view) noexcept;
-  phx::join_outcome<channel> join(session&, phx::joining&, phx::message const&);
+  phx::join_result join(session&, phx::joining&, phx::message const&, phx::channel_place<channel>&);
   phx::outcome handle_in(channel&, phx::context&, phx::message const&);
   void terminate(channel&, phx::context&, phx::exit_reason) noexcept;
 };

@@ -96,7 +96,7 @@ struct dispatcher {
 
   phx::connect_outcome<int> connect(phx::connect_info const&) { return phx::connected<int>{0}; }
   bool matches(std::string_view topic) noexcept { return topic.starts_with("t"); }
-  phx::join_outcome<life> join(int&, phx::joining& j, phx::message const& in);
+  phx::join_result join(int&, phx::joining& j, phx::message const& in, phx::channel_place<life>& place);
   phx::outcome handle_in(life&, phx::context& ctx, phx::message const& in);
   phx::outcome handle_out(life&, phx::context& ctx, phx::broadcast const& b);
   phx::outcome handle_info(life&, phx::context& ctx, phx::message const& in);
@@ -373,18 +373,20 @@ struct world {
   int depth = 0;
 };
 
-phx::join_outcome<life> dispatcher::join(int&, phx::joining& j, phx::message const&) {
+phx::join_result dispatcher::join(int&, phx::joining& j, phx::message const&, phx::channel_place<life>& place) {
   all->act(j);
   std::uint8_t const how = all->input.byte();
   switch (how & 7) {
-    case 0: return phx::refused{};
+    case 0: return phx::join_result::error();
     case 1: throw std::runtime_error("a join");
-    case 2: return phx::crashed{"on purpose"};
+    case 2: return phx::join_result::crash("on purpose");
     case 3:
       all->keep(j.id());
-      return phx::pending<life>{life(all->records.emplace_back()), j.now() + std::chrono::seconds(how >> 3)};
-    case 4: return phx::refused_channel<life>{life(all->records.emplace_back())};
-    default: return phx::accepted<life>{life(all->records.emplace_back())};
+      place.emplace(all->records.emplace_back());
+      return phx::join_result::later(j.now() + std::chrono::seconds(how >> 3));
+    case 4: place.emplace(all->records.emplace_back()); return phx::join_result::error();
+    case 5: return phx::join_result::ok();  // without a channel: a crash
+    default: place.emplace(all->records.emplace_back()); return phx::join_result::ok();
   }
 }
 phx::outcome dispatcher::handle_in(life&, phx::context& ctx, phx::message const&) { return all->end(ctx, true); }

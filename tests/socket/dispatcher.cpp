@@ -30,9 +30,10 @@ struct elsewhere {
     return phx::connected<session_type>{{std::string(info.param("user").value_or("nobody"))}};
   }
   bool matches(std::string_view topic) noexcept { return topic.starts_with("match:"); }
-  phx::join_outcome<channel_type> join(session_type&, phx::joining& j, phx::message const& in) {
+  phx::join_result join(session_type&, phx::joining& j, phx::message const& in, phx::channel_place<channel_type>& place) {
     there.push_back({order::join, j.id(), std::string(in.topic), {}, in.payload, {}, {}});
-    return phx::pending<channel_type>{j.id(), j.now() + 5s};
+    place.emplace(j.id());
+    return phx::join_result::later(j.now() + 5s);
   }
   phx::outcome handle_in(channel_type& ch, phx::context& ctx, phx::message const& in) {
     there.push_back({order::in, ch, std::string(ctx.topic()), std::string(in.event), in.payload, ctx.reply(), {}});
@@ -172,9 +173,10 @@ TEST_CASE("dispatcher: for a refused join that made a channel, terminate runs af
     texts log{};
     phx::connect_outcome<session_type> connect(phx::connect_info const&) { return phx::connected<session_type>{}; }
     bool matches(std::string_view) noexcept { return true; }
-    phx::join_outcome<channel_type> join(session_type&, phx::joining& j, phx::message const& in) {
-      if (in.topic == "watching") return phx::accepted<channel_type>{"watching"};
-      return phx::refused_channel<channel_type>{std::string(j.topic()), phx::payload::json(R"({"reason":"full"})")};
+    phx::join_result join(session_type&, phx::joining& j, phx::message const& in, phx::channel_place<channel_type>& place) {
+      place.emplace(j.topic());
+      if (in.topic == "watching") return phx::join_result::ok();
+      return phx::join_result::error(phx::payload::json(R"({"reason":"full"})"));
     }
     phx::outcome handle_in(channel_type&, phx::context&, phx::message const&) { return phx::outcome::noreply(); }
     void terminate(channel_type& ch, phx::context& ctx, phx::exit_reason reason) noexcept {
@@ -224,9 +226,10 @@ TEST_CASE("dispatcher: one that replies at once, and intercepts by channel") {
     };
     phx::connect_outcome<session_type> connect(phx::connect_info const&) { return phx::connected<session_type>{}; }
     bool matches(std::string_view) noexcept { return true; }
-    phx::join_outcome<channel_type> join(session_type&, phx::joining&, phx::message const& in) {
-      if (in.payload.raw() == "1") return phx::refused{phx::payload::json("[1]")};
-      return phx::accepted<channel_type>{{in.payload.raw() == "2"}, phx::payload::json("[2]")};
+    phx::join_result join(session_type&, phx::joining&, phx::message const& in, phx::channel_place<channel_type>& place) {
+      if (in.payload.raw() == "1") return phx::join_result::error(phx::payload::json("[1]"));
+      place.emplace(in.payload.raw() == "2");
+      return phx::join_result::ok(phx::payload::json("[2]"));
     }
     phx::outcome handle_in(channel_type&, phx::context& ctx, phx::message const& in) {
       ctx.broadcast(in.event, in.payload);
@@ -250,4 +253,47 @@ TEST_CASE("dispatcher: one that replies at once, and intercepts by channel") {
   plain.push("secret");
   CHECK(plain.rest() == texts{"secret {}"});
   CHECK(listens.rest() == texts{"heard secret {}"});
+}
+
+TEST_CASE(
+    "dispatcher: the channel of a join that crashes is destroyed without terminate; one that was accepted must exist") {
+  struct crashing {
+    struct session_type {};
+    struct channel_type {  // neither copied nor moved
+      explicit channel_type(int& count) : alive(&count) { ++count; }
+      channel_type(channel_type const&) = delete;
+      channel_type& operator=(channel_type const&) = delete;
+      ~channel_type() { --*alive; }
+      int* alive;
+    };
+    int alive = 0, terminated = 0;
+    phx::connect_outcome<session_type> connect(phx::connect_info const&) { return phx::connected<session_type>{}; }
+    bool matches(std::string_view) noexcept { return true; }
+    phx::join_result join(session_type&, phx::joining&, phx::message const& in, phx::channel_place<channel_type>& place) {
+      if (in.topic == "empty") return phx::join_result::ok();
+      if (in.topic == "never") return phx::join_result::later(phx::time_point::max());
+      place.emplace(alive);
+      if (in.topic == "throws") throw std::runtime_error("after its construction");
+      if (in.topic == "crashes") return phx::join_result::crash("on purpose");
+      return phx::join_result::ok();
+    }
+    phx::outcome handle_in(channel_type&, phx::context&, phx::message const&) { return phx::outcome::noreply(); }
+    void terminate(channel_type&, phx::context&, phx::exit_reason) noexcept { ++terminated; }
+  } d;
+  watcher seen;
+  phx::testing::conversation<crashing> c(d, "2.0.0", {}, {}, {});
+  c.loop().observe(seen);
+  for (std::string const topic : {"throws", "crashes", "empty", "never"}) {
+    c.in(R"(["1","1",")" + topic + R"(","phx_join",{}])");
+    CHECK(c.out() == texts{reply("\"1\"", "\"1\"", "error", R"({"reason":"join crashed"})", topic)});
+    CHECK(d.alive == 0);
+    CHECK(d.terminated == 0);
+  }
+  CHECK(c.loop().channels() == 0);
+  CHECK(c.loop().topics() == 0);
+  c.in(R"(["1","1","lives","phx_join",{}])");
+  CHECK(d.alive == 1);
+  c.gone();
+  CHECK(d.alive == 0);
+  CHECK(d.terminated == 1);
 }

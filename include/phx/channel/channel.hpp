@@ -1,17 +1,17 @@
 #ifndef PHX_CHANNEL_CHANNEL_HPP
 #define PHX_CHANNEL_CHANNEL_HPP
-// What the router asks of a channel: a plain struct. Every callback is optional, and one with a wrong
-// signature, or a private one, does not compile.
+// What the router calls on a channel, which is a plain struct. Every callback is optional. One with a wrong signature, or a
+// private one, does not compile.
 //
 //   join_result join(joining&, message const&);                 without it every join is accepted
 //   static constexpr auto events = phx::events(on<&C::f>("name"), ...);     events bound to member functions
-//   outcome handle_in(context&, message const&);                every other event; without it they crash the channel
+//   outcome handle_in(context&, message const&);                all other events; without it they crash the channel
 //   static constexpr std::array<std::string_view, N> intercepts{...};
-//   outcome handle_out(context&, broadcast const&);             for the intercepted ones
-//   static constexpr phx::pressure_policy when_slow = ...;      what happens to its messages when its client is slow; it may
-//                                                               be a data member as well, and set in join
-//   outcome handle_info(context&, message const&);              what it sent itself, timers, channel_id::send, topics it has
-//                                                               subscribed to; as handle_out it says noreply or stop
+//   outcome handle_out(context&, broadcast const&);             intercepted broadcasts; the result is noreply or stop
+//   static constexpr phx::pressure_policy when_slow = ...;      what happens to its messages when its client is slow; may be a
+//                                                               data member, set in join
+//   outcome handle_info(context&, message const&);              messages to the channel: its own, timers, channel_id::send,
+//                                                               broadcasts on other topics; the result is noreply or stop
 //   void terminate(context&, exit_reason) noexcept;
 
 #include <phx/socket/socket.hpp>
@@ -21,51 +21,9 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// What a join says: accept, refuse, or later.
-class join_result {
- public:
-  /// `{"status":"ok","response":...}`
-  [[nodiscard]] static join_result ok(payload response = {}) noexcept { return {kind::ok, std::move(response), {}}; }
-  /// `{"status":"error","response":...}`; the channel ends with `shutdown`.
-  [[nodiscard]] static join_result error(payload response = {}) noexcept { return {kind::error, std::move(response), {}}; }
-  /// By channel_id::joined or refused until `deadline`, which answers `{"reason":"timeout"}`.
-  [[nodiscard]] static join_result later(time_point deadline) noexcept { return {kind::later, {}, deadline}; }
-
-  /// As if `join` had thrown: `{"reason":"join crashed"}`, and terminate is not called. For builds without exceptions.
-  /// @param reason for the observer
-  template <std::size_t N>
-  [[nodiscard]] static join_result crash(char const (&reason)[N]) noexcept {
-    join_result r(kind::crash, {}, {});
-    r.reason_ = std::string_view(reason, N - 1);
-    return r;
-  }
-
-  // For a Dispatcher that carries it out.
-  /// Which of the four a result is.
-  enum class kind : std::uint8_t { ok, error, later, crash };
-  /// For a Dispatcher: which one it is.
-  [[nodiscard]] kind what() const noexcept { return kind_; }
-  /// For a Dispatcher: the payload of the reply.
-  [[nodiscard]] payload const& response() const noexcept { return response_; }
-  /// For a Dispatcher: until when a verdict may come.
-  [[nodiscard]] time_point deadline() const noexcept { return deadline_; }
-  /// For a Dispatcher: the reason of a crash, for the observer.
-  [[nodiscard]] std::string_view reason() const noexcept { return reason_; }
-
- private:
-  template <class Session>
-  friend class router;
-  join_result(kind verdict, payload response, time_point deadline) noexcept
-      : kind_(verdict), response_(std::move(response)), deadline_(deadline) {}
-  kind kind_;
-  payload response_;
-  time_point deadline_;
-  std::string_view reason_{};
-};
-
-/// An event bound to a member function. Its parameters: the context, and optionally the message, its payload, or a type of
-/// yours that a JSON library reads (see json_traits). A payload that does not convert is answered `error`
-/// `{"reason":"invalid payload","field":...}`, and the channel lives.
+/// An event bound to a member function. Its parameters are the context, and optionally the message, its payload, or a type of
+/// yours that a JSON library reads (see json_traits). A payload that does not convert is answered with the status `error` and
+/// `{"reason":"invalid payload","field":...}`; the channel lives on.
 template <auto Member>
 struct bound_event {
   /// The event's name.
@@ -81,8 +39,8 @@ template <auto... Members>
 }
 
 namespace detail {
-/// Every name a channel may have. A class that inherits from both has an ambiguous name where C has that name too, whatever
-/// C means by it: a template (`auto& here`), an overload set, something private. `&C::join` sees none of these.
+/// Every name of a callback. In a class that inherits from C and from this, a name that C has too is ambiguous, whatever it is
+/// in C: a template (`auto& ctx`), an overload set, a private member. `&C::join` finds none of these.
 struct channel_names {
   int join, handle_in, handle_out, handle_info, terminate, intercepts, when_slow;
 };
@@ -92,7 +50,7 @@ template <class C>
 struct names_of {
   using type = beside_channel_names<C>;
 };
-/// Nothing can inherit from a final class: only what has an address is seen there.
+/// Nothing can inherit from a final class: only members that have an address are found in one.
 template <class C>
 requires std::is_final_v<C>
 struct names_of<C> {
@@ -239,7 +197,7 @@ template <class C>
     if (result) return std::move(*result);
   }
   if constexpr (channel_handles_in<C>) return channel.handle_in(ctx, in);
-  // Not handled: as a missing function clause does in Phoenix, it ends the channel with phx_error.
+  // As a missing function clause in Phoenix, an event without a handler ends the channel with phx_error.
   else
     return outcome::stop(exit_reason(exit_reason::error, "no handler for this event"));
 }

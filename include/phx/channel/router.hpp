@@ -1,6 +1,7 @@
 #ifndef PHX_CHANNEL_ROUTER_HPP
 #define PHX_CHANNEL_ROUTER_HPP
-// The stock Dispatcher: topic patterns in declaration order, each with the channel type that serves it (protocol 5).
+// The Dispatcher of phx: topic patterns in the order of their declaration, each with the type of channel that serves it
+// (protocol 5).
 
 #include <phx/channel/channel.hpp>
 #include <phx/fwd.hpp>
@@ -14,24 +15,24 @@ inline namespace PHX_BUILD {
 /// A topic, or a prefix that ends in one star: `lobby`, `room:*`, `*`. A bad literal does not compile.
 class topic_pattern {
  public:
-  /// From a literal, `"room:lobby"` or `"room:*"`, checked by the compiler.
+  /// From a literal, `"room:lobby"` or `"room:*"`, which the compiler checks.
   template <std::size_t N>
   consteval topic_pattern(char const (&literal)[N]) : topic_pattern(std::string_view(literal, N - 1)) {
     if (text_.find('*') != std::string_view::npos) a_star_may_only_end_a_pattern();
   }
-  /// @param text outlives the pattern. A star elsewhere: errc::star_not_at_end with the entry.
+  /// @param text outlives the pattern @return errc::star_not_at_end with the entry if a star is not at its end.
   [[nodiscard]] static result<topic_pattern> parse(std::string_view text) {
     topic_pattern const p(text);
     if (p.text_.find('*') != std::string_view::npos) return error{errc::star_not_at_end, std::string(text)};
     return p;
   }
-  /// The star may match nothing.
+  /// Whether a pattern matches. The star may match an empty text.
   [[nodiscard]] static constexpr bool matches(std::string_view text, bool prefix, std::string_view topic) noexcept {
     return prefix ? topic.starts_with(text) : topic == text;
   }
   /// The pattern as it was written.
   [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
-  /// Does a star end it?
+  /// Whether it ends in a star.
   [[nodiscard]] constexpr bool prefix() const noexcept { return prefix_; }
 
  private:
@@ -42,59 +43,52 @@ class topic_pattern {
   bool prefix_;
 };
 
-/// A session for servers that keep nothing about their clients.
+/// The session of servers that keep nothing about their clients.
 struct anonymous {};
 
-/// Who may connect, and which channel serves a topic. Configured once, then shared by all loops: serving changes nothing in
-/// it; the functions given to it are called from every loop.
-/// @tparam Session what `connect` found out about a client (Phoenix's assigns): one per socket.
+/// Decides who may connect, and creates the channel that serves a topic. Configure it once, by a constructor and `channel`;
+/// then share it among all loops: nothing in it changes any more, and the functions given to it are called from every loop.
+/// Costs one allocation for each channel.
+/// @tparam Session what `connect` found out about a client (Phoenix's assigns); one for each socket
 template <class Session>
 class router {
  public:
   /// What `connect` makes of a client.
   using session_type = Session;
-  /// One channel of a client: two words, the channel itself stays where it was made.
+  /// A channel of any type: two words. The channel itself is not moved after its construction.
   class channel_type {
    public:
-    /// Moved into its place in the socket, and nowhere else.
-    channel_type(channel_type&& other) noexcept : ops_(other.ops_), held_(std::exchange(other.held_, nullptr)) {}
+    /// Takes the channel over.
+    channel_type(channel_type&& other) noexcept : held_(std::exchange(other.held_, nullptr)), ops_(other.ops_) {}
     channel_type& operator=(channel_type&&) = delete;
     ~channel_type() {
-      if (held_ != nullptr) ops_->destroy(held_);
+      if (held_ != nullptr) ops_->destroy(&held_);
     }
 
    private:
     friend class router;
-    struct table {
-      join_result (*join)(void*, joining&, message const&);
-      outcome (*handle_in)(void*, context&, message const&);
-      outcome (*handle_out)(void*, context&, broadcast const&);
-      outcome (*handle_info)(void*, context&, message const&);
-      void (*terminate)(void*, context&, exit_reason) noexcept;
-      std::span<std::string_view const> (*intercepts)() noexcept;
-      std::optional<pressure_policy> (*when_slow)(void const*) noexcept;
-      void (*destroy)(void*) noexcept;
-    };
-    channel_type(table const* ops, void* held) noexcept : ops_(ops), held_(held) {}
-    table const* ops_;
-    void* held_;
+    channel_type(detail::channel_ops const* ops, void* held) noexcept : held_(held), ops_(ops) {}
+    void* held_;  // first: channel_ops get its address
+    detail::channel_ops const* ops_;
   };
 
   router() requires std::default_initializable<Session>
   = default;
-  /// @param who_is `connect_outcome<Session>(connect_info const&)`: who this is, or why not. May throw (answered 500).
+  /// @param who_is `connect_outcome<Session>(connect_info const&)`: identifies the client, or refuses it. May throw: the request
+  ///   is then answered with 500.
   template <class F>
   requires std::is_invocable_r_v<connect_outcome<Session>, F&, connect_info const&> explicit router(F who_is)
       : connect_(std::make_unique<connector_of<F>>(std::move(who_is))) {}
 
-  /// Serves topics of `pattern` with a C for each, made from the session if it can be: `C(Session const&)`, or `C{session}`
-  /// for an aggregate; else `C{}`. The session is a parameter: copy what you need. Patterns are tried in this order, the
-  /// first match wins.
+  /// Serves topics that match `pattern` with a C for each, constructed from the session if possible: `C(Session const&)`, or
+  /// `C{session}` for an aggregate; else `C{}`. The constructor copies what it needs of the session. Patterns are tried in the
+  /// order of these calls; the first match wins.
   template <class C>
   router& channel(topic_pattern pattern) {
     return channel(pattern, [](Session const& me) { return made_from<C>(me); });
   }
-  /// The same with assigns of this pattern's own: `assign(Session&)` changes a copy of the session, from which C is made.
+  /// Serves them with a C that is constructed from a copy of the session, which `assign(Session&)` has changed: for values that
+  /// belong to this pattern.
   template <class C, class F>
   requires std::is_void_v<std::invoke_result_t<F&, Session&>> router& channel(topic_pattern pattern, F assign) {
     return channel(pattern, [assign = std::move(assign)](Session const& me) mutable {
@@ -103,7 +97,7 @@ class router {
       return made_from<C>(std::as_const(mine));
     });
   }
-  /// The same with a function that makes the channel: `make(Session const&)`. The channel may be immovable.
+  /// Serves them with what `make(Session const&)` returns. The channel need not be movable.
   template <class F>
   requires std::is_class_v<std::invoke_result_t<F&, Session const&>> router& channel(topic_pattern pattern, F make) {
     (void)detail::checked_channel<std::invoke_result_t<F&, Session const&>>{};
@@ -112,7 +106,7 @@ class router {
   }
 
   // ---- Dispatcher
-  /// For sockets (see Dispatcher): asks the function that judges clients.
+  /// For sockets (see Dispatcher): calls the function given to the constructor.
   [[nodiscard]] connect_outcome<Session> connect(connect_info const& info) {
     if (connect_ != nullptr) return connect_->call(info);
     if constexpr (std::default_initializable<Session>)
@@ -120,49 +114,47 @@ class router {
     else
       return http_answer{};
   }
-  /// For sockets: does a pattern match this topic?
+  /// For sockets: whether a pattern matches this topic.
   [[nodiscard]] bool matches(std::string_view topic) noexcept { return find(topic) != nullptr; }
-  /// For sockets: makes the channel of the topic and joins it.
-  [[nodiscard]] join_outcome<channel_type> join(Session& me, joining& j, message const& in) {
-    channel_type made = find(in.topic)->make->call(me, j);
-    if (made.held_ == nullptr) return refused{payload::json(R"({"reason":"overloaded"})")};
-    join_result result = made.ops_->join(made.held_, j, in);
-    switch (result.kind_) {
-      case join_result::kind::ok: return accepted<channel_type>{std::move(made), std::move(result.response_)};
-      case join_result::kind::later: return pending<channel_type>{std::move(made), result.deadline_};
-      case join_result::kind::crash: return crashed{result.reason_};
-      case join_result::kind::error: break;
-    }
-    return refused_channel<channel_type>{std::move(made), std::move(result.response_)};
+  /// For sockets: creates the channel of the topic, and joins it.
+  [[nodiscard]] join_result join(Session& me, joining& j, message const& in, channel_place<channel_type>& place) {
+    maker& make = *find(in.topic)->make;
+    channel_type made(make.ops, make.create(me, j));
+    if (made.held_ == nullptr) return overloaded();
+    return make.join(place.emplace(std::move(made)).held_, j, in);
   }
-  /// For sockets: a bound event's member, or handle_in.
+  /// For sockets: calls the member bound to the event, or handle_in.
   [[nodiscard]] outcome handle_in(channel_type& c, context& ctx, message const& in) {
-    return c.ops_->handle_in(c.held_, ctx, in);
+    return c.ops_->handle_in(nullptr, &c.held_, ctx, in);
   }
-  /// For sockets: an intercepted broadcast.
+  /// For sockets: calls handle_out for an intercepted broadcast.
   [[nodiscard]] outcome handle_out(channel_type& c, context& ctx, broadcast const& b) {
-    return c.ops_->handle_out(c.held_, ctx, b);
+    return c.ops_->handle_out(nullptr, &c.held_, ctx, b);
   }
-  /// For sockets: a message to the channel itself.
+  /// For sockets: calls handle_info for a message to the channel.
   [[nodiscard]] outcome handle_info(channel_type& c, context& ctx, message const& in) {
-    return c.ops_->handle_info(c.held_, ctx, in);
+    return c.ops_->handle_info(nullptr, &c.held_, ctx, in);
   }
-  /// For sockets: which events its channel intercepts.
-  [[nodiscard]] std::span<std::string_view const> intercepts(channel_type const& c) noexcept { return c.ops_->intercepts(); }
-  /// For sockets: the channel's own pressure policy.
+  /// For sockets: the events that the channel intercepts.
+  [[nodiscard]] std::span<std::string_view const> intercepts(channel_type const& c) noexcept {
+    return c.ops_->intercepts(nullptr, &c.held_);
+  }
+  /// For sockets: the channel's own pressure policy, if it has one.
   [[nodiscard]] std::optional<pressure_policy> when_slow(channel_type const& c) noexcept {
-    return c.ops_->when_slow(c.held_);
+    return c.ops_->when_slow(nullptr, &c.held_);
   }
-  /// For sockets: the channel's last callback.
+  /// For sockets: calls the channel's terminate.
   void terminate(channel_type& c, context& ctx, exit_reason reason) noexcept {
-    // Phoenix kills a replaced channel: its terminate does not run (6.6). A join that was pending, which Phoenix has none
-    // of, is told that it is cancelled.
-    if (reason == exit_reason::replaced && ctx.state() == channel_state::joined) return;
-    c.ops_->terminate(c.held_, ctx, reason);
+    c.ops_->terminate(nullptr, &c.held_, ctx, reason);
   }
 
  private:
-  /// An aggregate by braces: whether parentheses make one differs between compilers.
+  friend struct detail::dispatch_of<router>;
+
+  [[nodiscard]] static join_result overloaded() noexcept {
+    return join_result::error(payload::json(R"({"reason":"overloaded"})"));
+  }
+  /// Aggregates are constructed with braces, because compilers differ in whether parentheses construct one.
   template <class C>
   [[nodiscard]] static C made_from(Session const& me) {
     static_assert(
@@ -186,29 +178,7 @@ class router {
     connect_outcome<Session> call(connect_info const& info) override { return run(info); }
     F run;
   };
-  struct maker {
-    virtual ~maker() = default;
-    /// An empty one without memory.
-    virtual channel_type call(Session const&, joining&) = 0;
-  };
-  template <class F>
-  struct maker_of final : maker {
-    using C = std::invoke_result_t<F&, Session const&>;
-    explicit maker_of(F f) : run(std::move(f)) {}
-    channel_type call(Session const& me, joining& j) override {
-      static_assert(alignof(cell<C>) <= alignof(std::max_align_t), "this channel is over-aligned");
-      memory const& from = detail::loop_access::from(j.event_loop());
-      void* const at = from.allocate(sizeof(cell<C>));
-      if (at == nullptr) return {&table_of<C>, nullptr};
-      cell<C>* made = nullptr;
-      releaser guard{from, at, sizeof(cell<C>)};
-      made = new (at) cell<C>{from.release, run(me)};
-      guard.at = nullptr;
-      return {&table_of<C>, made};
-    }
-    F run;
-  };
-  /// The channel as it lies in hook memory. The maker's prvalue is built in its place, so C need not be movable.
+  /// A channel in memory from the hook. What `make` returns is constructed in place, so that C need not be movable.
   template <class C>
   struct cell {
     void (*release)(void*, std::size_t) noexcept;
@@ -222,65 +192,93 @@ class router {
       if (at != nullptr) from.release(at, size);
     }
   };
+
+  /// Creates the channels of one pattern.
+  struct maker {
+    explicit maker(detail::channel_ops const& of) noexcept : ops(&of) {}
+    virtual ~maker() = default;
+    /// Null without memory. May throw what the user's function throws.
+    virtual void* create(Session const&, joining&) = 0;
+    virtual join_result join(void* held, joining&, message const&) = 0;
+    detail::channel_ops const* ops;
+  };
+  template <class F>
+  struct maker_of final : maker {
+    using C = std::invoke_result_t<F&, Session const&>;
+    static_assert(alignof(cell<C>) <= alignof(std::max_align_t), "this channel is over-aligned");
+    explicit maker_of(F f) : maker(table_of<C>), run(std::move(f)) {}
+    void* create(Session const& me, joining& j) override {
+      memory const& from = detail::loop_access::from(j.event_loop());
+      releaser guard{from, from.allocate(sizeof(cell<C>)), sizeof(cell<C>)};
+      if (guard.at == nullptr) return nullptr;
+      new (guard.at) cell<C>{from.release, run(me)};
+      return std::exchange(guard.at, nullptr);
+    }
+    join_result join(void* held, joining& j, message const& in) override {
+      if constexpr (channel_joins<C>)
+        return static_cast<cell<C>*>(held)->channel.join(j, in);
+      else
+        return (void)held, (void)j, (void)in, join_result::ok();
+    }
+    F run;
+  };
+  // `place` of the functions below: where the pointer to the cell is.
   template <class C>
-  static C& the(void* held) noexcept {
-    return static_cast<cell<C>*>(held)->channel;
+  static cell<C>& cell_at(void const* place) noexcept {
+    return *static_cast<cell<C>*>(*static_cast<void* const*>(place));
   }
   template <class C>
-  static join_result join_of(void* c, joining& j, message const& in) {
-    if constexpr (channel_joins<C>)
-      return the<C>(c).join(j, in);
-    else
-      return (void)c, (void)j, (void)in, join_result::ok();
+  static outcome handle_in_of(void*, void* place, context& ctx, message const& in) {
+    return detail::call_in(cell_at<C>(place).channel, ctx, in);
   }
   template <class C>
-  static outcome out_of(void* c, context& ctx, broadcast const& b) {
+  static outcome handle_out_of(void*, void* place, context& ctx, broadcast const& b) {
     if constexpr (channel_handles_out<C>)
-      return the<C>(c).handle_out(ctx, b);
+      return cell_at<C>(place).channel.handle_out(ctx, b);
     else
-      return (void)c, (void)ctx, (void)b, outcome::noreply();
+      return (void)place, (void)ctx, (void)b, outcome::noreply();
   }
   template <class C>
-  static outcome info_of(void* c, context& ctx, message const& in) {
+  static outcome handle_info_of(void*, void* place, context& ctx, message const& in) {
     if constexpr (channel_handles_info<C>)
-      return the<C>(c).handle_info(ctx, in);
+      return cell_at<C>(place).channel.handle_info(ctx, in);
     else
-      return (void)c, (void)ctx, (void)in, outcome::noreply();
+      return (void)place, (void)ctx, (void)in, outcome::noreply();
   }
   template <class C>
-  static void terminate_of(void* c, context& ctx, exit_reason reason) noexcept {
+  static void terminate_of(void*, void* place, context& ctx, exit_reason reason) noexcept {
+    // In Phoenix a replaced channel is killed: its terminate does not run (6.6). Phoenix has no pending joins: the
+    // terminate of a channel whose join was pending runs.
+    if (reason == exit_reason::replaced && ctx.state() == channel_state::joined) return;
     if constexpr (channel_terminates<C>)
-      the<C>(c).terminate(ctx, reason);
+      cell_at<C>(place).channel.terminate(ctx, reason);
     else
-      (void)c, (void)ctx, (void)reason;
+      (void)place;
   }
   template <class C>
-  static std::span<std::string_view const> intercepts_of() noexcept {
+  static std::span<std::string_view const> intercepts_of(void*, void const*) noexcept {
     if constexpr (channel_intercepts<C>)
       return C::intercepts;
     else
       return {};
   }
   template <class C>
-  static std::optional<pressure_policy> when_slow_of(void const* c) noexcept {
+  static std::optional<pressure_policy> when_slow_of(void*, void const* place) noexcept {
     if constexpr (channel_chooses_pressure<C>)
-      return static_cast<cell<C> const*>(c)->channel.when_slow;
+      return cell_at<C>(place).channel.when_slow;
     else
-      return (void)c, std::nullopt;
+      return (void)place, std::nullopt;
   }
   template <class C>
-  static void destroy_of(void* c) noexcept {
-    auto* const whole = static_cast<cell<C>*>(c);
+  static void destroy_of(void* place) noexcept {
+    cell<C>* const whole = &cell_at<C>(place);
     auto const release = whole->release;
     whole->~cell<C>();
     release(whole, sizeof(cell<C>));
   }
   template <class C>
-  static constexpr typename channel_type::table table_of{
-      &join_of<C>,      [](void* c, context& here, message const& in) { return detail::call_in(the<C>(c), here, in); },
-      &out_of<C>,       &info_of<C>,
-      &terminate_of<C>, &intercepts_of<C>,
-      &when_slow_of<C>, &destroy_of<C>};
+  static constexpr detail::channel_ops table_of{&handle_in_of<C>,  &handle_out_of<C>, &handle_info_of<C>, &terminate_of<C>,
+                                                &intercepts_of<C>, &when_slow_of<C>,  &destroy_of<C>};
 
   struct route {
     std::string text;
@@ -298,6 +296,24 @@ class router {
 };
 
 namespace detail {
+
+/// A socket calls the channels of a router by their own tables; the router's members are for Dispatchers that wrap one.
+template <class Session>
+struct dispatch_of<router<Session>> {
+  static join_result join(void* d, void* me, channel_slot& s, joining& j, message const& in) {
+    auto& make = *static_cast<router<Session>*>(d)->find(in.topic)->make;
+    void* const held = make.create(*static_cast<Session*>(me), j);
+    if (held == nullptr) return router<Session>::overloaded();
+    *static_cast<void**>(s.channel()) = held;
+    s.ops = make.ops;
+    s.constructed = true;
+    return make.join(held, j, in);
+  }
+  static constexpr dispatcher_ops table{
+      sizeof(void*),
+      [](void* d, std::string_view topic) noexcept { return static_cast<router<Session>*>(d)->matches(topic); }, &join};
+};
+
 template <class Outcome>
 struct session_of;
 template <class Session>
@@ -305,7 +321,7 @@ struct session_of<connect_outcome<Session>> {
   using type = Session;
 };
 }  // namespace detail
-/// `phx::router app(who_is);` takes its Session from what `who_is` answers.
+/// `phx::router app(who_is);` takes its Session from the result of `who_is`.
 template <class F>
 router(F) -> router<typename detail::session_of<std::invoke_result_t<F&, connect_info const&>>::type>;
 

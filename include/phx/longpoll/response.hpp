@@ -121,8 +121,9 @@ class response {
   std::optional<refusal> refused_{};
   char small_[110];  // a body with a token and no messages
   std::string_view fixed_{};
-  frame body_{};                            // of a session on this loop
-  detail::component_mail* mail_ = nullptr;  // the message with the body of another loop's session; it carries the outcome back
+  frame body_{};  // of a session on this loop
+  detail::component_mail* mail_ =
+      nullptr;  // the message with the body of another loop's session; it carries the outcome back
   detail::service_handle* handle_ = nullptr;
   detail::carried_frames frames_{};
   std::vector<std::pair<std::string, std::string>> headers_{};  // of a refusal or a preflight

@@ -2,9 +2,7 @@
 #define PHX_LOOP_SOCKET_ID_HPP
 // How a socket of a loop is named, and the states of its channels.
 
-#include <phx/core/detail/build.hpp>
-
-#include <cstdint>
+#include <phx/fwd.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {

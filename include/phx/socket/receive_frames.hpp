@@ -1,6 +1,6 @@
 #ifndef PHX_SOCKET_RECEIVE_FRAMES_HPP
 #define PHX_SOCKET_RECEIVE_FRAMES_HPP
-// What a host that owns its sockets does with the bytes of a WebSocket connection: from recv() to phx::socket in one call.
+// For hosts that read WebSocket connections themselves: passes what recv() returned to phx::socket, in one call.
 
 #include <phx/socket/socket.hpp>
 #include <phx/websocket/compression.hpp>
@@ -9,24 +9,23 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// What has become of a connection.
+/// The state of a connection after receive_frames.
 enum class frames_result : std::uint8_t {
   open,              ///< receive more
-  closed_by_phx,     ///< Transport::close was called, and the socket may be destroyed: touch nothing of it
-  closed_by_client,  ///< the client closed, or violated the protocol: the socket was told `gone`, and the last control frame
-                     ///< is a close. End the connection once that is written
+  closed_by_phx,     ///< Transport::close was called, and the socket may have been destroyed: do not use it
+  closed_by_client,  ///< the client closed, or violated the protocol: `gone` was called, and the last control frame is a close.
+                     ///< End the connection once that has been written
 };
 
-/// Reads all of `bytes` and gives what it holds to `client`, in order. Pings are answered and passed on as signs of life; so
-/// is half a header (Phoenix's idle timeout counts bytes, protocol 11).
+/// Reads all frames in `bytes` and passes them to `client`, in order. Pings are answered. They keep the connection from being
+/// idle, as does a part of a header: Phoenix's idle timeout counts bytes (protocol 11).
 ///
 ///     auto const turn = loop.turn();        // one flush, however many messages came
 ///     switch (phx::receive_frames(socket, reader, bytes, now, [&](auto const& frame) { out.append(frame.bytes()); })) ...
 ///
 /// @param client an open socket @param reader this connection's @param bytes what was received, not empty; unmasked in place
-/// @param write called with each websocket::control_frame to send, behind what the transport already holds. Must not throw,
-/// nor
-///   call phx. Bound what it queues: a client may send pings and read nothing.
+/// @param write called with each websocket::control_frame to send, after what the transport already holds. It must not throw nor
+///   call phx. Limit what it queues: a client may send pings and read nothing.
 /// @param codec of a connection that agreed on permessage-deflate (websocket/compression.hpp); null for others
 /// As socket::receive: inside the loop, @pre no callback is running. @par Errors: none. @par Cost: allocates nothing itself.
 template <class T, class D, class Write>

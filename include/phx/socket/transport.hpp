@@ -1,20 +1,19 @@
 #ifndef PHX_SOCKET_TRANSPORT_HPP
 #define PHX_SOCKET_TRANSPORT_HPP
-// What phx asks of a host's connection.
+// The Transport: how a socket writes to the connection of a host.
 
 #include <phx/loop/loop.hpp>
 
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// Somewhere to put whole encoded messages for one client.
-/// send: queues or copies `f`, keeps order, never blocks. A WebSocket host writes f.websocket(), or hands f.data() and
-/// f.op()
-///   to its own framing. A transport that keeps `f` copies the handle.
-///   `ok`, or `congested`: taken; phx then compares buffered() with limits::outbound. `dropped`: not taken; out of memory in
-///   your queue is this, never a throw. `closed`: the peer is gone.
-/// Neither send nor flush nor buffered calls phx or destroys the socket: a write that fails is remembered, and `gone` said
-/// once the outermost receive or run has returned.
+/// Takes encoded messages for one client.
+/// send: queues or copies `f`, in order, and never blocks. A WebSocket host writes f.websocket(), or passes f.data() and f.op() to
+///   its own framing. A transport that keeps `f` copies the handle, not the bytes.
+///   Returns ok or congested: it was taken; phx then compares buffered() with limits::outbound. dropped: it was not taken, for
+///   example because the transport's queue found no memory; it must not throw. closed: the connection has ended.
+/// send, flush and buffered must not call phx, nor destroy the socket: if a write fails, the host remembers it and calls `gone`
+/// after the outermost receive or run has returned.
 // clang-format off
 template <class T>
 concept FrameSink = requires(T& t, frame const& f) {
@@ -36,12 +35,12 @@ template <class T>
 concept names_flush = requires { &T::flush; };
 // clang-format on
 
-/// A small handle (a reference to the connection will do), not the connection.
-/// close: at most once, as the last act of an outermost receive, run or gone; it may destroy the socket. After it, after
-///   `gone` and in ~socket no member of the Transport is called.
-/// buffered: bytes taken and not yet handed to the kernel.
-/// flush() noexcept, optional: write what `send` queued. Called once for each socket that was sent to, as the outermost
-///   receive, run or turn ends, and before close: one write per connection and turn of the loop.
+/// A small handle of the host's connection, such as a reference; not the connection itself. Inside the loop.
+/// close: called at most once, as the last act of an outermost receive, run or gone; it may destroy the socket. No member of the
+///   Transport is called after it, after `gone`, nor in ~socket.
+/// buffered: the bytes that were taken and not yet passed to the kernel.
+/// flush() noexcept, optional: writes what `send` queued. Called once for each socket that was sent to, when the outermost
+///   receive, run or turn ends, and before close: one write per connection and turn.
 template <class T>
 concept Transport = std::move_constructible<T> && FrameSink<T> && closes<T> && counts_buffered<T>;
 

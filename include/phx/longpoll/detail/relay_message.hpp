@@ -15,8 +15,7 @@ struct request_address {
   [[nodiscard]] friend bool operator==(request_address, request_address) noexcept = default;
 };
 
-/// One message, which owns its memory. A request message is turned into its answer, and the answer into its outcome, in the
-/// same memory, so that answering cannot fail.
+/// The mail of a relay_message.
 struct relay_mail : component_mail {
   enum class kind_t : std::uint8_t { poll, post, cancel, answer, frames, outcome };
 
@@ -30,6 +29,8 @@ struct relay_mail : component_mail {
   bool was_written = false;  // of an outcome
 };
 
+/// One message, which owns its memory. A request message is turned into its answer, and the answer into its outcome, in the
+/// same memory, so that answering cannot fail.
 ///
 /// | kind | goes to | contains |
 /// | --- | --- | --- |

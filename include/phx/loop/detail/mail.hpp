@@ -31,8 +31,8 @@ enum class mail_kind : std::uint8_t {
   watch,
 };
 
-/// Tells its owner once that the life of a channel has ended, however it ended. `ended` is called by the loop, after the
-/// channel's terminate; or by whoever finds that the channel or its loop no longer exists. It is not used after that.
+/// Is called once when a channel has ended, however it ended: by the loop, after the channel's terminate; or on any thread, if
+/// the channel or its loop no longer exists when the watch is added. It is not used after that.
 struct end_watch {
   end_watch* next = nullptr;
   void (*ended)(end_watch*, exit_reason) noexcept = nullptr;
@@ -42,8 +42,8 @@ template <class M>
 struct mail_text;
 
 /// The head of every mail. The texts of a mail lie behind it in one allocation; its members of type std::string_view refer to
-/// them. A kind adds only members that need no destructor. Created by `make`, destroyed by `free`; it belongs to whoever
-/// holds the pointer, one queue at a time.
+/// them. A kind adds only members that need no destructor. Created by `make`, destroyed by `free`;
+/// one queue or pointer owns it at a time.
 struct mail {
   mail* next = nullptr;
   void (*release)(void*, std::size_t) noexcept = nullptr;
@@ -209,7 +209,7 @@ struct inbound_mail : channel_mail {
   std::string_view topic_json{}, event_json{};  ///< json_text::json
 };
 
-/// Adds an end_watch to a channel. If the mail is freed with the watch in it, there was no such channel: the watch is told.
+/// Adds an end_watch to a channel. If the mail is freed with the watch in it, there was no such channel: the watch is called.
 struct watch_mail : channel_mail {
   static constexpr mail_kind kind_of = mail_kind::watch;
   end_watch* watch = nullptr;

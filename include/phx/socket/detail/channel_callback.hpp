@@ -16,7 +16,7 @@ inline bool connection::call(channel_slot& s, std::string_view name, message con
   bool const ran =
       try_invoke([&] { body(ctx); },
                  [&](char const* text) {
-                   tell({.kind = event_code::handler_crashed, .topic = s.on->text(), .event = name, .text = text});
+                   report({.kind = event_code::handler_crashed, .topic = s.on->text(), .event = name, .text = text});
                  });
   if (!ran) {
     end_channel(s, exit_reason::error);
@@ -32,10 +32,11 @@ inline bool connection::call(channel_slot& s, std::string_view name, message con
 /// Row 8: runs `handle_in`, sends its reply, and ends the channel if it says so.
 inline void connection::call_handle_in(message const& m, channel_slot& s) noexcept {
   outcome result;
-  bool const lives = call(s, m.event, &m, [&](context& ctx) { result = ops_->handle_in(dispatcher_, s.channel(), ctx, m); });
+  bool const lives =
+      call(s, m.event, &m, [&](context& ctx) { result = s.ops->handle_in(dispatcher_, s.channel(), ctx, m); });
   if (!lives) return;
   if (loop_access::observer(*loop_))  // to fill in the event takes longer than to handle a small message
-    tell({.kind = event_code::handled_in, .topic = m.topic, .event = m.event, .ref = m.ref, .payload = &m.payload});
+    report({.kind = event_code::handled_in, .topic = m.topic, .event = m.event, .ref = m.ref, .payload = &m.payload});
   if (result.answers_) {
     errc const fault = send_reply(s.stamp(), m, result.status_, result.response_, answer::message);
     if (fault != errc::none && fault != errc::no_memory) return crash_channel(s, m.event, fault);
@@ -45,8 +46,8 @@ inline void connection::call_handle_in(message const& m, channel_slot& s) noexce
 
 /// Ends a channel because its serializer cannot carry what it sends (3.5).
 inline void connection::crash_channel(channel_slot& s, std::string_view name, errc ec) noexcept {
-  tell({.kind = event_code::not_encoded, .topic = s.on->text(), .event = name, .error = ec});
-  tell({.kind = event_code::handler_crashed, .topic = s.on->text(), .event = name, .text = to_string(ec), .error = ec});
+  report({.kind = event_code::not_encoded, .topic = s.on->text(), .event = name, .error = ec});
+  report({.kind = event_code::handler_crashed, .topic = s.on->text(), .event = name, .text = to_string(ec), .error = ec});
   end_channel(s, exit_reason::error);
 }
 
@@ -54,10 +55,10 @@ inline void connection::crash_channel(channel_slot& s, std::string_view name, er
 /// no message that it could answer.
 inline void connection::apply_result(channel_slot& s, std::string_view name, outcome const& result) noexcept {
   if (result.answers_) {
-    tell({.kind = event_code::handler_crashed,
-          .topic = s.on->text(),
-          .event = name,
-          .text = "an answer where nothing was asked"});
+    report({.kind = event_code::handler_crashed,
+            .topic = s.on->text(),
+            .event = name,
+            .text = "an answer where nothing was asked"});
     end_channel(s, exit_reason::error);
   } else if (result.stops_) {
     end_channel(s, result.reason_);
@@ -105,7 +106,7 @@ inline void connection::send_late_reply(reply_mail const& m) noexcept {
   if (std::uint32_t const at = channels_.find(m.number); at != none && channels_[at].state == channel_state::joined)
     crash_channel(channels_[at], {}, fault);
   else
-    tell({.kind = event_code::not_encoded, .topic = m.topic, .error = fault});
+    report({.kind = event_code::not_encoded, .topic = m.topic, .error = fault});
 }
 
 /// Sends what an ended_channel posted, unless the client has joined the topic again.
@@ -115,7 +116,7 @@ inline void connection::send_last_push(last_push_mail const& m) noexcept {
   frame_builder out(loop_access::pool(*loop_));
   push const last{{m.join_ref}, {}, {m.topic, {}}, {m.event, {}}, m.payload};
   if (errc const fault = send(out, wire.encode(out, last)); fault != errc::none && fault != errc::no_memory)
-    tell({.kind = event_code::not_encoded, .topic = m.topic, .event = m.event, .error = fault});
+    report({.kind = event_code::not_encoded, .topic = m.topic, .event = m.event, .error = fault});
 }
 
 /// Handles one mail by kind. Mail for a channel life that is over is dropped, except replies and last pushes.
@@ -142,7 +143,7 @@ inline void connection::handle_mail(channel_mail& m) noexcept {
       in.event_name = {in.event, {}};
       in.payload = payload_access::lend(info.payload);
       outcome result;
-      if (call(s, in.event, nullptr, [&](context& ctx) { result = ops_->handle_info(dispatcher_, s.channel(), ctx, in); }))
+      if (call(s, in.event, nullptr, [&](context& ctx) { result = s.ops->handle_info(dispatcher_, s.channel(), ctx, in); }))
         apply_result(s, in.event, result);
       break;
     }
@@ -150,7 +151,7 @@ inline void connection::handle_mail(channel_mail& m) noexcept {
       auto const& i = m.as<intercepted_mail>();
       broadcast const b{i.topic, i.event, payload_access::lend(i.payload), {}, i.key};
       outcome result;
-      if (call(s, b.event, nullptr, [&](context& ctx) { result = ops_->handle_out(dispatcher_, s.channel(), ctx, b); }))
+      if (call(s, b.event, nullptr, [&](context& ctx) { result = s.ops->handle_out(dispatcher_, s.channel(), ctx, b); }))
         apply_result(s, b.event, result);
       break;
     }
@@ -172,7 +173,7 @@ inline void connection::handle_mail(channel_mail& m) noexcept {
     case mail_kind::deadline:
       if (pending) {
         --s.timers;
-        tell({.kind = event_code::join_timed_out, .topic = s.on->text(), .ref = s.ref});
+        report({.kind = event_code::join_timed_out, .topic = s.on->text(), .ref = s.ref});
         complete_join(s, false, payload_access::borrow(R"({"reason":"timeout"})", false));
       }
       break;

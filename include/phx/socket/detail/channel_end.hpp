@@ -1,7 +1,7 @@
 #ifndef PHX_SOCKET_DETAIL_CHANNEL_END_HPP
 #define PHX_SOCKET_DETAIL_CHANNEL_END_HPP
-// How a channel ends (protocol 6.5 and 6.6): it leaves the table, its client is told, `terminate` runs, its memory is freed. In
-// which order depends on the reason. Change this file when that order changes.
+// How a channel ends (protocol 6.5 and 6.6): it is removed from the table, the client gets phx_close or phx_error, `terminate`
+// runs, its memory is freed. The order depends on the reason. Change this file when that order changes.
 
 #include <phx/socket/detail/connection.hpp>
 
@@ -9,16 +9,15 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// Row 6: the reply first, then phx_close; user code is not asked (6.5). A pending join is cancelled, with nothing to close.
+/// Row 6: sends the reply, then phx_close; no user code decides about it (6.5). A pending join is cancelled, without phx_close.
 inline void connection::leave(message const& m, std::uint32_t at) noexcept {
   channel_slot* const s = remove_entry(at);
-  // Reply first, close second; user code is not asked (6.5). A pending join is cancelled: there is nothing to close.
   send_reply(s->state == channel_state::joined ? s->stamp() : m.join_ref, m, status::ok, {}, answer::leave);
   if (s->state == channel_state::joined) send_end_message(*s, true);
   terminate_and_destroy(s, exit_reason::left);
 }
 
-/// Ends a joined channel and tells its client (6.6). A graceful end is sent before `terminate` runs, as Phoenix does when it
+/// Ends a joined channel, and sends phx_close or phx_error (6.6). A graceful end is sent before `terminate` runs, as Phoenix does when it
 /// handles the result; any other one after it, as Phoenix does when it learns that the process has died. While `terminate` runs
 /// the client still receives broadcasts on the topic.
 inline void connection::end_channel(channel_slot& s, exit_reason reason) noexcept {
@@ -37,22 +36,22 @@ inline void connection::send_end_message(channel_slot const& s, bool graceful) n
   (void)send(out, wire.encode(out, last));
 }
 
-/// Runs the dispatcher's `terminate`, and tells the observer: the only notice of an end that user code gets.
+/// Runs the dispatcher's `terminate`, and reports the end to the observer. User code learns of an end by nothing else.
 inline void connection::run_terminate(channel_slot& s, exit_reason reason) noexcept {
   s.reason = reason;
   s.waiting.clear();
-  tell({.kind = event_code::channel_ended, .topic = s.on->text(), .exit = reason});
+  report({.kind = event_code::channel_ended, .topic = s.on->text(), .exit = reason});
   call_terminate(*loop_, s.state == channel_state::joined ? this : nullptr, s, reason);
 }
 
-/// @param connection null: nobody can be pushed to, because the socket is gone or the join was never answered ok.
+/// @param connection null: it cannot push, because the socket has gone or the join was never answered ok.
 inline void connection::call_terminate(loop& l, connection* connection, channel_slot& s, exit_reason reason) noexcept {
   if (!s.constructed) return;
   context ctx(l, connection, s, nullptr);
   s.ops->terminate(s.dispatcher, s.channel(), ctx, reason);
 }
 
-/// Ends a channel that was removed from the table; its client is told nothing.
+/// Ends a channel that was removed from the table; its client gets no message.
 inline void connection::terminate_and_destroy(channel_slot* s, exit_reason reason) noexcept {
   run_terminate(*s, reason);
   destroy_slot(s);
@@ -87,7 +86,7 @@ inline channel_slot* connection::remove_entry(std::uint32_t at) noexcept {
   return s;
 }
 
-/// Destroys the channel and frees its slot. Those who watch it are told, and its timers become stale.
+/// Destroys the channel and frees its slot. Its end_watches are called, and its timers become stale.
 inline void connection::destroy_slot(loop& l, channel_slot* s) noexcept {
   loop_access::topics(l).unsubscribe(*s);
   while (end_watch* const w = s->watches) {

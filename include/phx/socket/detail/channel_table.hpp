@@ -1,6 +1,6 @@
 #ifndef PHX_SOCKET_DETAIL_CHANNEL_TABLE_HPP
 #define PHX_SOCKET_DETAIL_CHANNEL_TABLE_HPP
-// Which topics one client has joined or is joining: a small unordered array, because most clients have one to four channels.
+// The channels of one client, joined or joining: a small unordered array, because most clients have one to four.
 
 #include <phx/socket/detail/channel_slot.hpp>
 
@@ -8,9 +8,9 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// The channels of one client. Inside its loop. It owns the array, not the slots: who removes a slot destroys it; `free` is
-/// called before the table goes. Finding is O(channels) with a comparison of pointers each, or of texts up to four; removing is
-/// O(1) and moves the last entry.
+/// The channels of one client. Inside its loop. It owns the array, not the slots: the caller of remove destroys the slot, and
+/// calls `free` before the table is destroyed. Finding is O(channels): with up to four it compares texts, with more pointers.
+/// Removing is O(1) and moves the last entry.
 class channel_table {
  public:
   /// The topic stands beside the slot, so that a search touches one piece of memory.

@@ -8,9 +8,9 @@
 //   closing       | ignored          | dropped            | ignored          | channels end, detached
 //   detached      | (not called)     | (not found)        | (not found)      | ignored
 //
-// Its parts: detail/channel_table.hpp (which topics), join.hpp (how one is joined), channel_callback.hpp (user code and mail),
-// channel_end.hpp (how one ends), channel_listener.hpp (other topics), outbound.hpp (what is sent). Only the table is a class of
-// its own yet; the others are cuts by file, which define members of this class.
+// Its parts: detail/channel_table.hpp (the channels), join.hpp (how one is joined), channel_callback.hpp (user code and mail),
+// channel_end.hpp (how one ends), channel_listener.hpp (subscriptions to other topics), outbound.hpp (sending). The table and the
+// queue of outbound are classes of their own; the other files define members of this class.
 
 #include <phx/socket/detail/outbound.hpp>
 
@@ -25,7 +25,7 @@ namespace detail {
 /// A callback may destroy it during `receive`, `writable` and `gone`, but not during `end_channels`.
 class connection : public outbound {
  public:
-  connection(loop& event_loop, void* dispatcher, dispatch_table const& ops, void* session, limits const& bounds,
+  connection(loop& event_loop, void* dispatcher, dispatcher_ops const& ops, void* session, limits const& bounds,
              time_point now) noexcept
       : outbound(event_loop, bounds), ops_(&ops), dispatcher_(dispatcher), session_(session), last_received_(now) {}
   void open(serializer_ref chosen, std::string_view id_topic, time_point now) noexcept {
@@ -41,8 +41,8 @@ class connection : public outbound {
     if (loop_->draining()) begin_close({close_code::restart, "draining"}, exit_reason::draining);
     if (bounds_->idle != duration::zero() && !loop_access::timer(*loop_, saturating_add(now, bounds_->idle), nullptr, id))
       begin_close({close_code::internal, "no memory"}, exit_reason::closed);
-    tell({.kind = event_code::socket_connected, .text = id_topic});
-    // A host is still building its connection here: what has to be closed is closed by the next receive or run.
+    report({.kind = event_code::socket_connected, .text = id_topic});
+    // The host is still constructing its connection: if it has to be closed, the next receive or run closes it.
     loop_access::request_wake(*loop_);
   }
   [[nodiscard]] bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept {
@@ -51,7 +51,7 @@ class connection : public outbound {
     alive_ = &alive;
     {
       loop_entry entry(*loop_, now);
-      if (alive) {  // what the last entry left runs first: a callback in there may have destroyed this socket
+      if (alive) {  // loop_entry runs what the call before left: a callback there may have destroyed this socket
         last_received_ = loop_->now();
         if (!closing && (op == opcode::text || op == opcode::binary)) receive_part(op, part, last);
       }
@@ -59,7 +59,7 @@ class connection : public outbound {
     if (alive) alive_ = nullptr;
     return alive;
   }
-  /// What waited in the transport has been written: a slow client gets what was held back for it.
+  /// Writes what is queued for a slow client, after the transport has written.
   [[nodiscard]] bool writable(time_point now) noexcept {
     if (detached_) return false;
     if (outbound_queue_ == nullptr) return true;
@@ -71,7 +71,7 @@ class connection : public outbound {
   }
   void gone(exit_reason reason) noexcept {
     if (detached_) return;
-    tell({.kind = event_code::socket_closed, .text = "the other end left", .exit = reason});
+    report({.kind = event_code::socket_closed, .text = "the other end left", .exit = reason});
     bool const was_closing = std::exchange(closing, true);
     if (!was_closing) exit_ = reason;
     while (!channels_.empty()) {
@@ -82,8 +82,8 @@ class connection : public outbound {
     }
     loop& event_loop = *loop_;
     detach();
-    // Its channels are told at once, or after the callback that destroys this connection. Callbacks of others may run too,
-    // and destroy it: from here on nothing of *this is touched.
+    // Ends its channels at once, or after the callback that destroys this connection. Callbacks of other sockets may run too,
+    // and destroy it: *this is not used from here on.
     if (!loop_access::busy(event_loop)) loop_entry now(event_loop, event_loop.now());
   }
   /// Whether a message for no channel or a refused join was seen since the last call. For long-polls of Phoenix 0.10.
@@ -110,7 +110,7 @@ class connection : public outbound {
   time_point on_idle_timer(time_point now) noexcept override {
     if (closing) return (time_point::max)();
     if (time_point const until = saturating_add(last_received_, bounds_->idle); until > now) return until;
-    tell({.kind = event_code::idle});
+    report({.kind = event_code::idle});
     begin_close({close_code::going_away, "idle"}, exit_reason::closed);
     return (time_point::max)();
   }
@@ -129,15 +129,15 @@ class connection : public outbound {
     exit_ = reason;
     loop_access::begin_close(*loop_, *this);
   }
-  void end_channels() noexcept override {  // they may destroy other sockets, not this one
+  void end_channels() noexcept override {  // callbacks may destroy other sockets, not this one
     while (!channels_.empty()) terminate_and_destroy(remove_slot(channels_.size() - 1), exit_);
   }
   void close() noexcept override {
     close_frame const frame{code_, {reason_, reason_size_}};
-    tell({.kind = event_code::socket_closed,
-          .text = frame.reason,
-          .exit = exit_,
-          .code = static_cast<std::uint16_t>(frame.code)});
+    report({.kind = event_code::socket_closed,
+            .text = frame.reason,
+            .exit = exit_,
+            .code = static_cast<std::uint16_t>(frame.code)});
     write_all_queued();
     detach();
     close_transport(frame);  // may destroy *this
@@ -149,14 +149,14 @@ class connection : public outbound {
  protected:
   ~connection() = default;
   virtual void close_transport(close_frame) noexcept = 0;
-  bool detached_ = false;  // not in the loop any more: nothing of the Transport is called
+  bool detached_ = false;  // not in the loop any more: the Transport is not called
 
  private:
   // ---- bytes in
 
   void receive_part(opcode op, std::string_view part, bool last) noexcept {
     if (part.size() + parts_.size() > bounds_->frame) {
-      tell({.kind = event_code::too_large, .count = part.size() + parts_.size()});
+      report({.kind = event_code::too_large, .count = part.size() + parts_.size()});
       begin_close({close_code::too_large, "message too large"}, exit_reason::closed);
       return;
     }
@@ -186,7 +186,7 @@ class connection : public outbound {
         dispatch(in);
       } else {
         // Decoding errors are not answered: the connection dies, and its channels with it, abnormally (protocol 3.6).
-        tell({.kind = event_code::malformed, .error = fault, .count = whole.size()});
+        report({.kind = event_code::malformed, .error = fault, .count = whole.size()});
         bool const text = fault == errc::invalid_utf8 && op == opcode::text;
         begin_close({text ? close_code::invalid_text : close_code::internal, to_string(fault)},
                     exit_reason::connection_error);
@@ -213,7 +213,7 @@ class connection : public outbound {
     if (at != none) {
       channel_slot& s = channels_[at];
       if (!m.join_ref.null() && !(m.join_ref == s.join_ref)) {  // rows 7, 9: of another life
-        tell({.kind = event_code::stale_message, .topic = m.topic, .event = m.event, .ref = m.ref});
+        report({.kind = event_code::stale_message, .topic = m.topic, .event = m.event, .ref = m.ref});
         return;
       }
       if (m.event == event::leave)
@@ -232,7 +232,7 @@ class connection : public outbound {
   }
 
   void reply_unmatched(message const& m) noexcept {
-    tell({.kind = event_code::unmatched_topic, .topic = m.topic, .event = m.event, .ref = m.ref});
+    report({.kind = event_code::unmatched_topic, .topic = m.topic, .event = m.event, .ref = m.ref});
     send_error({}, m, R"({"reason":"unmatched topic"})", answer::unmatched);
   }
 
@@ -308,14 +308,14 @@ class connection : public outbound {
     channels_.free(loop_access::from(*loop_));
   }
 
-  dispatch_table const* ops_;
+  dispatcher_ops const* ops_;
   void* dispatcher_;
   void* session_;
-  bool* alive_ = nullptr;  // receive is on the stack and wants to know
+  bool* alive_ = nullptr;  // set to false when it is detached, for a receive that is running
   time_point last_received_;
   array<char> parts_;         // of a fragmented message
   subscriber* id_ = nullptr;  // on the id topic
-  // How it ends. A close_frame in 11 bytes.
+  // How it ends: a close_frame in 11 bytes.
   exit_reason exit_ = exit_reason::closed;
   char const* reason_ = nullptr;
   std::uint32_t last_number_ = 0;
@@ -323,7 +323,7 @@ class connection : public outbound {
   std::uint8_t reason_size_ = 0;
   bool in_join_ = false;  // the channel with the last number is not in the channel table yet
 };
-// A million idle clients need a million of these: what only some clients need is behind a pointer.
+// A million idle clients have a million of these: what only some clients need is behind a pointer.
 static_assert(sizeof(void*) != 8 || sizeof(connection) <= 200, "every client pays for a new member");
 
 }  // namespace detail

@@ -20,7 +20,7 @@ inline void connection::rejoin(message const& m, std::uint32_t at) noexcept {  /
     send_error(m.join_ref, m, R"({"reason":"already joined"})", answer::refused_join);
     return;
   }
-  tell({.kind = event_code::duplicate_join, .topic = m.topic, .ref = m.ref});
+  report({.kind = event_code::duplicate_join, .topic = m.topic, .ref = m.ref});
   join(m, remove_slot(at));
 }
 
@@ -41,33 +41,35 @@ inline void connection::create_and_join(message const& m) noexcept {
   if (!m.topic_name.is_string() || !ops_->matches(dispatcher_, m.topic) || loop_access::is_reserved(*loop_, m.topic))
     return reply_unmatched(m);
   if (channels_.size() >= bounds_->channels) {  // row 3
-    tell({.kind = event_code::too_many_channels, .topic = m.topic, .ref = m.ref});
+    report({.kind = event_code::too_many_channels, .topic = m.topic, .ref = m.ref});
     return send_error(m.join_ref, m, R"({"reason":"too many channels joined"})", answer::refused_join);
   }
   channel_slot* const s = create_slot(m);
   if (s == nullptr) {
-    tell({.kind = event_code::no_memory, .topic = m.topic, .ref = m.ref});
+    report({.kind = event_code::no_memory, .topic = m.topic, .ref = m.ref});
     return send_error(m.join_ref, m, R"({"reason":"overloaded"})", answer::refused_join);
   }
-  dispatch_table::verdict verdict;
+  join_result result = join_result::crash("");
   in_join_ = true;
   bool const ran = try_invoke(
       [&] {
         joining j(*this, *s);
-        verdict = ops_->join(dispatcher_, session_, s->channel(), j, m);
+        result = ops_->join(dispatcher_, session_, *s, j, m);
       },
-      [&](char const* text) { tell({.kind = event_code::join_crashed, .topic = m.topic, .ref = m.ref, .text = text}); });
+      [&](char const* text) { report({.kind = event_code::join_crashed, .topic = m.topic, .ref = m.ref, .text = text}); });
   in_join_ = false;
-  if (!ran || verdict.kind == dispatch_table::verdict::crashed) {
-    if (ran) tell({.kind = event_code::join_crashed, .topic = m.topic, .ref = m.ref, .text = verdict.reason});
+  using kind = join_result::kind;
+  if (!s->constructed && (result.kind_ == kind::ok || result.kind_ == kind::later))
+    result = join_result::crash("a join without a channel");
+  if (!ran || result.kind_ == kind::crash) {
+    if (ran) report({.kind = event_code::join_crashed, .topic = m.topic, .ref = m.ref, .text = result.reason_});
     destroy_slot(s);
     return send_error(m.join_ref, m, R"({"reason":"join crashed"})", answer::refused_join);
   }
-  s->constructed = verdict.constructed;
-  if (verdict.kind == dispatch_table::verdict::refused) {
+  if (result.kind_ == kind::error) {
     turned_away_ = true;
-    tell({.kind = event_code::channel_refused, .topic = m.topic, .ref = m.ref, .payload = &m.payload});
-    if (errc const fault = send_reply(m.join_ref, m, status::error, verdict.response, answer::refused_join);
+    report({.kind = event_code::channel_refused, .topic = m.topic, .ref = m.ref, .payload = &m.payload});
+    if (errc const fault = send_reply(m.join_ref, m, status::error, result.response_, answer::refused_join);
         fault != errc::none)
       send_error(m.join_ref, m, R"({"reason":"join crashed"})", answer::refused_join);
     call_terminate(*loop_, nullptr, *s, exit_reason::shutdown);
@@ -76,8 +78,8 @@ inline void connection::create_and_join(message const& m) noexcept {
   }
   if (!channels_.insert(loop_access::from(*loop_), *s)) return refuse_overloaded(s);
   ++loop_access::channels(*loop_);
-  if (verdict.kind == dispatch_table::verdict::accepted) {
-    accept_join(*s, verdict.response, &m.payload);
+  if (result.kind_ == kind::ok) {
+    accept_join(*s, result.response_, &m.payload);
     return;
   }
   time_point const last = saturating_add(loop_->now(), bounds_->join);
@@ -85,7 +87,7 @@ inline void connection::create_and_join(message const& m) noexcept {
     deadline->to = id;
     deadline->number = s->number;
     ++s->timers;
-    if (loop_access::timer(*loop_, verdict.deadline < last ? verdict.deadline : last, deadline, id)) return;
+    if (loop_access::timer(*loop_, result.deadline_ < last ? result.deadline_ : last, deadline, id)) return;
     mail::free(deadline);
   }
   refuse_overloaded(remove_slot(channels_.size() - 1));
@@ -100,9 +102,9 @@ inline void connection::refuse_overloaded(channel_slot* s) noexcept {
 /// Answers a join with ok. @pre `s` is in the table of channels.
 /// @param asked the payload of the phx_join; null if the result came later, by mail.
 inline void connection::accept_join(channel_slot& s, payload const& response, payload const* asked) noexcept {
-  s.intercepts = ops_->intercepts(dispatcher_, s.channel());
+  s.intercepts = s.ops->intercepts(dispatcher_, s.channel());
   s.intercepting = !s.intercepts.empty();
-  s.pressure = ops_->when_slow(dispatcher_, s.channel()).value_or(bounds_->pressure);
+  s.pressure = s.ops->when_slow(dispatcher_, s.channel()).value_or(bounds_->pressure);
   if (s.pressure != pressure_policy::close && s.pressure != pressure_policy::ignore) pressure_above_ = bounds_->outbound / 2;
   if (!loop_access::topics(*loop_).subscribe(s)) return refuse_overloaded(remove_slot(channels_.find(s.number)));
   // A verdict that came by mail: broadcasts posted before it have been handled, those posted after it are for this channel.
@@ -110,13 +112,13 @@ inline void connection::accept_join(channel_slot& s, payload const& response, pa
   errc const fault = reply_to_join(s, status::ok, response, answer::join);
   if (fault != errc::none) {
     // A response that this serializer cannot carry: to the client this is a join that crashed.
-    tell({.kind = event_code::not_encoded, .topic = s.on->text(), .error = fault});
+    report({.kind = event_code::not_encoded, .topic = s.on->text(), .error = fault});
     reply_to_join(s, status::error, payload_access::borrow(R"({"reason":"join crashed"})", false), answer::refused_join);
     terminate_and_destroy(remove_slot(channels_.find(s.number)), exit_reason::error);
     return;
   }
   s.state = channel_state::joined;
-  tell({.kind = event_code::channel_joined, .topic = s.on->text(), .ref = s.ref, .payload = asked});
+  report({.kind = event_code::channel_joined, .topic = s.on->text(), .ref = s.ref, .payload = asked});
 }
 
 /// Bytes held for all pending joins of this client: limits::held_bytes bounds their sum, because a client may have as many
@@ -145,7 +147,7 @@ inline void connection::hold_for_join(message const& m, std::uint32_t at) noexce
   if (kept != nullptr) kept->payload = payload_access::owned(m.payload, loop_access::from(*loop_));
   if (kept == nullptr || !kept->payload.valid()) {
     if (kept != nullptr) mail::free(kept);
-    tell({.kind = event_code::held_too_much, .topic = m.topic, .event = m.event, .count = s.held});
+    report({.kind = event_code::held_too_much, .topic = m.topic, .event = m.event, .count = s.held});
     reply_to_join(s, status::error, payload_access::borrow(R"({"reason":"join crashed"})", false), answer::refused_join);
     terminate_and_destroy(remove_slot(at), exit_reason::killed);
     return;
@@ -167,7 +169,7 @@ inline bool connection::hold_if_joining(channel_mail*& m) noexcept {
     s.waiting.push(std::exchange(m, nullptr));
   } else {
     std::string_view const event = m->kind == mail_kind::push ? m->as<push_mail>().event : m->as<info_mail>().event;
-    tell({.kind = event_code::held_too_much, .topic = s.on->text(), .event = event, .count = s.held});
+    report({.kind = event_code::held_too_much, .topic = s.on->text(), .event = event, .count = s.held});
   }
   return true;
 }
@@ -184,7 +186,7 @@ inline void connection::complete_join(channel_slot& s, bool yes, payload const& 
     errc const fault = reply_to_join(s, status::error, response, answer::refused_join);
     if (fault != errc::none)
       reply_to_join(s, status::error, payload_access::borrow(R"({"reason":"join crashed"})", false), answer::refused_join);
-    tell({.kind = event_code::channel_refused, .topic = s.on->text(), .ref = s.ref});
+    report({.kind = event_code::channel_refused, .topic = s.on->text(), .ref = s.ref});
     terminate_and_destroy(remove_slot(channels_.find(s.number)), exit_reason::shutdown);
   }
   // What was held is handled in order, as if it arrived now.
@@ -226,7 +228,6 @@ inline channel_slot* connection::create_slot(message const& m) noexcept {
   s->on = on;
   s->number = ++last_number_;
   s->end = &end_detached;
-  s->ops = ops_;
   s->dispatcher = dispatcher_;
   s->socket = id;
   s->size = size;

@@ -28,7 +28,7 @@ class outbound : public client {
   [[nodiscard]] loop& event_loop() const noexcept { return *loop_; }
   [[nodiscard]] bool strict_encoding() const noexcept { return bounds_->strict_encoding; }
   /// Reports an event of this socket to the observer.
-  void tell(telemetry_event n) const noexcept {
+  void report(telemetry_event n) const noexcept {
     observer_ref const& to = loop_access::observer(*loop_);
     if (!to) return;
     n.slot = id.slot;
@@ -145,7 +145,7 @@ class outbound : public client {
     if (!out.started() && !out.failed()) return errc::none;  // this generation of the protocol sends nothing here
     d.bytes = out.finish();
     if (d.bytes.empty()) {
-      tell({.kind = event_code::no_memory});
+      report({.kind = event_code::no_memory});
       return errc::no_memory;
     }
     if (!closing) deliver(d);
@@ -180,17 +180,17 @@ class outbound : public client {
   // ---- a slow client
 
   void close_for_pressure(std::size_t waiting) noexcept {
-    tell({.kind = event_code::pressure, .count = waiting});
+    report({.kind = event_code::pressure, .count = waiting});
     begin_close({close_code::policy, "too much waiting"}, exit_reason::closed);
   }
   void count_dropped(channel_slot* of, delivery const& d) noexcept {
     ++dropped_;
     if (of != nullptr) ++of->dropped;
-    tell({.kind = event_code::frame_dropped,
-          .topic = of == nullptr ? std::string_view{} : of->on->text(),
-          .event = d.event,
-          .count = d.bytes.data().size(),
-          .total = dropped_});
+    report({.kind = event_code::frame_dropped,
+            .topic = of == nullptr ? std::string_view{} : of->on->text(),
+            .event = d.event,
+            .count = d.bytes.data().size(),
+            .total = dropped_});
   }
   [[nodiscard]] bool become_slow(std::size_t waiting) noexcept {
     if (outbound_queue_ != nullptr) return true;
@@ -203,7 +203,7 @@ class outbound : public client {
     outbound_queue_->dropped_before = dropped_;
     outbound_queue_->link.owner = this;
     loop_access::watch_slow(*loop_, outbound_queue_->link);
-    tell({.kind = event_code::slow, .count = waiting});
+    report({.kind = event_code::slow, .count = waiting});
     return true;
   }
   [[nodiscard]] bool exceeds_limit(std::size_t more) const noexcept {
@@ -239,7 +239,7 @@ class outbound : public client {
   void on_caught_up() noexcept {
     std::uint32_t const missed = dropped_ - outbound_queue_->dropped_before;
     destroy_queue();
-    tell({.kind = event_code::caught_up, .count = missed, .total = dropped_});
+    report({.kind = event_code::caught_up, .count = missed, .total = dropped_});
     if (!bounds_->tell_dropped || missed == 0 || closing) return;
     for (channel_table::entry const& p : channels_) {
       if (p.slot->dropped == 0) continue;
