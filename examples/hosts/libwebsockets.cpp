@@ -60,21 +60,16 @@ struct client {
   std::optional<phx::socket<transport, phx::router<user>>> phoenix{};  // destroyed first: its transport points up here
 };
 
-// Before the 101. The library has decoded the query, so it is encoded once more for phx.
-int handshake(server& host, lws* wsi) {
+int handshake(server& host, lws* wsi) {  // before the 101
   char text[4096], peer[64] = {};
   auto const view = [&](int size) { return std::string_view(text, size > 0 ? static_cast<std::size_t>(size) : 0); };
   lws_get_peer_simple(wsi, peer, sizeof peer);
-  std::string target(view(lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_GET_URI)));
+  std::string const path(view(lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_GET_URI)));
+  std::vector<std::pair<std::string, std::string>> query, all;  // the library has decoded the query already
   for (int i = 0, n; (n = lws_hdr_copy_fragment(wsi, text, sizeof text, WSI_TOKEN_HTTP_URI_ARGS, i)) > 0; ++i) {
-    target += i == 0 ? '?' : '&';
-    for (char const c : view(n)) {
-      char escaped[4];
-      std::snprintf(escaped, sizeof escaped, "%%%02X", unsigned{static_cast<unsigned char>(c)});
-      target += c == '=' ? "=" : escaped;
-    }
+    std::string_view const name = view(n).substr(0, view(n).find('='));
+    query.emplace_back(name, view(n).substr(std::min(view(n).size(), name.size() + 1)));
   }
-  std::vector<std::pair<std::string, std::string>> all;
   for (int i = 0; i < WSI_TOKEN_COUNT; ++i) {
     auto const token = static_cast<lws_token_indexes>(i);
     auto const* const known = reinterpret_cast<char const*>(lws_token_to_string(token));  // "host:"
@@ -84,7 +79,9 @@ int handshake(server& host, lws* wsi) {
   }
   std::vector<phx::header> headers;
   for (auto const& [name, value] : all) headers.push_back({name, value});
-  auto judged = phx::handshake(host.app.mount, host.app.channels, phx::request::of("GET", target, headers, {peer, 0, {}}));
+  auto const& mount = host.app.mount;
+  auto judged = phx::handshake(mount, host.app.channels, phx::request::of("GET", path, headers, {peer, 0, {}}),
+                               phx::params::decoded(query, mount.query));
   if (auto const* const no = std::get_if<phx::refused_request>(&judged)) {
     std::string answer(LWS_PRE, '\0');
     phx::http::write_response(answer, no->answer, phx::http::persistence::close);

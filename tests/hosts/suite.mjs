@@ -128,6 +128,21 @@ async function visit(program, polls) {
       check('another origin: 403', got === 403, got);
     }
 
+    // ---- a client that asks for much and reads nothing: what waits for it is bounded (limits::outbound, 16 MB)
+    if (!polls) {
+      const slow = new WebSocket(`ws://127.0.0.1:${port}/socket/websocket?vsn=2.0.0&name=slow`);
+      const closed = within(new Promise((r) => slow.on('close', r)), 'the close of a slow client');
+      await within(new Promise((r) => slow.on('open', r)), 'the slow client');
+      slow.send('["1","1","room:slow","phx_join",{}]');
+      slow._socket.pause();
+      for (let i = 0; i < 16; i++) slow.send(`["1","${i + 2}","room:slow","big",{}]`);
+      await sleep(300);
+      check('the others are served meanwhile', same(await answer(lobby.push('echo', { n: 3 }), 'echo beside a slow client'), ['ok', { n: 3 }]));
+      slow._socket.resume();
+      const got = await closed;
+      check('a client that does not read is closed with 1008', got === 1008, got);
+    }
+
     // ---- the end, and another beginning
     const code = (s) => within(new Promise((r) => {
       const ref = s.onClose((e) => { s.off([ref]); r(e?.code); });

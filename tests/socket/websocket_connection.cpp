@@ -5,6 +5,7 @@
 #include <string>
 
 #include <phx/channel/router.hpp>
+#include <phx/connect/trusted_proxies.hpp>
 #include <phx/testing/fake_loop.hpp>
 
 using namespace std::string_literals;
@@ -178,6 +179,40 @@ TEST_CASE("websocket_connection: pongs are bounded by limits::outbound") {
   CHECK(c.take() == "");
   CHECK(c.to.closed == 1);
   CHECK(h.loops[0].sockets() == 0);
+}
+
+namespace {
+
+/// A host behind a proxy, with a page of its own.
+struct behind_proxy : stream {
+  phx::trusted_proxies proxies{"10.0.0.1"};
+  std::optional<phx::http::response> on_request(phx::http::request& request) {
+    if (request.path == "/health") return phx::http::response{200, {}, "well"};
+    if (auto no = proxies.rewrite(request)) return std::move(no->answer);
+    return std::nullopt;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("websocket_connection: a stream may change a request, or answer it") {
+  std::string address;
+  app_type app([&](phx::connect_info const& info) {
+    address = info.peer_data().address;
+    return phx::connect_outcome<phx::anonymous>(phx::connected<phx::anonymous>{});
+  });
+  host h;
+  auto const ask = [&](std::string bytes) {
+    behind_proxy to;
+    phx::websocket_connection<behind_proxy, app_type> client(h.loops[0], app, h.mount, to);
+    client.receive(bytes, h.loops.now(), {"10.0.0.1", 50'000, {}});
+    return to.out;
+  };
+  CHECK(ask("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") ==
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 4\r\n\r\nwell");
+  CHECK(ask(upgrade("/socket/websocket?vsn=2.0.0", "X-Forwarded-For: 192.0.2.7\r\n")) == switched);
+  CHECK(address == "192.0.2.7");
+  CHECK(ask(upgrade("/socket/websocket?vsn=2.0.0", "X-Forwarded-For: no address\r\n")).substr(9, 3) == "400");
 }
 
 TEST_CASE("websocket_connection: destroyed while open, its channels end") {

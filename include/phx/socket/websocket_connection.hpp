@@ -32,6 +32,14 @@ concept ByteStream = requires(S& s, S const& c, std::string_view bytes) {
   { s.flush() } noexcept;
   { s.close_after_writing() } noexcept;
 };
+/// Optional: sees the request before the handshake, and may change it (trusted_proxies::rewrite), or answer it: a page of the
+/// host's own, a health check, 429. It must not call phx or destroy the connection; what it throws closes the stream.
+template <class S>
+concept sees_requests = requires(S& s, http::request& request) {
+  { s.on_request(request) } -> std::same_as<std::optional<http::response>>;
+};
+template <class S>
+concept names_on_request = requires { &S::on_request; };
 // clang-format on
 
 /// One client of a host that owns its sockets.
@@ -62,6 +70,8 @@ class websocket_connection {
         ByteStream<S>,
         "your stream needs, all of them noexcept: append(std::string_view), std::size_t unsent() const, flush() and "
         "close_after_writing()");
+    static_assert(sees_requests<S> || !names_on_request<S>,
+                  "on_request must be: std::optional<phx::http::response> on_request(phx::http::request&)");
   }
   websocket_connection(websocket_connection const&) = delete;
   websocket_connection& operator=(websocket_connection const&) = delete;
@@ -135,7 +145,9 @@ class websocket_connection {
     http::progress const progress = reader.read(opening_->bytes);
     if (progress == http::progress::need_more) return;
     if (progress == http::progress::refused) return respond({.status = reader.status()});
-    http::request const request = reader.request(peer, scheme);
+    http::request request = reader.request(peer, scheme);
+    if constexpr (sees_requests<S>)
+      if (std::optional<http::response> const own = stream_->on_request(request)) return respond(*own);
     admitted<session_type> judged = handshake(*mount_, *dispatcher_, request);
     if (auto const* const no = std::get_if<refused_request>(&judged)) return refuse(*no);
     if (auto const no = upgrade_refusal(request)) return refuse(*no);
