@@ -21,7 +21,7 @@
 //   thousand times;
 // - it keeps a write buffer of 4 KiB and several more for every connection, idle ones too; here an idle connection has none;
 // - it answers a client's close with the client's own code, where Phoenix's server answers 1000 or 1002 (protocol 12).
-//   The price: permessage-deflate is not offered, as in Phoenix's default; a client's offer is ignored.
+// - its permessage-deflate compresses a broadcast for each recipient; here options::compression does so once for each loop.
 //
 // TLS is in adapter/beast_tls.hpp, which needs OpenSSL; this header does not.
 
@@ -135,7 +135,8 @@ class server {
         subprotocol = admitted_.subprotocol;
       }
       void open(detail::connection_permit&& p, detail::stream&& s, std::span<char> early) override {
-        detail::websocket_connection_of<D>::open(std::move(p), std::move(s), app_, std::move(admitted_), early);
+        detail::websocket_connection_of<D>::open(std::move(p), std::move(s), app_, std::move(admitted_), std::move(codec),
+                                                 early);
       }
 
      private:

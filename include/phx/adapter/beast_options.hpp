@@ -6,6 +6,7 @@
 #include <phx/connect/throttle.hpp>
 #include <phx/connect/trusted_proxies.hpp>
 #include <phx/core/limits.hpp>
+#include <phx/websocket/compression.hpp>
 
 #include <string>
 
@@ -43,6 +44,9 @@ struct options {
   /// one that does not is closed without an answer. The header is believed whoever sends it: listen on an address that only
   /// the balancer can reach. false: it is never believed, and such a header is no HTTP request.
   bool proxy_protocol = false;
+  /// permessage-deflate for the WebSockets of clients that offer it: websocket::permessage_deflate() of
+  /// websocket/deflate.hpp, which needs zlib. By default nothing is compressed.
+  websocket::compression compression{};
 };
 
 }  // namespace beast

@@ -319,7 +319,10 @@ class http_connection final : public tcp_connection {
       refusal_.emplace(std::move(refused->answer));
       return delay_refusal(refused->reason);
     }
-    write(websocket::switching_protocols(request_, websocket_->subprotocol));
+    websocket::accepted_compression agreed;
+    if (ctx().compressor) agreed = ctx().compressor->accept(request_.headers, mount_->mount.bounds.frame);
+    websocket_->codec = std::move(agreed.codec);
+    write(websocket::switching_protocols(request_, websocket_->subprotocol, agreed.answer.view()));
   }
   /// Sets websocket_, or gives the refusal. In the order of Phoenix: the WebSocket headers are looked at last (protocol 8.1,
   /// step 6).

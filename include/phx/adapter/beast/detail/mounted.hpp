@@ -6,6 +6,7 @@
 #include <phx/connect/handshake.hpp>
 #include <phx/connect/mount.hpp>
 #include <phx/longpoll/longpoll.hpp>
+#include <phx/websocket/compression.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -32,6 +33,7 @@ class accepted_websocket {
   /// @par Errors: std::bad_alloc.
   virtual void open(connection_permit&&, stream&&, std::span<char> early) = 0;
   std::string subprotocol{};
+  std::unique_ptr<websocket::message_codec> codec{};  // null: uncompressed
 };
 
 /// One mount of the server: server::serve makes it.

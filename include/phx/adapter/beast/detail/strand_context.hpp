@@ -26,6 +26,7 @@ class alignas(128) strand_context {
       : control_frames(server.opts.limits.memory, 8),
         read_buffer(new char[buffer_size]),
         write_buffer(new char[buffer_size]),
+        compressor(server.opts.compression.make_compressor(server.opts.limits.memory)),
         server_(server),
         memory_(server),
         strand_(strand_executor(io.get_executor(), memory_)),
@@ -87,8 +88,9 @@ class alignas(128) strand_context {
   }
 
   frame_pool control_frames;
-  std::unique_ptr<char[]> read_buffer;   // one read at a time, of any connection of this loop
-  std::unique_ptr<char[]> write_buffer;  // small frames are copied together for one send
+  std::unique_ptr<char[]> read_buffer;                      // one read at a time, of any connection of this loop
+  std::unique_ptr<char[]> write_buffer;                     // small frames are copied together for one send
+  std::unique_ptr<websocket::compressor> const compressor;  // null: nothing is compressed
   std::atomic<std::uint32_t> connection_count{0};
   queued_frame_pool queued_frames;
 

@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -32,8 +33,10 @@ namespace beast::detail {
 /// buffer: it waits until the socket is readable, then reads into its loop's buffer.
 class websocket_connection : public tcp_connection {
  public:
-  websocket_connection(connection_permit&& p, stream&& s, std::size_t max_frame)
-      : tcp_connection(std::move(p), std::move(s)), frames_(max_frame) {
+  /// @param codec null: uncompressed
+  websocket_connection(connection_permit&& p, stream&& s, std::size_t max_frame,
+                       std::unique_ptr<websocket::message_codec> codec)
+      : tcp_connection(std::move(p), std::move(s)), codec_(std::move(codec)), frames_(max_frame, codec_ != nullptr) {
     ctx().clear_deadline(*this);
   }
 
@@ -41,7 +44,12 @@ class websocket_connection : public tcp_connection {
 
   send_status send(frame const& f) noexcept {
     if (state_ != state::open || failed_) return send_status::closed;
-    if (!enqueue(f)) return send_status::dropped;
+    if (codec_ == nullptr) {
+      if (!enqueue(f)) return send_status::dropped;
+    } else if (!enqueue(codec_->compress(f))) {
+      codec_->not_sent();
+      return send_status::dropped;
+    }
     if (queued_bytes_ >= strand_context::buffer_size && !blocked_)
       write();  // a turn that sends much need not wait for its end
     return failed_                                    ? send_status::closed
@@ -138,17 +146,30 @@ class websocket_connection : public tcp_connection {
         case event::ping: pong(e.part); [[fallthrough]];
         case event::pong:
         case event::data:
+          if (e.compressed) {
+            if (!feed_compressed(e, now)) return;
+            break;
+          }
           if (!receive(e.op, e.part, e.last, now) || state_ != state::open) return;
           break;
         case event::close:
-        case event::error: {
-          // The frames of this turn are queued before the close; gone() queues none.
-          gone(lost::normal);
-          start_close(e.code, {});
-          return;
-        }
+        case event::error: return end_by_client(e.code);
       }
     }
+  }
+  /// False: the connection is closing.
+  [[nodiscard]] bool feed_compressed(websocket::frame_event const& e, time_point now) noexcept {
+    auto const [open, code] = websocket::deliver_inflated(
+        *codec_, e.part, e.last,
+        [&](std::string_view part, bool last) noexcept { return receive(e.op, part, last, now) && state_ == state::open; });
+    if (code != 0) end_by_client(code);
+    return open && code == 0;
+  }
+  /// The client has closed, or violated the protocol.
+  void end_by_client(std::uint16_t code) noexcept {
+    // The frames of this turn are queued before the close; gone() queues none.
+    gone(lost::normal);
+    start_close(code, {});
   }
 
   // ---- bytes out
@@ -281,6 +302,7 @@ class websocket_connection : public tcp_connection {
     flush();
   }
 
+  std::unique_ptr<websocket::message_codec> codec_;  // null: uncompressed
   websocket::frame_reader frames_;
   static constexpr std::uint8_t max_pongs = 64;  // in the queue; the last one is in last_pong_
   frame first_{};
@@ -314,15 +336,17 @@ class websocket_connection_of final : public websocket_connection {
   using admission_type = admission<typename D::session_type>;
 
   /// @par Errors: std::bad_alloc.
-  static void open(connection_permit&& p, stream&& s, D& app, admission_type&& admitted, std::span<char> early) {
-    auto* const made = new websocket_connection_of(std::move(p), std::move(s), app, std::move(admitted));
+  static void open(connection_permit&& p, stream&& s, D& app, admission_type&& admitted,
+                   std::unique_ptr<websocket::message_codec> codec, std::span<char> early) {
+    auto* const made = new websocket_connection_of(std::move(p), std::move(s), app, std::move(admitted), std::move(codec));
     keep_alive const while_it_begins(*made);
     made->begin(early);
   }
 
  private:
-  websocket_connection_of(connection_permit&& p, stream&& s, D& app, admission_type&& admitted)
-      : websocket_connection(std::move(p), std::move(s), admitted.bounds->frame) {
+  websocket_connection_of(connection_permit&& p, stream&& s, D& app, admission_type&& admitted,
+                          std::unique_ptr<websocket::message_codec> codec)
+      : websocket_connection(std::move(p), std::move(s), admitted.bounds->frame, std::move(codec)) {
     socket_.emplace(ctx().loop(), app, std::move(admitted), transport{this}, clock_now());
   }
   bool receive(opcode op, std::string_view part, bool last, time_point now) noexcept override {
