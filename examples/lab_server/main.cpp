@@ -1,12 +1,13 @@
 // lab_server --port P [--host beast|epoll] [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]
-//            [--silence MS] [--drop-beyond BYTES]
+//            [--silence MS] [--drop-beyond BYTES] [--compress off|messages|windows]
 //
 // The lab server, on Boost.Beast or on epoll. On SIGTERM or SIGINT it closes every client with 1012 (reconnect later), then exits with 0;
 // after a second signal it does not wait.
 //
 // With --redis it is one of several nodes, and prints when Redis connects and disconnects. The presence of the other nodes
 // takes a node for down after --silence without a message: 30,000 ms, as in Phoenix. With --drop-beyond a client that does
-// not read loses the oldest pushes instead of its connection.
+// not read loses the oldest pushes instead of its connection. With --compress clients may agree on permessage-deflate, each
+// message compressed by itself or with windows for each connection.
 
 #include "actors.hpp"
 #include "channels.hpp"
@@ -17,6 +18,9 @@
 #endif
 #ifdef WITH_REDIS
 #include <phx/adapter/redis.hpp>
+#endif
+#ifdef WITH_DEFLATE
+#include <phx/websocket/deflate.hpp>
 #endif
 
 #include <boost/asio/signal_set.hpp>
@@ -39,7 +43,21 @@ struct command_line {
   std::string node{};
   std::size_t drop_beyond = 0;  // 0: the limits of the mounts
   std::int64_t silence = 30'000;
+  phx::websocket::compression compress{};
 };
+
+bool read_compression(std::string_view text, phx::websocket::compression& into) {
+  if (text == "off") return true;
+#ifdef WITH_DEFLATE
+  bool const windows = text == "windows";
+  if (!windows && text != "messages") return false;
+  into = phx::websocket::permessage_deflate({.server_context_takeover = windows, .client_context_takeover = windows});
+  return true;
+#else
+  (void)into;
+  return false;
+#endif
+}
 
 template <class Number>
 bool read(char const* text, Number& into) {
@@ -56,6 +74,7 @@ std::optional<command_line> read(int argc, char** argv) {
     if (name == "--threads" && read(argv[i + 1], args.threads) && args.threads != 0) continue;
     if (name == "--drop-beyond" && read(argv[i + 1], args.drop_beyond)) continue;
     if (name == "--silence" && read(argv[i + 1], args.silence) && args.silence >= 200 && args.silence <= 3'600'000) continue;
+    if (name == "--compress" && read_compression(argv[i + 1], args.compress)) continue;
     if (name == "--node") {
       args.node = argv[i + 1];
       continue;
@@ -152,6 +171,7 @@ void on_beast(command_line const& args, F use) {
   phx::beast::options opts;
   opts.port = args.port;
   opts.loops = args.loops();
+  opts.compression = args.compress;
   phx::beast::server server(io, opts);
   use(server, [&] {
     server.start();
@@ -178,7 +198,7 @@ void on_signal(int) {
 }
 template <class F>
 void on_epoll(command_line const& args, F use) {
-  phx::epoll::server server({.port = args.port, .loops = args.loops()});
+  phx::epoll::server server({.port = args.port, .loops = args.loops(), .compression = args.compress});
   use(server, [&] {
     signalled = &server;
     for (int const s : {SIGINT, SIGTERM}) (void)std::signal(s, on_signal);
@@ -199,7 +219,7 @@ int main(int argc, char** argv) try {
   if (!args) {
     std::fprintf(stderr,
                  "usage: %s --port P [--host beast|epoll] [--threads N] [--dispatcher router|actors] [--redis HOST:PORT]\n"
-                 "  [--node NAME] [--drop-beyond BYTES] [--silence MS]\n",
+                 "  [--node NAME] [--drop-beyond BYTES] [--silence MS] [--compress off|messages|windows]\n",
                  argv[0]);
     return 2;
   }

@@ -129,6 +129,13 @@ clients() {
   [ "$passed" -ge "$(expected clients)" ] || { echo "FAIL at least $(expected clients) checks of the clients must pass"; return 1; }
 }
 
+# Clients that negotiate permessage-deflate
+compressed() {
+  built "$1" lab_server || return
+  install python3-websockets || true  # the test says if it is not there
+  checks node tests/deflate/clients.mjs --server "$(bin "$1" lab_server)"
+}
+
 third_host() {
   built "$1" third_host || return
   checks node tests/third_host/phoenix.mjs --server "$(bin "$1" third_host)"

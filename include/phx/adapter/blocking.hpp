@@ -20,6 +20,7 @@
 
 #include <array>
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <new>
 
@@ -50,6 +51,9 @@ struct options {
   /// not is closed without an answer. The header is believed whoever sends it: listen on an address that only the balancer can
   /// reach. false: it is never believed, and such a header is no HTTP request.
   bool proxy_protocol = false;
+  /// permessage-deflate for the WebSockets of clients that offer it: websocket::permessage_deflate() of
+  /// websocket/deflate.hpp, which needs zlib. By default nothing is compressed.
+  websocket::compression compression{};
 };
 
 // ---- A Waker: how any thread gets the one in run() out of poll()
@@ -120,6 +124,7 @@ class server {
       : app_(app),
         how_(detail::seeded(std::move(opts))),
         door_(how_.throttle),
+        compressor_(how_.compression.make_compressor(how_.limits.memory)),
         loop_(everywhere_, waker_, how_.limits),
         listener_(how_.address, how_.port),
         rejected_connections_(how_.goodbye) {
@@ -184,6 +189,7 @@ class server {
     enum { asks, polls, talks } state = asks;  // guarded by mutex_
     std::atomic<bool> done{false};
     detail::thread reader{};
+    std::unique_ptr<websocket::message_codec> codec{};  // null: uncompressed. Guarded by mutex_
     connection* next = nullptr;
   };
   using bytes_in = detail::http_stream::buffer;
@@ -218,6 +224,10 @@ class server {
       }
     }
     (void)::shutdown(c.from.fd, SHUT_RDWR);
+    if (c.codec != nullptr) {
+      std::lock_guard const inside(mutex_);
+      c.codec.reset();
+    }
     c.done.store(true);
     waker_.wake();
   }
@@ -225,30 +235,30 @@ class server {
   /// The part of a host that is about phx. @param early frames that came with the request.
   void talk(connection& c, std::optional<client>& phoenix, admission<session_type> admitted, write_queue& out,
             std::span<char> early, bytes_in& in) noexcept {
-    websocket::frame_reader frames(how_.mount.bounds.frame);
+    websocket::frame_reader frames(how_.mount.bounds.frame, c.codec != nullptr);
     {
       std::lock_guard const inside(mutex_);
-      phoenix.emplace(loop_, app_, std::move(admitted), transport{&out}, detail::clock_now());
+      phoenix.emplace(loop_, app_, std::move(admitted), transport{&out, c.codec.get()}, detail::clock_now());
       c.state = connection::talks;
     }
-    bool open = feed(*phoenix, frames, out, early);
+    bool open = feed(*phoenix, c, frames, out, early);
     while (open) {
       ssize_t const n = detail::receive_some(c.from.fd, in);
       if (n <= 0) break;
-      open = feed(*phoenix, frames, out, std::span(in).first(static_cast<std::size_t>(n)));
+      open = feed(*phoenix, c, frames, out, std::span(in).first(static_cast<std::size_t>(n)));
     }
     std::lock_guard const inside(mutex_);
     phoenix.reset();  // says gone(), if nobody said goodbye
   }
 
   /// False once either side has closed.
-  [[nodiscard]] bool feed(client& phoenix, websocket::frame_reader& frames, write_queue& out,
+  [[nodiscard]] bool feed(client& phoenix, connection& c, websocket::frame_reader& frames, write_queue& out,
                           std::span<char> bytes) noexcept {
     std::lock_guard const inside(mutex_);
     if (out.finished()) return false;  // phx closed it from another thread: a timer, a broadcast
     auto const turn = loop_.turn();    // many messages, one flush
     auto const write = [&](websocket::control_frame const& f) { out.control(f); };
-    return receive_frames(phoenix, frames, bytes, detail::clock_now(), write) == frames_result::open;
+    return receive_frames(phoenix, frames, bytes, detail::clock_now(), write, c.codec.get()) == frames_result::open;
   }
 
   /// With options::proxy_protocol, before the first request: who the client of the balancer is. False: the connection ends.
@@ -306,6 +316,7 @@ class server {
                                                                request const& from) {
     std::optional<admission<session_type>> admitted;
     std::optional<refused_request> no;
+    websocket::extension_answer extensions;
     {
       std::lock_guard const inside(mutex_);  // `connect` is user code: one callback at a time
       if (loop_.draining()) {
@@ -319,6 +330,11 @@ class server {
         else
           no = upgrade_refusal(from);
         if (!no) admitted = std::move(*std::get_if<admission<session_type>>(&judged));
+        if (!no && compressor_ != nullptr) {
+          websocket::accepted_compression agreed = compressor_->accept(from.headers, how_.mount.bounds.frame);
+          c.codec = std::move(agreed.codec);
+          extensions = agreed.answer;
+        }
       }
       if (no) report_refusal(loop_, *no);
     }
@@ -327,7 +343,8 @@ class server {
       if (waits_for(no->reason, stream)) say_no(c, stream, no->answer);
       return std::nullopt;
     }
-    return send(c, websocket::switching_protocols(from, admitted->subprotocol)) ? std::move(admitted) : std::nullopt;
+    return send(c, websocket::switching_protocols(from, admitted->subprotocol, extensions.view())) ? std::move(admitted)
+                                                                                                   : std::nullopt;
   }
 
   /// Who was refused may have to wait for its answer (options::throttle). False: it has left meanwhile.
@@ -434,6 +451,7 @@ class server {
   std::mutex mutex_;    // the loop: held around every call into phx
   phx::throttle door_;  // called holding it, too
   waker waker_;
+  std::unique_ptr<websocket::compressor> compressor_;  // null: nothing is compressed. Called holding it, too
   phx::endpoint everywhere_;
   phx::loop loop_;
   [[no_unique_address]] detail::poll_host<D, Polls> polling_;

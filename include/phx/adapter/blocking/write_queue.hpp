@@ -5,6 +5,7 @@
 #include <phx/adapter/blocking/detail/posix.hpp>
 #include <phx/message/frame.hpp>
 #include <phx/socket/transport.hpp>
+#include <phx/websocket/compression.hpp>
 #include <phx/websocket/control_frame.hpp>
 
 #include <cerrno>
@@ -143,12 +144,19 @@ class write_queue {
   duration const goodbye_;
 };
 
-/// The Transport itself: a handle to the queue, as small as a reference.
+/// The Transport itself: a handle to the queue and to what compresses for it.
 struct transport {
   /// The queue of the connection's writing thread.
   write_queue* to;
+  /// Null: the connection is uncompressed.
+  websocket::message_codec* codec = nullptr;
   /// See Transport: takes the frame, and never blocks nor calls phx.
-  send_status send(frame const& f) noexcept { return to->send(f); }
+  send_status send(frame const& f) noexcept {
+    if (codec == nullptr) return to->send(f);
+    send_status const answer = to->send(codec->compress(f));
+    if (answer == send_status::dropped) codec->not_sent();
+    return answer;
+  }
   /// See Transport: what was sent before is written first.
   void close(close_frame frame) noexcept { to->control(websocket::control_frame::close(frame)); }
   /// Bytes taken and not yet handed to the kernel.

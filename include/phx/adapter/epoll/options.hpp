@@ -9,6 +9,7 @@
 #include <phx/core/limits.hpp>
 #include <phx/longpoll/service.hpp>
 #include <phx/loop/endpoint.hpp>
+#include <phx/websocket/compression.hpp>
 
 #include <string>
 
@@ -57,6 +58,9 @@ struct options {
   /// reach. false: it is never believed, and such a header is no HTTP request.
   bool proxy_protocol = false;
   drain_options drain{};  ///< what server::drain does
+  /// permessage-deflate for the WebSockets of clients that offer it: websocket::permessage_deflate() of
+  /// websocket/deflate.hpp, which needs zlib. By default nothing is compressed.
+  websocket::compression compression{};
 };
 
 }  // namespace epoll

@@ -33,7 +33,12 @@ class websocket_connection : public connection {
 
   send_status send(frame const& f) noexcept {
     if (state_ != state::open || failed_) return send_status::closed;
-    if (!out_.append(on().parts, f)) return send_status::dropped;
+    if (codec_ == nullptr) {
+      if (!out_.append(on().parts, f)) return send_status::dropped;
+    } else if (!out_.append(on().parts, codec_->compress(f))) {
+      codec_->not_sent();
+      return send_status::dropped;
+    }
     // A turn that says a lot need not wait for its end.
     if (out_.size() >= early_write && !blocked_) write();
     return failed_ ? send_status::closed : out_.size() > high_water() ? send_status::congested : send_status::ok;
@@ -82,8 +87,12 @@ class websocket_connection : public connection {
     // A client that sends pings and does not read is not answered beyond what is read from it.
     if (state_ == state::open && out_.size() <= high_water()) (void)out_.append(on().parts, f.bytes());
   }
-  /// Queues the 101, before anything else is sent. False without memory.
-  [[nodiscard]] bool answer(phx::request const& asked, std::string_view subprotocol) noexcept {
+  /// Queues the 101, before anything else is sent, and agrees on compression. False without memory.
+  [[nodiscard]] bool answer(phx::request const& asked, std::string_view subprotocol, std::size_t max_message) noexcept {
+    websocket::accepted_compression agreed;
+    if (on().compressor != nullptr) agreed = on().compressor->accept(asked.headers, max_message);
+    codec_ = std::move(agreed.codec);
+    if (codec_ != nullptr) frames_ = websocket::frame_reader(max_message, true);
     struct output {
       websocket_connection* to;
       bool taken = true;
@@ -92,10 +101,11 @@ class websocket_connection : public connection {
           taken = to->out_.append(to->on().parts, bytes.substr(0, write_queue::largest_copied));
       }
     } out{this};
-    websocket::write_switching_protocols(out, asked, subprotocol);
+    websocket::write_switching_protocols(out, asked, subprotocol, agreed.answer.view());
     return out.taken;
   }
   websocket::frame_reader frames_;
+  std::unique_ptr<websocket::message_codec> codec_{};  // null: uncompressed
 
  private:
   enum class state : std::uint8_t { open, leaving };
@@ -221,7 +231,7 @@ class websocket_of final : public websocket_connection {
   static websocket_connection* make(tcp_socket& s, event_loop& on, D& app, admitted_as&& admitted,
                                     phx::request const& asked) noexcept {
     std::unique_ptr<websocket_of> made(new (std::nothrow) websocket_of(std::move(s), on, admitted.bounds->frame));
-    if (!made || !made->answer(asked, admitted.subprotocol)) return nullptr;
+    if (!made || !made->answer(asked, admitted.subprotocol, admitted.bounds->frame)) return nullptr;
     made->phoenix_.emplace(on.loop(), app, std::move(admitted), transport{made.get()}, on.now());
     return made.release();
   }
@@ -230,8 +240,8 @@ class websocket_of final : public websocket_connection {
   websocket_of(tcp_socket&& s, event_loop& on, std::size_t max_message) noexcept
       : websocket_connection(std::move(s), on, max_message) {}
   frames_result receive_frames(std::span<char> bytes, time_point now) noexcept override {
-    return phx::receive_frames(*phoenix_, frames_, bytes, now,
-                               [this](websocket::control_frame const& f) noexcept { control(f); });
+    return phx::receive_frames(
+        *phoenix_, frames_, bytes, now, [this](websocket::control_frame const& f) noexcept { control(f); }, codec_.get());
   }
   void writable(time_point now) noexcept override { (void)phoenix_->writable(now); }
   void gone(lost how_lost) noexcept override { phoenix_->gone(how_lost); }
