@@ -133,7 +133,8 @@ clients() {
 compressed() {
   built "$1" lab_server || return
   install python3-websockets || true  # the test says if it is not there
-  checks node tests/deflate/clients.mjs --server "$(bin "$1" lab_server)"
+  checks node tests/deflate/clients.mjs --server "$(bin "$1" lab_server)" &&
+    checks node tests/deflate/clients.mjs --server "$(bin "$1" lab_server)" -- --host epoll
 }
 
 third_host() {
