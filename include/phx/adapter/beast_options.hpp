@@ -38,7 +38,7 @@ struct options {
   /// two options, the client's: then it is asked once the client is known. A `seed` of 0 is replaced by chance.
   throttle_options throttle{};
   /// Reverse proxies whose X-Forwarded-* and Forwarded headers are believed (connect/trusted_proxies.hpp): they decide the
-  /// peer, scheme, host and port that mounts and routes see. Headers that are torn or contradict each other: 400.
+  /// peer, scheme, host and port that mounts and routes see. Headers that are malformed or contradict each other: 400.
   phx::trusted_proxies trusted_proxies{};
   /// true: each connection begins with a header of the PROXY protocol, version 1 or 2 (http/proxy_protocol.hpp), before TLS;
   /// one that does not is closed without an answer. The header is believed whoever sends it: listen on an address that only

@@ -45,7 +45,7 @@ struct options {
   duration goodbye = std::chrono::seconds(5);  ///< after a close: to write what waits, and again to be answered
   drain_options drain{};                       ///< what stop() does
   /// Reverse proxies whose X-Forwarded-* and Forwarded headers are believed (connect/trusted_proxies.hpp): they decide the
-  /// peer, scheme, host and port that the mount sees. Headers that are torn or contradict each other: 400.
+  /// peer, scheme, host and port that the mount sees. Headers that are malformed or contradict each other: 400.
   phx::trusted_proxies trusted_proxies{};
   /// true: each connection begins with a header of the PROXY protocol, version 1 or 2 (http/proxy_protocol.hpp); one that does
   /// not is closed without an answer. The header is believed whoever sends it: listen on an address that only the balancer can

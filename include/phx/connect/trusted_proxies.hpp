@@ -68,8 +68,8 @@ class proxy_network {
   std::string_view text_;
 };
 
-/// Which headers your proxies write. Turn off what they let through from clients as it is: a client could then choose it. A
-/// proxy that is configured as in examples/proxies/ writes or removes all of them.
+/// The headers that your proxies write or remove. Turn off a header that they pass on from clients unchanged, because clients
+/// could then choose its value. Proxies that are configured as in examples/proxies/ write or remove all of them.
 struct forwarded_headers {
   bool x_forwarded_for = true;    ///< `X-Forwarded-For`: the client's address
   bool x_forwarded_proto = true;  ///< `X-Forwarded-Proto`: http or https
@@ -78,16 +78,17 @@ struct forwarded_headers {
   bool forwarded = true;          ///< `Forwarded` (RFC 7239): `for`, `proto` and `host`
 };
 
-/// The proxies whose word is taken for who the client is. Empty, the default: nobody's, and every header is ignored.
+/// The reverse proxies whose X-Forwarded-* and Forwarded headers are believed. Empty, the default: no header is read.
 ///
-/// rewrite() begins with the socket's peer. While the address reached so far is trusted, the next element of X-Forwarded-For,
-/// or of Forwarded, is what that proxy says of its own client: from right to left, over all header lines of that name, until an
-/// address is not trusted, is not an address (`unknown`, `_hidden`), or no element is left. That is the effective peer. What
-/// stands to the left of it is a stranger's claim and is not even parsed.
+/// rewrite() starts with the socket's peer. As long as the current address is a trusted proxy's, the next element of
+/// X-Forwarded-For (or of Forwarded), which is the client of that proxy, becomes the current address. Elements are read from
+/// right to left, over all header lines of that name, until an address is not trusted or is hidden (`unknown`, `_hidden`), or
+/// no element is left. The last address is the effective peer. Elements to the left of it were written by untrusted parties and
+/// are not parsed.
 ///
 /// | of the request    | becomes                                                                                          |
 /// | ----------------- | ------------------------------------------------------------------------------------------------ |
-/// | peer.address      | the address reached, without port and brackets; `unknown` or `_hidden` as it was sent            |
+/// | peer.address      | the effective peer's, without port and brackets; `unknown` or `_hidden` as it was sent           |
 /// | peer.port         | its port where the element has one, else 0                                                       |
 /// | peer.ssl_cert     | none, once the address is another: the certificate was the proxy's                               |
 /// | scheme            | `https` or `http`, of `proto` or X-Forwarded-Proto (`wss` and `ws` are taken for these)          |
@@ -100,18 +101,18 @@ struct forwarded_headers {
 /// list. Of Forwarded it is the leftmost of the elements read that has the parameter.
 ///
 /// The request is refused with 400 (refusal::forwarded) if the socket's peer is trusted and
-/// - an element that is read is torn: no address where one should be, an empty element between commas, a quote that is not
+/// - an element that is read is malformed: no address where one should be, an empty element between commas, a quote that is not
 ///   closed, a backslash in a quoted string, a port that is no number up to 65535; a parameter twice in one element;
 /// - X-Forwarded-Proto, -Host or -Port comes in two header lines; or names no scheme of the four, no host, no port from 1 on;
 /// - both dialects are there and disagree: about the client's address; or about its port, the scheme, the host or the host's
 ///   port where both name one.
-/// An empty header counts as absent. Headers of strangers are never looked at: wrong ones do not make a request wrong.
+/// An empty header counts as absent. If the socket's peer is not trusted, none of these headers is read, valid or not.
 ///
-/// connect_info::x_headers shows X-Forwarded-* all the same, as they came, from whomever: read connect_info::peer_data and
+/// connect_info::x_headers contains X-Forwarded-* as they were sent, by any client: read connect_info::peer_data and
 /// connect_info::uri instead.
 ///
-/// Constant, it may be used on any thread. @par Cost: one pass over the headers, a comparison for each network; allocates to
-/// refuse only.
+/// Constant, it may be used on any thread. @par Cost: a pass over the headers for each header name, and for each address a
+/// comparison with each network; allocates only to refuse. Nothing of that if the socket's peer is not trusted.
 class trusted_proxies {
  public:
   trusted_proxies() noexcept = default;
@@ -152,8 +153,8 @@ class trusted_proxies {
   [[nodiscard]] std::optional<refused_request> rewrite(request& asked) const {
     if (empty() || !trusts(asked.peer.address)) return std::nullopt;
     claims x, rfc;
-    if (std::string_view const name = read_x_forwarded(asked.headers, x); !name.empty()) return torn(asked, name);
-    if (read_.forwarded && !read_forwarded(asked.headers, rfc)) return torn(asked, "forwarded");
+    if (std::string_view const name = read_x_forwarded(asked.headers, x); !name.empty()) return malformed(asked, name);
+    if (read_.forwarded && !read_forwarded(asked.headers, rfc)) return malformed(asked, "forwarded");
     if (contradict(x, rfc)) return refuse(refusal::forwarded, "forwarded and x-forwarded-* contradict each other");
     apply(x.client ? x : rfc, x, rfc, asked);
     return std::nullopt;
@@ -198,7 +199,7 @@ class trusted_proxies {
   }
   [[nodiscard]] bool trusts(node const& n) const noexcept { return n.unix_socket ? unix_ : n.ip && trusts(*n.ip); }
 
-  [[nodiscard]] static refused_request torn(request const& asked, std::string_view name) {
+  [[nodiscard]] static refused_request malformed(request const& asked, std::string_view name) {
     std::string lines;
     return refuse(refusal::forwarded, std::string(name) + ": " +
                                           detail::for_a_log(detail::joined_header(asked.headers, name, lines).value_or("")));
@@ -222,7 +223,7 @@ class trusted_proxies {
     }
   }
 
-  /// @return the name of the header that is torn; empty: none is.
+  /// @return the name of the malformed header; empty if there is none.
   [[nodiscard]] std::string_view read_x_forwarded(std::span<header const> headers, claims& c) const noexcept {
     bool good = true;
     if (read_.x_forwarded_for)
