@@ -8,7 +8,7 @@ struct host {
   phx::loop* where;
   phx::mount const* on;
   phx::router<>* app;
-  int told(phx::context& ctx, phx::message const& item, phx::payload const& with);
+  int handle(phx::context& ctx, phx::message const& item, phx::payload const& with);
   phx::errc last;
 };
 
@@ -22,14 +22,14 @@ struct host {
 
 namespace {
 
-int host::told(phx::context& ctx, phx::message const& item, phx::payload const& with) {
+int host::handle(phx::context& ctx, phx::message const& item, phx::payload const& with) {
   return ctx.push(item.event, with) ? 1 : 0;
 }
 
 struct mentions {
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     host h{};
-    return h.told(ctx, in, in.payload) == 1 ? phx::outcome::reply() : phx::outcome::stop();
+    return h.handle(ctx, in, in.payload) == 1 ? phx::outcome::reply() : phx::outcome::stop();
   }
 };
 

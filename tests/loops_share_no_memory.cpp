@@ -56,7 +56,7 @@ void* allocate(std::size_t n) noexcept {
 }
 void release(void*, std::size_t) noexcept {}
 
-struct nobody {
+struct null_waker {
   void wake() noexcept {}
 };
 struct talk {
@@ -81,7 +81,7 @@ struct side {
   void build(phx::endpoint& all, application& app, phx::mount const& where) {
     bounds.memory = {&allocate<which>, &release};
     taken_from[which] = &mailbox;
-    loop = &own.make<phx::loop>(all, mailbox.make<nobody>(), bounds);
+    loop = &own.make<phx::loop>(all, mailbox.make<null_waker>(), bounds);
     taken_from[which] = &own;
     frames = &own.make<std::size_t>(0u);
     for (client*& c : clients) {

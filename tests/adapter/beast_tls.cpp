@@ -493,10 +493,10 @@ TEST_CASE("beast_tls: a host may pass its own context; peer_data has the client'
   REQUIRE(size > 0);
   CHECK(text == "https " + std::string(reinterpret_cast<char const*>(der), static_cast<std::size_t>(size)));
   OPENSSL_free(der);
-  tls_client nobody = r->client();
-  CHECK(nobody.send(request("GET", "/how")));
-  CHECK(nobody.read_head() == 200);
-  CHECK(nobody.read_body() == "https nobody");
+  tls_client anonymous = r->client();
+  CHECK(anonymous.send(request("GET", "/how")));
+  CHECK(anonymous.read_head() == 200);
+  CHECK(anonymous.read_body() == "https nobody");
 }
 
 TEST_CASE("beast_tls: a new certificate applies to later connections; existing ones continue") {

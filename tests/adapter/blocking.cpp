@@ -162,10 +162,10 @@ TEST_CASE("blocking: a ping is answered with its data, a pong is not answered") 
 
 TEST_CASE("blocking: a client's close is answered as Phoenix's server does") {
   running r;
-  for (auto const& [said, answer] :
+  for (auto const& [sent, answer] :
        {std::pair{1000u, 1000u}, {1001u, 1000u}, {3000u, 1000u}, {4999u, 1000u}, {1005u, 1002u}, {1012u, 1002u}}) {
     raw_client c = r.joined();
-    CHECK(c.close(said));
+    CHECK(c.close(sent));
     CHECK(c.read().closed() == answer);
     CHECK(c.read().ended);
   }

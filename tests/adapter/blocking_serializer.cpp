@@ -40,7 +40,7 @@ struct running {
   phx::router<> app{};
   phx::blocking::server<phx::router<>> server;
   std::thread thread;
-  running() : server(app, how()) {
+  running() : server(app, settings()) {
     app.channel<room>("room:*");
     thread = std::thread([this] { server.run(); });
   }
@@ -48,7 +48,7 @@ struct running {
     server.stop();
     thread.join();
   }
-  static phx::blocking::options how() {
+  static phx::blocking::options settings() {
     phx::blocking::options o{.port = 0};
     o.mount.serializers = {phx::serializer_ref::of<phx::v2_json>(), phx::serializer_ref::of<msgpack::serializer>()};
     o.goodbye = std::chrono::milliseconds(500);

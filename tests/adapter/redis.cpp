@@ -235,8 +235,8 @@ TEST_CASE("redis: a user, a database and a unix socket, by URL") {
   CHECK(eventually([&] { return !nowhere.reason().empty(); }));
   node too_long(by("unix:///" + std::string(200, 'x'), "a"));
   CHECK(eventually([&] { return too_long.reason() == "the path of the unix socket is too long"; }));
-  node nobody(by("redis://does-not-exist.invalid", "a"));
-  CHECK(eventually([&] { return nobody.reason().starts_with("does-not-exist.invalid: "); }));
+  node unresolved(by("redis://does-not-exist.invalid", "a"));
+  CHECK(eventually([&] { return unresolved.reason().starts_with("does-not-exist.invalid: "); }));
 #ifdef __cpp_exceptions
   phx::redis::pubsub misspelt(by("reddis://localhost", "a")), insecure(by("rediss://localhost", "a"));
   phx::endpoint local;

@@ -104,10 +104,10 @@ TEST_CASE("router: without a connector every client may connect, if the session 
   struct needs_a_name {
     explicit needs_a_name(int) {}
   };
-  phx::router<needs_a_name> nobody([](phx::connect_info const&) -> phx::connect_outcome<needs_a_name> {
+  phx::router<needs_a_name> refusing([](phx::connect_info const&) -> phx::connect_outcome<needs_a_name> {
     return phx::http_answer{401, {}, "who are you?"};
   });
-  phx::testing::server t(nobody);
+  phx::testing::server t(refusing);
   CHECK(t.connect().refused() == 401);
 }
 

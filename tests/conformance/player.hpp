@@ -105,8 +105,8 @@ struct world {
   world(std::size_t loop_count, phx::endpoint& everywhere, hand_moved& bells, Make make, std::function<void()> idle)
       : endpoint(everywhere),
         alarms(bells),
-        who(everywhere, lab::as_in_phoenix()),
-        sites(lab::sites(make, bells, who)),
+        presence(everywhere, lab::as_in_phoenix()),
+        sites(lab::sites(make, bells, presence)),
         all_idle(std::move(idle)) {
     for (std::size_t i = 0; i < loop_count; ++i) {
       turn_taker& mine = *loops.emplace_back(std::make_unique<turn_taker>(endpoint));
@@ -123,7 +123,7 @@ struct world {
   };
   phx::endpoint& endpoint;
   hand_moved& alarms;
-  phx::presence who;
+  phx::presence presence;
   std::list<lab::site<Dispatcher>> sites;
   std::function<void()> all_idle;
   phx::longpoll::sessions sessions{};
@@ -411,8 +411,8 @@ class player {
     if (value const* const show = spec.find("show_headers"); show != nullptr && v.answer->status < 500) {
       value headers = value::object();
       for (char const* const name : {"access-control-allow-origin", "cache-control", "content-type"})
-        for (auto const& [key, said] : v.answer->headers)
-          if (key == name) headers.members.emplace_back(key, value::of(said));
+        for (auto const& [key, sent] : v.answer->headers)
+          if (key == name) headers.members.emplace_back(key, value::of(sent));
       got.members.emplace_back("headers", std::move(headers));
     }
     return got;
@@ -483,7 +483,7 @@ class player {
     v.target = spec.find("path")->text;
     if (value const* const body = spec.find("body")) v.body = body->text;
     if (value const* const headers = spec.find("headers"))
-      for (auto const& [key, said] : headers->members) v.headers.push_back({key, said.text});
+      for (auto const& [key, sent] : headers->members) v.headers.push_back({key, sent.text});
     if (!serve(v)) return "nobody serves " + v.target;
     if (!answered(v)) return "no response";
     value got = v.result(which_);
@@ -492,8 +492,8 @@ class player {
     if (show == nullptr || show->truth)
       for (char const* const name : {"access-control-allow-headers", "access-control-allow-methods",
                                      "access-control-allow-origin", "access-control-max-age"})
-        for (auto const& [key, said] : v.answer->headers)
-          if (key == name) headers.members.emplace_back(key, value::of(said));
+        for (auto const& [key, sent] : v.answer->headers)
+          if (key == name) headers.members.emplace_back(key, value::of(sent));
     if (!headers.members.empty()) got.members.emplace_back("headers", std::move(headers));
     std::string const wrong = mismatch(*step.find("result"), got, known_);
     return wrong.empty() ? "" : "http: " + wrong;

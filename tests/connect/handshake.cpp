@@ -77,17 +77,17 @@ asked ask(std::string_view target, ask_with const& with = {}) {
   }
   return out;
 }
-std::string answered_status(std::string_view target, ask_with const& with = {}) { return ask(target, with).text; }
+std::string handshake_result(std::string_view target, ask_with const& with = {}) { return ask(target, with).text; }
 
 }  // namespace
 
 TEST_CASE("handshake: the vsn selects the serializer") {
-  CHECK(answered_status("/socket/websocket") == "ok ~> 1.0.0 nobody -");
-  CHECK(answered_status("/socket/websocket?vsn=1.0.7") == "ok ~> 1.0.0 nobody -");
-  CHECK(answered_status("/socket/websocket?vsn=2.0.0") == "ok ~> 2.0.0 nobody -");
-  CHECK(answered_status("/socket/websocket?vsn=2.0.9") == "ok ~> 2.0.0 nobody -");
-  CHECK(answered_status("/socket/websocket?vsn=2.0.0%2Bbuild.7") == "ok ~> 2.0.0 nobody -");
-  CHECK(answered_status("/socket/websocket?vsn=9.9.9&vsn=2.0.0") == "ok ~> 2.0.0 nobody -");
+  CHECK(handshake_result("/socket/websocket") == "ok ~> 1.0.0 nobody -");
+  CHECK(handshake_result("/socket/websocket?vsn=1.0.7") == "ok ~> 1.0.0 nobody -");
+  CHECK(handshake_result("/socket/websocket?vsn=2.0.0") == "ok ~> 2.0.0 nobody -");
+  CHECK(handshake_result("/socket/websocket?vsn=2.0.9") == "ok ~> 2.0.0 nobody -");
+  CHECK(handshake_result("/socket/websocket?vsn=2.0.0%2Bbuild.7") == "ok ~> 2.0.0 nobody -");
+  CHECK(handshake_result("/socket/websocket?vsn=9.9.9&vsn=2.0.0") == "ok ~> 2.0.0 nobody -");
   for (std::string_view const bad :
        {"vsn=0.9.0", "vsn=1.1.0", "vsn=2.1.0", "vsn=3.0.0", "vsn=123.1.1", "vsn=", "vsn", "vsn=02.0.0", "vsn=2.0.0-rc.1",
         "vsn=2", "vsn=2.0", "vsn=abc", "vsn[]=2.0.0", "vsn[a]=1", "vsn=2.0.0+b1", "vsn=2.0.0&vsn[]=2.0.0"}) {
@@ -100,10 +100,10 @@ TEST_CASE("handshake: the vsn selects the serializer") {
 }
 
 TEST_CASE("handshake: connect accepts, with or without an id, or refuses") {
-  CHECK(answered_status("/socket/websocket?vsn=2.0.0&user_id=u%201%2F%C3%BC") ==
+  CHECK(handshake_result("/socket/websocket?vsn=2.0.0&user_id=u%201%2F%C3%BC") ==
         "ok ~> 2.0.0 u 1/\xC3\xBC user:u 1/\xC3\xBC");
-  CHECK(answered_status("/socket/websocket?user_id=") == "ok ~> 1.0.0  user:");
-  CHECK(answered_status("/socket/websocket?reject=0") == "ok ~> 1.0.0 nobody -");
+  CHECK(handshake_result("/socket/websocket?user_id=") == "ok ~> 1.0.0  user:");
+  CHECK(handshake_result("/socket/websocket?reject=0") == "ok ~> 1.0.0 nobody -");
   asked const no = ask("/socket/websocket?reject=1");
   CHECK(no.text == "403 connect");
   CHECK(no.calls == 1);
@@ -126,7 +126,7 @@ TEST_CASE("handshake: a connect that throws is answered 500") {
   asked const a = ask("/socket/websocket?throw=1");
   CHECK(a.text == "500 connect_threw");
   CHECK(a.detail == "no database");
-  CHECK(answered_status("/socket/websocket?throw=2") == "500 connect_threw");
+  CHECK(handshake_result("/socket/websocket?throw=2") == "500 connect_threw");
 }
 TEST_CASE("handshake: an origin callback that throws is answered 500") {
   phx::mount const m{.origins = phx::check_origin::callback([](phx::origin const&) -> bool { throw 1; })};
@@ -137,10 +137,10 @@ TEST_CASE("handshake: an origin callback that throws is answered 500") {
 #endif
 
 TEST_CASE("handshake: an unknown path is 404, a wrong method 400") {
-  CHECK(answered_status("/nowhere") == "404 path");
-  CHECK(answered_status("/socket") == "404 path");
-  CHECK(answered_status("/socket/longpoll") == "404 path");
-  CHECK(answered_status("/socket/websocket/") == "ok ~> 1.0.0 nobody -");
+  CHECK(handshake_result("/nowhere") == "404 path");
+  CHECK(handshake_result("/socket") == "404 path");
+  CHECK(handshake_result("/socket/longpoll") == "404 path");
+  CHECK(handshake_result("/socket/websocket/") == "ok ~> 1.0.0 nobody -");
   for (std::string_view const method : {"POST", "OPTIONS", "DELETE", "HEAD", "get", ""}) {
     asked const a = ask("/socket/websocket?vsn=2.0.0", {.method = method});
     CHECK_MESSAGE(a.text == "400 method", method);
@@ -149,18 +149,18 @@ TEST_CASE("handshake: an unknown path is 404, a wrong method 400") {
 }
 
 TEST_CASE("handshake: an invalid query is 400, a too long one 414") {
-  CHECK(answered_status("/socket/websocket?a=%zz") == "400 params");
-  CHECK(answered_status("/socket/websocket?a=%FF") == "400 params");
+  CHECK(handshake_result("/socket/websocket?a=%zz") == "400 params");
+  CHECK(handshake_result("/socket/websocket?a=%FF") == "400 params");
   CHECK(ask("/socket/websocket?a=%FF").detail == "text that is not UTF-8: a");
-  CHECK(answered_status("/socket/websocket?a=" + std::string(70'000, 'x')) == "414 params");
+  CHECK(handshake_result("/socket/websocket?a=" + std::string(70'000, 'x')) == "414 params");
   phx::mount const tight{.query = {.bytes = 5, .count = 5, .depth = 5}};
-  CHECK(answered_status("/socket/websocket?a=123", {.mount = tight}) == "ok ~> 1.0.0 nobody -");
-  CHECK(answered_status("/socket/websocket?a=1234", {.mount = tight}) == "414 params");
+  CHECK(handshake_result("/socket/websocket?a=123", {.mount = tight}) == "ok ~> 1.0.0 nobody -");
+  CHECK(handshake_result("/socket/websocket?a=1234", {.mount = tight}) == "414 params");
 }
 
 TEST_CASE("handshake: a refused origin is 403 and connect is not called") {
   for (std::string_view const good : {"http://localhost", "https://www.example.com", "http://user@localhost"})
-    CHECK_MESSAGE(answered_status("/socket/websocket", {.headers = {{"Origin", good}}}) == "ok ~> 1.0.0 nobody -", good);
+    CHECK_MESSAGE(handshake_result("/socket/websocket", {.headers = {{"Origin", good}}}) == "ok ~> 1.0.0 nobody -", good);
   for (std::string_view const bad : {"http://evil.org", "null", "https://evilexample.com"}) {
     asked const a = ask("/socket/websocket", {.headers = {{"Origin", bad}}});
     CHECK_MESSAGE(a.text == "403 origin", bad);
@@ -174,13 +174,14 @@ TEST_CASE("handshake: the checks run in their order, and the first failure is re
   phx::mount const m{.subprotocols = std::vector<std::string>{"a"}};
   std::vector<phx::header> const all_bad{{"origin", "http://evil.org"}, {"sec-websocket-protocol", "b"}};
   std::vector<phx::header> const protocol_bad{{"sec-websocket-protocol", "b"}};
-  CHECK(answered_status("/nowhere?%", {.mount = m, .method = "POST", .headers = all_bad}) == "404 path");
-  CHECK(answered_status("/socket/websocket?%", {.mount = m, .method = "POST", .headers = all_bad}) == "400 method");
-  CHECK(answered_status("/socket/websocket?%", {.mount = m, .headers = all_bad}) == "400 params");
-  CHECK(answered_status("/socket/websocket?vsn=9.0.0&reject=1", {.mount = m, .headers = all_bad}) == "403 origin");
-  CHECK(answered_status("/socket/websocket?vsn=9.0.0&reject=1", {.mount = m, .headers = protocol_bad}) == "403 subprotocol");
-  CHECK(answered_status("/socket/websocket?vsn=9.0.0&reject=1", {.mount = m}) == "403 vsn");
-  CHECK(answered_status("/socket/websocket?reject=1", {.mount = m}) == "403 connect");
+  CHECK(handshake_result("/nowhere?%", {.mount = m, .method = "POST", .headers = all_bad}) == "404 path");
+  CHECK(handshake_result("/socket/websocket?%", {.mount = m, .method = "POST", .headers = all_bad}) == "400 method");
+  CHECK(handshake_result("/socket/websocket?%", {.mount = m, .headers = all_bad}) == "400 params");
+  CHECK(handshake_result("/socket/websocket?vsn=9.0.0&reject=1", {.mount = m, .headers = all_bad}) == "403 origin");
+  CHECK(handshake_result("/socket/websocket?vsn=9.0.0&reject=1", {.mount = m, .headers = protocol_bad}) ==
+        "403 subprotocol");
+  CHECK(handshake_result("/socket/websocket?vsn=9.0.0&reject=1", {.mount = m}) == "403 vsn");
+  CHECK(handshake_result("/socket/websocket?reject=1", {.mount = m}) == "403 connect");
 }
 
 TEST_CASE("handshake: the first configured subprotocol that the client offers is selected") {
@@ -198,7 +199,7 @@ TEST_CASE("handshake: the first configured subprotocol that the client offers is
   CHECK(offered(list{"sip"}, "") == "403 subprotocol");
   CHECK(offered(list{}, "sip") == "403 subprotocol");
   phx::mount const m{.subprotocols = list{"sip"}};
-  CHECK(answered_status("/socket/websocket", {.mount = m}) == "ok ~> 1.0.0 nobody -");
+  CHECK(handshake_result("/socket/websocket", {.mount = m}) == "ok ~> 1.0.0 nobody -");
 }
 
 TEST_CASE("handshake: connect gets the mount's constants, the params of the path and the transport") {
@@ -212,9 +213,9 @@ TEST_CASE("handshake: a long-poll may have any method and no subprotocol") {
   phx::mount const m{.origins = {"//localhost"}, .subprotocols = std::vector<std::string>{"sip"}, .longpoll = true};
   ask_with const poll{
       .mount = m, .method = "POST", .headers = {{"sec-websocket-protocol", "x"}}, .via = phx::transport_kind::longpoll};
-  CHECK(answered_status("/socket/longpoll?vsn=2.0.0", poll) == "ok ~> 2.0.0 nobody -");
-  CHECK(answered_status("/socket/longpoll?vsn=4.0.0", poll) == "403 vsn");
-  CHECK(answered_status("/socket/websocket", poll) == "404 path");
+  CHECK(handshake_result("/socket/longpoll?vsn=2.0.0", poll) == "ok ~> 2.0.0 nobody -");
+  CHECK(handshake_result("/socket/longpoll?vsn=4.0.0", poll) == "403 vsn");
+  CHECK(handshake_result("/socket/websocket", poll) == "404 path");
 }
 
 namespace {
@@ -375,11 +376,11 @@ TEST_CASE("admit: keeps the client's credentials for later") {
 
 TEST_CASE("handshake: old generations accept any 1.x, or no vsn, at the path itself") {
   phx::mount const seed{.path = "/ws", .generation = phx::legacy::of<phx::generation::v0_11>()};
-  CHECK(answered_status("/ws", {.mount = seed, .headers = {{"origin", "http://evil.org"}}}).starts_with("ok ~> 1.0 "));
+  CHECK(handshake_result("/ws", {.mount = seed, .headers = {{"origin", "http://evil.org"}}}).starts_with("ok ~> 1.0 "));
   phx::mount const legacy{.path = "/legacy", .generation = phx::legacy::of<phx::generation::legacy>()};
-  CHECK(answered_status("/legacy?vsn=1.2.0", {.mount = legacy}).starts_with("ok ~> 1.0 "));
-  CHECK(answered_status("/legacy/websocket?vsn=2.0.0", {.mount = legacy}).starts_with("ok ~> 2.0.0 "));
-  CHECK(answered_status("/legacy?vsn=3.0.0", {.mount = legacy}) == "403 vsn");
+  CHECK(handshake_result("/legacy?vsn=1.2.0", {.mount = legacy}).starts_with("ok ~> 1.0 "));
+  CHECK(handshake_result("/legacy/websocket?vsn=2.0.0", {.mount = legacy}).starts_with("ok ~> 2.0.0 "));
+  CHECK(handshake_result("/legacy?vsn=3.0.0", {.mount = legacy}) == "403 vsn");
 }
 
 TEST_CASE("admit: checks everything except connect, and leaves the session empty") {
@@ -492,8 +493,8 @@ TEST_CASE("refusal: each has a name and a status") {
                                                                        {phx::refusal::auth_token, "500 auth_token"},
                                                                        {phx::refusal::too_often, "429 too_often"},
                                                                        {phx::refusal::too_many, "503 too_many"}}};
-  for (auto const& [why, text] : all) {
-    phx::refused_request const r = phx::refuse(why);
+  for (auto const& [reason, text] : all) {
+    phx::refused_request const r = phx::refuse(reason);
     CHECK(std::to_string(r.answer.status) + " " + std::string(to_string(r.reason)) == text);
     CHECK(r.answer.body.empty());
   }

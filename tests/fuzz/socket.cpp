@@ -129,7 +129,7 @@ struct client {
 
 struct world {
   explicit world(program& in) : input(in), loops(2, bounds()) {
-    who.all = this;
+    app.all = this;
     constexpr phx::pressure_policy policies[] = {phx::pressure_policy::close, phx::pressure_policy::drop_newest,
                                                  phx::pressure_policy::drop_oldest, phx::pressure_policy::keep_latest};
     for (std::size_t i = 0; i < mounts.size(); ++i) {
@@ -155,21 +155,21 @@ struct world {
 
   void open(client& c) {
     if (c.held) c.held.reset();
-    std::uint8_t const how = input.byte();
-    phx::mount const& on = mounts[how & 3];
-    c.loop = how >> 2 & 1;
+    std::uint8_t const bits = input.byte();
+    phx::mount const& on = mounts[bits & 3];
+    c.loop = bits >> 2 & 1;
     c.closes = 0;
     c.over = false;
-    c.destroys_in_close = (how & 8) != 0;
+    c.destroys_in_close = (bits & 8) != 0;
     c.answer = phx::send_status::ok;
     c.waiting = 0;
     phx::admission<int> in{};
-    in.serializer = phx::choose(on.offered(), (how & 16) != 0 ? "1.0.0" : "2.0.0");
+    in.serializer = phx::choose(on.offered(), (bits & 16) != 0 ? "1.0.0" : "2.0.0");
     in.session.emplace(0);
-    if ((how & 32) != 0) in.id = "user";
+    if ((bits & 32) != 0) in.id = "user";
     in.bounds = &on.bounds;
-    old[static_cast<std::size_t>(&c - clients.data())] = (how & 16) != 0;
-    c.held = std::make_unique<socket>(loops[c.loop], who, std::move(in), transport{&c}, loops.now());
+    old[static_cast<std::size_t>(&c - clients.data())] = (bits & 16) != 0;
+    c.held = std::make_unique<socket>(loops[c.loop], app, std::move(in), transport{&c}, loops.now());
   }
   void give(client& c, phx::opcode op, std::string_view part, bool last) {
     if (!c.held || c.over) return;
@@ -181,17 +181,17 @@ struct world {
   }
   /// Sends a message of this client on topic t0 to t3.
   void say(client& c, std::string_view event, std::string_view payload) {
-    std::uint8_t const how = input.byte();
-    std::string const topic = "t" + std::to_string(how & 3), ref = std::to_string(++refs);
+    std::uint8_t const bits = input.byte();
+    std::string const topic = "t" + std::to_string(bits & 3), ref = std::to_string(++refs);
     bool const v1 = old[static_cast<std::size_t>(&c - clients.data())];
-    std::string const join_ref = event == "phx_join" ? ref : std::to_string(joins[how & 3]);
-    if (event == "phx_join") joins[how & 3] = refs;
+    std::string const join_ref = event == "phx_join" ? ref : std::to_string(joins[bits & 3]);
+    if (event == "phx_join") joins[bits & 3] = refs;
     std::string const text = v1 ? R"({"topic":")" + topic + R"(","event":")" + std::string(event) + R"(","payload":)" +
                                       std::string(payload) + R"(,"ref":")" + ref + R"("})"
                                 : "[\"" + join_ref + "\",\"" + ref + "\",\"" + topic + "\",\"" + std::string(event) + "\"," +
                                       std::string(payload) + "]";
-    std::size_t const cut = (how & 64) != 0 ? input.byte() % (text.size() + 1) : text.size();
-    if (cut == text.size()) return give(c, phx::opcode::text, text, (how & 128) == 0);
+    std::size_t const cut = (bits & 64) != 0 ? input.byte() % (text.size() + 1) : text.size();
+    if (cut == text.size()) return give(c, phx::opcode::text, text, (bits & 128) == 0);
     give(c, phx::opcode::text, std::string_view(text).substr(0, cut), false);
     give(c, phx::opcode::text, std::string_view(text).substr(cut), true);
   }
@@ -293,15 +293,15 @@ struct world {
       case 8: say(c, "phx_leave", "{}"); break;
       case 9: give(c, phx::opcode::text, R"([null,"1","phoenix","heartbeat",{}])", true); break;
       case 10: {
-        std::uint8_t const how = input.byte();
-        give(c, (how & 1) != 0 ? phx::opcode::binary : phx::opcode::text, input.bytes(how >> 2), (how & 2) != 0);
+        std::uint8_t const bits = input.byte();
+        give(c, (bits & 1) != 0 ? phx::opcode::binary : phx::opcode::text, input.bytes(bits >> 2), (bits & 2) != 0);
         break;
       }
       case 11: give(c, phx::opcode::pong, {}, true); break;
       case 12: {
-        std::uint8_t const how = input.byte();
-        c.answer = static_cast<phx::send_status>(how & 3);
-        c.waiting = static_cast<std::size_t>(how >> 2) * 50;
+        std::uint8_t const bits = input.byte();
+        c.answer = static_cast<phx::send_status>(bits & 3);
+        c.waiting = static_cast<std::size_t>(bits >> 2) * 50;
         break;
       }
       case 13:
@@ -334,9 +334,9 @@ struct world {
       case 25:
       case 26: use_handle(); break;
       case 27: {
-        std::uint8_t const how = input.byte();
-        heap::until_failure = how & 31;
-        heap::failures = 1u + (how >> 5);
+        std::uint8_t const bits = input.byte();
+        heap::until_failure = bits & 31;
+        heap::failures = 1u + (bits >> 5);
         break;
       }
       case 28: (void)loops[op >> 5 & 1].publish({"t0", "e", phx::payload::json("{}"), {}, {}}); break;
@@ -360,7 +360,7 @@ struct world {
   }
 
   program& input;
-  dispatcher who{};
+  dispatcher app{};
   std::array<phx::mount, 4> mounts{};
   std::deque<record> records{};
   std::array<phx::channel_id, 4> handles{};
@@ -375,15 +375,15 @@ struct world {
 
 phx::join_result dispatcher::join(int&, phx::joining& j, phx::message const&, phx::channel_place<life>& place) {
   all->act(j);
-  std::uint8_t const how = all->input.byte();
-  switch (how & 7) {
+  std::uint8_t const bits = all->input.byte();
+  switch (bits & 7) {
     case 0: return phx::join_result::error();
     case 1: throw std::runtime_error("a join");
     case 2: return phx::join_result::crash("on purpose");
     case 3:
       all->keep(j.id());
       place.emplace(all->records.emplace_back());
-      return phx::join_result::later(j.now() + std::chrono::seconds(how >> 3));
+      return phx::join_result::later(j.now() + std::chrono::seconds(bits >> 3));
     case 4: place.emplace(all->records.emplace_back()); return phx::join_result::error();
     case 5: return phx::join_result::ok();  // without a channel: a crash
     default: place.emplace(all->records.emplace_back()); return phx::join_result::ok();
@@ -397,9 +397,9 @@ std::span<std::string_view const> dispatcher::intercepts(life const&) noexcept {
   return (all->input.byte() & 1) != 0 ? std::span<std::string_view const>(masked) : std::span<std::string_view const>{};
 }
 std::optional<phx::pressure_policy> dispatcher::when_slow(life const&) noexcept {
-  std::uint8_t const how = all->input.byte();
-  if ((how & 8) == 0) return std::nullopt;
-  return static_cast<phx::pressure_policy>((how & 7) % 5);
+  std::uint8_t const bits = all->input.byte();
+  if ((bits & 8) == 0) return std::nullopt;
+  return static_cast<phx::pressure_policy>((bits & 7) % 5);
 }
 void dispatcher::terminate(life& l, phx::context& ctx, phx::exit_reason) noexcept {
   require(l.of != nullptr && l.of->destroyed == 0, "a channel that is terminated lives");

@@ -265,9 +265,9 @@ TEST_CASE("longpoll: the origin is checked at every request") {
 
 TEST_CASE("longpoll: forged, truncated and foreign tokens are unknown") {
   polls p;
-  polls elsewhere;  // another server
+  polls other_server;  // another server
   std::string const token = p.joined();
-  texts bad{"null", "undefined", "x", token.substr(0, 42), token + "A", elsewhere.open(), std::string(10'000, 'A')};
+  texts bad{"null", "undefined", "x", token.substr(0, 42), token + "A", other_server.open(), std::string(10'000, 'A')};
   for (std::size_t i = 0; i < 42; ++i) {
     bad.push_back(token);
     bad.back()[i] = token[i] == 'A' ? 'B' : 'A';

@@ -70,7 +70,7 @@ TEST_CASE("endpoint: counts the sockets of all its loops") {
   journal log;
   struct named : rooms {
     journal* log = nullptr;
-    phx::connect_outcome<who> connect(phx::connect_info const&) { return phx::connected<who>{{log, "x"}}; }
+    phx::connect_outcome<user> connect(phx::connect_info const&) { return phx::connected<user>{{log, "x"}}; }
   } dispatcher;
   dispatcher.log = &log;
   phx::testing::server<named> s(dispatcher, {}, 2);

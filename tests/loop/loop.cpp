@@ -108,8 +108,8 @@ TEST_CASE("loop: the id of a socket is not reused") {
   t.c.destroy();
   CHECK(t.c.loop().sockets() == 0);
   phx::testing::recorder r;
-  phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
-  in.session.emplace(who{&t.log, "x"});
+  phx::admission<user> in{phx::serializer_ref::of<phx::v2_json>()};
+  in.session.emplace(user{&t.log, "x"});
   phx::socket<phx::testing::recorder::transport_type, rooms> s(t.c.loop(), t.dispatcher, std::move(in), r.transport(),
                                                                t.c.loops().now());
   CHECK(s.name().slot == first.slot);

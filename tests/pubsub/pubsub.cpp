@@ -17,8 +17,8 @@ struct nodes {
   struct named : rooms {
     explicit named(journal& to) : log(&to) {}
     journal* log;
-    phx::connect_outcome<who> connect(phx::connect_info const& c) {
-      phx::connected<who> in{{log, std::string(c.param("id").value_or("nobody"))}};
+    phx::connect_outcome<user> connect(phx::connect_info const& c) {
+      phx::connected<user> in{{log, std::string(c.param("id").value_or("nobody"))}};
       if (auto const id = c.param("id")) in.id = "user:" + std::string(*id);
       return in;
     }

@@ -19,7 +19,7 @@ struct order {
   phx::reply_to answer{};
   phx::ended_channel last{};
 };
-struct elsewhere {
+struct remote_dispatcher {
   struct session_type {
     std::string user;
   };
@@ -43,7 +43,7 @@ struct elsewhere {
     there.push_back({order::end, ch, std::string(ctx.topic()), std::string(name_of(reason)), {}, {}, ctx.after_end()});
   }
 };
-static_assert(phx::Dispatcher<elsewhere>);
+static_assert(phx::Dispatcher<remote_dispatcher>);
 
 /// Runs the other thread's work, when the test calls it.
 texts work(std::deque<order>& inbox) {
@@ -69,7 +69,7 @@ texts work(std::deque<order>& inbox) {
 
 TEST_CASE("dispatcher: channels on another thread: messages are forwarded, replies come from there, exits close or error") {
   std::deque<order> there;
-  elsewhere d{there};
+  remote_dispatcher d{there};
   phx::testing::server server(d);
   auto client = server.connect("user=ann");
   auto m = client.join("match:1");
@@ -104,9 +104,9 @@ TEST_CASE("dispatcher: channels on another thread: messages are forwarded, repli
 
 TEST_CASE("dispatcher: a channel on another thread pushes after its end by the address that terminate was given") {
   std::deque<order> there;
-  elsewhere d{there};
+  remote_dispatcher d{there};
   watcher seen;
-  phx::testing::conversation<elsewhere> c(d, "2.0.0", {}, {"ann"}, {});
+  phx::testing::conversation<remote_dispatcher> c(d, "2.0.0", {}, {"ann"}, {});
   c.loop().observe(seen);
   auto const join = [&](std::string const& ref) {
     c.in("[" + ref + "," + ref + R"(,"match:1","phx_join",{}])");
@@ -198,7 +198,7 @@ TEST_CASE("dispatcher: for a refused join that made a channel, terminate runs af
 
 TEST_CASE("dispatcher: terminate runs once for pending and replaced channels too") {
   std::deque<order> there;
-  elsewhere d{there};
+  remote_dispatcher d{there};
   phx::testing::server server(d);
   auto client = server.connect();
   (void)client.join("match:1");

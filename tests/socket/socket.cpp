@@ -337,10 +337,10 @@ struct eager {
 }  // namespace
 
 TEST_CASE("socket: handle_info and handle_out cannot reply: a reply ends their channel, as in Phoenix") {
-  phx::router<who> app;
+  phx::router<user> app;
   app.channel<eager>("room:*");
   watcher seen;  // outlives the loop
-  phx::testing::conversation<phx::router<who>> c(app, "2.0.0");
+  phx::testing::conversation<phx::router<user>> c(app, "2.0.0");
   c.loop().observe(seen);
   for (char const* const event : {"masked", "ask", "stop"}) {
     c.in(R"(["1","1","room:a","phx_join",{}])");
@@ -876,8 +876,8 @@ TEST_CASE("socket: an observer gets connects, late refusals, refusals beyond a l
   CHECK(w.take() == texts{"idle", "socket_closed 'idle' closed 1001"});
 
   phx::testing::recorder wire;
-  phx::admission<who> ann{phx::serializer_ref::of<phx::v2_json>()};
-  ann.session.emplace(who{&t.log, "ann"});
+  phx::admission<user> ann{phx::serializer_ref::of<phx::v2_json>()};
+  ann.session.emplace(user{&t.log, "ann"});
   ann.id = "user:ann";
   phx::socket<phx::testing::recorder::transport_type, rooms> one(t.c.loop(), t.dispatcher, std::move(ann), wire.transport(),
                                                                  t.c.loops().now());

@@ -13,7 +13,7 @@ struct crowd {
   journal log{};
   struct dispatcher : rooms {
     journal* log = nullptr;
-    phx::connect_outcome<who> connect(phx::connect_info const&) { return phx::connected<who>{{log, "x"}}; }
+    phx::connect_outcome<user> connect(phx::connect_info const&) { return phx::connected<user>{{log, "x"}}; }
   } d{};
   watcher seen{};
   phx::testing::server<dispatcher> server;

@@ -124,9 +124,9 @@ TEST_CASE("epoch: the same for a channel that intercepts, and for a topic with s
   phx::testing::fake_loops loops;
   auto const speak = [&](std::string_view vsn, phx::testing::recorder& wire) {
     static phx::mount const on{};
-    phx::admission<who> in{};
+    phx::admission<user> in{};
     in.serializer = phx::choose(on.offered(), vsn);
-    in.session.emplace(who{&log, "x"});
+    in.session.emplace(user{&log, "x"});
     in.bounds = &on.bounds;
     return std::make_unique<phx::socket<phx::testing::recorder::transport_type, rooms>>(loops[0], app, std::move(in),
                                                                                         wire.transport(), loops.now());

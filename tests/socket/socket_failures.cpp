@@ -30,8 +30,8 @@ struct house {
   flat& move_in() {
     flats.push_back(std::make_unique<flat>());
     flat& f = *flats.back();
-    phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
-    in.session.emplace(who{&log, "f" + std::to_string(flats.size() - 1)});
+    phx::admission<user> in{phx::serializer_ref::of<phx::v2_json>()};
+    in.session.emplace(user{&log, "f" + std::to_string(flats.size() - 1)});
     in.id = "user:ann";
     in.bounds = &bounds;
     f.socket.emplace(loops[0], d, std::move(in), f.wire.transport(), loops.now());
@@ -158,7 +158,7 @@ TEST_CASE("failures: work left by the last call runs first, and may destroy the 
     }
     house* all;
   };
-  h.d.channel("deep:*", [&h](who const&) { return sender{&h}; });
+  h.d.channel("deep:*", [&h](user const&) { return sender{&h}; });
   h.join(0, "deep:a");
   h.join(1);
   CHECK(h.in(0, R"(["1","2","deep:a","x",{}])"));
@@ -190,7 +190,7 @@ TEST_CASE("failures: work left by the last call may destroy the socket that is e
     phx::limits bounds;
     bounds.pressure = phx::pressure_policy::drop_newest;
     house h(2, bounds);
-    h.d.channel("deep:*", [&h](who const&) { return sender{&h}; });
+    h.d.channel("deep:*", [&h](user const&) { return sender{&h}; });
     h.join(0, "deep:a");
     h.join(1);
     h.join(1, "room:b");
@@ -349,7 +349,7 @@ TEST_CASE("failures: a callback that always posts more does not block the loop: 
     int* count;
   };
   int count = 0;
-  h.d.channel("restless:*", [&count](who const&) { return restless{&count}; });
+  h.d.channel("restless:*", [&count](user const&) { return restless{&count}; });
   h.join(0, "restless:a");
   std::size_t const woken = h.loops.waker(0).count();
   (void)h.in(0, R"(["1","2","restless:a","go",{}])");

@@ -76,8 +76,8 @@ struct hall {
     seats.push_back(std::make_unique<seat>());
     seat& s = *seats.back();
     s.name = "c" + std::to_string(seats.size() - 1);
-    phx::admission<who> in{phx::choose(offered, vsn)};
-    in.session.emplace(who{&log, s.name});
+    phx::admission<user> in{phx::choose(offered, vsn)};
+    in.session.emplace(user{&log, s.name});
     in.bounds = &bounds;
     s.socket.emplace(loops[on_loop], d, std::move(in), s.wire.transport(), loops.now());
     return seats.size() - 1;

@@ -172,8 +172,8 @@ TEST_CASE("limits::mailbox: a channel's disconnect is accepted by the full mailb
   journal log;
   struct dispatcher : rooms {
     journal* log = nullptr;
-    phx::connect_outcome<who> connect(phx::connect_info const& from) {
-      return phx::connected<who>{{log, "x"}, std::string(from.param("id").value_or("user:ann"))};
+    phx::connect_outcome<user> connect(phx::connect_info const& from) {
+      return phx::connected<user>{{log, "x"}, std::string(from.param("id").value_or("user:ann"))};
     }
   } d;
   d.log = &log;
@@ -207,8 +207,8 @@ TEST_CASE("limits::timers: beyond it send_after returns dropped; timers of socke
   // Sockets that are gone leave their idle timers behind.
   for (int i = 0; i < 10; ++i) {
     phx::testing::recorder r;
-    phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
-    in.session.emplace(who{&t.log, "passer-by"});
+    phx::admission<user> in{phx::serializer_ref::of<phx::v2_json>()};
+    in.session.emplace(user{&t.log, "passer-by"});
     phx::socket<phx::testing::recorder::transport_type, rooms> s(t.c.loop(), t.dispatcher, std::move(in), r.transport(),
                                                                  t.c.loops().now());
   }

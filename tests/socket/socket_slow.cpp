@@ -88,7 +88,7 @@ struct slow_talk {
     c.in(R"(["1","9",")" + topic + R"(","echo",)" + payload + "]");
   }
 };
-std::string answered_status(std::string_view topic, std::string_view event, std::string_view payload) {
+std::string broadcast_frame(std::string_view topic, std::string_view event, std::string_view payload) {
   return shouted(event, wrapped(payload), topic);
 }
 std::string answer(std::string_view topic, std::string_view payload) {
@@ -113,10 +113,10 @@ TEST_CASE("slow: keep_latest keeps one message for each topic, event and key, in
   t.say("latest", "tick", "4", "a");
   t.say("latest", "trade", "5", "a");
   t.say("latest", "tick", "6");
-  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0")});
+  CHECK(t.c.out() == texts{broadcast_frame("latest", "tick", "0")});
   t.read_again();
-  CHECK(t.c.out() == texts{answered_status("latest", "tick", "4"), answered_status("latest", "tick", "2"),
-                           answered_status("latest", "tick", "6"), answered_status("latest", "trade", "5")});
+  CHECK(t.c.out() == texts{broadcast_frame("latest", "tick", "4"), broadcast_frame("latest", "tick", "2"),
+                           broadcast_frame("latest", "tick", "6"), broadcast_frame("latest", "trade", "5")});
   CHECK(t.c.socket().dropped() == 2);
   CHECK_FALSE(t.c.socket().slow());
 }
@@ -133,8 +133,8 @@ TEST_CASE("slow: a replaced message overtakes no reply, no end, and nothing of a
   t.say("oldest", "line", "1");
   t.say("latest", "tick", "3", "a");
   t.read_again();
-  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0"), answer("latest", "1"),
-                           answered_status("oldest", "line", "1"), answered_status("latest", "tick", "3")});
+  CHECK(t.c.out() == texts{broadcast_frame("latest", "tick", "0"), answer("latest", "1"),
+                           broadcast_frame("oldest", "line", "1"), broadcast_frame("latest", "tick", "3")});
 }
 
 TEST_CASE("slow: a message of an ended channel is not replaced by one of its successor") {
@@ -147,9 +147,9 @@ TEST_CASE("slow: a message of an ended channel is not replaced by one of its suc
   t.c.in(R"(["4","4","latest","phx_join",{}])");
   t.say("latest", "tick", "2");
   t.read_again();
-  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0"), answered_status("latest", "tick", "1"),
+  CHECK(t.c.out() == texts{broadcast_frame("latest", "tick", "0"), broadcast_frame("latest", "tick", "1"),
                            reply("\"1\"", "\"3\"", "ok", "{}", "latest"), ended("\"1\"", false, "latest"),
-                           reply("\"4\"", "\"4\"", "ok", "{}", "latest"), answered_status("latest", "tick", "2")});
+                           reply("\"4\"", "\"4\"", "ok", "{}", "latest"), broadcast_frame("latest", "tick", "2")});
 }
 
 TEST_CASE("slow: pushes are replaced by key too, from whichever thread they come") {
@@ -164,8 +164,8 @@ TEST_CASE("slow: pushes are replaced by key too, from whichever thread they come
   (void)t.c.endpoint().broadcast("latest", "tick", object("5"), "a");
   t.c.settle();
   t.read_again();
-  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0"), pushed("pushed", wrapped("2"), "\"1\"", "latest"),
-                           answered_status("latest", "tick", "5"), answered_status("latest", "tick", "4")});
+  CHECK(t.c.out() == texts{broadcast_frame("latest", "tick", "0"), pushed("pushed", wrapped("2"), "\"1\"", "latest"),
+                           broadcast_frame("latest", "tick", "5"), broadcast_frame("latest", "tick", "4")});
 }
 
 TEST_CASE("slow: drop_oldest keeps the latest messages that fit, and replies in their positions") {
@@ -180,14 +180,14 @@ TEST_CASE("slow: drop_oldest keeps the latest messages that fit, and replies in 
   t.read_again();
   texts const out = t.c.out();
   REQUIRE(out.size() > 5);
-  CHECK(out[0] == answered_status("oldest", "line", "\"first\""));
+  CHECK(out[0] == broadcast_frame("oldest", "line", "\"first\""));
   CHECK(out[1] == answer("oldest", "1"));
   CHECK(out.back() == answer("oldest", "2"));
   std::size_t const kept = out.size() - 3;
   CHECK(kept >= 6);
   CHECK(kept <= 9);
   for (std::size_t i = 0; i < kept; ++i)
-    CHECK(out[2 + i] == answered_status("oldest", "line", big(static_cast<char>('z' + 1 - kept + i))));
+    CHECK(out[2 + i] == broadcast_frame("oldest", "line", big(static_cast<char>('z' + 1 - kept + i))));
   CHECK(t.c.socket().dropped() == 26 - kept);
   CHECK(t.seen.count("frame_dropped oldest") == 26 - kept);
 }
@@ -206,11 +206,11 @@ TEST_CASE("slow: drop_newest keeps the first messages, and all replies") {
   REQUIRE(out.size() > 7);
   std::size_t const kept = out.size() - 6;
   for (std::size_t i = 0; i < kept; ++i)
-    CHECK(out[1 + i] == answered_status("newest", "line", big(static_cast<char>('a' + i))));
+    CHECK(out[1 + i] == broadcast_frame("newest", "line", big(static_cast<char>('a' + i))));
   for (std::size_t i = 0; i < 5; ++i) CHECK(out[1 + kept + i] == answer("newest", big('!')));
   CHECK(t.c.socket().dropped() == 27 - kept);
   t.say("newest", "line", "1");
-  CHECK(t.c.out() == texts{answered_status("newest", "line", "1")});
+  CHECK(t.c.out() == texts{broadcast_frame("newest", "line", "1")});
 }
 
 TEST_CASE("slow: at most limits::outbound bytes wait, whatever the policy") {
@@ -255,7 +255,7 @@ TEST_CASE("slow: the connection's policy applies to channels without their own")
   t.stop_reading();
   for (char const* const n : {"0", "1", "2", "3"}) t.say("plain:1", "tick", n);
   t.read_again();
-  CHECK(t.c.out() == texts{answered_status("plain:1", "tick", "0"), answered_status("plain:1", "tick", "3")});
+  CHECK(t.c.out() == texts{broadcast_frame("plain:1", "tick", "0"), broadcast_frame("plain:1", "tick", "3")});
 }
 
 TEST_CASE("slow: a channel may choose the policy in join, as its client asked") {
@@ -295,7 +295,7 @@ TEST_CASE("slow: with ignore everything goes to the host, in order, once another
   CHECK(out.size() == 28 - t.c.socket().dropped());
   REQUIRE(out.size() >= 26);
   for (std::size_t i = 0; i < 26; ++i)
-    CHECK(out[out.size() - 26 + i] == answered_status("plain:1", "line", big(static_cast<char>('a' + i))));
+    CHECK(out[out.size() - 26 + i] == broadcast_frame("plain:1", "line", big(static_cast<char>('a' + i))));
 }
 
 TEST_CASE("slow: the observer is told at the start, for each dropped message, and at the end") {
@@ -327,7 +327,7 @@ TEST_CASE("slow: with limits::tell_dropped the client is told the number on each
   t.stop_reading();
   t.say("latest", "tick", "0", "a");
   t.read_again();
-  CHECK(t.c.out() == texts{answered_status("latest", "tick", "0")});  // no message was missed
+  CHECK(t.c.out() == texts{broadcast_frame("latest", "tick", "0")});  // no message was missed
 }
 
 TEST_CASE("slow: run serves the slow clients of a host that never calls writable") {
@@ -343,7 +343,7 @@ TEST_CASE("slow: run serves the slow clients of a host that never calls writable
   t.wire.answer = phx::send_status::ok;
   t.wire.waiting = 0;
   t.c.advance(100ms);
-  CHECK(t.c.out() == texts{answered_status("latest", "tick", "1")});
+  CHECK(t.c.out() == texts{broadcast_frame("latest", "tick", "1")});
   CHECK(t.c.loop().run(t.c.loops().now()) > t.c.loops().now() + 1s);  // no client is slow: there is nothing to do
 }
 
@@ -361,10 +361,10 @@ TEST_CASE("slow: the transport is fed when half of its data is left, and not mor
   CHECK(t.c.out().empty());
   t.wire.waiting = held / 2;
   CHECK(t.c.socket().writable(t.c.loops().now()));
-  CHECK(t.c.out() == texts{answered_status("oldest", "line", "1")});  // congested again at once
+  CHECK(t.c.out() == texts{broadcast_frame("oldest", "line", "1")});  // congested again at once
   CHECK(t.c.socket().slow());
   t.read_again();
-  CHECK(t.c.out() == texts{answered_status("oldest", "line", "2"), answered_status("oldest", "line", "3")});
+  CHECK(t.c.out() == texts{broadcast_frame("oldest", "line", "2"), broadcast_frame("oldest", "line", "3")});
 }
 
 TEST_CASE("slow: a frame that the transport drops is queued, not lost, if the policy is to drop") {
@@ -375,7 +375,7 @@ TEST_CASE("slow: a frame that the transport drops is queued, not lost, if the po
   t.say("plain:1", "line", "2");
   CHECK(t.c.out().empty());
   t.read_again();
-  CHECK(t.c.out() == texts{answer("plain:1", "1"), answered_status("plain:1", "line", "2")});
+  CHECK(t.c.out() == texts{answer("plain:1", "1"), broadcast_frame("plain:1", "line", "2")});
   CHECK(t.c.socket().dropped() == 0);
 }
 
@@ -388,7 +388,7 @@ TEST_CASE("slow: queued frames are sent before a close") {
   t.c.socket().disconnect();
   t.c.settle();
   CHECK(t.c.close_code() == 1001);
-  CHECK(t.c.out() == texts{answered_status("latest", "tick", "2")});
+  CHECK(t.c.out() == texts{broadcast_frame("latest", "tick", "2")});
   CHECK(t.wire.after_close == 0);
 }
 
@@ -451,5 +451,5 @@ TEST_CASE("slow: thousands of keys, each kept once") {
   t.read_again();
   texts const out = t.c.out();
   CHECK(out.size() == 2000);
-  CHECK(std::count(out.begin(), out.end(), answered_status("latest", "tick", "2")) == 2000);
+  CHECK(std::count(out.begin(), out.end(), broadcast_frame("latest", "tick", "2")) == 2000);
 }

@@ -205,7 +205,7 @@ TEST_CASE("subscribe: it ends with the channel, however the channel ends") {
 
 TEST_CASE("subscribe: a channel whose connection a callback destroys gets nothing") {
   journal log;
-  struct app_of : phx::router<who> {
+  struct app_of : phx::router<user> {
     app_of() { channel<listening>("quiet:*").channel<room>("room:*"); }
   } app;
   phx::testing::fake_loops loops(1);
@@ -213,8 +213,8 @@ TEST_CASE("subscribe: a channel whose connection a callback destroys gets nothin
   using connection = phx::socket<wire::transport_type, app_of>;
   wire one, two;
   auto const socket = [&](wire& w) {
-    phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
-    in.session.emplace(who{&log, "x"});
+    phx::admission<user> in{phx::serializer_ref::of<phx::v2_json>()};
+    in.session.emplace(user{&log, "x"});
     return std::make_unique<connection>(loops[0], app, std::move(in), w.transport(), loops.now());
   };
   struct both {

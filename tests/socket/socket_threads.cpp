@@ -92,8 +92,8 @@ TEST_CASE("threads: two loops broadcast to each other while other threads broadc
           for (int i = 0; i < seats_each; ++i) {
             seats[l].push_back(std::make_unique<seat>());
             seat& s = *seats[l].back();
-            phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
-            in.session.emplace(who{&logs[l], "x"});
+            phx::admission<user> in{phx::serializer_ref::of<phx::v2_json>()};
+            in.session.emplace(user{&logs[l], "x"});
             in.id = "user:ann";
             s.socket.emplace(loops[l].event_loop, d, std::move(in), s.wire.transport(), now);
             (void)s.socket->receive(phx::opcode::text, R"(["1","1","room:a","phx_join",{}])", true, now);
@@ -181,8 +181,8 @@ TEST_CASE("threads: joins answered from another thread, exits and disconnects at
     l.at_end = [&] { one.socket.reset(); };
     l.start([&, n = 0](phx::time_point now) mutable {
       if (n == 0) {
-        phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
-        in.session.emplace(who{&log, "x"});
+        phx::admission<user> in{phx::serializer_ref::of<phx::v2_json>()};
+        in.session.emplace(user{&log, "x"});
         in.id = "user:ann";
         one.socket.emplace(l.event_loop, d, std::move(in), one.wire.transport(), now);
       }
@@ -196,7 +196,7 @@ TEST_CASE("threads: joins answered from another thread, exits and disconnects at
       ++n;
       return n < 300 && !one.wire.closed;
     });
-    std::thread elsewhere([&] {
+    std::thread decider([&] {
       for (int n = 0; n < 300; ++n) {
         phx::channel_id channel;
         for (bool have = false; !have;) {
@@ -214,7 +214,7 @@ TEST_CASE("threads: joins answered from another thread, exits and disconnects at
       while (everywhere.sockets() != 0) std::this_thread::yield();
       finished = true;
     });
-    elsewhere.join();
+    decider.join();
     l.stop();
     frames = one.wire.frames.size();
   }
@@ -238,8 +238,8 @@ TEST_CASE("threads: posting to a loop that is being destroyed is safe, and retur
       phx::testing::fake_waker waker;
       phx::loop event_loop(everywhere, waker);
       seat s;
-      phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
-      in.session.emplace(who{&log, "x"});
+      phx::admission<user> in{phx::serializer_ref::of<phx::v2_json>()};
+      in.session.emplace(user{&log, "x"});
       s.socket.emplace(event_loop, d, std::move(in), s.wire.transport(), phx::time_point{});
       (void)s.socket->receive(phx::opcode::text, R"(["1","1","room:a","phx_join",{}])", true, phx::time_point{});
       id = log.ids["room:a"];

@@ -75,7 +75,7 @@ TEST_CASE("times: a drain with a limit of max() proceeds in batches, one with an
   journal log;
   struct dispatcher : rooms {
     journal* log = nullptr;
-    phx::connect_outcome<who> connect(phx::connect_info const&) { return phx::connected<who>{{log, "x"}}; }
+    phx::connect_outcome<user> connect(phx::connect_info const&) { return phx::connected<user>{{log, "x"}}; }
   } app;
   app.log = &log;
   phx::mount m;

@@ -43,8 +43,8 @@ struct host {
       : socket(
             loops[0], d,
             [this] {
-              phx::admission<who> in{phx::serializer_ref::of<phx::v2_json>()};
-              in.session.emplace(who{&log, "x"});
+              phx::admission<user> in{phx::serializer_ref::of<phx::v2_json>()};
+              in.session.emplace(user{&log, "x"});
               return in;
             }(),
             batching{&wire}, loops.now()) {}

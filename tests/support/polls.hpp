@@ -127,15 +127,15 @@ struct polls {
 
   journal log{};
   /// `room:*`, for clients whose query has their name (`user`), or a reason to refuse them (`reject`).
-  struct polled_rooms : phx::router<who> {
+  struct polled_rooms : phx::router<user> {
     explicit polled_rooms(journal& j)
-        : phx::router<who>([&j](phx::connect_info const& from) -> phx::connect_outcome<who> {
+        : phx::router<user>([&j](phx::connect_info const& from) -> phx::connect_outcome<user> {
             if (auto const no = from.param("reject"))
               return phx::http_answer{*no == "429" ? std::uint16_t{429} : std::uint16_t{403}, {}, "not you"};
 #ifdef __cpp_exceptions
             if (from.param("boom")) throw std::runtime_error("connect exploded");
 #endif
-            phx::connected<who> yes{{&j, "ann"}, {}};
+            phx::connected<user> yes{{&j, "ann"}, {}};
             if (auto const user = from.param("user")) yes.id = "user:" + std::string(*user);
             return yes;
           }) {

@@ -43,7 +43,7 @@ struct journal {
 };
 
 /// The session.
-struct who {
+struct user {
   journal* log = nullptr;
   std::string name{};
 };
@@ -66,7 +66,7 @@ struct who {
 struct room {
   static constexpr std::array<std::string_view, 2> intercepts{"masked", "muted"};
 
-  explicit room(who const& w) : me(w) {}
+  explicit room(user const& w) : me(w) {}
   room(room const&) = delete;
   room& operator=(room const&) = delete;
   ~room() {
@@ -155,12 +155,12 @@ struct room {
     if (me.log->on_end != nullptr) me.log->on_end(me.log->with, ctx, reason);
   }
 
-  who me;
+  user me;
   std::string topic{};
 };
 
 /// `room:*` served by rooms.
-struct rooms : phx::router<who> {
+struct rooms : phx::router<user> {
   rooms() { channel<room>("room:*"); }
 };
 
@@ -194,7 +194,7 @@ struct talk {
   phx::testing::conversation<rooms> c;
 
   explicit talk(std::string_view vsn = "2.0.0", phx::mount on = {}, std::optional<std::string> id = {})
-      : c(dispatcher, vsn, std::move(on), who{&log, "ann"}, std::move(id)) {}
+      : c(dispatcher, vsn, std::move(on), user{&log, "ann"}, std::move(id)) {}
 
   /// The frames sent in response to `text`.
   texts say(std::string_view text) {

@@ -111,10 +111,10 @@ TEST_CASE("server: a refused join, a refused connect, an unmatched topic") {
   CHECK(ann.join("room:a", R"({"deny":true})").joined() == phx::testing::answered{"error", R"({"reason":"no"})"});
   CHECK(ann.join("hall").joined() == phx::testing::answered{"error", R"({"reason":"unmatched topic"})"});
 
-  auto nobody = server.connect("reject=1");
-  CHECK_FALSE(nobody.connected());
-  CHECK(nobody.refused() == 401);
-  CHECK_FALSE(nobody.join("room:a").ok());
+  auto refused = server.connect("reject=1");
+  CHECK_FALSE(refused.connected());
+  CHECK(refused.refused() == 401);
+  CHECK_FALSE(refused.join("room:a").ok());
 }
 
 TEST_CASE("server: a pending join is answered at its deadline") {
