@@ -3,6 +3,7 @@
 // well.
 
 #include <phx/testing/conversation.hpp>
+#include <phx/testing/server.hpp>
 #include <phx/serializer/legacy/generation.hpp>
 
 #include <support/msgpack.hpp>
@@ -404,7 +405,7 @@ TEST_CASE("contract: See phoenix.js for an example transport client implementati
   phx::testing::server server(d);
   auto room = server.connect().join("room:a");
   CHECK(room.ok());
-  CHECK(room.call("echo", R"({"n":1})") == phx::testing::answered{"ok", R"({"n":1})"});
+  CHECK(room.call("echo", R"({"n":1})") == phx::testing::received_reply{"ok", R"({"n":1})"});
   CHECK(room.leave());
   CHECK(room.expect_close());
 }

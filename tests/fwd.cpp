@@ -16,7 +16,7 @@ struct host {
 
 #include <phx/phx.hpp>
 #include <phx/serializer/legacy/generation.hpp>
-#include <phx/testing/conversation.hpp>
+#include <phx/testing/server.hpp>
 
 #include <doctest/doctest.h>
 

@@ -5,12 +5,12 @@
 //
 //   host_NAME --port P        prints `listening on 127.0.0.1:P`; SIGTERM closes all clients with 1012 and exits 0
 
+#include <phx/core/random.hpp>
 #include <phx/phx.hpp>
 #include <phx/presence/presence.hpp>
 
 #include <cstdio>
 #include <cstdlib>
-#include <random>
 #include <stdexcept>
 
 struct user {
@@ -68,7 +68,7 @@ struct application {
   phx::endpoint endpoint{};
   phx::presence presence{};
   /// A loop's. The seed is a random number, so that nobody can choose topics which collide.
-  phx::limits bounds{.seed = std::uint64_t{std::random_device{}()} << 32 | std::random_device{}()};
+  phx::limits bounds{.seed = phx::random_seed()};
   /// Without a balancer before it: all clients at once, and those that do not hang up get 5 s.
   phx::drain_options drain{.batch = UINT32_MAX, .limit = std::chrono::seconds(5)};
 };

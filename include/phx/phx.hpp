@@ -1,7 +1,7 @@
 #ifndef PHX_PHX_HPP
 #define PHX_PHX_HPP
 // The headers that every server needs, from core/ to channel/. Not included, because they would add half as much again to
-// the compile time: longpoll/longpoll.hpp, presence/presence.hpp, connect/throttle.hpp, the older generations of Phoenix
+// the compile time: longpoll/longpoll.hpp, presence/presence.hpp, connect/throttle.hpp, core/random.hpp, the older generations of Phoenix
 // (serializer/legacy/generation.hpp) and the adapters.
 
 #include <phx/channel/router.hpp>

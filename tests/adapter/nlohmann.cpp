@@ -2,7 +2,7 @@
 
 #include <phx/phx.hpp>
 #include <phx/presence/presence.hpp>
-#include <phx/testing/conversation.hpp>
+#include <phx/testing/server.hpp>
 
 #include <doctest/doctest.h>
 
@@ -163,14 +163,14 @@ TEST_CASE("nlohmann: a json value or a struct is accepted wherever a payload is"
   phx::testing::server server(app);
   presence.start(server.endpoint());
   auto c = server.connect().join("room:a", R"({"x":0,"y":0})");
-  CHECK(c.joined() == phx::testing::answered{"ok", R"({"x":1,"y":2})"});
+  CHECK(c.joined() == phx::testing::received_reply{"ok", R"({"x":1,"y":2})"});
   CHECK(c.expect_push("told") == R"({"a":1})");
-  CHECK(c.call("push") == phx::testing::answered{"ok", R"({"n":1})"});
+  CHECK(c.call("push") == phx::testing::received_reply{"ok", R"({"n":1})"});
   CHECK(c.expect_push("pushed") == R"({"x":3,"y":4})");
-  CHECK(c.call("broadcast") == phx::testing::answered{"busy", R"({"a":5})"});
+  CHECK(c.call("broadcast") == phx::testing::received_reply{"busy", R"({"a":5})"});
   CHECK(c.expect_broadcast("all") == R"({"n":2})");
-  CHECK(c.call("later") == phx::testing::answered{"error", R"({"a":6})"});
-  CHECK(c.call("track") == phx::testing::answered{"ok", R"({"metas":1})"});
+  CHECK(c.call("later") == phx::testing::received_reply{"error", R"({"a":6})"});
+  CHECK(c.call("track") == phx::testing::received_reply{"ok", R"({"metas":1})"});
   auto const metas = presence.get_by_key("room:a", "ann").get<nlohmann::json>().value()["metas"];
   CHECK(metas[0]["y"] == 9);
   CHECK(server.endpoint().broadcast("room:a", "news", nlohmann::json{{"n", 3}}) == phx::errc::none);

@@ -69,21 +69,22 @@ struct lesson {
 TEST_CASE("channel: an event bound to a member function gets its parameter from the payload") {
   lesson l;
   auto c = l.s.connect().join("calc");
-  CHECK(c.call("add", R"({"n":5})") == phx::testing::answered{"ok", "5"});
-  CHECK(c.call("add", R"({"n":7})") == phx::testing::answered{"ok", "12"});
-  CHECK(c.call("subtract", R"({"n":2})") == phx::testing::answered{"ok", "10"});
-  CHECK(c.call("clear") == phx::testing::answered{"ok", "{}"});
+  CHECK(c.call("add", R"({"n":5})") == phx::testing::received_reply{"ok", "5"});
+  CHECK(c.call("add", R"({"n":7})") == phx::testing::received_reply{"ok", "12"});
+  CHECK(c.call("subtract", R"({"n":2})") == phx::testing::received_reply{"ok", "10"});
+  CHECK(c.call("clear") == phx::testing::received_reply{"ok", "{}"});
   CHECK(c.call("whole")->response == "\"" + std::to_string(6) + "\"");
-  CHECK(c.call("data", "[1]") == phx::testing::answered{"ok", "[1]"});
+  CHECK(c.call("data", "[1]") == phx::testing::received_reply{"ok", "[1]"});
 }
 
 TEST_CASE("channel: a payload that does not convert is answered with the field's name, and the channel continues") {
   lesson l;
   auto c = l.s.connect().join("calc");
-  CHECK(c.call("add", R"({"n":"five"})") == phx::testing::answered{"error", R"({"reason":"invalid payload","field":"n"})"});
+  CHECK(c.call("add", R"({"n":"five"})") ==
+        phx::testing::received_reply{"error", R"({"reason":"invalid payload","field":"n"})"});
   CHECK(c.call("add", R"({"quote":1})")->response == R"({"reason":"invalid payload","field":"a \"quoted\"\n\\field"})");
   CHECK(c.expect_reply(c.push_bytes("add", "\x01"))->status == "error");
-  CHECK(c.call("add", R"({"n":1})") == phx::testing::answered{"ok", "1"});
+  CHECK(c.call("add", R"({"n":1})") == phx::testing::received_reply{"ok", "1"});
 }
 
 TEST_CASE("channel: an unhandled event crashes the channel, unless handle_in handles the rest") {

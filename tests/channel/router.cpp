@@ -132,7 +132,7 @@ TEST_CASE("router: a connector that throws is answered 500; a channel function t
       "x", [](session const&) -> named<'A'> { throw std::runtime_error("not today"); });
   phx::testing::server s(r);
   CHECK(s.connect("throw=1").refused() == 500);
-  CHECK(s.connect().join("x").joined() == phx::testing::answered{"error", R"({"reason":"join crashed"})"});
+  CHECK(s.connect().join("x").joined() == phx::testing::received_reply{"error", R"({"reason":"join crashed"})"});
 }
 #endif
 
@@ -197,7 +197,7 @@ TEST_CASE("router: a join that returns crash is answered as one that throws, and
   r.channel("x", [&notified](phx::anonymous const&) { return falls{&notified}; });
   phx::testing::server s(r);
   s.loop().observe(seen);
-  CHECK(s.connect().join("x").joined() == phx::testing::answered{"error", R"({"reason":"join crashed"})"});
+  CHECK(s.connect().join("x").joined() == phx::testing::received_reply{"error", R"({"reason":"join crashed"})"});
   CHECK_FALSE(notified);
   CHECK(seen.count("join_crashed x 'no database'") == 1);
 }
@@ -229,8 +229,8 @@ TEST_CASE("router: terminate of a refused join gets shutdown and cannot push; th
   r.channel("x", [&log](phx::anonymous const&) { return teller{&log, {}, {}}; });
   phx::testing::server s(r);
   auto client = s.connect();
-  CHECK(client.join("x", "1").joined() == phx::testing::answered{"error", "\"no\""});
-  CHECK(client.join("x", "2").joined() == phx::testing::answered{"error", "{}"});
+  CHECK(client.join("x", "1").joined() == phx::testing::received_reply{"error", "\"no\""});
+  CHECK(client.join("x", "2").joined() == phx::testing::received_reply{"error", "{}"});
   CHECK(log == texts{"shutdown", "shutdown"});
   CHECK(client.join("x").ok());
   CHECK(client.join("x").ok());

@@ -12,10 +12,10 @@
 
 #include <cstdlib>
 #include <future>
-#include <new>
 #include <thread>
 
 #include "support/eventually.hpp"
+#include "support/heap.hpp"
 #include "support/host_room.hpp"
 #include "support/raw_client.hpp"
 #include "support/tls_client.hpp"
@@ -61,26 +61,11 @@ struct failures {
 failures memory;
 thread_local bool takes_part = false;
 
-void* allocated(std::size_t n) noexcept { return takes_part && memory.fails() ? nullptr : std::malloc(n == 0 ? 1 : n); }
-void* allocated_or_throw(std::size_t n) {
-  if (void* const at = allocated(n)) return at;
-  throw std::bad_alloc();
-}
+/// Runs before any thread takes part.
+bool const heap_is_hooked = (
+    support::heap::fails = []() noexcept { return takes_part && memory.fails(); }, true);
 
 }  // namespace
-
-// Not inlined: otherwise GCC would see malloc in one and free in the other, and warn about a mismatch.
-[[gnu::noinline]] void* operator new(std::size_t n) { return allocated_or_throw(n); }
-[[gnu::noinline]] void* operator new[](std::size_t n) { return allocated_or_throw(n); }
-// The nothrow forms of the address sanitizer do not call these, as the standard's default ones do.
-[[gnu::noinline]] void* operator new(std::size_t n, std::nothrow_t const&) noexcept { return allocated(n); }
-[[gnu::noinline]] void* operator new[](std::size_t n, std::nothrow_t const&) noexcept { return allocated(n); }
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::nothrow_t const&) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::nothrow_t const&) noexcept { std::free(p); }
 
 namespace {
 std::atomic<bool> no_room_for_408{false};
@@ -99,7 +84,7 @@ namespace {
 
 /// Runs before OpenSSL has allocated anything.
 int const openssl_is_hooked =
-    CRYPTO_set_mem_functions([](std::size_t n, char const*, int) { return n == 0 ? nullptr : allocated(n); },
+    CRYPTO_set_mem_functions([](std::size_t n, char const*, int) { return n == 0 ? nullptr : support::heap::allocate(n); },
                              [](void* p, std::size_t n, char const*, int) -> void* {
                                if (takes_part && n != 0 && memory.fails()) return nullptr;
                                return std::realloc(p, n);
@@ -114,7 +99,7 @@ struct server_without_memory {
           phx::beast::options o{.port = 0, .loops = 2};
           o.goodbye = 300ms;
           o.handshake = 300ms;
-          o.limits.memory = {[](std::size_t n) noexcept { return allocated(n); },
+          o.limits.memory = {[](std::size_t n) noexcept { return support::heap::allocate(n); },
                              [](void* p, std::size_t) noexcept { std::free(p); }};
           return o;
         }()) {

@@ -1,6 +1,6 @@
 #include <phx/presence/presence.hpp>
 
-#include <phx/testing/conversation.hpp>
+#include <phx/testing/server.hpp>
 
 #include "../support/bus.hpp"
 

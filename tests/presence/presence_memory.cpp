@@ -2,7 +2,7 @@
 // done or not done, entries leave, heartbeats continue, and once there is memory all nodes agree.
 #include <phx/presence/presence.hpp>
 
-#include <phx/testing/conversation.hpp>
+#include <phx/testing/server.hpp>
 
 #include <support/bus.hpp>
 #include <support/heap.hpp>

@@ -76,7 +76,7 @@ TEST_CASE("dispatcher: channels on another thread: messages are forwarded, repli
   CHECK_FALSE(m.joined().has_value());
   CHECK(work(there) == texts{"join match:1 "});
   server.settle();
-  CHECK(m.joined() == phx::testing::answered{"ok", R"({"welcome":true})"});
+  CHECK(m.joined() == phx::testing::received_reply{"ok", R"({"welcome":true})"});
   CHECK(m.expect_push("snapshot") == R"({"tick":1})");
 
   auto const ref = m.push("shout", R"({"n":1})");
@@ -246,10 +246,10 @@ TEST_CASE("dispatcher: one that replies at once, and intercepts by channel") {
     }
   } d;
   phx::testing::server server(d);
-  CHECK(server.connect().join("x", "1").joined() == phx::testing::answered{"error", "[1]"});
+  CHECK(server.connect().join("x", "1").joined() == phx::testing::received_reply{"error", "[1]"});
   auto listens = server.connect().join("x", "2");
   auto plain = server.connect().join("x", "3");
-  CHECK(listens.joined() == phx::testing::answered{"ok", "[2]"});
+  CHECK(listens.joined() == phx::testing::received_reply{"ok", "[2]"});
   plain.push("secret");
   CHECK(plain.rest() == texts{"secret {}"});
   CHECK(listens.rest() == texts{"heard secret {}"});

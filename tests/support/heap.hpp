@@ -1,7 +1,7 @@
 #ifndef TESTS_SUPPORT_HEAP_HPP
 #define TESTS_SUPPORT_HEAP_HPP
-// The test program's operator new: counts, and fails if a test requests it. It sees allocations that bypass phx's memory
-// hook.
+// operator new of the test programs (heap.cpp defines it): counts allocations, and fails if a test requests it. It sees
+// allocations that bypass phx's memory hook.
 
 #include <atomic>
 #include <cstddef>
@@ -13,6 +13,14 @@ struct heap {
   static inline std::atomic<std::size_t> allocations{0};
   static inline std::atomic<std::size_t> fail_at{SIZE_MAX};  // the allocation (by `allocations`) that fails
   static inline std::atomic<bool> fail_on{false};            // and all after it
+
+  /// Whether this allocation fails. A program may set a function of its own; the default is for `failure`.
+  static inline std::atomic<bool (*)() noexcept> fails{[]() noexcept {
+    std::size_t const number = allocations++;
+    return number == fail_at || (fail_on && number > fail_at);
+  }};
+  /// What operator new calls: null if it fails. std::free frees it.
+  [[nodiscard]] static void* allocate(std::size_t n) noexcept;
 
   /// During its lifetime the allocation after `n` others fails, and with `all_after` every later one too. Allocations of
   /// other threads count as well.

@@ -3,6 +3,7 @@
 // A channel that acts on the names of its events, and records its callbacks.
 
 #include <phx/testing/conversation.hpp>
+#include <phx/testing/server.hpp>
 
 #include <support/msgpack.hpp>
 

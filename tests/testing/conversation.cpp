@@ -1,4 +1,5 @@
 #include <phx/testing/conversation.hpp>
+#include <phx/testing/server.hpp>
 
 #include <doctest/doctest.h>
 
@@ -96,7 +97,7 @@ TEST_CASE("server: a broadcast is answered and reaches all clients") {
   CHECK(ann.expect_push("greet") == "{}");
 
   auto ref = ann.push("shout", R"({"body":"hi"})");
-  CHECK(ann.expect_reply(ref) == phx::testing::answered{"ok", "{}"});
+  CHECK(ann.expect_reply(ref) == phx::testing::received_reply{"ok", "{}"});
   CHECK(ann.expect_broadcast("shout") == R"({"body":"hi"})");
   CHECK(bob.expect_broadcast("shout") == R"({"body":"hi"})");
   CHECK_FALSE(bob.expect_broadcast("shout").has_value());
@@ -108,8 +109,8 @@ TEST_CASE("server: a refused join, a refused connect, an unmatched topic") {
   phx::testing::server server(rooms);
   auto ann = server.connect();
   CHECK(ann.connected());
-  CHECK(ann.join("room:a", R"({"deny":true})").joined() == phx::testing::answered{"error", R"({"reason":"no"})"});
-  CHECK(ann.join("hall").joined() == phx::testing::answered{"error", R"({"reason":"unmatched topic"})"});
+  CHECK(ann.join("room:a", R"({"deny":true})").joined() == phx::testing::received_reply{"error", R"({"reason":"no"})"});
+  CHECK(ann.join("hall").joined() == phx::testing::received_reply{"error", R"({"reason":"unmatched topic"})"});
 
   auto refused = server.connect("reject=1");
   CHECK_FALSE(refused.connected());
@@ -123,7 +124,7 @@ TEST_CASE("server: a pending join is answered at its deadline") {
   auto ann = server.connect().join("room:a", R"({"slow":true})");
   CHECK_FALSE(ann.joined().has_value());
   server.advance(5s);
-  CHECK(ann.joined() == phx::testing::answered{"error", R"({"reason":"timeout"})"});
+  CHECK(ann.joined() == phx::testing::received_reply{"error", R"({"reason":"timeout"})"});
 }
 
 TEST_CASE("server: timers fire when the test advances the clock, and only then") {
@@ -161,7 +162,7 @@ TEST_CASE("server: bytes are sent and received as bytes") {
   auto bob = server.connect().join("room:a");
   std::string const bytes("\x00\xff\x01", 3);
   auto ref = ann.push_bytes("bytes", bytes);
-  CHECK(ann.expect_reply(ref) == phx::testing::answered{"ok", bytes, true});
+  CHECK(ann.expect_reply(ref) == phx::testing::received_reply{"ok", bytes, true});
   CHECK(ann.expect_push("bytes") == bytes);
   CHECK(bob.expect_broadcast("bytes") == bytes);
 }

@@ -1,5 +1,5 @@
 #include <phx/adapter/nlohmann.hpp>
-#include <phx/testing/conversation.hpp>
+#include <phx/testing/server.hpp>
 
 #include <doctest/doctest.h>
 

@@ -27,7 +27,7 @@ struct throttle_options {
   /// The number of addresses remembered, rounded up to a power of two; 16 bytes each. If more connect at once, those that are
   /// closest to a full bucket are forgotten; `all` limits a flood from that many addresses.
   std::uint32_t addresses = 16'384;
-  /// A secret random number, so that nobody can choose addresses that evict others.
+  /// A secret random number, so that nobody can choose addresses that evict others: phx::random_seed() (core/random.hpp).
   std::uint64_t seed = 0;
   /// How long a client whose connect was refused waits for its answer, which slows down guessing; see delay_until.
   duration refuse_after{};

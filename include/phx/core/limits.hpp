@@ -57,8 +57,9 @@ struct limits {
   std::uint32_t mailbox = 65'536;  ///< pushes, replies and broadcasts from other threads, waiting; beyond: `dropped`
   std::size_t mailbox_bytes = 256'000'000;  ///< bytes of these; checked before one is added, so the last may exceed it
   std::uint32_t timers = 1'000'000;         ///< timers of channels, waiting; beyond: `send_after` answers `dropped`
-  /// A secret random number for the hash table of topics, so that nobody can choose topics that collide. The hosts in
-  /// adapter/ replace 0 by a random number. A loop that keeps 0 seeds from its own address, which some machines reveal.
+  /// A secret random number for the hash table of topics, so that nobody can choose topics that collide. The hosts in adapter/
+  /// replace 0 by phx::random_seed() (core/random.hpp), and a host of your own should. A loop that keeps 0 seeds from its own
+  /// address, which some machines reveal.
   std::uint64_t seed = 0;
   /// Where the memory of frames, topics, subscriptions and mail comes from.
   phx::memory memory{};

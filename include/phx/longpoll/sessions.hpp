@@ -7,11 +7,11 @@
 #include <phx/core/limits.hpp>
 #include <phx/core/hash_index.hpp>
 #include <phx/longpoll/detail/slot_key.hpp>
+#include <phx/core/random.hpp>
 #include <phx/loop/endpoint.hpp>
 #include <phx/connect/mount.hpp>
 
 #include <mutex>
-#include <random>
 #include <vector>
 
 namespace phx {
@@ -24,18 +24,8 @@ struct entropy {
   /// Passed to `fill`.
   void* host = nullptr;
   /// Fills `n` bytes with random values that nobody can guess. @return false if there are none.
-  bool (*fill)(void* host, unsigned char* into, std::size_t n) noexcept = [](void*, unsigned char* into,
-                                                                             std::size_t n) noexcept {
-    return phx::detail::try_invoke(
-        [&] {
-          std::random_device source;
-          for (std::size_t i = 0; i < n; i += sizeof(unsigned)) {
-            unsigned const word = source();
-            std::memcpy(into + i, &word, n - i < sizeof(word) ? n - i : sizeof(word));
-          }
-        },
-        [](char const*) noexcept {});
-  };
+  bool (*fill)(void* host, unsigned char* into, std::size_t n) noexcept =
+      [](void*, unsigned char* into, std::size_t n) noexcept { return random_bytes(into, n); };
 };
 
 namespace detail {

@@ -1,6 +1,6 @@
 #ifndef PHX_TESTING_RECORDER_HPP
 #define PHX_TESTING_RECORDER_HPP
-// A Transport that does nothing but remember, and fails when it is told to.
+// A Transport that records what is sent, and fails if a test says so.
 
 #include <phx/socket/transport.hpp>
 
@@ -12,8 +12,8 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace testing {
 
-/// The connection a test looks at. What a socket holds is `transport()`, a reference to this; it outlives the socket.
-/// Everything in here may be read and set by the test at any time.
+/// The connection of a socket under test, which gets transport() as its Transport. It must outlive the socket. A test may
+/// read and set every member at any time.
 class recorder {
  public:
   /// The Transport that writes into a recorder.
@@ -21,13 +21,13 @@ class recorder {
     /// Its recorder.
     recorder* to;
 
-    /// See Transport: takes the frame, and never blocks nor calls phx.
+    /// Records the frame.
     send_status send(frame const& f) noexcept { return to->take(f); }
-    /// Recorded.
+    /// Records the close.
     void close(close_frame frame) noexcept { to->end(frame); }
-    /// Bytes taken and not yet handed to the kernel.
+    /// recorder::waiting.
     [[nodiscard]] std::size_t buffered() const noexcept { return to->waiting; }
-    /// See Transport: writes what `send` queued.
+    /// Counts.
     void flush() noexcept { ++to->flushes; }
   };
 
@@ -47,23 +47,24 @@ class recorder {
     return texts;
   }
 
-  /// The handles themselves: two recorders that got the same broadcast hold the same bytes.
+  /// The frames sent. Two recorders that received the same broadcast share its bytes.
   std::vector<frame> frames{};
   /// What it was closed with, if it was.
   std::optional<close_frame> closed{};
-  std::size_t closes = 0;  ///< more than one is a defect of phx's
+  std::size_t closes = 0;  ///< more than one is a bug in phx
   /// How often it was flushed.
   std::size_t flushes = 0;
-  std::size_t sends = 0;        ///< asked for, whatever was answered
-  std::size_t after_close = 0;  ///< sends after close: a defect of phx's
+  std::size_t sends = 0;        ///< calls of `send`, whatever it returned
+  std::size_t after_close = 0;  ///< calls of `send` after close: a bug in phx
 
-  // ---- what it answers
-  std::size_t waiting = 0;  ///< what `buffered` says
+  // ---- set by the test
+
+  std::size_t waiting = 0;  ///< what `buffered` returns
   bool stalled = false;     ///< true: the client does not read, `waiting` grows with each frame taken
-  bool keeps = true;        ///< false: the frame's bytes are looked at by nobody and its handle is not kept
-  /// What `send` answers from now on.
+  bool keeps = true;        ///< false: frames are dropped, not recorded
+  /// What `send` returns.
   send_status answer = send_status::ok;
-  std::size_t answer_from = 0;                 ///< `answer` holds from this send on, counted from 0; ok before
+  std::size_t answer_from = 0;  ///< the first call of `send`, counted from 0, that returns `answer`; ok before
   void (*on_close)(void*) noexcept = nullptr;  ///< may destroy the socket, as a host's close may
   /// Called by close: a test may destroy the socket there.
   void* on_close_with = nullptr;

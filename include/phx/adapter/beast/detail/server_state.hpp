@@ -8,7 +8,7 @@
 #include <phx/adapter/beast/detail/stream.hpp>
 #include <phx/adapter/beast_options.hpp>
 #include <phx/adapter/beast_request.hpp>
-#include <phx/adapter/random_seed.hpp>
+#include <phx/adapter/detail/seeded.hpp>
 #include <phx/phx.hpp>
 
 #include <atomic>

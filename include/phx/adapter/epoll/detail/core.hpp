@@ -4,7 +4,7 @@
 
 #include <phx/adapter/epoll/options.hpp>
 #include <phx/adapter/epoll/request.hpp>
-#include <phx/adapter/random_seed.hpp>
+#include <phx/adapter/detail/seeded.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
 
