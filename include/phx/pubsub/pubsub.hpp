@@ -1,6 +1,7 @@
 #ifndef PHX_PUBSUB_PUBSUB_HPP
 #define PHX_PUBSUB_PUBSUB_HPP
-// The concept of what carries broadcasts between nodes.
+// The concept of a PubSub, which carries broadcasts between nodes. Between the loops of one process loop/endpoint.hpp does so,
+// with one mail for each loop (loop/detail/mailbox.hpp).
 
 #include <phx/core/send_status.hpp>
 #include <phx/message/message.hpp>

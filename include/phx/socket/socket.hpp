@@ -74,7 +74,8 @@ class socket final : detail::connection {
     connection::gone(how_lost == lost::normal ? exit_reason(exit_reason::closed) : exit_reason(exit_reason::closed, "lost"));
   }
   /// Closes the connection: its channels end with {shutdown, closed}, then Transport::close is called. Inside a callback this
-  /// happens before the outermost call returns, else in the next receive or run.
+  /// happens before the outermost call returns, else in the next receive or run. Besides the host, a socket is closed by a
+  /// `disconnect` on its id (context::disconnect, endpoint::disconnect), by a drain, and by phx itself (close_code).
   void disconnect(close_frame frame = {close_code::going_away, "disconnect"}) noexcept {
     begin_close(frame, exit_reason::closed);
     if (!detail::loop_access::busy(event_loop())) detail::loop_access::request_wake(event_loop());

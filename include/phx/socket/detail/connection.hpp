@@ -8,6 +8,8 @@
 //   closing       | ignored          | dropped            | ignored          | channels end, detached
 //   detached      | (not called)     | (not found)        | (not found)      | ignored
 //
+// dispatch() selects the row of a message. One with a stale join_ref (rows 7 and 9) ends there: it is ignored and reported.
+//
 // Its parts: detail/channel_table.hpp (the channels), join.hpp (how one is joined), channel_callback.hpp (user code and mail),
 // channel_end.hpp (how one ends), channel_listener.hpp (subscriptions to other topics), outbound.hpp (sending). The table and the
 // queue of outbound are classes of their own; the other files define members of this class.
@@ -212,7 +214,7 @@ class connection : public outbound {
     }
     if (at != none) {
       channel_slot& s = channels_[at];
-      if (!m.join_ref.null() && !(m.join_ref == s.join_ref)) {  // rows 7, 9: of another life
+      if (!m.join_ref.null() && !(m.join_ref == s.join_ref)) {  // rows 7, 9: a stale message, sent for an earlier join
         report({.kind = event_code::stale_message, .topic = m.topic, .event = m.event, .ref = m.ref});
         return;
       }

@@ -6,7 +6,8 @@
 //   joining -> refused    the dispatcher refused; channel_id::refused did; its deadline has passed; it crashed
 //   joining -> cancelled  the client left, joined again, or went: terminate runs with context::state() == joining
 //
-// While a join is pending, messages of the client and mail for the channel are held, in order and bounded.
+// While a join is pending, messages of the client and mail for the channel are held, in order and bounded. Messages with a
+// stale join_ref, of an earlier join, do not get here: see connection::dispatch.
 
 #include <phx/socket/detail/connection.hpp>
 
