@@ -13,6 +13,7 @@ struct socket_id {
   std::uint32_t slot = 0;
   /// Tells it from earlier sockets in that place.
   std::uint32_t generation = 0;
+  /// True for the same socket.
   [[nodiscard]] friend bool operator==(socket_id, socket_id) = default;
 };
 

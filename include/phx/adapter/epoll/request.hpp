@@ -28,6 +28,7 @@ struct http_request : phx::request {
 /// hangs up meanwhile is not answered; while the server drains there is options::goodbye for it.
 class late_answer {
  public:
+  /// Moved: the new one answers.
   late_answer(late_answer&&) noexcept = default;
   late_answer& operator=(late_answer&&) = delete;
   /// Without an answer until now: 500.
