@@ -1,7 +1,7 @@
 #ifndef PHX_CONNECT_TRUSTED_PROXIES_HPP
 #define PHX_CONNECT_TRUSTED_PROXIES_HPP
-// Who is at the other end of a reverse proxy, and what they asked it for: X-Forwarded-* and RFC 7239's Forwarded, believed as
-// far as you trust those who wrote them. No I/O.
+// The client of a reverse proxy, and the scheme and host of its request: X-Forwarded-* and RFC 7239's Forwarded, as far as
+// trusted proxies wrote them. No I/O.
 //
 //     phx::trusted_proxies const proxies{"127.0.0.1", "10.0.0.0/8", "unix"};
 //     phx::request asked = ...;                                     // peer: the socket's; scheme, host: as they came
@@ -17,8 +17,8 @@
 namespace phx {
 inline namespace PHX_BUILD {
 
-/// The address of a trusted proxy, or a network of them, as a literal: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`, or `unix` for
-/// those that connect over a Unix socket. One that cannot be read, or has bits set behind its network (`10.0.0.1/8`), does not
+/// The address of a trusted proxy, or a network of them, as a literal: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`, or `unix`
+/// for those that connect over a Unix socket. An invalid one, or one with bits set after its prefix (`10.0.0.1/8`), does not
 /// compile.
 class proxy_network {
  public:
@@ -68,8 +68,8 @@ class proxy_network {
   std::string_view text_;
 };
 
-/// The headers that your proxies write or remove. Turn off a header that they pass on from clients unchanged, because clients
-/// could then choose its value. Proxies that are configured as in examples/proxies/ write or remove all of them.
+/// The headers that your proxies write or remove. Turn off a header that they pass on from clients unchanged, because
+/// clients could then choose its value. Proxies that are configured as in examples/proxies/ write or remove all of them.
 struct forwarded_headers {
   bool x_forwarded_for = true;    ///< `X-Forwarded-For`: the client's address
   bool x_forwarded_proto = true;  ///< `X-Forwarded-Proto`: http or https
@@ -82,9 +82,9 @@ struct forwarded_headers {
 ///
 /// rewrite() starts with the socket's peer. As long as the current address is a trusted proxy's, the next element of
 /// X-Forwarded-For (or of Forwarded), which is the client of that proxy, becomes the current address. Elements are read from
-/// right to left, over all header lines of that name, until an address is not trusted or is hidden (`unknown`, `_hidden`), or
-/// no element is left. The last address is the effective peer. Elements to the left of it were written by untrusted parties and
-/// are not parsed.
+/// right to left, over all header lines of that name, until an address is not trusted or is hidden (`unknown`, `_hidden`),
+/// or no element is left. The last address is the effective peer. Elements to the left of it were written by untrusted
+/// parties and are not parsed.
 ///
 /// | of the request    | becomes                                                                                          |
 /// | ----------------- | ------------------------------------------------------------------------------------------------ |
@@ -96,16 +96,18 @@ struct forwarded_headers {
 /// | port              | of `host` or X-Forwarded-Host; else X-Forwarded-Port; else a port that was the old scheme's      |
 /// |                   | default becomes the new scheme's                                                                 |
 ///
-/// X-Forwarded-Proto, -Host and -Port may be lists as well, with an element for each proxy: what counts is the element of the
-/// outermost trusted proxy, in the same place from the right as the client in X-Forwarded-For, or the leftmost of a shorter
-/// list. Of Forwarded it is the leftmost of the elements read that has the parameter.
+/// X-Forwarded-Proto, -Host and -Port may be lists as well, with an element for each proxy: what counts is the element of
+/// the outermost trusted proxy, in the same place from the right as the client in X-Forwarded-For, or the leftmost of a
+/// shorter list. Of Forwarded it is the leftmost of the elements read that has the parameter.
 ///
 /// The request is refused with 400 (refusal::forwarded) if the socket's peer is trusted and
-/// - an element that is read is malformed: no address where one should be, an empty element between commas, a quote that is not
-///   closed, a backslash in a quoted string, a port that is no number up to 65535; a parameter twice in one element;
-/// - X-Forwarded-Proto, -Host or -Port comes in two header lines; or names no scheme of the four, no host, no port from 1 on;
+/// - an element that is read is malformed: no address where one should be, an empty element between commas, a quote that is
+///   not closed, a backslash in a quoted string, a port that is no number up to 65535; a parameter twice in one element;
+/// - X-Forwarded-Proto, -Host or -Port comes in two header lines; or names no scheme of the four, no host, no port from 1
+///   on;
 /// - both dialects are there and disagree: about the client's address; or about its port, the scheme, the host or the host's
 ///   port where both name one.
+///
 /// An empty header counts as absent. If the socket's peer is not trusted, none of these headers is read, valid or not.
 ///
 /// connect_info::x_headers contains X-Forwarded-* as they were sent, by any client: read connect_info::peer_data and
@@ -128,16 +130,16 @@ class trusted_proxies {
       if (!t.add(proxy_network::read(entry))) return error{errc::bad_network, std::string(entry)};
     return t;
   }
-  /// The same proxies, of which only some headers are read.
+  /// The same proxies, with only some headers read.
   [[nodiscard]] trusted_proxies reading(forwarded_headers const& which) const {
     trusted_proxies t(*this);
     t.read_ = which;
     return t;
   }
 
-  /// True if nobody is trusted.
+  /// True if no proxy is trusted.
   [[nodiscard]] bool empty() const noexcept { return networks_.empty() && !unix_; }
-  /// Whether an address is one of the proxies. @param address as text; a zone (`%eth0`) is ignored. A Unix socket's peer is
+  /// True if an address is a trusted proxy's. @param address as text; a zone (`%eth0`) is ignored. A Unix socket's peer is
   ///   `unix`, or begins with `unix:`.
   [[nodiscard]] bool trusts(std::string_view address) const noexcept {
     if (is_unix(address)) return unix_;
@@ -205,8 +207,9 @@ class trusted_proxies {
                                           detail::for_a_log(detail::joined_header(asked.headers, name, lines).value_or("")));
   }
 
-  /// Calls `each(element)` for the elements of the headers `name`, from the last to the first, until it says false. A comma in
-  /// a quoted string does not separate; read from the right, a quote that a client left open is not seen before its element.
+  /// Calls `each(element)` for the elements of the headers `name`, from the last to the first, until it returns false. A
+  /// comma in a quoted string does not separate; read from the right, a quote that a client left open is not seen before its
+  /// element.
   template <class F>
   static void for_each_from_right(std::span<header const> headers, std::string_view name, F&& each) {
     for (std::size_t i = headers.size(); i-- > 0;) {
@@ -296,7 +299,7 @@ class trusted_proxies {
       }
       if (element.starts_with(';')) element.remove_prefix(1);
       if (name.find_first_of("\"\\ \t") != std::string_view::npos || (name.empty() && !value.empty())) return false;
-      if (name.empty()) continue;  // nothing between two semicolons
+      if (name.empty()) continue;  // empty between two semicolons
       constexpr std::string_view known[] = {"for", "proto", "host", "by"};
       for (unsigned i = 0; i < 4; ++i)
         if (detail::same_but_for_case(name, known[i]) && (std::exchange(seen, seen | 1u << i) & 1u << i) != 0) return false;

@@ -1,17 +1,17 @@
 #ifndef PHX_HTTP_PROXY_PROTOCOL_HPP
 #define PHX_HTTP_PROXY_PROTOCOL_HPP
-// The header that a load balancer writes before the first byte of a connection, to say who is at its other end: the PROXY
-// protocol, versions 1 and 2 (HAProxy's proxy-protocol.txt). No I/O, no allocation, no exceptions.
+// The PROXY protocol, versions 1 and 2 (HAProxy's proxy-protocol.txt): a header with the client's address that a load
+// balancer writes before the first byte of a connection. No I/O, no allocation, no exceptions.
 //
 //     phx::http::proxy_protocol_reader reader;                      // one per connection, before TLS and HTTP
 //     while (reader.state() == phx::http::progress::need_more) {
-//       std::string_view bytes = receive_at_most(reader.wants());   // what follows stays in the socket, for TLS
+//       std::string_view bytes = receive_at_most(reader.wants());   // the bytes after it stay in the socket, for TLS
 //       (void)reader.read(bytes);
 //     }
-//     if (reader.state() == phx::http::progress::refused) return close();        // no answer: it may not even be HTTP
+//     if (reader.state() == phx::http::progress::refused) return close();        // without a response: it may not be HTTP
 //     phx::peer_data const peer = reader.peer(socket_peer);         // a view of the reader
 //
-// Read it on listeners that only the balancer can reach, and on no other: who can connect can claim any address.
+// Use it only on listeners that only the balancer can reach: a client that can connect could claim any address.
 
 #include <phx/core/text/ip_address.hpp>
 #include <phx/http/request_reader.hpp>
@@ -28,28 +28,28 @@ namespace http {
 /// | header                                                         | result                                      |
 /// | -------------------------------------------------------------- | ------------------------------------------- |
 /// | v1 `TCP4`, `TCP6`: one space between the fields, CR LF         | complete, its source                        |
-/// | v1 `UNKNOWN`, whatever follows on the line                     | complete, the socket's own peer             |
+/// | v1 `UNKNOWN`, with anything after it                           | complete, the socket's own peer             |
 /// | v2 `PROXY` over TCP/IPv4, TCP/IPv6 or a Unix stream            | complete, its source                        |
 /// | v2 `PROXY` of no family                                        | complete, the socket's own peer             |
 /// | v2 `LOCAL`: the balancer itself, such as a health check        | complete, the socket's own peer             |
 /// | v2 longer than its addresses (TLVs: TLS, ids, checksums)       | the rest is skipped, unread                 |
 /// | v1 over 107 bytes, v2 over `max_bytes`                         | refused                                     |
 /// | v2 shorter than its addresses, datagrams, another version      | refused                                     |
-/// | v1 with an address that is none, a port over 65535 or `080`    | refused                                     |
+/// | v1 with an invalid address, a port over 65535 or `080`         | refused                                     |
 /// | anything else, at its first byte that differs                  | refused                                     |
 ///
 /// Used by one thread at a time. @par Cost: each byte is looked at once; about 280 bytes, whatever the header's length.
 class proxy_protocol_reader {
  public:
-  /// How long a header of version 1 may be, CR LF included: the protocol's own bound.
+  /// The most bytes of a version 1 header, CR LF included: the protocol's own limit.
   static constexpr std::size_t max_v1_bytes = 107;
-  /// How long a header of version 2 may be: addresses and TLVs.
+  /// The most bytes of a version 2 header: addresses and TLVs.
   static constexpr std::size_t default_max_bytes = 4096;
 
-  /// @param max_bytes of a header of version 2; at most 65,551 are possible. No memory depends on it.
+  /// @param max_bytes limit of a version 2 header; more than 65,551 are not possible. It costs no memory.
   explicit proxy_protocol_reader(std::size_t max_bytes = default_max_bytes) noexcept : max_bytes_(max_bytes) {}
 
-  /// Removes the bytes that belong to the header from the front of `bytes`. What is left belongs to TLS or HTTP.
+  /// Removes the bytes of the header from the front of `bytes`. The remaining bytes belong to TLS or HTTP.
   /// @return complete and refused are final.
   progress read(std::string_view& bytes) noexcept {
     while (state_ == progress::need_more && !bytes.empty()) {
@@ -65,10 +65,10 @@ class proxy_protocol_reader {
     }
     return state_;
   }
-  /// What read returned last.
+  /// The latest result of read.
   [[nodiscard]] progress state() const noexcept { return state_; }
-  /// While more is needed: at least so many bytes belong to the header. A host that receives no more than these leaves all
-  /// that follows in the socket, where TLS looks for it. Two or three calls for version 2, up to forty for version 1.
+  /// While more is needed: at least this many bytes belong to the header. A host that receives no more than these leaves the
+  /// following bytes in the socket for TLS. Needs two or three calls for version 2, up to forty for version 1.
   [[nodiscard]] std::size_t wants() const noexcept {
     if (state_ != progress::need_more) return 0;
     if (total_ != 0) return total_ - seen_;
@@ -79,10 +79,10 @@ class proxy_protocol_reader {
 
   // ---- After complete
 
-  /// Whether the header names somebody other than the one who opened the connection.
+  /// True if the header has an address.
   [[nodiscard]] bool names_peer() const noexcept { return text_size_ != 0; }
-  /// Who is at the other end of the balancer; where it names nobody, `connection`, the peer of the socket.
-  /// The address is `1.2.3.4`, `2001:db8::1`, or `unix:` and a path. A view of the reader.
+  /// The client of the balancer; `connection`, the peer of the socket, if the header has no address. The address is
+  /// `1.2.3.4`, `2001:db8::1`, or `unix:` and a path. A view of the reader.
   [[nodiscard]] peer_data peer(peer_data const& connection) const noexcept {
     if (!names_peer()) return connection;
     return {.address = {text_.data(), text_size_}, .port = port_, .ssl_cert = std::nullopt};
@@ -146,7 +146,7 @@ class proxy_protocol_reader {
   }
 
   [[nodiscard]] progress finish_v2() noexcept {
-    if (kept_[12] == '\x20') return progress::complete;  // LOCAL: the addresses, if any, mean nothing
+    if (kept_[12] == '\x20') return progress::complete;  // LOCAL: addresses are ignored
     std::uint8_t const family = byte(13);
     std::size_t const length = family == 0x11 ? 12 : family == 0x21 ? 36 : family == 0x31 ? 2 * unix_path : 0;
     if (length == 0) return family >> 4 == 0 ? progress::complete : progress::refused;
@@ -154,7 +154,7 @@ class proxy_protocol_reader {
     if (family == 0x31) {
       std::string_view const path = std::string_view(kept_.data() + 16, unix_path);
       set_text("unix:");
-      set_text(path.substr(0, path.find('\0')));  // an abstract name begins with a NUL: it is left out
+      set_text(path.substr(0, path.find('\0')));  // an abstract name begins with a NUL: it is omitted
       return progress::complete;
     }
     std::size_t const address = family == 0x11 ? 4 : 16, port = 16 + 2 * address;

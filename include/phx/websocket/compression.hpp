@@ -1,12 +1,13 @@
 #ifndef PHX_WEBSOCKET_COMPRESSION_HPP
 #define PHX_WEBSOCKET_COMPRESSION_HPP
-// permessage-deflate (RFC 7692), the part that needs no zlib: its options, its negotiation, and the interface through which a
-// host compresses and inflates. websocket/deflate.hpp implements it, so that a host offers compression without linking zlib:
+// permessage-deflate (RFC 7692), the part that needs no zlib: its options, its negotiation, and the interface through which
+// a host compresses and inflates. websocket/deflate.hpp implements it, so that a host offers compression without linking
+// zlib:
 //
 //     phx::beast::options opts;
 //     opts.compression = phx::websocket::permessage_deflate();   // of websocket/deflate.hpp, target phx::deflate
 //
-// What a host does with it:
+// A host uses it as follows:
 //
 //     auto per_loop = opts.compression.make_compressor(limits.memory);                 // for each loop; null: off
 //     auto [codec, answer] = per_loop->accept(request.headers, limits.frame);          // for each upgrade
@@ -32,20 +33,20 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace websocket {
 
-/// What a server wants of permessage-deflate. Values out of range are taken for the nearest one in it.
+/// The options of a server for permessage-deflate. Values out of range are clamped.
 ///
 /// By default each message is compressed by itself, in both directions. A broadcast is then compressed once in each loop and
 /// all its recipients get the same bytes, and a connection costs some 64 bytes; each loop has one compressor of
 /// 2^(server_window_bits + 2) + 2^(memory_level + 9) bytes, 256 KiB, and 44 KiB while a compressed message arrives in parts.
 ///
-/// With context takeover a message is compressed with what was sent before it in mind: small messages that resemble each
+/// With context takeover a message is compressed with reference to earlier ones: small messages that resemble each
 /// other get smaller still. It costs each connection its own windows, from its first compressed message on, and each
 /// recipient its own compression of a broadcast.
 struct deflate_options {
   int level = 6;  ///< 1, fastest, to 9, smallest
-  /// Messages of fewer bytes are sent as they are. So are those that compressing does not make smaller.
+  /// Shorter messages are sent uncompressed, and so are those that compression does not make smaller.
   std::size_t min_size = 256;
-  /// The window of what the server sends, 2^n bytes: 9 to 15. A client may ask for a smaller one.
+  /// The window for sending, 2^n bytes: 9 to 15. A client may request a smaller one.
   std::uint8_t server_window_bits = 15;
   /// The window that clients are asked to use, 2^n bytes: 9 to 15. Only clients that offer `client_max_window_bits` can be
   /// asked; it saves memory with `client_context_takeover` alone.
@@ -79,7 +80,7 @@ class extension_answer {
   std::uint8_t size_ = 0;
 };
 
-/// What a client and a server agreed on (RFC 7692, section 7.1): a value of a connection.
+/// The negotiated parameters of a connection (RFC 7692, section 7.1).
 struct deflate_terms {
   /// Each message that the server sends may refer to those before it.
   bool server_context_takeover = false;
@@ -180,9 +181,10 @@ namespace detail {
 
 namespace websocket {
 
-/// The first offer of permessage-deflate in a request's Sec-WebSocket-Extensions that a server with these options can accept;
-/// nothing if there is none: the connection goes on uncompressed. An offer is declined for a parameter that is unknown,
-/// doubled or has a wrong value (RFC 7692, section 7.1), and for `server_max_window_bits=8`, since zlib makes no such window.
+/// The first offer of permessage-deflate in a request's Sec-WebSocket-Extensions that a server with these options can
+/// accept; nothing if there is none: the connection stays uncompressed. An offer is declined for a parameter that is
+/// unknown, duplicate or has an invalid value (RFC 7692, section 7.1), and for `server_max_window_bits=8`, since zlib makes
+/// no such window.
 [[nodiscard]] constexpr std::optional<deflate_terms> negotiate_deflate(std::span<http::header const> headers,
                                                                        deflate_options const& wanted) noexcept {
   for (http::header const& h : headers) {
@@ -209,25 +211,25 @@ class message_codec {
   message_codec& operator=(message_codec const&) = delete;
   virtual ~message_codec() = default;
 
-  /// What to write instead of `f`: the compressed message as a frame whose websocket() has RSV1 set, or `f` itself if it is
-  /// small, does not get smaller, or memory ran out. Frames go out in the order of these calls.
+  /// The frame to write instead of `f`: the compressed message as a frame whose websocket() has RSV1 set, or `f` itself if
+  /// it is small, does not get smaller, or memory ran out. Frames go out in the order of these calls.
   /// @return valid until the next call of any codec of its loop; copy the handle. @pre !f.empty()
   [[nodiscard]] virtual frame const& compress(frame const& f) noexcept = 0;
-  /// What compress returned last is not sent: your queue has no memory. With context takeover the client would otherwise
-  /// miss a part of its window.
+  /// Call it if the frame of the last compress is not sent, since your queue has no memory. With context takeover the client
+  /// would otherwise miss a part of its window.
   virtual void not_sent() noexcept = 0;
   /// Inflates the next piece of a message whose frame_event has `compressed`. Call it until `more` is false.
   /// @param bytes frame_event::part; what was read is removed @param last frame_event::last
   [[nodiscard]] virtual inflated inflate(std::string_view& bytes, bool last) noexcept = 0;
 };
 
-/// What compressor::accept has agreed on with a client.
+/// The result of compressor::accept.
 struct accepted_compression {
-  std::unique_ptr<message_codec> codec{};  ///< null: the connection goes on uncompressed
+  std::unique_ptr<message_codec> codec{};  ///< null: the connection stays uncompressed
   extension_answer answer{};               ///< for the 101 response; empty without a codec
 };
 
-/// What the connections of one loop share: compressor and window, and the last broadcasts with their compressed form. Used
+/// Shared by the connections of one loop: compressor and window, and the last broadcasts with their compressed form. Used
 /// inside its loop.
 class compressor {
  public:
@@ -237,7 +239,8 @@ class compressor {
   compressor& operator=(compressor const&) = delete;
   virtual ~compressor() = default;
 
-  /// For a connection that agreed on `terms`. @param max_message bytes that a message may inflate to: limits::frame
+  /// The codec of a connection with the negotiated `terms`. @param max_message bytes that a message may inflate to:
+  /// limits::frame
   /// @return null without memory
   [[nodiscard]] virtual std::unique_ptr<message_codec> open(deflate_terms const& terms,
                                                             std::size_t max_message) noexcept = 0;
@@ -252,18 +255,18 @@ class compressor {
     }
     return agreed;
   }
-  /// What it was made with.
+  /// The options it was made with.
   [[nodiscard]] deflate_options const& options() const noexcept { return options_; }
 
  private:
   deflate_options const options_;
 };
 
-/// Whether and how a host compresses: a value for its options. Empty by default: nothing is compressed, and nobody needs
+/// Whether and how a host compresses: a value for its options. Empty by default: nothing is compressed, and no program needs
 /// zlib. permessage_deflate() of websocket/deflate.hpp makes one that does.
 class compression {
  public:
-  /// Makes the part of one loop. Must not throw; null without memory.
+  /// Makes the compressor of one loop. Must not throw; null without memory.
   using factory = std::unique_ptr<compressor> (*)(deflate_options const&, memory const&) noexcept;
 
   constexpr compression() noexcept = default;
@@ -282,7 +285,7 @@ class compression {
   factory make_ = nullptr;
 };
 
-/// How deliver_inflated ended.
+/// The result of deliver_inflated.
 struct inflate_result {
   bool open = true;        ///< false: `deliver` returned false, and the codec may be destroyed
   std::uint16_t code = 0;  ///< not 0: close with it

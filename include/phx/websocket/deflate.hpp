@@ -1,7 +1,7 @@
 #ifndef PHX_WEBSOCKET_DEFLATE_HPP
 #define PHX_WEBSOCKET_DEFLATE_HPP
 // permessage-deflate (RFC 7692) by zlib: the only header of phx outside adapter/ that needs another library. CMake:
-// phx::deflate. Without CMake: link zlib. Its options, negotiation and what a host does with it: websocket/compression.hpp.
+// phx::deflate. Without CMake: link zlib. Options, negotiation and use: websocket/compression.hpp.
 
 #include <phx/core/limits.hpp>
 #include <phx/websocket/compression.hpp>
@@ -16,7 +16,7 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// What the connections of one loop share.
+/// Shared by the connections of one loop.
 class deflate_compressor final : public websocket::compressor {
  public:
   static constexpr std::size_t room = 16 * 1024;  // of one piece, inflated or compressed
@@ -33,7 +33,7 @@ class deflate_compressor final : public websocket::compressor {
   [[nodiscard]] std::unique_ptr<websocket::message_codec> open(websocket::deflate_terms const& terms,
                                                                std::size_t max_message) noexcept override;
 
-  /// Where pieces are made; empty without memory.
+  /// The buffer for pieces; empty without memory.
   [[nodiscard]] std::span<char> scratch() noexcept {
     if (scratch_ == nullptr) scratch_ = static_cast<char*>(memory_.allocate(room));
     return {scratch_, scratch_ == nullptr ? 0 : room};
@@ -58,7 +58,7 @@ class deflate_compressor final : public websocket::compressor {
     c = {f, made.empty() ? f : std::move(made), window_bits};
     return c.compressed;
   }
-  /// `f` with what this deflater compressed before in mind. @return valid until the next call
+  /// `f` compressed with reference to what this deflater compressed before. @return valid until the next call
   [[nodiscard]] frame const& compress_own(deflater& d, frame const& f) noexcept {
     last_ = compress_by(d, f);
     return last_.empty() ? f : last_;
@@ -107,7 +107,7 @@ class deflate_compressor final : public websocket::compressor {
   frame_pool pool_;
   frame_builder out_;
   char* scratch_ = nullptr;
-  std::array<deflater*, 16> deflaters_{};  // by window_bits, made when a client needs it
+  std::array<deflater*, 16> deflaters_{};  // by window_bits, created on demand
   std::array<cached, kept_frames> cache_{};
   std::size_t next_ = 0, cached_bytes_ = 0;
   std::array<inflater*, 4> idle_{};
@@ -115,7 +115,7 @@ class deflate_compressor final : public websocket::compressor {
   frame last_{};
 };
 
-/// One connection: 48 bytes, and the windows that were agreed on.
+/// The codec of one connection: 48 bytes, and the negotiated windows.
 class deflate_codec final : public websocket::message_codec {
  public:
   deflate_codec(deflate_compressor& shared, websocket::deflate_terms const& terms, std::size_t max_message) noexcept

@@ -18,7 +18,7 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// zlib's allocator. zlib does not give the size when it frees, the hook wants it: it stands in front of the memory.
+/// zlib's allocator. zlib frees without the size, which the hook needs, so the size is stored before the memory.
 struct zlib_memory {
   static constexpr std::size_t front = alignof(std::max_align_t);
   static_assert(front >= sizeof(std::size_t));
@@ -45,7 +45,7 @@ struct zlib_memory {
   }
 };
 
-/// zlib only reads what it is given; without a macro of its own its type does not say so.
+/// zlib does not write to its input; without ZLIB_CONST its type is not const.
 [[nodiscard]] inline Bytef* zlib_input(std::string_view bytes) noexcept {
   return reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
 }
