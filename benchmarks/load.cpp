@@ -12,6 +12,8 @@
 // every broadcast's null refs, topic, event and payload byte for byte, in the sender's order; that nothing else comes; that
 // at the end nothing is missing; that a close is answered with 1000. The first error ends the run, with status 1.
 //
+// With `--deflate 1` the clients offer permessage-deflate, and inflate what the server compressed before they check it.
+//
 // Prints one line of name=value. Times in microseconds; cpu_us: CPU of all threads of --pid for each message (of `connect`:
 // for each client), from before the first connect or, of echo and fan-out, over the measured seconds.
 #include "wire.hpp"
@@ -37,6 +39,10 @@
 #include <deque>
 #include <vector>
 
+#ifdef WITH_ZLIB
+#include <zlib.h>
+#endif
+
 namespace {
 
 using wire::nanoseconds;
@@ -58,7 +64,7 @@ struct options {
   unsigned port = 0, clients = 100, topics = 1, inflight = 1, payload = 64, concurrency = 64, stalled = 0;
   std::size_t fill = 0;
   int pid = 0;
-  bool socket_io = false;
+  bool socket_io = false, records = false, deflate = false;
   double seconds = 2, warm_up = 0.5, rate = 0, heartbeat = 30;
   std::string_view name = "echo";
 };
@@ -156,9 +162,10 @@ void append(std::string& to, std::uint64_t number) {
 
 /// `{"c":CLIENT,"d":"TEXT","n":NUMBER}` of the given size. TEXT follows from CLIENT and NUMBER, so that messages in flight
 /// need not be stored to check their replies; it contains brackets and commas, which a careless scanner would misread.
+/// With `records` "d" is a list of objects as applications send them: random text is no JSON to compress.
 class payloads {
  public:
-  explicit payloads(std::size_t size) : size_(size) {
+  payloads(std::size_t size, bool records) : size_(size) {
     constexpr std::string_view letters =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-.,:;{}[]()#*+=?!~";
     std::uint64_t state = 0x2545F4914F6CDD1D;
@@ -166,9 +173,28 @@ class payloads {
       state = state * 6364136223846793005U + 1442695040888963407U;
       text_ += letters[(state >> 33) % letters.size()];
     }
+    constexpr std::string_view names[] = {"maria", "john", "wei", "olga", "fatima", "jose", "anna", "kwame"};
+    constexpr std::string_view states[] = {"online", "away", "busy", "offline"};
+    auto const random = [&](std::uint64_t below) {
+      state = state * 6364136223846793005U + 1442695040888963407U;
+      return (state >> 33) % below;
+    };
+    for (std::size_t i = 0; records && i < record_count; ++i) {
+      std::string r = R"({"id":)";
+      append(r, 10'000 + random(90'000));
+      r.append(R"(,"name":")").append(names[random(8)]).append(R"(","state":")").append(states[random(4)]);
+      r += R"(","score":)";
+      append(r, random(1000));
+      r += R"(,"joined_at":"2024-05-17T10:)";
+      append(r, 10 + random(50));
+      r += ':';
+      append(r, 10 + random(50));
+      records_.push_back(r + "Z\"}");
+    }
   }
   void append_to(std::string& out, std::uint64_t client, std::uint64_t number) const {
     std::size_t const begin = out.size();
+    if (!records_.empty()) return append_records(out, begin, client, number);
     out += R"({"c":)";
     append(out, client);
     out += R"(,"d":")";
@@ -181,9 +207,24 @@ class payloads {
   }
 
  private:
-  static constexpr std::size_t span = 4096;
+  static constexpr std::size_t span = 4096, record_count = 509;
+  void append_records(std::string& out, std::size_t begin, std::uint64_t client, std::uint64_t number) const {
+    out += R"({"c":)";
+    append(out, client);
+    out += R"(,"d":[)";
+    for (std::uint64_t i = client * 2654435761U + number * 40503U;; ++i) {
+      std::string const& record = records_[i % record_count];
+      if (out.size() - begin + record.size() + 20 > size_) break;
+      out += record;
+      out += ',';
+    }
+    out += R"({}],"n":)";
+    append(out, number);
+    out += '}';
+  }
   std::size_t size_;
   std::string text_{};
+  std::vector<std::string> records_{};
 };
 
 struct client {
@@ -215,7 +256,8 @@ struct sender {
 
 class run {
  public:
-  explicit run(options const& opts) : opts_(opts), payloads_(opts.payload), clients_(opts.clients), senders_(opts.topics) {}
+  explicit run(options const& opts)
+      : opts_(opts), payloads_(opts.payload, opts.records), clients_(opts.clients), senders_(opts.topics) {}
 
   int operator()() {
     prepare();
@@ -333,7 +375,7 @@ class run {
     c.out +=
         " HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
-        key_of(c) + "\r\n\r\n";
+        key_of(c) + (opts_.deflate ? "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n" : "\r\n\r\n");
     write(c);
   }
   [[nodiscard]] static std::string key_of(client const& c) {
@@ -486,6 +528,7 @@ class run {
       if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
       if (n <= 0) return lost(c, n == 0 ? "closed by the server" : std::strerror(errno));
       more = static_cast<std::size_t>(n) == room;
+      if (recording_) bytes_ += static_cast<std::uint64_t>(n);
       take(c, buffer_.data(), buffer_.data() + kept + n);
     }
   }
@@ -494,8 +537,9 @@ class run {
     if (c.is == state::upgrading) at += upgraded(c, {at, static_cast<std::size_t>(end - at)});
     wire::frame f;
     while (c.is >= state::greeting && c.is < state::closed && wire::take(at, end, f)) {
-      std::string_view const text(f.payload, f.size);
-      if (f.masked || f.reserved || !f.last) {
+      std::string_view const text =
+          f.compressed && f.op == 1 ? inflated(c, {f.payload, f.size}) : std::string_view(f.payload, f.size);
+      if (f.masked || f.reserved || !f.last || (f.compressed && f.op != 1)) {
         fault("client %u: a frame that is masked, fragmented or has a reserved bit", c.number);
       } else if (f.op == 8) {
         auto const byte = [text](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
@@ -509,6 +553,30 @@ class run {
       }
     }
     if (at != end || !c.in.empty()) c.in.assign(at, static_cast<std::size_t>(end - at));
+  }
+
+  /// The message; empty after a fault. The same bytes as those before are not inflated again: the cost is the server's to bear.
+  [[nodiscard]] std::string_view inflated([[maybe_unused]] client const& c, [[maybe_unused]] std::string_view bytes) {
+#ifdef WITH_ZLIB
+    if (opts_.deflate && bytes == compressed_) return inflated_;
+    if (opts_.deflate) {
+      compressed_.assign(bytes);
+      std::string in = compressed_ + std::string("\0\0\xff\xff", 4);
+      z_stream z{};
+      if (inflateInit2(&z, -15) != Z_OK) give_up("inflateInit2");
+      inflated_.resize(1 << 20);
+      z.next_in = reinterpret_cast<Bytef*>(in.data());
+      z.avail_in = static_cast<uInt>(in.size());
+      z.next_out = reinterpret_cast<Bytef*>(inflated_.data());
+      z.avail_out = static_cast<uInt>(inflated_.size());
+      int const status = inflate(&z, Z_SYNC_FLUSH);
+      inflated_.resize(inflated_.size() - z.avail_out);
+      inflateEnd(&z);
+      if (status == Z_OK && z.avail_in == 0) return inflated_;
+    }
+#endif
+    fault("client %u: a compressed frame that is not expected or broken", c.number);
+    return {};
   }
 
   // ---- messages
@@ -777,6 +845,7 @@ class run {
                 times.at(.5), times.at(.99), times.at(.999), times.at(1));
     if (opts_.item == mode::fan_out)
       std::printf(" each_p50_us=%.1f each_p99_us=%.1f", each_times_.at(.5), each_times_.at(.99));
+    if (pushes && each > 0) std::printf(" bytes_each=%.1f", static_cast<double>(bytes_) / each);
     if (opts_.pid != 0)
       std::printf(" resident=%.0f resident_each=%.1f", to.resident, (to.resident - before.resident) / opts_.clients);
     if (opts_.item == mode::idle)
@@ -794,12 +863,13 @@ class run {
   std::vector<sender> senders_;
   int poller_ = -1;
   epoll_event events_[1024]{};
-  std::string buffer_{}, text_{}, ref_{}, expected_{}, first_fault_{};
+  std::string buffer_{}, text_{}, ref_{}, expected_{}, first_fault_{}, compressed_{}, inflated_{};
   std::vector<unsigned> dirty_{};
   std::uint64_t random_ = 0x9E3779B97F4A7C15U;
   unsigned opened_ = 0, opening_ = 0, joined_ = 0, closing_ = 0;
   std::uint64_t opening_began_ = 0, opening_ended_ = 0, rate_began_ = 0;
   std::uint64_t under_way_ = 0, messages_ = 0, pushed_ = 0, beats_ = 0, beats_answered_ = 0, filled_ = 0, faults_ = 0;
+  std::uint64_t bytes_ = 0;  // received while recording
   bool pushing_ = false, recording_ = false, finishing_ = false;
   durations times_{}, each_times_{}, opening_times_{};
 };
@@ -822,7 +892,7 @@ int main(int argc, char** argv) {
     std::fputs(
         "load echo|fan-out|connect|idle --port P [--pid P] [--clients 100] [--topics 1] [--inflight 1 | --rate R]\n"
         "  [--payload 64] [--seconds 2] [--warm-up 0.5] [--concurrency 64] [--heartbeat 30] [--stalled 0]\n"
-        "  [--protocol phoenix|socket.io]\n"
+        "  [--protocol phoenix|socket.io] [--records 0] [--deflate 0]\n"
         "  --stalled N: in fan-out the last N clients stop reading after their join\n"
         "  --fill BYTES: first broadcasts this much on a topic of these clients only\n",
         stderr);
@@ -852,6 +922,10 @@ int main(int argc, char** argv) {
       opts.stalled = whole(0);
     else if (name == "--protocol")
       opts.socket_io = std::string_view(argv[i + 1]) == "socket.io";
+    else if (name == "--records")
+      opts.records = whole(0) != 0;
+    else if (name == "--deflate")
+      opts.deflate = whole(0) != 0;
     else if (name == "--fill")
       opts.fill = whole(0);
     else if (name == "--seconds")

@@ -92,7 +92,7 @@ inline std::size_t header(char* into, unsigned op, std::size_t size, unsigned ma
 
 struct frame {
   unsigned op = 0;
-  bool last = false, masked = false, reserved = false;
+  bool last = false, masked = false, reserved = false, compressed = false;
   std::uint32_t key = 0;
   char* payload = nullptr;
   std::size_t size = 0;
@@ -104,7 +104,8 @@ struct frame {
   if (local < 2) return false;
   into.op = byte(0) & 15;
   into.last = (byte(0) & 0x80) != 0;
-  into.reserved = (byte(0) & 0x70) != 0;
+  into.reserved = (byte(0) & 0x30) != 0;
+  into.compressed = (byte(0) & 0x40) != 0;
   into.masked = (byte(1) & 0x80) != 0;
   std::size_t size = byte(1) & 127;
   std::size_t const wide = size < 126 ? 0 : size == 126 ? 2 : 8;
