@@ -94,11 +94,14 @@ int const openssl_is_hooked =
 constexpr auto short_wait = 300ms;
 
 struct server_without_memory {
-  explicit server_without_memory(phx::beast::tls const* with = nullptr, unsigned threads = 1)
-      : server(io, [] {
+  explicit server_without_memory(phx::beast::tls const* with = nullptr, unsigned threads = 1, bool balanced = false)
+      : server(io, [balanced] {
           phx::beast::options o{.port = 0, .loops = 2};
           o.goodbye = 300ms;
           o.handshake = 300ms;
+          o.proxy_protocol = balanced;
+          if (balanced) o.trusted_proxies = {"10.0.0.0/8"};
+          if (balanced) o.throttle.each.burst = 1'000'000;
           o.limits.memory = {[](std::size_t n) noexcept { return support::heap::allocate(n); },
                              [](void* p, std::size_t) noexcept { std::free(p); }};
           return o;
@@ -202,6 +205,13 @@ bool speaks_tls(std::uint16_t port, std::chrono::milliseconds most) {
   tls_client c(port);
   return c.shake() && speaks_on(c, most);
 }
+/// By a balancer that names a proxy, which names the client; and a request of that proxy's that is refused.
+bool speaks_balanced(std::uint16_t port, std::chrono::milliseconds most) {
+  std::string const header = "PROXY TCP4 10.0.0.1 10.0.0.2 4711 80\r\n", get = "GET /now HTTP/1.1\r\nhost: h\r\n";
+  raw_client c(port), wrong(port);
+  if (!c.send(header) || !asks(c, get + "x-forwarded-for: 203.0.113.5\r\n\r\n", most) || !speaks_on(c, most)) return false;
+  return wrong.send(header + get + "x-forwarded-for: malformed\r\n\r\n") && wrong.read_head(most) == 400;
+}
 /// Without the timers, which take time: a handshake allocates two thousand times.
 bool shakes(std::uint16_t port, std::chrono::milliseconds most) {
   tls_client c(port);
@@ -211,10 +221,10 @@ bool shakes(std::uint16_t port, std::chrono::milliseconds most) {
 using client = bool (*)(std::uint16_t port, std::chrono::milliseconds most);
 
 /// For the first allocation that serves this client, then the second, and so on: fails it alone.
-void each_fails_once(client const& c, phx::beast::tls const* with = nullptr) {
+void each_fails_once(client const& c, phx::beast::tls const* with = nullptr, bool balanced = false) {
   for (long n = 1;; ++n) {
     CAPTURE(n);
-    server_without_memory s(with);
+    server_without_memory s(with, 1, balanced);
     memory.begin(failures::kind::one, n);
     (void)c(s.server.port(), 2s);
     bool const was_reached = memory.end() >= n;
@@ -245,6 +255,7 @@ TEST_CASE("beast without memory: any allocation may fail once") {
   SUBCASE("a WebSocket") { each_fails_once(speaks); }
   SUBCASE("requests") { each_fails_once(requests); }
   SUBCASE("long-polling") { each_fails_once(polls); }
+  SUBCASE("behind a balancer and a proxy") { each_fails_once(speaks_balanced, nullptr, true); }
   SUBCASE("TLS") {
     phx::beast::tls const with = phx::beast::tls::self_signed();
     each_fails_once(shakes, &with);
