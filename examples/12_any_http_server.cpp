@@ -88,7 +88,7 @@ int main(int argc, char** argv) {
 
   httplib::Server server;
   server.new_task_queue = [] { return new httplib::ThreadPool(256); };  // each waiting poll occupies one of these threads
-  server.set_payload_max_length(polling.most_body());
+  server.set_payload_max_length(polling.max_body());
   server.Get("/socket/longpoll", serve).Post("/socket/longpoll", serve).Options("/socket/longpoll", serve);
 
   std::thread loop_thread([&] {

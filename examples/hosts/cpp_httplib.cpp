@@ -37,7 +37,7 @@ class host {
     std::string const path = app_.mount.path + app_.mount.longpoll_path;
     http_.Get(path, handler).Post(path, handler).Options(path, handler);
     http_.new_task_queue = [] { return new httplib::ThreadPool(256); };  // a poll that waits has one of these threads
-    http_.set_payload_max_length(polling_.most_body());
+    http_.set_payload_max_length(polling_.max_body());
     http_.set_keep_alive_timeout(1);  // so long a connection that does nothing keeps the program from ending
     http_.set_tcp_nodelay(true);
   }

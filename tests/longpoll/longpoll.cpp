@@ -324,7 +324,7 @@ TEST_CASE("longpoll: a body of 8,000,000 bytes is accepted, one byte more is not
   std::string const token = p.joined();
   std::string body = R"(["1","2","room:a","echo",")";
   body.append(8'000'000 - body.size() - 2, 'x').append("\"]");
-  REQUIRE(body.size() == p.services[0]->most_body());
+  REQUIRE(body.size() == p.services[0]->max_body());
   CHECK(p.post(token, body).says(200));
   CHECK(p.poll(token).body.size() > 8'000'000);
   body.insert(body.size() - 2, "x");

@@ -75,7 +75,7 @@ class poll_host<D, blocking::long_polling> {
                             time_point deadline) {
     using result = http_stream::result;
     std::string body;
-    result const came = stream.body(service_->most_body(), deadline, body);
+    result const came = stream.body(service_->max_body(), deadline, body);
     if (came == result::ended) return false;
     if (!polls) polls.emplace(of.door_, from.peer.address);
     polls->address = from.peer.address;  // behind a proxy each request of a connection may be another client's

@@ -77,7 +77,7 @@ struct origin {
     constexpr known all[] = {{"http", 80}, {"https", 443}, {"ws", 80},   {"wss", 443},
                              {"ftp", 21},  {"sftp", 22},   {"tftp", 69}, {"ldap", 389}};
     for (known const& k : all)
-      if (detail::same_but_for_case(k.scheme, scheme)) return k.port;
+      if (detail::equal_ignoring_case(k.scheme, scheme)) return k.port;
     return std::nullopt;
   }
 };
@@ -102,16 +102,16 @@ class origin_pattern {
 namespace detail {
 /// True if an origin matches an entry. A part that the entry lacks matches anything (protocol 9.1).
 /// @param lenient as in Phoenix before 0.16: a part that the origin lacks matches anything too, and there are no wildcards (9.3).
-[[nodiscard]] constexpr bool origin_matches(origin const& asked, origin const& allowed, bool lenient) noexcept {
+[[nodiscard]] constexpr bool origin_matches(origin const& sent, origin const& allowed, bool lenient) noexcept {
   auto const either_null = [&](bool a, bool b) { return !b || (lenient && !a); };
-  bool const scheme = either_null(asked.scheme.has_value(), allowed.scheme.has_value()) ||
-                      (asked.scheme && same_but_for_case(*asked.scheme, *allowed.scheme));
-  bool const port = either_null(asked.port.has_value(), allowed.port.has_value()) || asked.port == allowed.port;
+  bool const scheme = either_null(sent.scheme.has_value(), allowed.scheme.has_value()) ||
+                      (sent.scheme && equal_ignoring_case(*sent.scheme, *allowed.scheme));
+  bool const port = either_null(sent.port.has_value(), allowed.port.has_value()) || sent.port == allowed.port;
   if (!scheme || !port || !allowed.host) return false;  // an entry always has a host: see origin_pattern and parse
-  if (!asked.host) return lenient;
-  if (lenient || !allowed.host->starts_with("*.")) return asked.host == allowed.host;
+  if (!sent.host) return lenient;
+  if (lenient || !allowed.host->starts_with("*.")) return sent.host == allowed.host;
   // the dot is part of the suffix: without it evilexample.com would match *.example.com (CVE-2022-42975)
-  return asked.host == allowed.host->substr(2) || asked.host->ends_with(allowed.host->substr(1));
+  return sent.host == allowed.host->substr(2) || sent.host->ends_with(allowed.host->substr(1));
 }
 
 /// A user's callback with a reference count.
@@ -228,12 +228,12 @@ class check_origin {
   }
 
   /// Checks the origin of a request; one without an Origin header is allowed, since it does not come from a web page.
-  /// @param asked the request. @param url_host the mount's; unset: `true` allows every origin with a host (protocol 9.1).
+  /// @param from the request. @param url_host the mount's; unset: `true` allows every origin with a host (protocol 9.1).
   /// @param unset_allows_all true for a mount of a generation before 0.15.
-  [[nodiscard]] origin_decision decide(request const& asked, std::optional<std::string_view> url_host,
+  [[nodiscard]] origin_decision decide(request const& from, std::optional<std::string_view> url_host,
                                        bool unset_allows_all = false) const {
     origin_decision d;
-    std::optional<std::string_view> const header = asked.header("origin");
+    std::optional<std::string_view> const header = from.header("origin");
     if (!header) return d;
     d.header = *header;
     rule const selected = rule_ != rule::unset ? rule_ : unset_allows_all ? rule::any : rule::same_host;
@@ -251,8 +251,8 @@ class check_origin {
       }
       case rule::conn:
         // a request without a Host header has no origin to compare with
-        d.allowed = o.host == asked.host && !asked.host.empty() && o.scheme &&
-                    detail::same_but_for_case(*o.scheme, asked.scheme) && o.port == asked.port;
+        d.allowed = o.host == from.host && !from.host.empty() && o.scheme &&
+                    detail::equal_ignoring_case(*o.scheme, from.scheme) && o.port == from.port;
         break;
       case rule::seed_list: d.allowed = any_of_list(o, true); break;
       case rule::list: d.allowed = o.host && any_of_list(o, false); break;
@@ -261,7 +261,7 @@ class check_origin {
       case rule::unset: break;
     }
     if (!d.allowed)
-      d.detail = "origin " + detail::for_a_log(*header) + " refused by " + describe(selected, asked, url_host) +
+      d.detail = "origin " + detail::for_a_log(*header) + " refused by " + describe(selected, from, url_host) +
                  (d.threw ? ", which threw: " + d.detail : std::string());
     return d;
   }
@@ -282,13 +282,13 @@ class check_origin {
     return false;
   }
   /// The policy as a log shows it.
-  [[nodiscard]] std::string describe(rule selected, request const& asked, std::optional<std::string_view> url_host) const {
+  [[nodiscard]] std::string describe(rule selected, request const& from, std::optional<std::string_view> url_host) const {
     std::string out;
     switch (selected) {
       case rule::callback: return "a callback";
       case rule::conn:
-        return out.append("conn, ").append(asked.scheme).append("://").append(detail::for_a_log(asked.host)).append(":") +
-               std::to_string(asked.port);
+        return out.append("conn, ").append(from.scheme).append("://").append(detail::for_a_log(from.host)).append(":") +
+               std::to_string(from.port);
       case rule::list:
       case rule::seed_list:
         out = "the list [";

@@ -30,7 +30,7 @@ namespace detail {
                                                                    std::string& storage) {
   std::optional<std::string_view> joined;
   for (header const& h : headers) {
-    if (!same_but_for_case(h.name, name)) continue;
+    if (!equal_ignoring_case(h.name, name)) continue;
     if (!joined) {
       joined = h.value;
       continue;
@@ -51,7 +51,7 @@ struct bearer_offer {
   [[nodiscard]] static bearer_offer of(std::string_view header) {
     bearer_offer b;
     while (!header.empty()) {
-      std::string_view const one = without_spaces_around(next_part(header, ','));
+      std::string_view const one = trimmed(next_part(header, ','));
       if (one.starts_with(prefix)) {
         b.token = one.substr(prefix.size());
         ++b.tokens;
@@ -97,11 +97,13 @@ class connect_info {
   connect_info(request const& from, phx::params const& params, transport_kind via = transport_kind::websocket,
                std::span<std::pair<std::string, std::string> const> custom = {}, credentials const* brought = nullptr)
       : request_(from), params_(params), custom_(custom), brought_(brought), via_(via) {
-    auto const any_x = [](std::string_view name) { return detail::starts_but_for_case(name, "x-"); };
+    auto const any_x = [](std::string_view name) { return detail::starts_with_ignoring_case(name, "x-"); };
     auto const any_trace = [](std::string_view name) {
-      return detail::same_but_for_case(name, "traceparent") || detail::same_but_for_case(name, "tracestate");
+      return detail::equal_ignoring_case(name, "traceparent") || detail::equal_ignoring_case(name, "tracestate");
     };
-    auto const any_websocket = [](std::string_view name) { return detail::starts_but_for_case(name, "sec-websocket-"); };
+    auto const any_websocket = [](std::string_view name) {
+      return detail::starts_with_ignoring_case(name, "sec-websocket-");
+    };
     std::size_t name_bytes = 0;
     for (header const& h : from.headers)
       if (any_x(h.name) || any_trace(h.name) || any_websocket(h.name)) name_bytes += h.name.size();

@@ -144,7 +144,7 @@ template <class S, class Query>
     if (offer && (m.auth_token || m.subprotocols)) {
       auto const offered = [&](std::string_view ours) {
         for (std::string_view rest = *offer; !rest.empty();)
-          if (without_spaces_around(next_part(rest, ',')) == ours) return true;
+          if (trimmed(next_part(rest, ',')) == ours) return true;
         return false;
       };
       if (m.auth_token && offered("phoenix")) in.subprotocol = "phoenix";
@@ -214,12 +214,12 @@ template <class S>
 admitted<S> admit(mount const&&, request const&, result<params>, transport_kind = transport_kind::websocket) = delete;
 
 namespace detail {
-/// The part of handshake behind admit: asks `connect`, and puts its answer into `judged`.
+/// The second half of handshake: calls `connect` and stores its result in `decision`.
 template <class D>
 void ask_dispatcher(mount const& m, D& d, request const& from, transport_kind via,
-                    admitted<typename D::session_type>& judged) {
+                    admitted<typename D::session_type>& decision) {
   using session_type = typename D::session_type;
-  auto* const in = std::get_if<admission<session_type>>(&judged);
+  auto* const in = std::get_if<admission<session_type>>(&decision);
   if (in == nullptr) return;
 
   std::optional<connect_outcome<session_type>> outcome;
@@ -230,9 +230,9 @@ void ask_dispatcher(mount const& m, D& d, request const& from, transport_kind vi
     called = try_invoke([&] { outcome.emplace(d.connect(info)); }, [&](char const* text) { thrown = text; });
   }
   if (!called) {
-    judged.template emplace<refused_request>(refuse(refusal::connect_threw, std::move(thrown)));
+    decision.template emplace<refused_request>(refuse(refusal::connect_threw, std::move(thrown)));
   } else if (auto* const answer = std::get_if<http_answer>(&*outcome)) {
-    judged.template emplace<refused_request>(refused_request{std::move(*answer), refusal::connect, {}});
+    decision.template emplace<refused_request>(refused_request{std::move(*answer), refusal::connect, {}});
   } else {
     auto& accepted = *std::get_if<connected<session_type>>(&*outcome);
     in->session.emplace(std::move(accepted.session));
@@ -250,18 +250,18 @@ template <class D>
 requires has_session<D> && connects<D>
 [[nodiscard]] admitted<typename D::session_type> handshake(mount const& m, D& d, request const& from,
                                                            transport_kind via = transport_kind::websocket) {
-  admitted<typename D::session_type> judged = admit<typename D::session_type>(m, from, via);
-  detail::ask_dispatcher(m, d, from, via, judged);
-  return judged;
+  admitted<typename D::session_type> decision = admit<typename D::session_type>(m, from, via);
+  detail::ask_dispatcher(m, d, from, via, decision);
+  return decision;
 }
 /// The same with parameters that the host's server has decoded already; see admit.
 template <class D>
 requires has_session<D> && connects<D>
 [[nodiscard]] admitted<typename D::session_type> handshake(mount const& m, D& d, request const& from, result<params> decoded,
                                                            transport_kind via = transport_kind::websocket) {
-  admitted<typename D::session_type> judged = admit<typename D::session_type>(m, from, std::move(decoded), via);
-  detail::ask_dispatcher(m, d, from, via, judged);
-  return judged;
+  admitted<typename D::session_type> decision = admit<typename D::session_type>(m, from, std::move(decoded), via);
+  detail::ask_dispatcher(m, d, from, via, decision);
+  return decision;
 }
 
 template <class D>

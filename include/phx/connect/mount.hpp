@@ -109,9 +109,9 @@ struct mount {
   }
 
   /// Checks the origin of a request (protocol 9). admit calls it for a WebSocket; a long-poll is checked at every request.
-  [[nodiscard]] origin_decision origin(request const& asked) const {
+  [[nodiscard]] origin_decision origin(request const& from) const {
     // v0_15 stands for 0.15 to 0.17; only 0.15 allowed all, so the stricter default applies
-    return origins.decide(asked, url_host ? std::optional<std::string_view>(*url_host) : std::nullopt,
+    return origins.decide(from, url_host ? std::optional<std::string_view>(*url_host) : std::nullopt,
                           generation < phx::generation::v0_15);
   }
 

@@ -284,7 +284,7 @@ class params {
       else
         prefix.append(1, '[').append(name).append(1, ']');
       bool secret = false;
-      for (std::string_view const word : words) secret = secret || detail::contains_but_for_case(name, word);
+      for (std::string_view const word : words) secret = secret || detail::contains_ignoring_case(name, word);
       if (nodes_[i].nested && !secret) {
         write_filtered(out, prefix, i, words);
       } else {

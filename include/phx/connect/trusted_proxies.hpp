@@ -4,9 +4,9 @@
 // trusted proxies wrote them. No I/O.
 //
 //     phx::trusted_proxies const proxies{"127.0.0.1", "10.0.0.0/8", "unix"};
-//     phx::request asked = ...;                                     // peer: the socket's; scheme, host: as they came
-//     if (auto no = proxies.rewrite(asked)) { write(no->answer); close(); }
-//     auto judged = phx::handshake(mount, app, asked);              // peer_data, uri and check_origin::conn see the client's
+//     phx::request request = ...;                                   // peer: the socket's; scheme, host: as they came
+//     if (auto refused = proxies.rewrite(request)) { write(refused->answer); close(); }
+//     auto decision = phx::handshake(mount, app, request);          // peer_data, uri and check_origin::conn are the client's
 
 #include <phx/connect/handshake.hpp>
 #include <phx/core/text/ip_address.hpp>
@@ -213,14 +213,14 @@ class trusted_proxies {
   template <class F>
   static void for_each_from_right(std::span<header const> headers, std::string_view name, F&& each) {
     for (std::size_t i = headers.size(); i-- > 0;) {
-      if (!detail::same_but_for_case(headers[i].name, name)) continue;
-      std::string_view rest = detail::without_spaces_around(headers[i].value);
+      if (!detail::equal_ignoring_case(headers[i].name, name)) continue;
+      std::string_view rest = detail::trimmed(headers[i].value);
       for (bool more = !rest.empty(); more;) {
         bool quoted = false;
         std::size_t from = rest.size();
         for (; from != 0 && (quoted || rest[from - 1] != ','); --from) quoted = quoted != (rest[from - 1] == '"');
         more = from != 0;
-        if (!each(detail::without_spaces_around(rest.substr(from)))) return;
+        if (!each(detail::trimmed(rest.substr(from)))) return;
         rest = rest.substr(0, more ? from - 1 : 0);
       }
     }
@@ -242,7 +242,7 @@ class trusted_proxies {
       std::size_t lines = 0, at = 0;
       if (!wanted) return found;
       for (header const& h : headers)
-        if (detail::same_but_for_case(h.name, name) && !detail::without_spaces_around(h.value).empty()) ++lines;
+        if (detail::equal_ignoring_case(h.name, name) && !detail::trimmed(h.value).empty()) ++lines;
       for_each_from_right(headers, name, [&](std::string_view e) {
         found = e;
         good = good && !e.empty();
@@ -276,7 +276,7 @@ class trusted_proxies {
     if (element.empty()) return false;
     unsigned seen = 0;
     while (!element.empty()) {
-      std::string_view const name = detail::without_spaces_around(element.substr(0, element.find_first_of("=;")));
+      std::string_view const name = detail::trimmed(element.substr(0, element.find_first_of("=;")));
       element.remove_prefix((std::min)(element.size(), element.find_first_of("=;")));
       std::string_view value;
       if (element.starts_with('=')) {
@@ -286,11 +286,11 @@ class trusted_proxies {
           if (end == std::string_view::npos) return false;
           value = element.substr(1, end - 1);
           element.remove_prefix(end + 1);
-          element = detail::without_spaces_around(element);
+          element = detail::trimmed(element);
           if (!element.empty() && element.front() != ';') return false;
           if (value.find('\\') != std::string_view::npos) return false;
         } else {
-          value = detail::without_spaces_around(element.substr(0, element.find(';')));
+          value = detail::trimmed(element.substr(0, element.find(';')));
           element.remove_prefix((std::min)(element.size(), element.find(';')));
           if (value.empty() || value.find_first_of("\"\\ \t") != std::string_view::npos) return false;
         }
@@ -302,10 +302,11 @@ class trusted_proxies {
       if (name.empty()) continue;  // empty between two semicolons
       constexpr std::string_view known[] = {"for", "proto", "host", "by"};
       for (unsigned i = 0; i < 4; ++i)
-        if (detail::same_but_for_case(name, known[i]) && (std::exchange(seen, seen | 1u << i) & 1u << i) != 0) return false;
-      if (detail::same_but_for_case(name, "for") && !(client = read_node(value, false))) return false;
-      if (detail::same_but_for_case(name, "proto") && !read_scheme(value, c.scheme)) return false;
-      if (detail::same_but_for_case(name, "host") && !read_authority(value, c.host)) return false;
+        if (detail::equal_ignoring_case(name, known[i]) && (std::exchange(seen, seen | 1u << i) & 1u << i) != 0)
+          return false;
+      if (detail::equal_ignoring_case(name, "for") && !(client = read_node(value, false))) return false;
+      if (detail::equal_ignoring_case(name, "proto") && !read_scheme(value, c.scheme)) return false;
+      if (detail::equal_ignoring_case(name, "host") && !read_authority(value, c.host)) return false;
     }
     return true;
   }
@@ -329,7 +330,7 @@ class trusted_proxies {
       if (!n.text.ends_with(']')) return std::nullopt;
       n.text = n.text.substr(1, n.text.size() - 2);
     }
-    if (detail::same_but_for_case(n.text, "unknown") || (!bare && is_obfuscated(n.text))) return n;
+    if (detail::equal_ignoring_case(n.text, "unknown") || (!bare && is_obfuscated(n.text))) return n;
     n.ip = detail::ip_address::parse(n.text);
     bool const colons = n.text.find(':') != std::string_view::npos;
     if (!n.ip || (bracketed ? !colons : colons && !bare)) return std::nullopt;
@@ -354,9 +355,9 @@ class trusted_proxies {
     return value <= 65'535;
   }
   [[nodiscard]] static bool read_scheme(std::string_view text, std::string_view& scheme) noexcept {
-    if (detail::same_but_for_case(text, "https") || detail::same_but_for_case(text, "wss"))
+    if (detail::equal_ignoring_case(text, "https") || detail::equal_ignoring_case(text, "wss"))
       scheme = "https";
-    else if (detail::same_but_for_case(text, "http") || detail::same_but_for_case(text, "ws"))
+    else if (detail::equal_ignoring_case(text, "http") || detail::equal_ignoring_case(text, "ws"))
       scheme = "http";
     else
       return false;
@@ -387,11 +388,11 @@ class trusted_proxies {
     auto const differ = [](std::uint16_t a, std::uint16_t b) { return a != 0 && b != 0 && a != b; };
     if (x.client && rfc.client) {
       bool const same = x.client->ip && rfc.client->ip ? x.client->ip == rfc.client->ip
-                                                       : detail::same_but_for_case(x.client->text, rfc.client->text);
+                                                       : detail::equal_ignoring_case(x.client->text, rfc.client->text);
       if (!same || differ(x.client->port, rfc.client->port)) return true;
     }
     if (!x.scheme.empty() && !rfc.scheme.empty() && x.scheme != rfc.scheme) return true;
-    if (!x.host.host.empty() && !rfc.host.host.empty() && !detail::same_but_for_case(x.host.host, rfc.host.host))
+    if (!x.host.host.empty() && !rfc.host.host.empty() && !detail::equal_ignoring_case(x.host.host, rfc.host.host))
       return true;
     return differ(x.host.port, rfc.host.port);
   }

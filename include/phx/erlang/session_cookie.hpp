@@ -101,7 +101,7 @@ class session_cookie {
     constexpr std::string_view forbidden = "\t\r\n\v\f";
     std::optional<std::string> found;
     for (header const& h : request.headers) {
-      if (!detail::same_but_for_case(h.name, "cookie")) continue;
+      if (!detail::equal_ignoring_case(h.name, "cookie")) continue;
       for (std::string_view rest = h.value; !rest.empty();) {
         std::string_view one = detail::next_part(rest, ';');
         one.remove_prefix((std::min)(one.find_first_not_of(" \t"), one.size()));

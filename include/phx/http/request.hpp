@@ -34,7 +34,7 @@ struct peer_data {
 [[nodiscard]] constexpr std::optional<std::string_view> header_value(std::span<header const> headers,
                                                                      std::string_view name) noexcept {
   for (header const& h : headers)
-    if (detail::same_but_for_case(h.name, name)) return h.value;
+    if (detail::equal_ignoring_case(h.name, name)) return h.value;
   return std::nullopt;
 }
 
@@ -43,10 +43,9 @@ struct peer_data {
 template <class F>
 constexpr void for_each_element(std::span<header const> headers, std::string_view name, F&& each) {
   for (header const& h : headers) {
-    if (!detail::same_but_for_case(h.name, name)) continue;
+    if (!detail::equal_ignoring_case(h.name, name)) continue;
     for (std::string_view rest = h.value; !rest.empty();)
-      if (std::string_view const element = detail::without_spaces_around(detail::next_part(rest, ',')); !element.empty())
-        each(element);
+      if (std::string_view const element = detail::trimmed(detail::next_part(rest, ',')); !element.empty()) each(element);
   }
 }
 
@@ -55,7 +54,7 @@ constexpr void for_each_element(std::span<header const> headers, std::string_vie
 [[nodiscard]] constexpr bool header_lists(std::span<header const> headers, std::string_view name,
                                           std::string_view element) noexcept {
   bool found = false;
-  for_each_element(headers, name, [&](std::string_view e) { found = found || detail::same_but_for_case(e, element); });
+  for_each_element(headers, name, [&](std::string_view e) { found = found || detail::equal_ignoring_case(e, element); });
   return found;
 }
 
@@ -106,7 +105,7 @@ struct request {
     r.query = target;
     if (r.path.empty()) r.path = "/";
     r.port = scheme == "https" || scheme == "wss" ? 443 : 80;
-    r.take_authority(detail::without_spaces_around(authority));
+    r.take_authority(detail::trimmed(authority));
     return r;
   }
 

@@ -139,10 +139,10 @@ class request_reader {
   };
 
   [[nodiscard]] static constexpr bool is_token(std::string_view s) noexcept {
-    constexpr std::string_view others = "!#$%&'*+-.^_`|~";
+    constexpr std::string_view symbols = "!#$%&'*+-.^_`|~";
     for (char const c : s) {
       char const l = detail::lower_letter(c);
-      if (!((l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || others.find(c) != std::string_view::npos)) return false;
+      if (!((l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || symbols.find(c) != std::string_view::npos)) return false;
     }
     return !s.empty();
   }
@@ -171,11 +171,11 @@ class request_reader {
   [[nodiscard]] bool header_line(std::string_view line) noexcept {
     std::size_t const colon = line.find(':');
     if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) return fail(400);
-    std::string_view const name = line.substr(0, colon), value = detail::without_spaces_around(line.substr(colon + 1));
+    std::string_view const name = line.substr(0, colon), value = detail::trimmed(line.substr(colon + 1));
     for (char const c : value)
       if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) return fail(400);
     if (count_ == max_headers) return fail(431);
-    if (detail::same_but_for_case(name, "host") && std::exchange(has_host_, true)) return fail(400);
+    if (detail::equal_ignoring_case(name, "host") && std::exchange(has_host_, true)) return fail(400);
     if (!framing(name, value)) return fail(400);
     auto const offset = [](std::size_t n) { return static_cast<std::uint16_t>(n); };  // below max_bytes_
     positions_[count_++] = {offset(line_), offset(colon),
@@ -184,9 +184,10 @@ class request_reader {
   }
   /// Refuses a body whose end two servers could find in different places.
   [[nodiscard]] bool framing(std::string_view name, std::string_view value) noexcept {
-    if (detail::same_but_for_case(name, "transfer-encoding"))
-      return version_ >= 11 && !std::exchange(chunked_, true) && !has_length_ && detail::same_but_for_case(value, "chunked");
-    if (!detail::same_but_for_case(name, "content-length")) return true;
+    if (detail::equal_ignoring_case(name, "transfer-encoding"))
+      return version_ >= 11 && !std::exchange(chunked_, true) && !has_length_ &&
+             detail::equal_ignoring_case(value, "chunked");
+    if (!detail::equal_ignoring_case(name, "content-length")) return true;
     if (std::exchange(has_length_, true) || chunked_ || value.empty() || value.size() > 19) return false;
     for (char const c : value) {
       if (c < '0' || c > '9') return false;

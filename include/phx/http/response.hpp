@@ -137,8 +137,8 @@ class response_writer {
  private:
   [[nodiscard]] bool may_have_body() const noexcept { return status_ != 204 && status_ != 304; }
   [[nodiscard]] static constexpr bool is_framing(std::string_view name) noexcept {
-    return detail::same_but_for_case(name, "connection") || detail::same_but_for_case(name, "content-length") ||
-           detail::same_but_for_case(name, "transfer-encoding");
+    return detail::equal_ignoring_case(name, "connection") || detail::equal_ignoring_case(name, "content-length") ||
+           detail::equal_ignoring_case(name, "transfer-encoding");
   }
   [[nodiscard]] static constexpr bool is_safe(std::string_view name, std::string_view value) noexcept {
     return !name.empty() && name.find_first_of(std::string_view(": \t\r\n\0", 6)) == std::string_view::npos &&

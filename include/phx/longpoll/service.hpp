@@ -63,7 +63,9 @@ class service : private phx::detail::loop_component {
 
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }  ///< the number of sessions
   /// The longest body that a host needs to read; with one more byte it is too long.
-  [[nodiscard]] std::size_t most_body() const noexcept { return options_.body; }
+  [[nodiscard]] std::size_t max_body() const noexcept { return options_.body; }
+  /// The former name.
+  [[nodiscard]] std::size_t most_body() const noexcept { return max_body(); }
 
  private:
   friend class response;
@@ -160,9 +162,9 @@ class service_for final : public service {
 
  private:
   [[nodiscard]] opened open(phx::request const& head, time_point now) override {
-    auto judged = handshake(this->mount_, app_, head, transport_kind::longpoll);
-    if (auto* const no = std::get_if<refused_request>(&judged)) return std::move(*no);
-    auto& admitted = *std::get_if<admission<typename D::session_type>>(&judged);
+    auto decision = handshake(this->mount_, app_, head, transport_kind::longpoll);
+    if (auto* const no = std::get_if<refused_request>(&decision)) return std::move(*no);
+    auto& admitted = *std::get_if<admission<typename D::session_type>>(&decision);
     admitted.bounds = &this->bounds_;
     return phx::detail::make<detail::session_for<D>>(this->from(), *this, this->loop_, app_, std::move(admitted), now);
   }

@@ -146,12 +146,12 @@ namespace detail {
     more = part.size() < before;  // a separator was removed: a parameter has to follow
     return part;
   };
-  if (without_spaces_around(next()) != "permessage-deflate") return std::nullopt;
+  if (trimmed(next()) != "permessage-deflate") return std::nullopt;
   while (more) {
     std::string_view value = next();
     bool const has_value = value.find('=') != std::string_view::npos;
-    std::string_view const name = without_spaces_around(next_part(value, '='));
-    std::uint8_t const bits = deflate_window_bits(without_spaces_around(value));
+    std::string_view const name = trimmed(next_part(value, '='));
+    std::uint8_t const bits = deflate_window_bits(trimmed(value));
     if (name == "server_no_context_takeover" && !has_value && !server_no_takeover) {
       server_no_takeover = true;
     } else if (name == "client_no_context_takeover" && !has_value && !client_no_takeover) {
@@ -188,7 +188,7 @@ namespace websocket {
 [[nodiscard]] constexpr std::optional<deflate_terms> negotiate_deflate(std::span<http::header const> headers,
                                                                        deflate_options const& wanted) noexcept {
   for (http::header const& h : headers) {
-    if (!detail::same_but_for_case(h.name, "sec-websocket-extensions")) continue;
+    if (!detail::equal_ignoring_case(h.name, "sec-websocket-extensions")) continue;
     for (std::string_view rest = h.value; !rest.empty();)
       if (auto const terms = detail::deflate_offer(detail::next_unquoted_part(rest, ','), wanted)) return terms;
   }

@@ -2,7 +2,7 @@
 #define PHX_WEBSOCKET_HANDSHAKE_HPP
 // The opening handshake of RFC 6455, section 4.2: checks that a request is an upgrade, and writes the 101 response. No I/O.
 //
-//     auto judged = phx::handshake(mount, dispatcher, request);               // path, origin, vsn, connect: Phoenix's part
+//     auto decision = phx::handshake(mount, dispatcher, request);             // path, origin, vsn, connect: Phoenix's part
 //     if (auto no = phx::websocket::upgrade_refusal(request)) ...             // write *no, close
 //     phx::websocket::write_switching_protocols(out, request, admission.subprotocol);
 //     // From here on the connection carries frames: frame_reader.hpp.
@@ -48,7 +48,7 @@ class accept_key {
   auto const values = [&](std::string_view name) {
     std::string all = "[";
     for (http::header const& h : request.headers) {
-      if (!detail::same_but_for_case(h.name, name)) continue;
+      if (!detail::equal_ignoring_case(h.name, name)) continue;
       all += all.size() > 1 ? ", \"" : "\"";
       for (char const c : detail::for_a_log(h.value)) {
         if (c == '"' || c == '\\') all += '\\';

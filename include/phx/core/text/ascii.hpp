@@ -15,23 +15,23 @@ inline namespace PHX_BUILD {
 namespace detail {
 
 [[nodiscard]] constexpr char lower_letter(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-[[nodiscard]] constexpr bool same_but_for_case(std::string_view a, std::string_view b) noexcept {
+[[nodiscard]] constexpr bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
   if (a.size() != b.size()) return false;
   for (std::size_t i = 0; i < a.size(); ++i)
     if (lower_letter(a[i]) != lower_letter(b[i])) return false;
   return true;
 }
-[[nodiscard]] constexpr bool starts_but_for_case(std::string_view text, std::string_view prefix) noexcept {
-  return text.size() >= prefix.size() && same_but_for_case(text.substr(0, prefix.size()), prefix);
+[[nodiscard]] constexpr bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) noexcept {
+  return text.size() >= prefix.size() && equal_ignoring_case(text.substr(0, prefix.size()), prefix);
 }
-[[nodiscard]] constexpr bool contains_but_for_case(std::string_view text, std::string_view word) noexcept {
+[[nodiscard]] constexpr bool contains_ignoring_case(std::string_view text, std::string_view word) noexcept {
   for (; text.size() >= word.size(); text.remove_prefix(1))
-    if (starts_but_for_case(text, word)) return true;
+    if (starts_with_ignoring_case(text, word)) return true;
   return false;
 }
 
 /// `s` without leading and trailing spaces and tabs.
-[[nodiscard]] constexpr std::string_view without_spaces_around(std::string_view s) noexcept {
+[[nodiscard]] constexpr std::string_view trimmed(std::string_view s) noexcept {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
   while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
   return s;
@@ -44,6 +44,12 @@ namespace detail {
   rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
   return part;
 }
+
+// Former names, until all branches have landed.
+inline constexpr auto& same_but_for_case = equal_ignoring_case;
+inline constexpr auto& starts_but_for_case = starts_with_ignoring_case;
+inline constexpr auto& contains_but_for_case = contains_ignoring_case;
+inline constexpr auto& without_spaces_around = trimmed;
 
 inline constexpr std::array<std::int8_t, 256> hex_values = [] {
   std::array<std::int8_t, 256> values{};

@@ -21,7 +21,7 @@ inline constexpr std::string_view filter_words[] = {"password", "token"};
     text = {unescaped.data(), json::unescape(key, unescaped.data())};
   }
   for (std::string_view const word : filter_words)
-    if (contains_but_for_case(text, word)) return true;
+    if (contains_ignoring_case(text, word)) return true;
   return false;
 }
 

@@ -134,7 +134,7 @@ inline void service::serve(poll_request& x, phx::request const& head, std::strin
   std::optional<response> preflight;
   bool has_session = false;
   detail::session_address session{};
-  bool const judged = detail::try_invoke(
+  bool const checked = detail::try_invoke(
       [&] {
         result<params> const query = params::parse(head.query, mount_.query);
         if (!query) {
@@ -156,7 +156,7 @@ inline void service::serve(poll_request& x, phx::request const& head, std::strin
         } else if (head.method == "OPTIONS") {
           std::string wanted;
           for (phx::header const& h : head.headers)
-            if (phx::detail::same_but_for_case(h.name, "access-control-request-headers"))
+            if (phx::detail::equal_ignoring_case(h.name, "access-control-request-headers"))
               wanted.append(wanted.empty() ? "" : ", ").append(h.value);
           response r = empty_response(200);
           r.headers_.emplace_back("access-control-allow-headers", std::move(wanted));
@@ -168,7 +168,7 @@ inline void service::serve(poll_request& x, phx::request const& head, std::strin
       [](char const*) noexcept {});
   if (cancelled) return;
   x.cancelled_ = nullptr;
-  if (!judged) return respond(x, empty_response(503));
+  if (!checked) return respond(x, empty_response(503));
   if (refusal) return refuse(x, std::move(*refusal), head.method == "HEAD");
   if (preflight) return respond(x, std::move(*preflight));
   // Look it up again: the callback of check_origin may have destroyed another connection, and that may have ended this
@@ -184,32 +184,32 @@ inline void service::serve(poll_request& x, phx::request const& head, std::strin
 }
 
 /// @param without_body the request was a HEAD: a client would read a body as the start of the next response.
-inline void service::refuse(poll_request& x, refused_request&& no, bool without_body) noexcept {
-  report_refusal(loop_, no);
-  response r = empty_response(no.answer.status);
-  switch (no.reason) {
+inline void service::refuse(poll_request& x, refused_request&& refused, bool without_body) noexcept {
+  report_refusal(loop_, refused);
+  response r = empty_response(refused.answer.status);
+  switch (refused.reason) {
     case refusal::origin:
     case refusal::subprotocol:
     case refusal::vsn:
     case refusal::connect:
       r = status_response(403, x.real_http_status_);
       break;  // whatever response `connect` returned (protocol 8.1)
-    default: r.headers_ = std::move(no.answer.headers); r.text_ = std::move(no.answer.body);
+    default: r.headers_ = std::move(refused.answer.headers); r.text_ = std::move(refused.answer.body);
   }
   if (without_body) {
     r.fixed_ = {};
     r.text_.clear();
   }
-  r.refused_ = no.reason;
+  r.refused_ = refused.reason;
   respond(x, std::move(r));
 }
 
 inline void service::create(poll_request& x, phx::request const& head, time_point now) noexcept {
   if (loop_.draining()) {
-    refused_request no;
-    if (!detail::try_invoke([&] { no = phx::refuse(refusal::draining); }, [](char const*) noexcept {}))
+    refused_request refused;
+    if (!detail::try_invoke([&] { refused = phx::refuse(refusal::draining); }, [](char const*) noexcept {}))
       return respond(x, empty_response(503));
-    return refuse(x, std::move(no));
+    return refuse(x, std::move(refused));
   }
   if (!sessions_.try_reserve()) return respond(x, empty_response(503));
   bool cancelled = false;  // may_open and `connect` may destroy connections, including this one
@@ -217,18 +217,18 @@ inline void service::create(poll_request& x, phx::request const& head, time_poin
   opened result{static_cast<detail::session*>(nullptr)};
   bool const ran = detail::try_invoke(
       [&] {
-        std::optional<refused_request> no;
-        if (x.may_open_ != nullptr) no = x.may_open_(x.host_, now);
-        if (no)
-          result = std::move(*no);
+        std::optional<refused_request> refused;
+        if (x.may_open_ != nullptr) refused = x.may_open_(x.host_, now);
+        if (refused)
+          result = std::move(*refused);
         else if (!cancelled)
           result = open(head, now);
       },
       [](char const*) noexcept {});
   if (!cancelled) x.cancelled_ = nullptr;
 
-  auto* const no = std::get_if<refused_request>(&result);
-  detail::session* const s = ran && no == nullptr ? *std::get_if<detail::session*>(&result) : nullptr;
+  auto* const refused = std::get_if<refused_request>(&result);
+  detail::session* const s = ran && refused == nullptr ? *std::get_if<detail::session*>(&result) : nullptr;
   bool is_known = false;
   if (s != nullptr && !cancelled && sessions_.fill(s->table_entry.key))
     if (detail::slot_key key; live_.insert(from(), *s, key)) {
@@ -245,7 +245,7 @@ inline void service::create(poll_request& x, phx::request const& head, time_poin
       s->destroy(from());
     }
     if (cancelled) return;
-    return no != nullptr ? refuse(x, std::move(*no)) : respond(x, empty_response(503));
+    return refused != nullptr ? refuse(x, std::move(*refused)) : respond(x, empty_response(503));
   }
   ++size_;
   s->last_poll = loop_.now();

@@ -20,7 +20,7 @@ struct entry_slot {
   key_entries* place = nullptr;  // its place in the index; null if not prepared, or never shown
   entry_slot *next = nullptr, *previous = nullptr;
   bool listed = false;
-  std::unique_ptr<change_queue::node> came{}, went{};  // the nodes for its changes in the queue
+  std::unique_ptr<change_queue::node> join_node{}, leave_node{};  // the nodes for its changes in the queue
 };
 using slots_by_dot = std::map<dot, entry_slot>;
 
@@ -73,8 +73,8 @@ class entry_index {
   void prepare(entry_slot& slot) {
     presence_entry const& e = *slot.entry;
     if (!any_key_ && unsafe_key(e.key)) return;
-    slot.came = std::make_unique<change_queue::node>();
-    slot.went = std::make_unique<change_queue::node>();
+    slot.join_node = std::make_unique<change_queue::node>();
+    slot.leave_node = std::make_unique<change_queue::node>();
     auto const topic = topics_.try_emplace(e.topic).first;
     struct undo {
       entry_index& index;
@@ -90,8 +90,8 @@ class entry_index {
   /// Undoes `prepare`. Does nothing for a slot that is listed or not prepared.
   void abandon(entry_slot& slot) noexcept {
     if (slot.listed || slot.place == nullptr) return;
-    slot.came.reset();
-    slot.went.reset();
+    slot.join_node.reset();
+    slot.leave_node.reset();
     leave_place(slot);
   }
   /// Shows a prepared entry. @pre the slot is prepared
@@ -103,7 +103,7 @@ class entry_index {
     (place.last_ == nullptr ? place.first_ : place.last_->next) = &slot;
     place.last_ = &slot;
     slot.listed = true;
-    note(std::move(slot.came), slot.entry, true);
+    note(std::move(slot.join_node), slot.entry, true);
   }
   /// Hides an entry. Does nothing for a slot that is not listed.
   void hide(entry_slot& slot) noexcept {
@@ -112,7 +112,7 @@ class entry_index {
     (slot.previous == nullptr ? place.first_ : slot.previous->next) = slot.next;
     (slot.next == nullptr ? place.last_ : slot.next->previous) = slot.previous;
     slot.listed = false;
-    note(std::move(slot.went), slot.entry, false);
+    note(std::move(slot.leave_node), slot.entry, false);
     leave_place(slot);
   }
 

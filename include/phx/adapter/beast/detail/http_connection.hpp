@@ -258,7 +258,7 @@ class http_connection final : public tcp_connection {
     }
     if (!parser_.allow_body(is_poll() ? mount_->polls.body : server().opts.body_bytes)) return 413;
     bool const expects_continue =
-        parser_.version() >= 11 && phx::detail::same_but_for_case(request_.header("expect").value_or(""), "100-continue");
+        parser_.version() >= 11 && phx::detail::equal_ignoring_case(request_.header("expect").value_or(""), "100-continue");
     if (expects_continue && parser_.body_missing()) {
       // No other bytes are being written, so the kernel has room for these.
       constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";

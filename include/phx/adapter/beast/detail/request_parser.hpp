@@ -144,15 +144,15 @@ class request_parser {
   /// reads the body as the next request; it accepts several lengths that agree; and it takes a fragment for part of the
   /// target.
   [[nodiscard]] bool unambiguous() const noexcept {
-    using phx::detail::same_but_for_case;
+    using phx::detail::equal_ignoring_case;
     std::size_t hosts = 0, lengths = 0;
     if (parser_->get().target().find('#') != boost::beast::string_view::npos) return false;
     for (header const& h : headers_) {
-      if (same_but_for_case(h.name, "content-length")) lengths += h.value.find(',') == std::string_view::npos ? 1u : 2u;
-      if (same_but_for_case(h.name, "transfer-encoding") &&
-          (!same_but_for_case(h.value, "chunked") || parser_->get().version() < 11))
+      if (equal_ignoring_case(h.name, "content-length")) lengths += h.value.find(',') == std::string_view::npos ? 1u : 2u;
+      if (equal_ignoring_case(h.name, "transfer-encoding") &&
+          (!equal_ignoring_case(h.value, "chunked") || parser_->get().version() < 11))
         return false;
-      hosts += same_but_for_case(h.name, "host") ? 1u : 0u;
+      hosts += equal_ignoring_case(h.name, "host") ? 1u : 0u;
     }
     return hosts < 2 && lengths < 2;
   }
