@@ -128,6 +128,22 @@ async function visit(program, polls) {
       check('another origin: 403', got === 403, got);
     }
 
+    // ---- clients that go away without a word, while they are sent to
+    if (!polls) {
+      const crowd = await within(Promise.all(Array.from({ length: 20 }, () => new Promise((r, no) => {
+        const ws = new WebSocket(`ws://127.0.0.1:${port}/socket/websocket?vsn=2.0.0&name=crowd`);
+        ws.on('open', () => ws.send('["1","1","room:crowd","phx_join",{}]')).once('message', () => r(ws)).on('error', no);
+      }))), 'a crowd');
+      const payload = JSON.stringify('y'.repeat(20000));
+      for (const ws of crowd) {
+        for (let i = 0; i < 5; i++) ws.send(`["1","${i + 2}","room:crowd","shout",${payload}]`);
+        if (crowd.indexOf(ws) % 2) ws.terminate();
+        else setTimeout(() => ws.terminate(), 20);
+      }
+      await sleep(50);
+      check('the others are served while a crowd goes away', same(await answer(lobby.push('echo', { n: 4 }), 'echo beside a crowd'), ['ok', { n: 4 }]));
+    }
+
     // ---- a client that asks for much and reads nothing: what waits for it is bounded (limits::outbound, 16 MB)
     if (!polls) {
       const slow = new WebSocket(`ws://127.0.0.1:${port}/socket/websocket?vsn=2.0.0&name=slow`);
