@@ -22,7 +22,7 @@ class deflate_compressor final : public websocket::compressor {
   static constexpr std::size_t room = 16 * 1024;  // of one piece, inflated or compressed
 
   deflate_compressor(websocket::deflate_options const& options, memory const& from) noexcept
-      : compressor(options), memory_(from), pool_(memory_, kept_frames * 2), out_(pool_) {}
+      : compressor(options), memory_(from), pool_(memory_, kept_frames), out_(pool_) {}
   deflate_compressor(deflate_compressor const&) = delete;
   deflate_compressor& operator=(deflate_compressor const&) = delete;
   ~deflate_compressor() override {
@@ -40,9 +40,13 @@ class deflate_compressor final : public websocket::compressor {
   }
   /// `f` compressed by itself, once for all connections of the loop. @return valid until the next call
   [[nodiscard]] frame const& compress_shared(frame const& f, std::uint8_t window_bits) noexcept {
-    // The cache holds the frame, so no other frame can have its address.
-    for (cached const& c : cache_)
-      if (!c.plain.empty() && c.plain.data().data() == f.data().data() && c.window_bits == window_bits) return c.compressed;
+    // The cache holds the frame, so no other frame can have its address. The newest first: a broadcast goes to one recipient
+    // after the other; the others are for connections that get several broadcasts at once.
+    char const* const address = f.data().data();
+    for (std::size_t i = 1; i <= kept_frames; ++i) {
+      std::size_t const at = (next_ - i) % kept_frames;
+      if (addresses_[at] == address && cache_[at].window_bits == window_bits) return cache_[at].compressed;
+    }
     deflater*& d = deflaters_[window_bits];
     if (d == nullptr) d = make_deflater(window_bits);
     if (d == nullptr) return f;
@@ -50,12 +54,15 @@ class deflate_compressor final : public websocket::compressor {
     frame made = compress_by(*d, f);
     if (cost(f) > most_cached - cached_bytes_) {
       for (cached& c : cache_) c = {};
+      addresses_ = {};
       cached_bytes_ = 0;
     }
-    cached& c = cache_[next_++ % kept_frames];
+    std::size_t const at = next_++ % kept_frames;
+    cached& c = cache_[at];
     if (!c.plain.empty()) cached_bytes_ -= cost(c.plain);
     cached_bytes_ += cost(f);
     c = {f, made.empty() ? f : std::move(made), window_bits};
+    addresses_[at] = address;
     return c.compressed;
   }
   /// `f` compressed with reference to what this deflater compressed before. @return valid until the next call
@@ -82,7 +89,7 @@ class deflate_compressor final : public websocket::compressor {
   }
 
  private:
-  static constexpr std::size_t kept_frames = 4;
+  static constexpr std::size_t kept_frames = 32;           // a power of two: next_ wraps
   static constexpr std::size_t most_cached = 1024 * 1024;  // bytes of messages in the cache, or one message
   struct cached {
     frame plain{}, compressed{};
@@ -107,7 +114,8 @@ class deflate_compressor final : public websocket::compressor {
   frame_pool pool_;
   frame_builder out_;
   char* scratch_ = nullptr;
-  std::array<deflater*, 16> deflaters_{};  // by window_bits, created on demand
+  std::array<deflater*, 16> deflaters_{};             // by window_bits, created on demand
+  std::array<char const*, kept_frames> addresses_{};  // of the frames in cache_
   std::array<cached, kept_frames> cache_{};
   std::size_t next_ = 0, cached_bytes_ = 0;
   std::array<inflater*, 4> idle_{};
