@@ -43,7 +43,7 @@ TEST_CASE("slot_map: an erased key is not found, even after its slot was reused"
   map.for_each([&](int const&) { there.clear(); });
   CHECK(there.size() == 2);
   CHECK(map.size() == 0);
-  CHECK(map.slots() == 2);
+  CHECK(map.slot_count() == 2);
   CHECK(map.at(0) == nullptr);
   map.free(from);
 }

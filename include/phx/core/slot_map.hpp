@@ -48,7 +48,7 @@ class slot_map {
   /// Objects in the map.
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   /// Slots, free ones included: the bound of `at`.
-  [[nodiscard]] std::uint32_t slots() const noexcept { return slots_.size(); }
+  [[nodiscard]] std::uint32_t slot_count() const noexcept { return slots_.size(); }
   /// The object in a slot, by its number, or null if the slot is free.
   [[nodiscard]] T* at(std::uint32_t place) const noexcept { return slots_[place].value; }
   /// Calls `each(T&)` for every object. `each` may erase any of them.

@@ -26,14 +26,14 @@ inline void loop::drain(drain_options const& opts, time_point now) noexcept {
 inline void loop::drain_batch() noexcept {
   std::uint32_t closed = 0;
   bool const all = now_ >= drain_.limit;
-  while (drain_.next_slot < sockets_.slots() && (all || closed < drain_.opts.batch)) {
+  while (drain_.next_slot < sockets_.slot_count() && (all || closed < drain_.opts.batch)) {
     detail::client* const c = sockets_.at(drain_.next_slot++);
     if (c == nullptr || c->closing) continue;
     c->begin_close({close_code::restart, "draining"}, exit_reason::draining);
     ++closed;
   }
   if (closed != 0) observer_({.kind = event_code::draining, .count = closed, .total = drain_.total});
-  bool const done = drain_.next_slot == sockets_.slots();
+  bool const done = drain_.next_slot == sockets_.slot_count();
   drain_.next_batch = done ? (time_point::max)() : saturating_add(now_, drain_.opts.interval);
   if (drain_.limit < drain_.next_batch && !done) drain_.next_batch = drain_.limit;
 }

@@ -200,8 +200,8 @@ class alignas(128) event_loop {
   }
   /// The clock was read when the round before began; what is far away need not be more exact.
   [[nodiscard]] int milliseconds_to(time_point next) const noexcept {
-    constexpr auto far = std::chrono::seconds(1);
-    bool const soon = next < saturating_add(now_, duration(far));
+    constexpr auto limit = std::chrono::seconds(1);
+    bool const soon = next < saturating_add(now_, duration(limit));
     return soon ? milliseconds_until(next)
                 : static_cast<int>(std::chrono::floor<std::chrono::milliseconds>(
                                        (std::min)(saturating_sub(next, now_), duration(std::chrono::hours(1))))
