@@ -20,7 +20,7 @@ using phx::testing::conversation;
 namespace {
 
 /// Replies, pushes and ends as its events request.
-struct obedient {
+struct scripted_channel {
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "echo") return phx::outcome::reply(in.payload);
     if (in.event == "no") return phx::outcome::reply(phx::status::error, in.payload);
@@ -39,14 +39,14 @@ struct unwelcoming {
   }
 };
 
-phx::router<> obedient_router() {
+phx::router<> scripted_router() {
   phx::router<> r;
-  r.channel<obedient>("room:*").channel<unwelcoming>("private:*");
+  r.channel<scripted_channel>("room:*").channel<unwelcoming>("private:*");
   return r;
 }
 
 /// A dispatcher that gives out the addresses of its channels, as Phoenix gives out pids.
-struct keeper {
+struct id_keeping_dispatcher {
   using session_type = phx::anonymous;
   using channel_type = std::string;  // its topic
   std::map<std::string, phx::channel_id> pids{};
@@ -76,7 +76,7 @@ std::string join(std::string_view topic, std::string_view ref = "1") {
 }
 
 unsigned upgrade_status(phx::mount const& m, std::string_view origin) {
-  auto d = obedient_router();
+  auto d = scripted_router();
   phx::header const headers[] = {{"host", "localhost"}, {"origin", origin}};
   phx::request asked = phx::request::of("GET", "/socket/websocket?vsn=2.0.0", headers);
   if (origin.empty()) asked.headers = asked.headers.first(1);
@@ -88,7 +88,7 @@ unsigned upgrade_status(phx::mount const& m, std::string_view origin) {
 }  // namespace
 
 TEST_CASE("contract: Handles dispatching incoming and outgoing Channel messages") {
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation c(d);
   c.in(join("room:a"));
   c.in(R"(["1","2","room:a","push",{"n":1}])");
@@ -109,7 +109,7 @@ TEST_CASE(
     void close(phx::close_frame) noexcept {}
     std::size_t buffered() const noexcept { return 0; }
   };
-  auto d = obedient_router();
+  auto d = scripted_router();
   phx::testing::fake_loops loops;
   texts out;
   phx::admission<phx::anonymous> in{phx::serializer_ref::of<phx::v1_json>()};
@@ -132,7 +132,7 @@ TEST_CASE(
 
 TEST_CASE("contract: To implement a Transport adapter, the Server must broker the following actions") {
   // A host calls only receive, gone and run, and phx calls only send, close and buffered.
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation c(d);
   c.in(join("room:a"));
   CHECK(c.out().size() == 1);
@@ -144,7 +144,7 @@ TEST_CASE("contract: To implement a Transport adapter, the Server must broker th
 TEST_CASE(
     "contract: Handle receiving incoming, encoded Messages from remote clients, then deserialing and forwarding "
     "message through dispatch: a new channel") {
-  keeper d;
+  id_keeping_dispatcher d;
   conversation c(d);
   c.in(join("room:a"));
   CHECK(topics_of(c) == texts{"room:a"});
@@ -152,7 +152,7 @@ TEST_CASE(
 }
 
 TEST_CASE("contract: dispatch: handled") {
-  keeper d;
+  id_keeping_dispatcher d;
   conversation c(d);
   c.in(join("room:a"));
   c.out();
@@ -162,7 +162,7 @@ TEST_CASE("contract: dispatch: handled") {
 }
 
 TEST_CASE("contract: dispatch: ignore") {
-  keeper d;
+  id_keeping_dispatcher d;
   conversation c(d);
   c.in(join("room:a"));
   c.out();
@@ -173,7 +173,7 @@ TEST_CASE("contract: dispatch: ignore") {
 }
 
 TEST_CASE("contract: dispatch: error") {
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation c(d);
   c.in(join("private:a"));
   c.in(join("hall", "2"));
@@ -185,7 +185,7 @@ TEST_CASE("contract: dispatch: error") {
 }
 
 TEST_CASE("contract: dispatch of the seed: a refused join is answered ignore, an unmatched topic with silence") {
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation c(d, "1.0.0", {.generation = phx::legacy::of<phx::generation::v0_11>()});
   c.in(R"({"topic":"private:a","event":"phx_join","payload":{},"ref":"1"})");
   c.in(R"({"topic":"hall","event":"phx_join","payload":{},"ref":"2"})");
@@ -196,7 +196,7 @@ TEST_CASE("contract: dispatch of the seed: a refused join is answered ignore, an
 
 TEST_CASE("contract: Message keys must be deserialized as strings") {
   // Keys are data: whatever their text, they reach the handler byte for byte, and have no meaning for phx.
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation c(d);
   c.in(join("room:a"));
   c.out();
@@ -206,7 +206,7 @@ TEST_CASE("contract: Message keys must be deserialized as strings") {
 }
 
 TEST_CASE("contract: storing a HashDict of string topics to Pid matches, and Pid to String topic matches") {
-  keeper d;
+  id_keeping_dispatcher d;
   conversation c(d);
   c.in(join("room:a"));
   c.in(join("room:b", "2"));
@@ -220,7 +220,7 @@ TEST_CASE("contract: storing a HashDict of string topics to Pid matches, and Pid
 
 TEST_CASE("contract: The HashDict of topic => pids is dispatched through the transport layer's dispatch") {
   // The same message, with the topic in the table and without.
-  keeper d;
+  id_keeping_dispatcher d;
   conversation c(d);
   c.in(R"([null,"1","room:a","any",{}])");
   c.in(join("room:a", "2"));
@@ -233,7 +233,7 @@ TEST_CASE("contract: The HashDict of topic => pids is dispatched through the tra
 TEST_CASE(
     "contract: Handle receiving outgoing {:socket_push, Message} as process messages, then encoding and forwarding to "
     "remote client") {
-  keeper d;
+  id_keeping_dispatcher d;
   conversation c(d), old(d, "1.0.0");
   c.in(join("room:a"));
   auto const to_v2 = d.pids["room:a"];
@@ -254,7 +254,7 @@ TEST_CASE(
 TEST_CASE(
     "contract: Trap exits and handle receiving {:EXIT, socket_pid, reason} messages and delete the entries from the "
     "kept HashDict of socket processes") {
-  keeper d;
+  id_keeping_dispatcher d;
   conversation c(d);
   c.in(join("room:a"));
   c.in(join("room:b", "2"));
@@ -281,7 +281,7 @@ TEST_CASE(
 }
 
 TEST_CASE("contract: When exits are received, the adapter transport must reply to their client with one of two messages") {
-  keeper d;
+  id_keeping_dispatcher d;
   for (auto const reason : {phx::exit_reason::normal, phx::exit_reason::shutdown, phx::exit_reason::left,
                             phx::exit_reason::error, phx::exit_reason::killed}) {
     conversation c(d);
@@ -302,7 +302,7 @@ TEST_CASE(
     "chan_close_message") {
   for (char const* const mode : {"normal", "shutdown", "shutdown_tuple"}) {
     CAPTURE(mode);
-    auto d = obedient_router();
+    auto d = scripted_router();
     conversation c(d);
     c.in(join("room:a"));
     c.out();
@@ -315,7 +315,7 @@ TEST_CASE(
 TEST_CASE("contract: for abnormal exits, send a reply to the remote client of a message from chan_error_message") {
   for (char const* const mode : {"boom", "killed"}) {
     CAPTURE(mode);
-    auto d = obedient_router();
+    auto d = scripted_router();
     conversation c(d);
     c.in(join("room:a"));
     c.out();
@@ -329,7 +329,7 @@ TEST_CASE("contract: for abnormal exits, send a reply to the remote client of a 
 TEST_CASE("contract: See Phoenix.Transports.WebSocket for an example transport server implementation") {
   // The recorder satisfies the concept and requires nothing more.
   static_assert(phx::Transport<phx::testing::recorder::transport_type>);
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation c(d);
   c.in("not JSON");
   CHECK(c.close_code() == 1011);
@@ -337,7 +337,7 @@ TEST_CASE("contract: See Phoenix.Transports.WebSocket for an example transport s
 }
 
 TEST_CASE("contract: Channels can reply, synchronously, to any handle_in event") {
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation c(d);
   c.in(join("room:a"));
   c.out();
@@ -351,7 +351,7 @@ TEST_CASE("contract: Channels can reply, synchronously, to any handle_in event")
 TEST_CASE(
     "contract: clients must include a unique ref with every message and the channel server will reply with a "
     "matching ref") {
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation c(d);
   c.in(join("room:a"));
   c.out();
@@ -364,7 +364,7 @@ TEST_CASE(
 
 TEST_CASE("contract: Phoenix includes a JavaScript client for WebSocket support using JSON encodings") {
   // The messages of phoenix.js for a join, a push, a heartbeat and a leave, at both versions.
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation v2(d), v1(d, "1.0.0");
   for (char const* const text : {R"(["1","1","room:a","phx_join",{}])", R"(["1","2","room:a","echo",{"n":1}])",
                                  R"([null,"3","phoenix","heartbeat",{}])", R"(["1","4","room:a","phx_leave",{}])"})
@@ -384,7 +384,7 @@ TEST_CASE("contract: Phoenix includes a JavaScript client for WebSocket support 
 TEST_CASE(
     "contract: However, a client can be implemented for other protocols and encodings by abiding by the Message "
     "format") {
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation c(d, "3.0.0", {.serializers = {phx::serializer_ref::of<msgpack::serializer>()}});
   auto const say = [&](std::string_view json) {
     c.in_binary(msgpack::serializer::from_json(json));
@@ -401,7 +401,7 @@ TEST_CASE(
 
 TEST_CASE("contract: See phoenix.js for an example transport client implementation") {
   // testing::client handles frames as phoenix.js does.
-  auto d = obedient_router();
+  auto d = scripted_router();
   phx::testing::server server(d);
   auto room = server.connect().join("room:a");
   CHECK(room.ok());
@@ -444,7 +444,7 @@ TEST_CASE(
   CHECK(upgrade_status(list, "") == 101);
   // In those versions an unset list allows all; today it means the mount's own host (protocol 9.3).
   phx::mount const seed{.generation = phx::legacy::of<phx::generation::v0_11>(), .websocket_path = "/websocket"};
-  auto d = obedient_router();
+  auto d = scripted_router();
   phx::header const headers[] = {{"host", "localhost"}, {"origin", "https://example.org"}};
   auto const judged = phx::handshake(seed, d, phx::request::of("GET", "/socket", headers));
   CHECK(std::holds_alternative<phx::admission<phx::anonymous>>(judged));
@@ -471,14 +471,14 @@ TEST_CASE("contract: Otherwise a 403 Forbidden response will be sent and the con
 }
 
 TEST_CASE("contract: Dispatches Message in response to a heartbeat message sent from the client") {
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation c(d);
   c.in(R"([null,"5","phoenix","heartbeat",{}])");
   CHECK(c.out() == texts{R"([null,"5","phoenix","phx_reply",{"status":"ok","response":{}}])"});
 }
 
 TEST_CASE("contract: The Message format sent to phoenix requires topic phoenix, event heartbeat, payload {}") {
-  auto d = obedient_router();
+  auto d = scripted_router();
   conversation c(d);
   // The payload and the join_ref are ignored (protocol 5, row 1); topic and event are not.
   c.in(R"(["9","1","phoenix","heartbeat",[1]])");
@@ -492,7 +492,7 @@ TEST_CASE("contract: The Message format sent to phoenix requires topic phoenix, 
 
 TEST_CASE("contract: The server will respond to heartbeats with the same message") {
   // Literally so in the generations up to 0.13; from 0.14 on it is a reply with the ref (protocol 4.1).
-  auto d = obedient_router();
+  auto d = scripted_router();
   for (auto const g : {phx::generation::v0_11, phx::generation::v0_13_0, phx::generation::v0_13_1}) {
     conversation c(d, "1.0.0", {.generation = phx::legacy::of(g)});
     c.in(R"({"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"})");

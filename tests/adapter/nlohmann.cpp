@@ -125,7 +125,7 @@ TEST_CASE("nlohmann: a struct is read") {
 namespace {
 
 /// Passes a json value or a struct wherever a payload is accepted.
-struct teller {
+struct sender {
   phx::presence* tracker;
 
   phx::join_result join(phx::joining& j, phx::message const& in) {
@@ -159,7 +159,7 @@ struct teller {
 TEST_CASE("nlohmann: a json value or a struct is accepted wherever a payload is") {
   phx::router app;
   phx::presence presence;
-  app.channel("room:*", [&](phx::anonymous const&) { return teller{&presence}; });
+  app.channel("room:*", [&](phx::anonymous const&) { return sender{&presence}; });
   phx::testing::server server(app);
   presence.start(server.endpoint());
   auto c = server.connect().join("room:a", R"({"x":0,"y":0})");

@@ -11,17 +11,17 @@ static_assert(!phx::handles_info<dispatcher>);
 template void open(phx::loop&, dispatcher&, phx::admission<session>);  // as in the near misses
 
 /// With everything optional.
-struct attentive : dispatcher {
+struct complete : dispatcher {
   std::span<std::string_view const> intercepts(channel const&) noexcept;
   std::optional<phx::pressure_policy> when_slow(channel const&) noexcept;
   phx::outcome handle_out(channel&, phx::context&, phx::broadcast const&);
   phx::outcome handle_info(channel&, phx::context&, phx::message const&);
 };
-static_assert(phx::Dispatcher<attentive>);
-static_assert(phx::intercepts_events<attentive>);
-static_assert(phx::chooses_pressure<attentive> && !phx::chooses_pressure<dispatcher>);
-static_assert(phx::handles_out<attentive>);
-static_assert(phx::handles_info<attentive>);
+static_assert(phx::Dispatcher<complete>);
+static_assert(phx::intercepts_events<complete>);
+static_assert(phx::chooses_pressure<complete> && !phx::chooses_pressure<dispatcher>);
+static_assert(phx::handles_out<complete>);
+static_assert(phx::handles_info<complete>);
 
 static_assert(phx::Dispatcher<phx::router<>>);
 static_assert(phx::Dispatcher<phx::router<session>>);
@@ -36,7 +36,7 @@ bool use(phx::loop& event_loop, D& d, phx::mount const& m, phx::request const& r
   return s.receive(phx::opcode::text, "", true, now) && s.writable(now);
 }
 template bool use(phx::loop&, dispatcher&, phx::mount const&, phx::request const&, phx::time_point);
-template bool use(phx::loop&, attentive&, phx::mount const&, phx::request const&, phx::time_point);
+template bool use(phx::loop&, complete&, phx::mount const&, phx::request const&, phx::time_point);
 
 // handshake requires only the connect part of a Dispatcher.
 struct connector {

@@ -164,7 +164,7 @@ TEST_CASE("router: channels are allocated by the hook and released; without memo
 }
 
 TEST_CASE("router: terminate runs for a pending join that a second join replaces, as when its client leaves") {
-  struct teller {
+  struct recording_channel {
     std::vector<std::string>* log;
     phx::join_result join(phx::joining& j, phx::message const&) {
       return phx::join_result::later(j.now() + std::chrono::seconds(5));
@@ -176,7 +176,7 @@ TEST_CASE("router: terminate runs for a pending join that a second join replaces
   };
   std::vector<std::string> log;
   phx::router<> r;
-  r.channel("x", [&log](phx::anonymous const&) { return teller{&log}; });
+  r.channel("x", [&log](phx::anonymous const&) { return recording_channel{&log}; });
   phx::testing::server s(r);
   auto client = s.connect();
   auto first = client.join("x"), second = client.join("x");
@@ -203,7 +203,7 @@ TEST_CASE("router: a join that returns crash is answered as one that throws, and
 }
 
 TEST_CASE("router: terminate of a refused join gets shutdown and cannot push; that of a replaced one does not run") {
-  struct teller {
+  struct recording_channel {
     std::vector<std::string>* log;
     phx::channel_id id{};
     phx::socket_id socket{};
@@ -226,7 +226,7 @@ TEST_CASE("router: terminate of a refused join gets shutdown and cannot push; th
   };
   std::vector<std::string> log;
   phx::router<> r;
-  r.channel("x", [&log](phx::anonymous const&) { return teller{&log, {}, {}}; });
+  r.channel("x", [&log](phx::anonymous const&) { return recording_channel{&log, {}, {}}; });
   phx::testing::server s(r);
   auto client = s.connect();
   CHECK(client.join("x", "1").joined() == phx::testing::received_reply{"error", "\"no\""});

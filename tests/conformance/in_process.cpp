@@ -102,7 +102,7 @@ void play_all(char const* mode, Play play) {
 std::string play_in_loops(std::size_t loops, cf::value const& conversation, cf::of_equal_keys which) {
   using dispatcher = phx::router<lab::session>;
   phx::endpoint endpoint;
-  cf::hand_moved alarms(cf::player<dispatcher>::start);
+  cf::manual_alarms alarms(cf::player<dispatcher>::start);
   cf::world<dispatcher> server(
       loops, endpoint, alarms, [](auto connect) { return dispatcher(connect); }, [] {});
   return cf::player<dispatcher>(server, conversation, which).play();
@@ -110,7 +110,7 @@ std::string play_in_loops(std::size_t loops, cf::value const& conversation, cf::
 std::string play_elsewhere(std::size_t loops, cf::value const& conversation, cf::of_equal_keys which) {
   using dispatcher = lab::actors<lab::session>;
   phx::endpoint endpoint;
-  cf::hand_moved alarms(cf::player<dispatcher>::start);
+  cf::manual_alarms alarms(cf::player<dispatcher>::start);
   lab::worker_pool workers{alarms, &endpoint};
   cf::world<dispatcher> server(
       loops, endpoint, alarms, [&](auto connect) { return dispatcher(workers, connect); }, [&] { workers.finish(); });

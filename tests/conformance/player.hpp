@@ -15,9 +15,9 @@ namespace conformance {
 using namespace std::chrono_literals;
 
 /// Timers that fire when the test advances the time.
-class hand_moved final : public lab::alarms {
+class manual_alarms final : public lab::alarms {
  public:
-  explicit hand_moved(phx::time_point start) : now_(start) {}
+  explicit manual_alarms(phx::time_point start) : now_(start) {}
   void after(std::chrono::milliseconds delay, std::function<void()> item) override {
     std::lock_guard const hold(mutex_);
     waiting_.emplace(now_ + delay, std::move(item));
@@ -47,12 +47,12 @@ class hand_moved final : public lab::alarms {
 };
 
 /// A loop with a flag for its wake-up. Channels on other threads set it.
-struct turn_taker {
+struct flagged_loop {
   struct waker {
     std::atomic<bool> called{false};
     void wake() noexcept { called = true; }
   };
-  explicit turn_taker(phx::endpoint& all) : loop(all, flag) {}
+  explicit flagged_loop(phx::endpoint& all) : loop(all, flag) {}
   waker flag;
   phx::loop loop;
   phx::time_point next = phx::time_point::max();
@@ -102,14 +102,14 @@ template <class Dispatcher>
 struct world {
   /// @param make as for lab::sites. @param idle returns when no other thread has work for this server.
   template <class Make>
-  world(std::size_t loop_count, phx::endpoint& everywhere, hand_moved& bells, Make make, std::function<void()> idle)
+  world(std::size_t loop_count, phx::endpoint& everywhere, manual_alarms& bells, Make make, std::function<void()> idle)
       : endpoint(everywhere),
         alarms(bells),
         presence(everywhere, lab::as_in_phoenix()),
         sites(lab::sites(make, bells, presence)),
         all_idle(std::move(idle)) {
     for (std::size_t i = 0; i < loop_count; ++i) {
-      turn_taker& mine = *loops.emplace_back(std::make_unique<turn_taker>(endpoint));
+      flagged_loop& mine = *loops.emplace_back(std::make_unique<flagged_loop>(endpoint));
       for (lab::site<Dispatcher>& site : sites)
         if (site.at.longpoll)
           polls.push_back({&site, i, std::make_unique<service>(sessions, mine.loop, site.at, site.serves, site.polls)});
@@ -122,12 +122,12 @@ struct world {
     std::unique_ptr<service> serves;
   };
   phx::endpoint& endpoint;
-  hand_moved& alarms;
+  manual_alarms& alarms;
   phx::presence presence;
   std::list<lab::site<Dispatcher>> sites;
   std::function<void()> all_idle;
   phx::longpoll::sessions sessions{};
-  std::vector<std::unique_ptr<turn_taker>> loops{};
+  std::vector<std::unique_ptr<flagged_loop>> loops{};
   std::vector<polling> polls{};
 };
 
@@ -347,7 +347,7 @@ class player {
       if (auto* const no = std::get_if<phx::refused_request>(&judged)) return refused(no->answer.status, no->answer.body);
       if (auto const bad = phx::upgrade_refusal(asked)) return refused(bad->answer.status, bad->answer.body);
       auto& yes = std::get<phx::admission<lab::session>>(judged);
-      turn_taker& mine = *server_.loops[c.number % server_.loops.size()];
+      flagged_loop& mine = *server_.loops[c.number % server_.loops.size()];
       c.socket.emplace(mine.loop, site.serves, std::move(yes), recorder{&c}, now_);
       return value::object().with("open", value::of(true));
     }

@@ -15,7 +15,7 @@ constexpr std::string_view join_a = R"(["1","1","room:a","phx_join",{}])";
 
 TEST_CASE("longpoll: the first GET opens a session, and gets 410 with its token") {
   polls p;
-  got const g = p.now({});
+  poll_result const g = p.now({});
   CHECK(g.status == 200);
   CHECK(g.body == R"({"messages":[],"status":410,"token":")" + g.token() + "\"}");
   CHECK(g.token().size() == 43);
@@ -30,11 +30,11 @@ TEST_CASE("longpoll: the first GET opens a session, and gets 410 with its token"
 TEST_CASE("longpoll: a POST is processed before it is answered, and the replies come with the next poll") {
   polls p;
   std::string const token = p.open();
-  got const g = p.post(token, join_a);
+  poll_result const g = p.post(token, join_a);
   CHECK(g.body == R"({"status":200})");
   CHECK(p.local[0].channels() == 1);
   CHECK(p.post(token, R"(["1","2","room:a","push_then_reply",{"x":1}])").says(200));
-  got const polled = p.poll(token);
+  poll_result const polled = p.poll(token);
   CHECK(polled.says(200));
   CHECK(polled.token() == token);
   CHECK(polled.body.starts_with(R"({"messages":["[\"1\",\"1\",\"room:a\")"));
@@ -64,10 +64,10 @@ TEST_CASE("longpoll: a poll waits for the first frame, or for the end of the win
 
 TEST_CASE("longpoll: a preflight request gets the headers it asked for") {
   polls p;
-  got const g = p.now({.method = "OPTIONS",
-                       .headers = {{"Origin", "http://localhost"},
-                                   {"Access-Control-Request-Headers", "x-one"},
-                                   {"access-control-request-headers", "x-two, x-three"}}});
+  poll_result const g = p.now({.method = "OPTIONS",
+                               .headers = {{"Origin", "http://localhost"},
+                                           {"Access-Control-Request-Headers", "x-one"},
+                                           {"access-control-request-headers", "x-two, x-three"}}});
   CHECK(g.status == 200);
   CHECK(g.body.empty());
   CHECK(g.headers.at("access-control-allow-headers") == "x-one, x-two, x-three");
@@ -80,7 +80,7 @@ TEST_CASE("longpoll: a preflight request gets the headers it asked for") {
 TEST_CASE("longpoll: other methods are answered 400 with an empty body") {
   polls p;
   for (char const* const method : {"PUT", "DELETE", "HEAD", "get"}) {
-    got const g = p.now({.method = method});
+    poll_result const g = p.now({.method = method});
     CHECK(g.status == 400);
     CHECK(g.body.empty());
     CHECK(g.headers.at("access-control-allow-origin") == "*");
@@ -135,7 +135,7 @@ TEST_CASE("longpoll: a request for an ended session is answered at once, a poll 
   (void)p.local.endpoint().disconnect("user:bob");
   p.local.settle();
   CHECK(p.post(token, "[]").body == R"({"status":410})");
-  got const g = p.poll(token);
+  poll_result const g = p.poll(token);
   CHECK(g.says(410));
   CHECK(g.token() != token);
   CHECK(!g.token().empty());
@@ -165,7 +165,7 @@ TEST_CASE("longpoll: a disconnect does not wake a waiting poll by default; a dra
   CHECK(local.last.says(204));
   CHECK(there.last.says(204));
   CHECK(p.local.endpoint().sockets() == 0);
-  got const g = p.poll(token);  // phoenix.js treats an empty body as an error, and reconnects
+  poll_result const g = p.poll(token);  // phoenix.js treats an empty body as an error, and reconnects
   CHECK(g.status == 503);
   CHECK(g.body.empty());
   CHECK(g.headers.at("access-control-allow-origin") == "*");
@@ -174,7 +174,7 @@ TEST_CASE("longpoll: a disconnect does not wake a waiting poll by default; a dra
 TEST_CASE("longpoll: a refusal is 403 in the body; an invalid query is HTTP 400") {
   polls p;
   for (char const* const query : {"vsn=9.0.0", "vsn=2", "vsn[]=2.0.0", "vsn=2.0.0&reject=1", "vsn=2.0.0&reject=429"}) {
-    got const g = p.now({.query = query});
+    poll_result const g = p.now({.query = query});
     CHECK(g.status == 200);
     CHECK(g.body == R"({"status":403})");
     CHECK(g.headers.size() == 3);
@@ -197,7 +197,7 @@ TEST_CASE("longpoll: a refusal is 403 in the body; an invalid query is HTTP 400"
 TEST_CASE("longpoll: the response to a HEAD has no body") {
   polls p;
   for (std::string_view const query : {"vsn=2.0.0", "vsn=%zz"}) {
-    got const g = p.now({.method = "HEAD", .headers = {{"origin", "https://evil.example"}}, .query = query});
+    poll_result const g = p.now({.method = "HEAD", .headers = {{"origin", "https://evil.example"}}, .query = query});
     CHECK(g.status == (query == "vsn=2.0.0" ? 200 : 400));
     CHECK(g.refused == (query == "vsn=2.0.0" ? phx::refusal::origin : phx::refusal::params));
     CHECK(g.body.empty());
@@ -236,7 +236,7 @@ TEST_CASE("longpoll: a host may refuse each new session, and is asked only then"
     CHECK(get("vsn=2.0.0&token=" + token).says(200));
   }
   CHECK(t.left == 0);
-  got const g = get("vsn=2.0.0");
+  poll_result const g = get("vsn=2.0.0");
   CHECK(g.status == 429);
   CHECK(g.headers.at("retry-after") == "7");
   CHECK(g.refused == phx::refusal::too_often);
@@ -252,7 +252,7 @@ TEST_CASE("longpoll: the origin is checked at every request") {
        {asked_for{.headers = evil}, asked_for{.token = token, .headers = evil},
         asked_for{.method = "POST", .token = token, .body = R"(["1","2","room:a","shout",{}])", .headers = evil},
         asked_for{.method = "OPTIONS", .headers = evil}, asked_for{.method = "PUT", .headers = evil}}) {
-    got const g = p.now(item);
+    poll_result const g = p.now(item);
     CHECK(g.status == 200);
     CHECK(g.body == R"({"status":403})");
     CHECK(g.headers.at("access-control-allow-origin") == "*");
@@ -274,7 +274,7 @@ TEST_CASE("longpoll: forged, truncated and foreign tokens are unknown") {
   }
   for (std::string const& t : bad) {
     CHECK(p.post(t, "[]").body == R"({"status":410})");
-    got const g = p.poll(t);
+    poll_result const g = p.poll(t);
     CHECK(g.says(410));
     CHECK(g.token() != t);
     CHECK(g.token() != token);
@@ -314,7 +314,7 @@ TEST_CASE("longpoll: the token in the header precedes the one in the query") {
   polls p;
   std::string const token = p.joined(), other = p.joined();
   (void)p.post(token, R"(["1","2","room:a","push",{}])");
-  got const g = p.now({.token = token, .query = "vsn=2.0.0&token=" + other, .in_header = true});
+  poll_result const g = p.now({.token = token, .query = "vsn=2.0.0&token=" + other, .in_header = true});
   CHECK(g.messages() == '"' + pushed("pushed", "{}") + '"');
   CHECK(p.now({.method = "POST", .token = "nonsense", .query = "vsn=2.0.0&token=" + token, .in_header = true}).says(410));
 }
@@ -328,7 +328,7 @@ TEST_CASE("longpoll: a body of 8,000,000 bytes is accepted, one byte more is not
   CHECK(p.post(token, body).says(200));
   CHECK(p.poll(token).body.size() > 8'000'000);
   body.insert(body.size() - 2, "x");
-  got const g = p.post(token, body);
+  poll_result const g = p.post(token, body);
   CHECK(g.status == 400);
   CHECK(g.headers.at("access-control-allow-origin") == "*");
   CHECK(p.post("", body).says(410));
@@ -356,7 +356,7 @@ TEST_CASE("longpoll: a batch is checked completely, then processed line by line 
   std::string token = p.joined();
   auto const beat = [](int n) { return "[null,\"" + std::to_string(n) + R"(","phoenix","heartbeat",{}])"; };
   auto const answers = [&] {
-    got const g = p.poll(token);
+    poll_result const g = p.poll(token);
     std::size_t n = 0;
     for (std::size_t at = 0; (at = g.body.find("phx_reply", at)) != std::string::npos; ++at) ++n;
     return n;
@@ -364,7 +364,7 @@ TEST_CASE("longpoll: a batch is checked completely, then processed line by line 
   CHECK(p.batch(token, beat(1) + "\n" + beat(2) + "\r\n" + beat(3)).says(200));
   CHECK(answers() == 3);
 
-  got const g = p.batch(token, beat(1) + "\n!!!!");  // not base64: nothing is processed, the session continues
+  poll_result const g = p.batch(token, beat(1) + "\n!!!!");  // not base64: nothing is processed, the session continues
   CHECK(g.status == 500);
   CHECK(p.batch(token, beat(1) + R"(
 {"topic":"phoenix","event":"heartbeat","payload":{},"ref":"1"})")
@@ -431,7 +431,7 @@ TEST_CASE("longpoll: a frame that cannot be sent in a poll is dropped; strictly,
     std::string const beat = R"([null,"7","phoenix","heartbeat",{}])";
     CHECK(p.batch(token, beat + "\n" + bytes("\xff\xfe") + "\n" + beat).says(200));
     if (strict) {
-      got const g = p.poll(token);
+      poll_result const g = p.poll(token);
       CHECK(g.status == 500);
       CHECK(g.body.empty());
     }
@@ -464,11 +464,11 @@ TEST_CASE("longpoll: waiting frames are limited by limits::outbound, and the pol
       CHECK(p.poll(token).says(410));
       continue;
     }
-    got const g = p.poll(token);
+    poll_result const g = p.poll(token);
     CHECK(g.says(200));
     (void)p.post(token, R"(["1","2","room:a","shout",{"n":1}])");
     // the frames after those of the first poll come with the next one
-    got const rest = p.poll(token);
+    poll_result const rest = p.poll(token);
     CHECK(g.body.size() + rest.body.size() < 2000);
     CHECK(rest.messages().ends_with('"' + shouted("shout", R"({"n":1})") + '"'));
   }
@@ -478,7 +478,7 @@ TEST_CASE("longpoll: the number of sessions is limited") {
   polls p(1, {}, {}, {}, 2);
   std::string const token = p.open();
   CHECK(!p.open().empty());
-  got const g = p.now({});
+  poll_result const g = p.now({});
   CHECK(g.status == 503);
   CHECK(g.body.empty());
   CHECK(p.now({.query = "vsn=9.9.9"}).status == 503);
@@ -509,7 +509,7 @@ TEST_CASE("longpoll: old clients get objects, version 2 gets strings") {
   CHECK(p.poll(young).body.starts_with(R"({"messages":["[null,\"1\",\"phoenix\",)"));
 
   // 0.10 to 0.14 poll at PATH/poll, with a sig that is ignored; 0.10 reads the HTTP status
-  got g = p.now({.query = "token=null&sig=null", .path = "/socket/poll"});
+  poll_result g = p.now({.query = "token=null&sig=null", .path = "/socket/poll"});
   CHECK(g.status == 410);
   CHECK(g.body.find(R"("status":410)") != std::string::npos);
   std::string const oldest = g.token();
@@ -534,13 +534,13 @@ TEST_CASE("longpoll: at a mount of 0.10 the HTTP status counts, from 0.11 on onl
     polls p(1, {}, m);
     std::string_view const at = g < phx::generation::v0_15 ? "/socket/poll" : "/socket/longpoll";
     bool const real = g == phx::generation::v0_10;
-    got const opened = p.now({.query = "", .path = at});
+    poll_result const opened = p.now({.query = "", .path = at});
     CHECK(opened.status == (real ? 410 : 200));
     CHECK(opened.body == R"({"messages":[],"status":410,"token":")" + opened.token() + "\"}");
-    got const refused = p.now({.query = "reject=1", .path = at});
+    poll_result const refused = p.now({.query = "reject=1", .path = at});
     CHECK(refused.status == (real ? 403 : 200));
     CHECK(refused.body == R"({"status":403})");
-    got const dead = p.now({.method = "POST", .token = "nobody", .body = "{}", .query = "", .path = at});
+    poll_result const dead = p.now({.method = "POST", .token = "nobody", .body = "{}", .query = "", .path = at});
     CHECK(dead.status == (real ? 410 : 200));
     CHECK(dead.body == R"({"status":410})");
   }
@@ -557,7 +557,7 @@ TEST_CASE("longpoll: at a mount of 0.10 an unmatched message and a refused join 
                                R"(","payload":)" + std::string(payload) + "}";
       return p.now({.method = "POST", .token = token, .body = text, .query = "", .path = "/socket/poll"}, loop);
     };
-    for (got const& no : {post("hall", "join"), post("room:a", "echo"), post("room:a", "join", R"({"deny":1})")}) {
+    for (poll_result const& no : {post("hall", "join"), post("room:a", "echo"), post("room:a", "join", R"({"deny":1})")}) {
       CHECK(no.status == 401);
       CHECK(no.body == R"({"status":401})");
     }

@@ -19,7 +19,7 @@ phx::limits counted() {
 /// A typical sequence of requests: two clients of one loop, the second of which also uses another loop.
 int chatter(polls& p, int& unanswered) {
   int fine = 0;
-  auto const counted_up = [&](got const& g) {
+  auto const counted_up = [&](poll_result const& g) {
     if (g.status == 0) ++unanswered;
     return g.says(200) ? 1 : 0;
   };

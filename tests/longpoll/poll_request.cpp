@@ -9,7 +9,7 @@ namespace {
 using namespace support;
 
 /// A connection that is destroyed by its response.
-struct brief_life {
+struct self_destroying {
   std::optional<phx::longpoll::poll_request> asked{std::in_place, *this};
   int responses = 0;
   void respond(phx::longpoll::response) noexcept {
@@ -43,10 +43,10 @@ TEST_CASE("poll_request: a cancelled or destroyed one gets no response, and its 
 TEST_CASE("poll_request: it may be destroyed while it responds: at once, at a frame and at the end of the window") {
   polls p;
   std::string const token = p.joined();
-  auto const ask = [&](brief_life& b, std::string const& query) {
+  auto const ask = [&](self_destroying& b, std::string const& query) {
     p.services[0]->serve(*b.asked, phx::request::of("GET", "/socket/longpoll?vsn=2.0.0" + query, {}), {}, p.local.now());
   };
-  brief_life opens, hears, waits;
+  self_destroying opens, hears, waits;
   ask(opens, "");
   CHECK(opens.responses == 1);
   ask(hears, "&token=" + token);

@@ -78,15 +78,16 @@ phx::presence_options as_phoenix() {
 }
 
 /// One node.
-struct house {
-  explicit house(phx::presence_options options = as_phoenix(), std::size_t loops = 1) : presence(std::move(options)) {
+struct presence_node {
+  explicit presence_node(phx::presence_options options = as_phoenix(), std::size_t loops = 1)
+      : presence(std::move(options)) {
     app.channel("room:*", [this](phx::router<>::session_type const&) { return room(presence); });
-    server.emplace(app, patient(), loops);
+    server.emplace(app, without_idle_timeout(), loops);
     presence.start(server->endpoint());
   }
-  house(support::bus::node& others, phx::presence_options options) : presence(std::move(options)) {
+  presence_node(support::bus::node& others, phx::presence_options options) : presence(std::move(options)) {
     app.channel("room:*", [this](phx::router<>::session_type const&) { return room(presence); });
-    server.emplace(app, patient());
+    server.emplace(app, without_idle_timeout());
     server->endpoint().attach(others);
     presence.start(server->endpoint());
   }
@@ -100,7 +101,7 @@ struct house {
     return w;
   }
   /// A mount whose clients may be silent for as long as a test needs.
-  static phx::mount patient() {
+  static phx::mount without_idle_timeout() {
     phx::mount m;
     m.bounds.idle = phx::duration::zero();
     return m;
@@ -124,7 +125,7 @@ std::string state(phx::testing::channel_client& c, refs& as) {
 }  // namespace
 
 TEST_CASE("presence: a channel gets the state, then its own join; others get its join") {
-  house h;
+  presence_node h;
   refs as;
   auto ann = h.join("ann");
   CHECK(as(ann.rest().at(0)) == R"(presence_state {"ann":{"metas":[{"phx_ref":"R1"}]}})");
@@ -136,7 +137,7 @@ TEST_CASE("presence: a channel gets the state, then its own join; others get its
 }
 
 TEST_CASE("presence: one key may have many channels") {
-  house h;
+  presence_node h;
   refs as;
   auto desk = h.join("ann"), phone = h.join("ann");
   CHECK(as(h.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"},{"phx_ref":"R2"}]}})");
@@ -148,7 +149,7 @@ TEST_CASE("presence: one key may have many channels") {
 }
 
 TEST_CASE("presence: an update is one diff, and has the ref that it replaced from then on") {
-  house h;
+  presence_node h;
   refs as;
   auto ann = h.join("ann");
   (void)diff(ann, as);
@@ -168,7 +169,7 @@ TEST_CASE("presence: an update is one diff, and has the ref that it replaced fro
 }
 
 TEST_CASE("presence: an entry leaves with its channel, whatever ends it") {
-  house h;
+  presence_node h;
   refs as;
   auto watcher = h.watch();
   auto const gone = [&] {
@@ -213,7 +214,7 @@ TEST_CASE("presence: an entry leaves with its channel, whatever ends it") {
 }
 
 TEST_CASE("presence: a channel that replaces another one takes over its entry") {
-  house h;
+  presence_node h;
   auto watcher = h.watch();
   auto socket = h.server->connect();
   refs as;
@@ -227,7 +228,7 @@ TEST_CASE("presence: a channel that replaces another one takes over its entry") 
 
 TEST_CASE("presence: keys that are unsafe in JavaScript are refused, and nothing is broadcast") {
   for (std::string const key : {"__proto__", "constructor", "prototype", "toString", "hasOwnProperty"}) {
-    house h;
+    presence_node h;
     auto ann = h.join(key);
     CHECK(ann.expect_push("presence_state") == "{}");
     auto const no = ann.call("track");
@@ -238,7 +239,7 @@ TEST_CASE("presence: keys that are unsafe in JavaScript are refused, and nothing
   }
   auto options = as_phoenix();
   options.any_key = true;
-  house h(options);
+  presence_node h(options);
   refs as;
   auto ann = h.join("__proto__");
   CHECK(state(ann, as) == R"({"__proto__":{"metas":[{"phx_ref":"R1"}]}})");
@@ -249,7 +250,7 @@ TEST_CASE("presence: a channel survives an error of track") {
   options.meta = 20;
   options.key = 8;
   options.tracks = 2;
-  house h(options);
+  presence_node h(options);
   auto ann = h.join("ann");
   (void)ann.rest();
   CHECK(ann.call("track")->response == R"({"reason":"the channel is already tracked under this key"})");
@@ -269,7 +270,7 @@ TEST_CASE("presence: a channel survives an error of track") {
 TEST_CASE("presence: the entries of a connection are limited, over all its channels") {
   auto options = as_phoenix();
   options.tracks = 2;
-  house h(options);
+  presence_node h(options);
   auto socket = h.server->connect();
   auto a = socket.join("room:a", R"({"key":"ann"})"), b = socket.join("room:b", R"({"key":"ann"})");
   CHECK(a.call("also")->response == R"({"reason":"a limit was reached"})");
@@ -282,7 +283,7 @@ TEST_CASE("presence: the entries of a connection are limited, over all its chann
 TEST_CASE("presence: an entry leaves at once after a leave, and lingers after a lost connection") {
   auto options = as_phoenix();
   options.linger = 3s;
-  house h(options);
+  presence_node h(options);
   refs as;
   auto watcher = h.watch();
   auto socket = h.server->connect();
@@ -366,7 +367,7 @@ TEST_CASE("presence: an entry leaves at once after a leave, and lingers after a 
 TEST_CASE("presence: the changes of a window are one diff") {
   auto options = as_phoenix();
   options.batch = 100ms;
-  house h(options);
+  presence_node h(options);
   refs as;
   auto watcher = h.watch();
   auto ann = h.join("ann");
@@ -389,7 +390,7 @@ TEST_CASE("presence: the changes of a window are one diff") {
 TEST_CASE("presence: a client that got the state within a window gets the leave too") {
   auto options = as_phoenix();
   options.batch = 100ms;
-  house h(options);
+  presence_node h(options);
   refs as;
   auto watcher = h.watch();
   auto ann = h.join("ann");
@@ -401,7 +402,7 @@ TEST_CASE("presence: a client that got the state within a window gets the leave 
 }
 
 TEST_CASE("presence: a diff reaches the clients of every loop") {
-  house h(as_phoenix(), 3);
+  presence_node h(as_phoenix(), 3);
   refs as;
   auto a = h.join("", 0), b = h.join("", 1), c = h.join("", 2);
   auto ann = h.join("ann", 1);
@@ -412,7 +413,7 @@ TEST_CASE("presence: a diff reaches the clients of every loop") {
 
 TEST_CASE("presence: fetch adds to entries, once for each diff") {
   int calls = 0;  // declared before the house, whose end is a diff too
-  house h;
+  presence_node h;
   h.presence.fetch([&](std::string_view topic, phx::payload const& entries) {
     ++calls;
     CHECK(topic == "room:a");
@@ -432,14 +433,14 @@ TEST_CASE("presence: fetch adds to entries, once for each diff") {
 }
 
 TEST_CASE("presence: a fetch that fails changes nothing") {
-  house h;
+  presence_node h;
   h.presence.fetch([&](std::string_view, phx::payload const&) { return phx::payload::json("[1]"); });
   refs as;
   auto ann = h.join("ann");
   CHECK(state(ann, as) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
   CHECK(h.presence.counts().fetch_failed == 2);
 #ifdef __cpp_exceptions
-  house thrower;
+  presence_node thrower;
   thrower.presence.fetch([&](std::string_view, phx::payload const&) -> phx::payload { throw std::runtime_error("no"); });
   auto bob = thrower.join("bob");
   CHECK(state(bob, as) == R"({"bob":{"metas":[{"phx_ref":"R1"}]}})");
@@ -449,7 +450,7 @@ TEST_CASE("presence: a fetch that fails changes nothing") {
 TEST_CASE("presence: handle_metas is called after each diff was sent, and may track") {
   std::vector<std::string> changes;
   refs as;
-  house h;
+  presence_node h;
   h.presence.handle_metas([&](phx::presence_change const& c) {
     changes.push_back(as(std::string(c.topic) + ' ' + std::string(c.joins.raw()) + ' ' + std::string(c.leaves.raw()) + ' ' +
                          std::string(c.present.raw())));
@@ -462,7 +463,7 @@ TEST_CASE("presence: handle_metas is called after each diff was sent, and may tr
 }
 
 TEST_CASE("presence: update with a function of the old meta") {
-  house h;
+  presence_node h;
   refs as;
   struct counter {
     phx::presence* presence;
@@ -487,7 +488,7 @@ TEST_CASE("presence: update with a function of the old meta") {
 
 TEST_CASE("presence: it and the endpoint may be destroyed in any order") {
   {
-    house h;
+    presence_node h;
     auto ann = h.join("ann");
     h.server.reset();  // destroys the sockets, the loops, the endpoint
     CHECK(h.list() == R"({})");
@@ -520,7 +521,7 @@ TEST_CASE("presence: times with which nodes would take each other for down are r
 TEST_CASE("presence: batch and linger may be max()") {
   auto options = as_phoenix();
   options.linger = (phx::duration::max)();
-  house h(options);
+  presence_node h(options);
   refs as;
   auto watcher = h.watch();
   auto socket = h.server->connect();
@@ -530,7 +531,7 @@ TEST_CASE("presence: batch and linger may be max()") {
   h.server->advance(24h);
   CHECK(as(h.list()) == R"({"ann":{"metas":[{"phx_ref":"R1"}]}})");
   options.batch = (phx::duration::max)();
-  house silent(options);
+  presence_node silent(options);
   auto other = silent.watch();
   auto ann = silent.join("ann");
   silent.server->advance(24h);
@@ -553,7 +554,7 @@ TEST_CASE("presence: clients cannot forge node messages, even if every topic is 
   support::bus wire;
   support::bus::node north(wire, "north"), south(wire, "south");
   auto options = as_phoenix();
-  house a(north, options), b(south, options);
+  presence_node a(north, options), b(south, options);
   a.app.channel<relay>("*");
   auto const entry = phx::detail::make_entry(1, 1, 0, "room:a", "admin", {});
   phx::detail::wire_writer forged(phx::detail::wire_kind::heartbeat, "nobody", 1);
@@ -577,7 +578,7 @@ TEST_CASE("presence: two nodes show the same, and each tells its own clients") {
   support::bus wire;
   support::bus::node north(wire, "north"), south(wire, "south");
   auto options = as_phoenix();
-  house a(north, options), b(south, options);
+  presence_node a(north, options), b(south, options);
   auto const pass = [&](phx::duration d) {
     for (phx::duration t{}; t < d; t += 100ms) {
       a.server->advance(100ms);

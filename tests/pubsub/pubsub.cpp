@@ -37,13 +37,13 @@ struct nodes {
 };
 
 /// Records what it receives, and may call a function.
-struct ear {
+struct recording_listener {
   texts lines{};
-  void (*then)(ear&) noexcept = nullptr;
+  void (*then)(recording_listener&) noexcept = nullptr;
   phx::endpoint* with = nullptr;
   [[nodiscard]] phx::listener as_listener() {
     return {this, [](void* self, phx::broadcast const& b) noexcept {
-              auto& e = *static_cast<ear*>(self);
+              auto& e = *static_cast<recording_listener*>(self);
               e.lines.push_back(std::string(b.topic) + ' ' + std::string(b.event) + ' ' + std::string(b.payload.raw()));
               if (e.then != nullptr) e.then(e);
             }};
@@ -187,7 +187,7 @@ TEST_CASE("pubsub: a node has a name, and a message for one node arrives there")
 
 TEST_CASE("pubsub: a topic_listener gets what other nodes publish on its topic, and the loops do not") {
   nodes n;
-  ear first, second, other;
+  recording_listener first, second, other;
   n.b.endpoint().listen("phx_presence:x", first.as_listener());
   n.b.endpoint().listen("phx_presence:x", second.as_listener());
   n.b.endpoint().listen("phx_presence:y", other.as_listener());
@@ -215,9 +215,9 @@ TEST_CASE("pubsub: a topic_listener gets what other nodes publish on its topic, 
 
 TEST_CASE("pubsub: a listener may publish and listen, also to itself") {
   nodes n;
-  ear of_a, of_b, late;
+  recording_listener of_a, of_b, late;
   of_b.with = &n.b.endpoint();
-  of_b.then = [](ear& e) noexcept {
+  of_b.then = [](recording_listener& e) noexcept {
     if (e.lines.size() > 3) return;
     (void)e.with->to_other_nodes({"t", "answer", phx::payload{}, {}});
     (void)e.with->to_node("b", {"t", "self", phx::payload{}, {}});

@@ -318,7 +318,7 @@ TEST_CASE("socket: handle_out and handle_info may stop their channel") {
 namespace {
 
 /// Replies where no reply is possible.
-struct eager {
+struct always_replying {
   static constexpr std::array<std::string_view, 1> intercepts{"masked"};
   phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
     if (in.event == "masked")
@@ -338,7 +338,7 @@ struct eager {
 
 TEST_CASE("socket: handle_info and handle_out cannot reply: a reply ends their channel, as in Phoenix") {
   phx::router<user> app;
-  app.channel<eager>("room:*");
+  app.channel<always_replying>("room:*");
   watcher seen;  // outlives the loop
   phx::testing::conversation<phx::router<user>> c(app, "2.0.0");
   c.loop().observe(seen);

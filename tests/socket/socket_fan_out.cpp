@@ -50,7 +50,7 @@ struct plain {
 };
 
 /// Clients of any vsn on any of several loops.
-struct hall {
+struct many_clients {
   journal log{};
   rooms d{};
   watcher seen{};
@@ -59,28 +59,28 @@ struct hall {
                                            phx::serializer_ref::of<five>()};
   phx::limits bounds{};
   phx::testing::fake_loops loops;
-  struct seat {
+  struct entry {
     phx::testing::recorder wire{};
     std::optional<phx::socket<phx::testing::recorder::transport_type, rooms>> socket{};
     std::string name{};
   };
-  std::vector<std::unique_ptr<seat>> seats{};
+  std::vector<std::unique_ptr<entry>> entries{};
 
-  explicit hall(std::size_t n = 1, phx::limits const& of_loops = {}) : loops(n, of_loops) {
+  explicit many_clients(std::size_t n = 1, phx::limits const& of_loops = {}) : loops(n, of_loops) {
     d.channel<plain>("plain:*");
     four::broadcasts = four::pushes = four::replies = five::broadcasts = five::pushes = five::replies = 0;
     four::refuses = five::refuses = false;
     for (std::size_t i = 0; i < n; ++i) loops[i].observe(seen);
   }
   std::size_t add(std::string_view vsn, std::size_t on_loop = 0) {
-    seats.push_back(std::make_unique<seat>());
-    seat& s = *seats.back();
-    s.name = "c" + std::to_string(seats.size() - 1);
+    entries.push_back(std::make_unique<entry>());
+    entry& s = *entries.back();
+    s.name = "c" + std::to_string(entries.size() - 1);
     phx::admission<user> in{phx::choose(offered, vsn)};
     in.session.emplace(user{&log, s.name});
     in.bounds = &bounds;
     s.socket.emplace(loops[on_loop], d, std::move(in), s.wire.transport(), loops.now());
-    return seats.size() - 1;
+    return entries.size() - 1;
   }
   std::size_t joined(std::string_view vsn, std::string_view topic, std::size_t on_loop = 0) {
     std::size_t const number = add(vsn, on_loop);
@@ -95,16 +95,16 @@ struct hall {
     return number;
   }
   void in(std::size_t number, std::string_view text, phx::opcode op = phx::opcode::text) {
-    (void)seats[number]->socket->receive(op, text, true, loops.now());
+    (void)entries[number]->socket->receive(op, text, true, loops.now());
     loops.settle();
   }
-  texts out(std::size_t number) { return seats[number]->wire.out(); }
+  texts out(std::size_t number) { return entries[number]->wire.out(); }
 };
 
 }  // namespace
 
 TEST_CASE("fan-out: push reaches its client, broadcast all on the topic, broadcast_from all but its channel") {
-  hall h;
+  many_clients h;
   auto const a = h.joined("2.0.0", "room:a"), b = h.joined("2.0.0", "room:a"), c = h.joined("2.0.0", "room:b");
   h.in(a, R"(["1","2","room:a","push",{}])");
   CHECK(h.out(a) == texts{pushed("pushed", "{}")});
@@ -119,7 +119,7 @@ TEST_CASE("fan-out: push reaches its client, broadcast all on the topic, broadca
 }
 
 TEST_CASE("fan-out: broadcast_from excludes a channel without intercepts too, whatever the serializers of the others") {
-  hall h;
+  many_clients h;
   auto const a = h.joined("2.0.0", "plain:a"), b = h.joined("2.0.0", "plain:a");
   h.in(a, R"(["1","2","plain:a","whisper",{"n":1}])");
   CHECK(h.out(a).empty());
@@ -132,7 +132,7 @@ TEST_CASE("fan-out: broadcast_from excludes a channel without intercepts too, wh
 }
 
 TEST_CASE("fan-out: broadcast_from excludes the channel, not its connection") {
-  hall h;
+  many_clients h;
   h.d.channel<room>("side:*");
   auto const a = h.joined("2.0.0", "room:a");
   h.in(a, R"(["2","2","room:b","phx_join",{}])");
@@ -150,7 +150,7 @@ TEST_CASE("fan-out: broadcast_from excludes the channel, not its connection") {
 }
 
 TEST_CASE("fan-out: another topic may be published to, and a topic without subscribers is no error") {
-  hall h;
+  many_clients h;
   auto const a = h.joined("2.0.0", "room:a"), b = h.joined("2.0.0", "room:elsewhere");
   h.in(a, R"(["1","2","room:a","elsewhere",{"n":1}])");
   CHECK(h.out(a).empty());
@@ -159,7 +159,7 @@ TEST_CASE("fan-out: another topic may be published to, and a topic without subsc
 }
 
 TEST_CASE("fan-out: a broadcast is encoded once per serializer and loop, and every recipient gets the same bytes") {
-  hall h(2);
+  many_clients h(2);
   std::vector<std::size_t> fours, fives;
   for (std::size_t i = 0; i < 10; ++i) fours.push_back(h.joined("4.0.0", "plain:a", i % 2));
   for (std::size_t i = 0; i < 6; ++i) fives.push_back(h.joined("5.0.0", "plain:a", i % 2));
@@ -168,7 +168,7 @@ TEST_CASE("fan-out: a broadcast is encoded once per serializer and loop, and eve
   CHECK(five::broadcasts == 2);
   std::set<void const*> blocks[2];
   for (std::size_t i = 0; i < fours.size(); ++i) {
-    auto& frames = h.seats[fours[i]]->wire.frames;
+    auto& frames = h.entries[fours[i]]->wire.frames;
     REQUIRE(frames.size() == (i == 0 ? 2u : 1u));
     CHECK(frames[0].data() == shouted("shout", R"({"n":1})", "plain:a"));
     blocks[i % 2].insert(frames[0].data().data());
@@ -179,7 +179,7 @@ TEST_CASE("fan-out: a broadcast is encoded once per serializer and loop, and eve
 }
 
 TEST_CASE("fan-out: for channels that intercept other events, this one is encoded once as well") {
-  hall h;
+  many_clients h;
   for (int i = 0; i < 10; ++i) (void)h.joined("4.0.0", "room:a");
   h.in(0, R"(["1","2","room:a","shout",{}])");
   CHECK(four::broadcasts == 1);
@@ -194,7 +194,7 @@ TEST_CASE("fan-out: for channels that intercept other events, this one is encode
 }
 
 TEST_CASE("fan-out: clients of three serializers receive each other's broadcasts") {
-  hall h;
+  many_clients h;
   auto const v1 = h.joined("1.0.0", "plain:a"), v2 = h.joined("2.0.0", "plain:a"), v3 = h.joined("3.0.0", "plain:a");
   h.in(v2, R"(["1","2","plain:a","shout",{"n":[1,2]}])");
   CHECK(h.out(v1) == texts{R"({"topic":"plain:a","event":"shout","ref":null,"payload":{"n":[1,2]}})"});
@@ -205,7 +205,7 @@ TEST_CASE("fan-out: clients of three serializers receive each other's broadcasts
 }
 
 TEST_CASE("fan-out: strictly, a broadcast that one serializer of the caller's loop cannot encode reaches nobody") {
-  hall h;
+  many_clients h;
   h.bounds.strict_encoding = true;
   auto const v2 = h.joined("2.0.0", "plain:a"), v4 = h.joined("4.0.0", "plain:a");
   four::refuses = true;
@@ -215,7 +215,7 @@ TEST_CASE("fan-out: strictly, a broadcast that one serializer of the caller's lo
 }
 
 TEST_CASE("fan-out: subscribers whose serializer cannot encode a broadcast are skipped; if none can, it is an error") {
-  hall h;
+  many_clients h;
   auto const v2 = h.joined("2.0.0", "plain:a"), v4 = h.joined("4.0.0", "plain:a");
   four::refuses = true;
   h.seen.take();
@@ -238,7 +238,7 @@ TEST_CASE("fan-out: a V1 subscriber is skipped for bytes, and counted; strictly,
   std::string const push = std::string("\x00\x01\x01\x07\x05", 5) + "12plain:ashout" + bytes;
   for (bool const strict : {false, true}) {
     CAPTURE(strict);
-    hall h;
+    many_clients h;
     h.bounds.strict_encoding = strict;
     auto const v1 = h.joined("1.0.0", "plain:a"), v2 = h.joined("2.0.0", "plain:a");
     h.seen.take();
@@ -274,7 +274,7 @@ TEST_CASE("fan-out: a V1 subscriber is skipped for bytes, and counted; strictly,
     CHECK(s.say(R"({"topic":"room:a","event":"call","payload":{},"ref":"2"})") ==
           texts{R"({"topic":"room:a","event":"phx_error","ref":null,"payload":{"reason":"channel_crash"}})"});
   }
-  hall h(2);
+  many_clients h(2);
   auto const v1 = h.joined("1.0.0", "plain:a", 1), other = h.joined("2.0.0", "plain:a", 1);
   auto const v2 = h.joined("2.0.0", "plain:a");
   h.seen.take();
@@ -295,7 +295,7 @@ TEST_CASE("fan-out: a V1 subscriber is skipped for bytes, and counted; strictly,
 }
 
 TEST_CASE("fan-out: the endpoint reaches every loop") {
-  hall h(3);
+  many_clients h(3);
   std::vector<std::size_t> all;
   for (std::size_t i = 0; i < 6; ++i) all.push_back(h.joined("2.0.0", "room:a", i % 3));
   CHECK(h.loops.endpoint().broadcast("room:a", "news", phx::payload::json("{\"n\":1}")) == phx::errc::none);
@@ -305,7 +305,7 @@ TEST_CASE("fan-out: the endpoint reaches every loop") {
 }
 
 TEST_CASE("fan-out: publish_local stays on its loop") {
-  hall h(2);
+  many_clients h(2);
   auto const a = h.joined("2.0.0", "room:a", 0), b = h.joined("2.0.0", "room:a", 1);
   CHECK(h.loops[0].publish_local({"room:a", "x", phx::payload{}, {}}) == phx::errc::none);
   h.loops.settle();
@@ -314,22 +314,22 @@ TEST_CASE("fan-out: publish_local stays on its loop") {
 }
 
 TEST_CASE("fan-out: outside of callbacks, publish handles intercepted broadcasts, flushes frames and closes sockets") {
-  hall h;
+  many_clients h;
   auto const a = h.joined("2.0.0", "room:a");
-  std::size_t const flushed = h.seats[a]->wire.flushes;
+  std::size_t const flushed = h.entries[a]->wire.flushes;
   CHECK(h.loops[0].publish({"room:a", "x", phx::payload{}, {}}) == phx::errc::none);
   h.loops.settle();
   CHECK(h.out(a) == texts{shouted("x", "{}")});
-  CHECK(h.seats[a]->wire.flushes == flushed + 1);
+  CHECK(h.entries[a]->wire.flushes == flushed + 1);
   (void)h.loops[0].publish({"room:a", "masked", phx::payload{}, {}});
   h.loops.settle();
   CHECK(h.out(a) == texts{pushed("masked", R"({"seen_by":"c0"})")});
   h.bounds.outbound = 0;
-  h.seats[a]->wire.answer = phx::send_status::congested;
-  h.seats[a]->wire.waiting = 1;
+  h.entries[a]->wire.answer = phx::send_status::congested;
+  h.entries[a]->wire.waiting = 1;
   (void)h.loops[0].publish({"room:a", "x", phx::payload{}, {}});
   h.loops.settle();
-  CHECK(h.seats[a]->wire.closed.has_value());
+  CHECK(h.entries[a]->wire.closed.has_value());
 }
 
 TEST_CASE("fan-out: intercepting subscribers share one copy of a broadcast, and get nothing without memory for it") {
@@ -337,7 +337,7 @@ TEST_CASE("fan-out: intercepting subscribers share one copy of a broadcast, and 
   phx::limits of_loops;
   of_loops.memory = metered::hook();
   {
-    hall h(1, of_loops);
+    many_clients h(1, of_loops);
     for (int i = 0; i < 50; ++i) (void)h.joined("2.0.0", "room:a");
     std::ptrdiff_t const before = metered::bytes;
     std::string const large = R"({"fill":")" + std::string(100'000, 'x') + "\"}";
@@ -362,13 +362,13 @@ TEST_CASE("fan-out: intercepting subscribers share one copy of a broadcast, and 
 }
 
 TEST_CASE("fan-out: the broadcasts of one loop arrive on another in their order") {
-  hall h(2);
+  many_clients h(2);
   auto const a = h.joined("2.0.0", "room:a", 0), b = h.joined("2.0.0", "room:a", 1);
   phx::channel_id const at_b = h.log.ids["room:a"];
   for (int i = 0; i < 50; ++i) {
     std::string const n = std::to_string(i);
-    (void)h.seats[a]->socket->receive(phx::opcode::text, R"(["1",null,"room:a","shout",{"n":)" + n + "}]", true,
-                                      h.loops.now());
+    (void)h.entries[a]->socket->receive(phx::opcode::text, R"(["1",null,"room:a","shout",{"n":)" + n + "}]", true,
+                                        h.loops.now());
     at_b.push("direct", phx::payload::json("{\"n\":" + n + "}"));
   }
   h.loops.settle();
@@ -382,7 +382,7 @@ TEST_CASE("fan-out: the broadcasts of one loop arrive on another in their order"
 }
 
 TEST_CASE("fan-out: a broadcast costs one mailbox item per loop, whatever the number of subscribers") {
-  hall h(2);
+  many_clients h(2);
   auto const a = h.joined("2.0.0", "room:a", 0);
   std::vector<std::size_t> others;
   for (int i = 0; i < 20; ++i) others.push_back(h.joined("2.0.0", "room:a", 1));
@@ -394,37 +394,37 @@ TEST_CASE("fan-out: a broadcast costs one mailbox item per loop, whatever the nu
 }
 
 TEST_CASE("fan-out: a client whose queue is full is closed, the others get the broadcast") {
-  hall h;
+  many_clients h;
   auto const a = h.joined("2.0.0", "room:a"), full = h.joined("2.0.0", "room:a"), c = h.joined("2.0.0", "room:a");
-  h.seats[full]->wire.answer = phx::send_status::dropped;
+  h.entries[full]->wire.answer = phx::send_status::dropped;
   h.in(a, R"(["1","2","room:a","shout_then_reply",{}])");
   CHECK(h.out(a) == texts{shouted("shout", "{}"), reply("\"1\"", "\"2\"")});
   CHECK(h.out(c) == texts{shouted("shout", "{}")});
-  REQUIRE(h.seats[full]->wire.closed.has_value());
-  CHECK(h.seats[full]->wire.closed->code == phx::close_code::policy);
+  REQUIRE(h.entries[full]->wire.closed.has_value());
+  CHECK(h.entries[full]->wire.closed->code == phx::close_code::policy);
   CHECK(h.loops[0].sockets() == 2);
 }
 
 TEST_CASE("fan-out: leaving, crashing and closing unsubscribe; the rest still get each broadcast once") {
-  hall h;
+  many_clients h;
   std::vector<std::size_t> all;
   for (int i = 0; i < 9; ++i) all.push_back(h.joined("2.0.0", "room:a"));
   h.in(all[0], R"(["1","2","room:a","phx_leave",{}])");
   h.in(all[4], R"(["1","2","room:a","boom",{}])");
-  h.seats[all[8]]->socket->gone(phx::lost::normal);
-  h.seats[all[2]]->socket.reset();
+  h.entries[all[8]]->socket->gone(phx::lost::normal);
+  h.entries[all[2]]->socket.reset();
   for (auto const target : all) (void)h.out(target);
   h.in(all[1], R"(["1","2","room:a","shout",{}])");
   for (std::size_t i = 0; i < 9; ++i) CHECK(h.out(all[i]).size() == (i == 0 || i == 4 || i == 8 || i == 2 ? 0u : 1u));
 }
 
 TEST_CASE("fan-out: a channel that left in the turn in which a broadcast was intercepted for it does not get it") {
-  hall h;
+  many_clients h;
   auto const a = h.joined("2.0.0", "room:a"), b = h.joined("2.0.0", "room:a");
   {
     auto turn = h.loops[0].turn();
     (void)h.loops[0].publish({"room:a", "masked", phx::payload{}, {}});
-    h.seats[b]->socket->gone(phx::lost::normal);
+    h.entries[b]->socket->gone(phx::lost::normal);
   }
   h.loops.settle();
   CHECK(h.out(a) == texts{pushed("masked", R"({"seen_by":"c0"})")});

@@ -12,7 +12,7 @@
 namespace support {
 
 /// The response to a request, as text.
-struct got {
+struct poll_result {
   int status = 0;  // the HTTP status; 0: no response yet
   std::string body{};
   std::map<std::string, std::string> headers{};
@@ -40,7 +40,7 @@ struct got {
 /// One HTTP connection.
 struct tab {
   phx::longpoll::poll_request asked{*this};
-  got last{};
+  poll_result last{};
   std::vector<phx::longpoll::response> held{};
   bool hold = false;   // responses are not written
   bool fails = false;  // their writes fail
@@ -100,23 +100,23 @@ struct polls {
     services[loop]->serve(t.asked, phx::request::of(item.method, *target, headers, {"127.0.0.1", 50'000, {}}), *body,
                           local.now());
   }
-  got now(asked_for const& item, std::size_t loop = 0) {
+  poll_result now(asked_for const& item, std::size_t loop = 0) {
     tab t;
     ask(t, item, loop);
     local.settle();
     return t.last;
   }
   std::string open(std::size_t loop = 0, std::string_view query = "vsn=2.0.0") {
-    got const g = now({.query = query}, loop);
+    poll_result const g = now({.query = query}, loop);
     return g.says(410) ? g.token() : "";
   }
-  got post(std::string const& token, std::string_view body, std::size_t loop = 0) {
+  poll_result post(std::string const& token, std::string_view body, std::size_t loop = 0) {
     return now({.method = "POST", .token = token, .body = body}, loop);
   }
-  got batch(std::string const& token, std::string_view body, std::size_t loop = 0) {
+  poll_result batch(std::string const& token, std::string_view body, std::size_t loop = 0) {
     return now({.method = "POST", .token = token, .body = body, .type = "application/x-ndjson"}, loop);
   }
-  got poll(std::string const& token, std::size_t loop = 0) { return now({.token = token}, loop); }
+  poll_result poll(std::string const& token, std::size_t loop = 0) { return now({.token = token}, loop); }
   /// Joins room:a and takes the reply. @return the token
   std::string joined(std::size_t loop = 0) {
     std::string token = open(loop);
