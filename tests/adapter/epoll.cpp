@@ -20,7 +20,7 @@ using phx_tests::raw_client;
 
 namespace {
 
-/// A client whose vsn nobody serves.
+/// A client whose vsn has no serializer: its connect is refused.
 raw_client refused(running const& r) {
   raw_client c = r.client();
   CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0")));
@@ -29,7 +29,7 @@ raw_client refused(running const& r) {
 
 }  // namespace
 
-TEST_CASE("epoll: a client upgrades, joins, is echoed, and closes") {
+TEST_CASE("epoll: a client upgrades, joins, gets an echo, and closes") {
   running r;
   raw_client c = r.joined();
   CHECK(c.head().find("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") != std::string::npos);
@@ -55,7 +55,7 @@ TEST_CASE("epoll: frames sent with the request are not lost") {
   CHECK(c.read().data == R"([null,"2","phoenix","phx_reply",{"status":"ok","response":{}}])");
 }
 
-TEST_CASE("epoll: requests and frames may come byte by byte") {
+TEST_CASE("epoll: requests and frames may arrive byte by byte") {
   running r;
   raw_client c = r.client();
   std::string const all = raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
@@ -65,7 +65,7 @@ TEST_CASE("epoll: requests and frames may come byte by byte") {
   CHECK(c.read().data == R"([null,"1","phoenix","phx_reply",{"status":"ok","response":{}}])");
 }
 
-TEST_CASE("epoll: what is refused is refused with its status, and the observer is told why") {
+TEST_CASE("epoll: a refused request gets its status, and the observer gets the reason") {
   running r;
   auto const asks = [&](std::string const& bytes) {
     raw_client c = r.client();
@@ -89,7 +89,7 @@ TEST_CASE("epoll: what is refused is refused with its status, and the observer i
   CHECK(r.seen.has("connect_refused upgrade 'connection' header must contain 'upgrade', got []"));
 }
 
-TEST_CASE("epoll: a subprotocol of the mount is answered") {
+TEST_CASE("epoll: a subprotocol of the mount is selected") {
   phx::mount m{};
   m.subprotocols = {"phoenix"};
   running r(quick(), m);
@@ -100,7 +100,7 @@ TEST_CASE("epoll: a subprotocol of the mount is answered") {
   CHECK(d.open("/socket/websocket?vsn=2.0.0", "sec-websocket-protocol: 123\r\n") == 403);
 }
 
-TEST_CASE("epoll: the host's routes are asked, one request after the other on a connection") {
+TEST_CASE("epoll: the host's routes are called for each request of a connection in turn") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("POST", "/body?x", "content-length: 5\r\n", "hello") + request("GET", "/none") +
@@ -116,7 +116,7 @@ TEST_CASE("epoll: the host's routes are asked, one request after the other on a 
         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\n127.0.0.1");
 }
 
-TEST_CASE("epoll: an answer may come later, from another thread, and the connection goes on with what was sent meanwhile") {
+TEST_CASE("epoll: a response may come later, from another thread; data received meanwhile is processed after it") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("GET", "/later") + request("GET", "/none")));
@@ -133,12 +133,12 @@ TEST_CASE("epoll: an answer may come later, from another thread, and the connect
   CHECK(c.send(request("GET", "/peer")));
   CHECK(c.read_head() == 200);
   CHECK(c.read_body() == "127.0.0.1");
-  CHECK(c.open() == 101);  // and may become a WebSocket in the end
+  CHECK(c.open() == 101);  // the connection may still become a WebSocket
   CHECK(c.text(R"([null,"1","phoenix","heartbeat",{}])"));
   CHECK(c.read().first == 0x81);
 }
 
-TEST_CASE("epoll: a late answer that nobody gives is 500") {
+TEST_CASE("epoll: a late response that is never given is 500") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("GET", "/later")));
@@ -146,7 +146,7 @@ TEST_CASE("epoll: a late answer that nobody gives is 500") {
   CHECK(c.read_head() == 500);
 }
 
-TEST_CASE("epoll: who hangs up while an answer is awaited is gone, and the answer is not missed") {
+TEST_CASE("epoll: a client that disconnects before a late response ends its connection; the response is discarded") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("GET", "/later")));
@@ -157,7 +157,7 @@ TEST_CASE("epoll: who hangs up while an answer is awaited is gone, and the answe
   CHECK(r.client().open() == 101);
 }
 
-TEST_CASE("epoll: who sends far more than one request while an answer is awaited is not read on") {
+TEST_CASE("epoll: reading pauses for a client that sends much more than one request before a late response") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("GET", "/later")));
@@ -174,7 +174,7 @@ TEST_CASE("epoll: who sends far more than one request while an answer is awaited
   }
 }
 
-TEST_CASE("epoll: a late answer outlives the server, and a drain gives it options::goodbye") {
+TEST_CASE("epoll: a late response may outlive the server; a drain waits options::goodbye for it") {
   CHECK(in_time(500ms, [](std::chrono::milliseconds goodbye) {
     std::optional<phx::epoll::late_answer> first, second;
     bool notified = false;
@@ -198,7 +198,7 @@ TEST_CASE("epoll: a late answer outlives the server, and a drain gives it option
   }));
 }
 
-TEST_CASE("epoll: a thousand requests in one piece are answered in their order") {
+TEST_CASE("epoll: a thousand pipelined requests are answered in order") {
   running r;
   raw_client c = r.client();
   std::string all, wanted;
@@ -212,7 +212,7 @@ TEST_CASE("epoll: a thousand requests in one piece are answered in their order")
   CHECK(got == wanted);
 }
 
-TEST_CASE("epoll: an answer larger than a socket takes arrives whole") {
+TEST_CASE("epoll: a response larger than the socket's buffer arrives completely") {
   phx::epoll::options o = quick();
   o.body_bytes = 8'000'000;
   running r(o);
@@ -223,7 +223,7 @@ TEST_CASE("epoll: an answer larger than a socket takes arrives whole") {
   CHECK(c.read_body() == body);
 }
 
-TEST_CASE("epoll: a client that waits to be told to go on is told so, if its body may come") {
+TEST_CASE("epoll: a client that sent Expect: 100-continue gets 100, if its body is acceptable") {
   running r;
   raw_client c = r.client();
   CHECK(c.send(request("POST", "/body", "expect: 100-continue\r\ncontent-length: 5\r\n")));
@@ -235,7 +235,7 @@ TEST_CASE("epoll: a client that waits to be told to go on is told so, if its bod
   CHECK(c.read_head() == 413);
 }
 
-TEST_CASE("epoll: a body in chunks is bounded too, and what comes behind it is no header") {
+TEST_CASE("epoll: a chunked body has the same limit, and its trailers are not headers") {
   running r;
   auto const asks = [&](std::string const& bytes, std::string_view path = "/body") {
     raw_client c = r.client();
@@ -253,7 +253,7 @@ TEST_CASE("epoll: a body in chunks is bounded too, and what comes behind it is n
   CHECK(asks("0\r\nx-forwarded-for: me\r\n\r\n", "/header?x-forwarded-for") == "200 none");
 }
 
-TEST_CASE("epoll: a body that another server might see end elsewhere is refused, and nothing behind it is a request") {
+TEST_CASE("epoll: a body whose end another server may see elsewhere is refused, and nothing after it is read as a request") {
   running r;
   std::string const next = request("GET", "/peer");
   for (std::string const framing :
@@ -272,7 +272,7 @@ TEST_CASE("epoll: a body that another server might see end elsewhere is refused,
   CHECK(c.read_head() == 400);
 }
 
-TEST_CASE("epoll: a request that does not come to an end has a deadline, and so has none at all") {
+TEST_CASE("epoll: an incomplete request has a deadline, and so has a connection without a request") {
   CHECK(in_time(100ms, [](std::chrono::milliseconds handshake) {
     phx::epoll::options o = quick();
     o.handshake = handshake;
@@ -287,7 +287,7 @@ TEST_CASE("epoll: a request that does not come to an end has a deadline, and so 
   }));
 }
 
-TEST_CASE("epoll: no program that is started inherits a socket") {
+TEST_CASE("epoll: a started program does not inherit sockets") {
   auto const before = phx_tests::open_descriptors();
   running r(quick(2));
   raw_client socket = r.joined(), idle = r.client(), polls = r.client();
@@ -302,7 +302,7 @@ TEST_CASE("epoll: no program that is started inherits a socket") {
 
 // ---- deadlines
 
-TEST_CASE("epoll: who does not read its answer is hung up on after options::handshake") {
+TEST_CASE("epoll: a client that does not read its response is disconnected after options::handshake") {
   phx::epoll::options o = quick();
   o.body_bytes = 20'000'000;
   o.send_buffer = 4096;
@@ -317,7 +317,7 @@ TEST_CASE("epoll: who does not read its answer is hung up on after options::hand
   CHECK(r.connections(0));
 }
 
-TEST_CASE("epoll: a drain ends within its limit and options::goodbye, whatever state its clients are in") {
+TEST_CASE("epoll: a drain ends within its limit plus options::goodbye, whatever the state of its clients") {
   phx::epoll::options o = quick(2);
   o.handshake = 1h;
   o.goodbye = 500ms;
@@ -331,10 +331,10 @@ TEST_CASE("epoll: a drain ends within its limit and options::goodbye, whatever s
   std::vector<raw_client> all;
   auto const next = [&](int receive_buffer = 0) -> raw_client& { return all.emplace_back(r.client(receive_buffer)); };
   all.reserve(20);
-  next();                                                                 // reading, no byte
-  CHECK(next().send("GET /half HTTP/1.1\r\n"));                           // reading, some of a head
-  CHECK(next().send(request("POST", "/body", "content-length: 9\r\n")));  // reading, some of a body
-  CHECK(next().send(request("GET", "/later")));                           // waiting for a late answer
+  next();                                                                 // reading, without a byte
+  CHECK(next().send("GET /half HTTP/1.1\r\n"));                           // reading, part of a head
+  CHECK(next().send(request("POST", "/body", "content-length: 9\r\n")));  // reading, part of a body
+  CHECK(next().send(request("GET", "/later")));                           // waiting for a late response
   phx::epoll::late_answer const never = r.next_waiting();
   poller p;
   raw_client& polls = next();
@@ -351,18 +351,18 @@ TEST_CASE("epoll: a drain ends within its limit and options::goodbye, whatever s
   running::join(next());              // a WebSocket
   raw_client& slow = next(2048);
   running::join(slow);
-  CHECK(slow.text(R"(["1","2","room:a","flood",{}])"));  // one that does not read
+  CHECK(slow.text(R"(["1","2","room:a","flood",{}])"));  // a client that does not read
   raw_client& leaves = next();
   running::join(leaves);
   CHECK(leaves.close(1000));
-  CHECK(leaves.read().closed() == 1000);  // one that is closed, and does not hang up
+  CHECK(leaves.read().closed() == 1000);  // closed, but not disconnected
   auto const begun = std::chrono::steady_clock::now();
   CHECK(r.end());
-  CHECK(std::chrono::steady_clock::now() - begun < 20s);  // 700 ms, on a machine that is not busy
+  CHECK(std::chrono::steady_clock::now() - begun < 20s);  // 700 ms on an idle machine
   CHECK(r.server.connections() == 0);
 }
 
-TEST_CASE("epoll: durations may be as long as there are") {
+TEST_CASE("epoll: durations may have their maximum value") {
   constexpr auto ever = phx::duration::max();
   phx::epoll::options o = quick(2);
   o.handshake = o.goodbye = o.throttle.refuse_after = ever;
@@ -388,12 +388,12 @@ TEST_CASE("epoll: durations may be as long as there are") {
   raw_client c = r.joined();
   r.server.drain();
   CHECK(c.read().closed() == 1012);
-  CHECK(r.over.wait_for(50ms) == std::future_status::timeout);  // nobody is cut off: it has for ever
+  CHECK(r.over.wait_for(50ms) == std::future_status::timeout);  // no client is disconnected: the limit is infinite
   c.drop();
   CHECK(r.ended());
 }
 
-TEST_CASE("epoll: beyond max_connections the next one is told 503") {
+TEST_CASE("epoll: beyond max_connections the next client gets 503") {
   phx::epoll::options o = quick();
   o.max_connections = 1;
   running r(o);
@@ -409,10 +409,10 @@ TEST_CASE("epoll: beyond max_connections the next one is told 503") {
   CHECK(r.client().open() == 101);
 }
 
-TEST_CASE("epoll: without a descriptor for it a client waits until there is one") {
+TEST_CASE("epoll: without a free descriptor a client waits until there is one") {
   running r;
   raw_client before = r.joined();
-  phx_tests::one_descriptor left;  // the client's own
+  phx_tests::one_descriptor left;  // for the client's own socket
   raw_client c = r.client();
   bool const connected = c.connected();
   bool const served_meanwhile = before.text(R"([null,"1","phoenix","heartbeat",{}])") && before.read().first == 0x81;
@@ -423,7 +423,7 @@ TEST_CASE("epoll: without a descriptor for it a client waits until there is one"
   CHECK(c.open() == 101);
 }
 
-TEST_CASE("epoll: pings are answered with what they carry, in their order among the replies") {
+TEST_CASE("epoll: pings are answered with their data, in order among the replies") {
   running r;
   raw_client c = r.client();
   REQUIRE(c.open() == 101);
@@ -438,7 +438,7 @@ TEST_CASE("epoll: pings are answered with what they carry, in their order among 
   CHECK(m.data == std::string(125, 'x'));
 }
 
-TEST_CASE("epoll: a thousand pings in one piece are all answered to who reads") {
+TEST_CASE("epoll: a thousand pings in one packet are all answered, if the client reads") {
   running r;
   raw_client c = r.client();
   REQUIRE(c.open() == 101);
@@ -470,7 +470,7 @@ TEST_CASE("epoll: who sends pings and does not read takes little memory, is hear
       return now.get_future().get() == messages;
     });
   };
-  CHECK(c.text(R"(["1","2","room:a","flood",{"less":1}])"));  // 8 MB: what comes behind them has to wait
+  CHECK(c.text(R"(["1","2","room:a","flood",{"less":1}])"));  // 8 MB: the replies after them must wait
   REQUIRE(heard(2));
   std::ptrdiff_t const before = bytes;
   int const pings = 100'000;
@@ -492,7 +492,7 @@ TEST_CASE("epoll: who sends pings and does not read takes little memory, is hear
   CHECK(pongs == pings);
 }
 
-TEST_CASE("epoll: a message in fragments, a ping between them, is one message") {
+TEST_CASE("epoll: fragments with a ping between them are one message") {
   running r;
   raw_client c = r.joined();
   CHECK(c.send(raw_client::frame(0x01, R"(["1","2","ro)") + raw_client::frame(0x89, "?")));
@@ -501,7 +501,7 @@ TEST_CASE("epoll: a message in fragments, a ping between them, is one message") 
   CHECK(c.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":{}}])");
 }
 
-TEST_CASE("epoll: a large message comes whole, and goes back whole") {
+TEST_CASE("epoll: a large message arrives completely in both directions") {
   running r;
   raw_client c = r.joined();
   std::string const body = "{\"x\":\"" + std::string(900'000, 'y') + "\"}";
@@ -509,7 +509,7 @@ TEST_CASE("epoll: a large message comes whole, and goes back whole") {
   CHECK(c.read().data == R"(["1","2","room:a","phx_reply",{"status":"ok","response":)" + body + "}]");
 }
 
-TEST_CASE("epoll: who breaks the protocol is told with which code, and the channels end") {
+TEST_CASE("epoll: a protocol violation is answered with its close code, and the channels end") {
   running r(quick(), [] {
     phx::mount m{};
     m.bounds.frame = 1000;
@@ -539,7 +539,7 @@ TEST_CASE("epoll: who breaks the protocol is told with which code, and the chann
   CHECK(r.seen.count("channel_ended") == 13);
 }
 
-TEST_CASE("epoll: a client that is closed and does not hang up is hung up on") {
+TEST_CASE("epoll: a closed client that does not disconnect is disconnected") {
   running r;
   raw_client c = r.joined();
   CHECK(c.close(1000));
@@ -549,14 +549,14 @@ TEST_CASE("epoll: a client that is closed and does not hang up is hung up on") {
   CHECK(r.connections(0));
 }
 
-TEST_CASE("epoll: a client that vanishes ends its channels") {
+TEST_CASE("epoll: a lost connection ends its channels") {
   running r;
   r.joined().drop();
   CHECK(r.seen.has("channel_ended   lost"));
   CHECK(r.connections(0));
 }
 
-TEST_CASE("epoll: clients are spread over all loops, and a broadcast reaches those of each") {
+TEST_CASE("epoll: clients are distributed over all loops, and a broadcast reaches all of them") {
   running r(quick(4));
   std::vector<raw_client> all;
   for (int i = 0; i < 16; ++i) all.push_back(r.joined());
@@ -575,10 +575,10 @@ TEST_CASE("epoll: clients are spread over all loops, and a broadcast reaches tho
   CHECK(sockets == 16);
 }
 
-TEST_CASE("epoll: a channel's timer goes off") {
+TEST_CASE("epoll: a channel's timer fires") {
   running r;
   raw_client c = r.joined();
-  bool soon = false;  // not by the timer of the second chance; a machine that is busy may be late three times, not ten
+  bool soon = false;  // not by the timer of the next attempt; a busy machine may be late three times, not ten
   for (int i = 0; i < 10 && !soon; ++i) {
     auto const before = std::chrono::steady_clock::now();
     CHECK(c.text(R"(["1","2","room:a","later",{"n":2}])"));
@@ -590,12 +590,12 @@ TEST_CASE("epoll: a channel's timer goes off") {
   CHECK(soon);
 }
 
-TEST_CASE("epoll: who says nothing for limits::idle is closed with 1001") {
+TEST_CASE("epoll: a client that sends nothing for limits::idle is closed with 1001") {
   phx::mount m{};
   m.bounds.idle = 150ms;
   running r(quick(), m);
   raw_client c = r.client();
-  // in one piece: it may well take longer to come back with the join
+  // in one piece: a separate join could come too late on a busy machine
   CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=2.0.0") +
                raw_client::frame(0x81, R"(["1","1","room:a","phx_join",{}])")));
   CHECK(c.read_head() == 101);
@@ -603,7 +603,7 @@ TEST_CASE("epoll: who says nothing for limits::idle is closed with 1001") {
   CHECK(c.read_close() == 1001);
 }
 
-TEST_CASE("epoll: a client that does not read is not read from, and gets everything in order when it does") {
+TEST_CASE("epoll: a client that does not read is not read from, and gets everything in order once it reads") {
   phx::epoll::options o = quick();
   o.high_water = 64 * 1024;
   phx::mount m{};
@@ -612,7 +612,7 @@ TEST_CASE("epoll: a client that does not read is not read from, and gets everyth
   raw_client c = r.joined("room:a", 4096);
   std::string const body = "{\"x\":\"" + std::string(10'000, 'y') + "\"}";
   int sent = 0;
-  // Without a bound on what is read this would go on for ever.
+  // Without a limit on reading this would not end.
   while (sent < 20'000 &&
          c.send_within(raw_client::frame(0x81, "[\"1\",\"" + std::to_string(sent) + "\",\"room:a\",\"echo\"," + body + "]"),
                        300ms))
@@ -623,22 +623,22 @@ TEST_CASE("epoll: a client that does not read is not read from, and gets everyth
             "[\"1\",\"" + std::to_string(i) + "\",\"room:a\",\"phx_reply\",{\"status\":\"ok\",\"response\":" + body + "}]");
 }
 
-TEST_CASE("epoll: more than limits::outbound closes with 1008, and nobody else notices") {
+TEST_CASE("epoll: more than limits::outbound closes with 1008, and other clients are not affected") {
   phx::mount m{};
   m.bounds.outbound = 1'000'000;
   phx::epoll::options o = quick();
-  o.goodbye = 60s;  // so long it may take to read all that
+  o.goodbye = 60s;  // reading all of that may take so long
   running r(o, m);
   raw_client slow = r.joined("room:a", 4096), other = r.joined("room:b");
   CHECK(slow.text(R"(["1","2","room:a","flood",{}])"));
   CHECK(r.seen.has("pressure"));
   CHECK(other.text(R"(["1","2","room:b","echo",{}])"));
   CHECK(other.read().data == R"(["1","2","room:b","phx_reply",{"status":"ok","response":{}}])");
-  // What was taken before is still written, then the close.
+  // Frames accepted before are still written, then the close.
   CHECK(slow.read_close() == 1008);
 }
 
-TEST_CASE("epoll: a client that reads nothing at all is hung up on after its goodbye") {
+TEST_CASE("epoll: a client that reads nothing at all is disconnected after options::goodbye") {
   phx::mount m{};
   m.bounds.outbound = 1'000'000;
   running r(quick(), m);
@@ -648,7 +648,7 @@ TEST_CASE("epoll: a client that reads nothing at all is hung up on after its goo
   CHECK(r.connections(0));
 }
 
-TEST_CASE("epoll: a client that stops reading loses what its topic's policy says, and no reply") {
+TEST_CASE("epoll: a client that stops reading loses messages by its topic's policy, but no reply") {
   running r(quick(), phx_tests::flooded_mount());
   phx_tests::all_policies_that_drop([&](int receive_buffer) { return r.client(receive_buffer); });
   CHECK(r.seen.has("caught_up", 3));
@@ -656,7 +656,7 @@ TEST_CASE("epoll: a client that stops reading loses what its topic's policy says
   CHECK(r.seen.count("pressure") == 0);
 }
 
-TEST_CASE("epoll: a broadcast that is far more than a socket takes arrives whole and in order") {
+TEST_CASE("epoll: a broadcast much larger than the socket's buffer arrives completely and in order") {
   phx::mount m{};
   m.bounds.outbound = 200'000'000;
   running r(quick(), m);
@@ -669,7 +669,7 @@ TEST_CASE("epoll: a broadcast that is far more than a socket takes arrives whole
 
 TEST_CASE("epoll: drained clients are told 1012, nobody is let in, and run returns") {
   phx::epoll::options o = quick(2);
-  o.goodbye = 60s;  // so long the last of them may take
+  o.goodbye = 60s;  // the last client may need so long
   running r(o);
   std::vector<raw_client> all;
   for (int i = 0; i < 8; ++i) all.push_back(r.joined());
@@ -697,7 +697,7 @@ TEST_CASE("epoll: drained clients are told 1012, nobody is let in, and run retur
   CHECK_FALSE(raw_client(r.server.port()).connected());
 }
 
-TEST_CASE("epoll: a server that is stopped cuts its connections, and their channels end") {
+TEST_CASE("epoll: stopping a server ends its connections and their channels") {
   running r(quick(2));
   raw_client a = r.joined(), b = r.joined();
   r.server.stop();
@@ -708,7 +708,7 @@ TEST_CASE("epoll: a server that is stopped cuts its connections, and their chann
   CHECK(r.seen.count("channel_ended") == 2);
 }
 
-TEST_CASE("epoll: a mount that is wrong, an address that is none and a port that is taken are told at once") {
+TEST_CASE("epoll: an invalid mount, an invalid address and a used port are reported at once") {
   phx::router<> app;
   phx::epoll::server a(quick());
   CHECK_THROWS_WITH_AS(a.serve(app, phx::mount{.path = "socket"}), doctest::Contains("socket"), std::runtime_error);
@@ -748,7 +748,7 @@ TEST_CASE("epoll: drain may be called in a signal handler") {
 
 namespace {
 
-/// As the tests of all hosts want it.
+/// The interface that the tests of all hosts use.
 struct polling_host : running {
   explicit polling_host(phx_tests::polled_host const& mode)
       : running(
@@ -767,11 +767,11 @@ struct polling_host : running {
 
 }  // namespace
 
-TEST_CASE("epoll: long-polling, as of every host") {
+TEST_CASE("epoll: long-polling, the cases of every host") {
   phx_tests::long_polls([](phx_tests::polled_host const& mode) { return polling_host(mode); }, {1, 2});
 }
 
-TEST_CASE("epoll: odd requests, as of every host") {
+TEST_CASE("epoll: unusual requests, the cases of every host") {
   phx_tests::odd_requests([](phx_tests::polled_host const& mode) { return polling_host(mode); });
 }
 
@@ -788,7 +788,7 @@ TEST_CASE("epoll: a server that is stopped ends its long-poll sessions") {
   CHECK(r.seen.count("channel_ended") == 1);
 }
 
-// ---- at the door
+// ---- throttle
 
 namespace {
 
@@ -805,7 +805,7 @@ std::string knocks(raw_client& c) {
 
 }  // namespace
 
-TEST_CASE("epoll: an address that knocks more often than its rate is told 429 and when to come back") {
+TEST_CASE("epoll: an address that connects more often than its rate gets 429 with Retry-After") {
   phx::epoll::options o = quick();
   o.throttle.each = {.burst = 3, .every = 1h};
   running r(o);
@@ -818,11 +818,11 @@ TEST_CASE("epoll: an address that knocks more often than its rate is told 429 an
   CHECK(knocks(late) == "429 later");
   CHECK(late.read_end());
   CHECK(r.seen.has("connect_refused too_often 127.0.0.1"));
-  CHECK(in[0].text(R"([null,"1","phoenix","heartbeat",{}])"));  // nobody else suffers
+  CHECK(in[0].text(R"([null,"1","phoenix","heartbeat",{}])"));  // other clients are not affected
   CHECK(in[0].read().first == 0x81);
 }
 
-TEST_CASE("epoll: a connection is one knock, however many requests come by it") {
+TEST_CASE("epoll: a connection counts once for the throttle, however many requests it has") {
   phx::epoll::options o = quick();
   o.throttle.each = {.burst = 1, .every = 1h};
   running r(o);
@@ -835,13 +835,13 @@ TEST_CASE("epoll: a connection is one knock, however many requests come by it") 
   CHECK(c.open() == 101);
 }
 
-TEST_CASE("epoll: one connection does not ask a mount more often than its address may knock") {
+TEST_CASE("epoll: one connection cannot request sessions more often than its address may connect") {
   phx::epoll::options o = quick();
   o.throttle.each = {.burst = 4, .every = 1h};
   running r(o, polled());
   raw_client c = r.client(), late = r.client();
   for (int i = 0; i < 3; ++i) {
-    CHECK(c.open("/socket/websocket?vsn=9.0.0") == 403);  // the first is that of the connection
+    CHECK(c.open("/socket/websocket?vsn=9.0.0") == 403);  // the first one is that of the connection
     CHECK(c.read_body().empty());
   }
   CHECK(knocks(c) == "429 later");
@@ -851,11 +851,11 @@ TEST_CASE("epoll: one connection does not ask a mount more often than its addres
     (void)late.read_body();
   }
   CHECK(late.head().find("retry-after: ") != std::string::npos);
-  CHECK(c.send(request("GET", "/peer")));  // what is no mount's is none of its business
+  CHECK(c.send(request("GET", "/peer")));  // routes outside a mount are not limited
   CHECK(c.read_head() == 200);
 }
 
-TEST_CASE("epoll: all addresses together have a rate too: 503, whatever loop they come to") {
+TEST_CASE("epoll: all addresses together have a rate too: 503, on every loop") {
   phx::epoll::options o = quick(2);
   o.throttle.all = {.burst = 4, .every = 1h};
   running r(o);
@@ -871,7 +871,7 @@ TEST_CASE("epoll: all addresses together have a rate too: 503, whatever loop the
   CHECK(r.seen.has("connect_refused too_many", 3));
 }
 
-TEST_CASE("epoll: a refused connect is answered after refuse_after, and the connection goes on") {
+TEST_CASE("epoll: a refused connect is answered after refuse_after, and the connection continues") {
   phx::epoll::options o = quick();
   o.throttle.refuse_after = 50ms;
   running r(o, polled());
@@ -885,7 +885,7 @@ TEST_CASE("epoll: a refused connect is answered after refuse_after, and the conn
     CHECK(c.read_body() == (polls ? R"({"status":403})" : ""));
     CHECK(std::chrono::steady_clock::now() - asked >= 50ms);
   }
-  // what was sent meanwhile is answered behind it
+  // requests received meanwhile are answered after it
   CHECK(c.send(raw_client::upgrade_request("/socket/websocket?vsn=9.0.0") + request("GET", "/peer")));
   CHECK(c.read_head() == 403);
   CHECK(c.read_head() == 200);
@@ -893,7 +893,7 @@ TEST_CASE("epoll: a refused connect is answered after refuse_after, and the conn
   CHECK(c.open() == 101);
 }
 
-TEST_CASE("epoll: so many refused connects wait at once, more are answered at once, and who hangs up makes room") {
+TEST_CASE("epoll: a limited number of refused connects wait, others are answered at once; a disconnect frees a place") {
   phx::epoll::options o = quick();
   o.throttle.refuse_after = 1h;
   o.throttle.waiting = 1;
@@ -906,7 +906,7 @@ TEST_CASE("epoll: so many refused connects wait at once, more are answered at on
       if (polls) CHECK(held.send(request("GET", "/socket/longpoll?vsn=9.0.0")));
       CHECK(r.seen.has("connect_refused", before + 1));
       for (int i = 0; i < 3; ++i) {
-        raw_client at_once = refused(r);  // there would be no answer for an hour
+        raw_client at_once = refused(r);  // with a delay there would be no answer for an hour
         CHECK(at_once.read_head() == 403);
       }
       CHECK(held.read_all(50ms).empty());
@@ -915,7 +915,7 @@ TEST_CASE("epoll: so many refused connects wait at once, more are answered at on
   }
 }
 
-TEST_CASE("epoll: a drain answers those who wait for their refusal, and a server that stops does not") {
+TEST_CASE("epoll: a drain answers the refusals that wait; stopping a server does not") {
   for (bool const drains : {true, false}) {
     CAPTURE(drains);
     phx::epoll::options o = quick(2);

@@ -22,7 +22,7 @@ namespace phx_tests::on_epoll {
 using phx_tests::poller;
 using phx_tests::request;
 
-/// What the observer was told, by any thread.
+/// The events of the observer, from any thread.
 struct journal {
   std::mutex mutex{};
   std::vector<std::string> lines{};
@@ -38,7 +38,7 @@ struct journal {
     for (std::string const& l : lines) n += l.starts_with(text) ? 1u : 0u;
     return n;
   }
-  /// Waits for it.
+  /// Waits for an event.
   [[nodiscard]] bool has(std::string_view text, std::size_t times = 1) {
     return eventually([&] { return count(text) >= times; });
   }
@@ -69,7 +69,7 @@ struct running {
       if (r.path == "/later") {
         std::lock_guard const hold(waiting_mutex);
         waiting.push_back(r.later());
-        (void)r.later();  // the right is given away: this one says nothing
+        (void)r.later();  // discards the handle: no response is given
       }
       return std::nullopt;
     });
@@ -104,11 +104,11 @@ struct running {
     REQUIRE(c.text("[\"1\",\"1\",\"" + topic + "\",\"phx_join\",{}]"));
     REQUIRE(c.read().data == "[\"1\",\"1\",\"" + topic + "\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]");
   }
-  /// Waits until so many connections are there.
+  /// Waits until this many connections are open.
   bool connections(std::uint32_t n) const {
     return eventually([&] { return server.connections() == n; });
   }
-  /// The next late answer somebody waits for.
+  /// The next late response that a client waits for.
   phx::epoll::late_answer next_waiting() {
     auto const somebody_waits = [&] {
       std::lock_guard const hold(waiting_mutex);
