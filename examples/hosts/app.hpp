@@ -67,9 +67,9 @@ struct application {
   phx::mount mount{.path = "/socket", .origins = {"//127.0.0.1", "//localhost"}};
   phx::endpoint endpoint{};
   phx::presence presence{};
-  /// A loop's. The seed is a random number, so that nobody can choose topics which collide.
+  /// The limits of a loop. The seed is a random number, so that nobody can choose topics that collide.
   phx::limits bounds{.seed = phx::random_seed()};
-  /// Without a balancer before it: all clients at once, and those that do not hang up get 5 s.
+  /// Without a balancer: closes all clients at once, and gives those that do not disconnect 5 s.
   phx::drain_options drain{.batch = UINT32_MAX, .limit = std::chrono::seconds(5)};
 };
 

@@ -1,5 +1,5 @@
 // phx on cpp-httplib, by long-polling: the library has threads that block and hands out no sockets. All that phx needs of
-// it is that a handler may take its time; the loop is a mutex, held by whoever calls phx.
+// it is that a handler may block; a mutex protects the loop: every call of phx holds it.
 
 #include "app.hpp"
 

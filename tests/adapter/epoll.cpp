@@ -448,7 +448,7 @@ TEST_CASE("epoll: a thousand pings in one packet are all answered, if the client
   for (int i = 0; i < 1000; ++i) REQUIRE(c.read().data == std::to_string(i));
 }
 
-TEST_CASE("epoll: who sends pings and does not read takes little memory, is heard, and is answered once it reads") {
+TEST_CASE("epoll: pings of a client that does not read cost little memory, and are answered once it reads") {
   static std::atomic<std::ptrdiff_t> bytes{0};
   phx::epoll::options o = quick();
   o.send_buffer = 4096;
@@ -667,7 +667,7 @@ TEST_CASE("epoll: a broadcast much larger than the socket's buffer arrives compl
   CHECK(c.read().data == R"(["1","3","room:a","phx_reply",{"status":"ok","response":{}}])");
 }
 
-TEST_CASE("epoll: drained clients are told 1012, nobody is let in, and run returns") {
+TEST_CASE("epoll: draining closes clients with 1012 and refuses new ones, and run returns") {
   phx::epoll::options o = quick(2);
   o.goodbye = 60s;  // the last client may need so long
   running r(o);
@@ -718,7 +718,7 @@ TEST_CASE("epoll: an invalid mount, an invalid address and a used port are repor
   CHECK_THROWS_AS(phx::epoll::server(app, {.port = 0, .mount = {.path = "socket"}}), std::runtime_error);
 }
 
-TEST_CASE("epoll: a server that never ran goes, and one that was told to stop before it ran returns at once") {
+TEST_CASE("epoll: a server may be destroyed without run, and run returns at once after a stop") {
   phx::router<> app;
   { phx::epoll::server const never(app, quick(2)); }
   for (bool const drains : {true, false}) {
@@ -1036,7 +1036,7 @@ TEST_CASE("epoll: with reuse_port each loop accepts for itself, on one port") {
 
 // ---- behind a proxy
 
-TEST_CASE("epoll: proxies and balancers, as of every host") {
+TEST_CASE("epoll: proxies and balancers, the cases of every host") {
   phx_tests::behind_a_proxy([](auto const& set, phx::mount m) {
     phx::epoll::options o = quick();
     set(o);

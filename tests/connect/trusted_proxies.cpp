@@ -76,7 +76,7 @@ TEST_CASE("proxies: a network of one family has no addresses of the other") {
   CHECK(!phx::trusted_proxies{"::ffff:10.0.0.1"}.trusts("10.0.0.2"));
 }
 
-TEST_CASE("proxies: a list of a configuration file is read, or its wrong entry told") {
+TEST_CASE("proxies: a list is read at run time, and an invalid entry is reported") {
   CHECK(phx::trusted_proxies::parse({"10.0.0.0/8", "unix"}).value().trusts("unix"));
   CHECK(phx::trusted_proxies::parse(std::vector<std::string>{"::1"}).value().trusts("::1"));
   CHECK(phx::trusted_proxies::parse({}).value().empty());
@@ -133,7 +133,7 @@ TEST_CASE("proxies: X-Forwarded-For is read from the right, as far as it is trus
   CHECK(peer(t, {{"X-Forwarded-For", "203.0.113.5, unix:"}}) == "unix: 0");
 }
 
-TEST_CASE("proxies: what is torn in the part that is trusted is 400") {
+TEST_CASE("proxies: an invalid element in the trusted part is 400") {
   phx::trusted_proxies const t{"10.0.0.0/8"};
   for (std::string_view const torn : {"nobody",
                                       "203.0.113.5,",

@@ -34,7 +34,7 @@ TEST_CASE("ip: addresses are read, and written as RFC 5952 has them") {
   CHECK(written("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff").size() == 39);
 }
 
-TEST_CASE("ip: what is no address is not read") {
+TEST_CASE("ip: an invalid address is refused") {
   for (char const* const text : {"",
                                  "1",
                                  "1.2.3",

@@ -1,4 +1,4 @@
-# Python's websockets against the lab server: joins a room, and has messages of several sizes come back.
+# Python's websockets against the lab server: joins a room, and gets echoes of messages of several sizes.
 import asyncio
 import json
 import sys

@@ -1,5 +1,5 @@
 // Real clients that negotiate permessage-deflate with the lab server: npm ws under phoenix.js, Chromium, Python's websockets. What is
-// not installed is skipped, and the test says so.
+// not installed is skipped, and the test prints it.
 //   node clients.mjs --server PATH_TO_LAB_SERVER [--chromium PATH]
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,5 +1,5 @@
 // Whatever a client sends as a compressed message, however it is cut: the same message or an error, within the limit, and the
-// codec goes on with the next. What the server compresses, it inflates to the same. Offers are accepted with sane terms.
+// codec continues with the next one. Compressed messages inflate to the original. Offers are accepted with valid terms.
 #include <phx/websocket/deflate.hpp>
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// A server behind proxies: it tells each client who it takes it for. For tests/proxies/run.mjs.
+// A server behind proxies that tells each client its address, for tests/proxies/run.mjs.
 //
 //   behind_proxy --host beast|blocking|epoll
 //
@@ -19,7 +19,7 @@
 
 namespace {
 
-/// What connect was told.
+/// The connect_info of the client, as JSON.
 struct client {
   std::string told;
 };

@@ -102,7 +102,7 @@ struct forwarded_headers {
 ///
 /// The request is refused with 400 (refusal::forwarded) if the socket's peer is trusted and
 /// - an element that is read is malformed: no address where one should be, an empty element between commas, a quote that is
-///   not closed, a backslash in a quoted string, a port that is no number up to 65535; a parameter twice in one element;
+///   not closed, a backslash in a quoted string, a port that is not a number up to 65535; a parameter twice in one element;
 /// - X-Forwarded-Proto, -Host or -Port comes in two header lines; or names no scheme of the four, no host, no port from 1
 ///   on;
 /// - both dialects are there and disagree: about the client's address; or about its port, the scheme, the host or the host's
@@ -163,7 +163,7 @@ class trusted_proxies {
   }
 
  private:
-  /// An element's address and port, or a name that is no address.
+  /// An element's address and port, or a name instead of an address.
   struct node {
     std::string_view text{};
     std::uint16_t port = 0;

@@ -19,7 +19,7 @@ class slot_map {
  public:
   static constexpr std::uint32_t none = UINT32_MAX;
 
-  /// The object, or null if it was erased or the key is none of this map's.
+  /// The object, or null if it was erased or the key does not belong to this map.
   [[nodiscard]] T* find(Key key) const noexcept {
     return key.slot < slots_.size() && slots_[key.slot].generation == key.generation ? slots_[key.slot].value : nullptr;
   }

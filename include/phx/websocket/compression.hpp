@@ -107,7 +107,7 @@ struct deflate_terms {
 
 namespace detail {
 
-/// As next_part, but a separator in quotes is none (RFC 9110, section 5.6.4).
+/// As next_part, but ignores separators in quotes (RFC 9110, section 5.6.4).
 [[nodiscard]] constexpr std::string_view next_unquoted_part(std::string_view& rest, char separator) noexcept {
   bool quoted = false;
   for (std::size_t i = 0; i < rest.size(); ++i) {

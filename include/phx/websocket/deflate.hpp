@@ -159,7 +159,7 @@ class deflate_codec final : public websocket::message_codec {
   }
 
  private:
-  /// zlib's deflate takes a window of 9 bits where it is told 8.
+  /// zlib's deflate uses a window of 9 bits if 8 are requested.
   [[nodiscard]] std::uint8_t window_of_client() const noexcept {
     return terms_.client_window_bits < 9 ? std::uint8_t{9} : terms_.client_window_bits;
   }

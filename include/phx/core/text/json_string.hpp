@@ -14,7 +14,7 @@ namespace json {
 
 namespace detail {
 
-/// The UTF-16 unit of four hex digits; more than 0xffff if one of them is no hex digit.
+/// The UTF-16 unit of four hex digits; more than 0xffff if one of them is not a hex digit.
 [[nodiscard]] inline std::uint32_t hex4(char const* at) noexcept {
   std::uint32_t unit = 0;
   // hex_value of anything else is -1: all bits set, and some stay set above the low 16
