@@ -78,10 +78,10 @@ struct no_long_polling {};
 namespace detail {
 
 /// What the settings do not say: a seed of 0 is replaced by chance.
-[[nodiscard]] inline blocking::options seeded(blocking::options opts) noexcept {
+[[nodiscard]] inline blocking::options seeded(blocking::options&& opts) noexcept {
   opts.throttle.seed = seed_or_random(opts.throttle.seed);
   opts.limits.seed = seed_or_random(opts.limits.seed);
-  return opts;
+  return std::move(opts);
 }
 /// Refuses settings with which no server can start: throws, or aborts without exceptions.
 inline void check_start(blocking::options const& opts, bool has_polls, int listen_error) {
@@ -201,7 +201,7 @@ class server {
     detail::http_stream stream(c.from.fd, in);
     std::optional<admission<session_type>> admitted;
     auto const serve_http = [&] {
-      if (!how_.proxy_protocol || read_proxy_header(c, stream)) admitted = answer_requests(c, stream);
+      if (!how_.proxy_protocol || read_proxy_header(c, stream)) answer_requests(c, stream, admitted);
     };
     if (detail::try_invoke(serve_http, [](char const*) noexcept {}) && admitted) {
       write_queue out(c.from.fd, how_.mount.bounds.outbound, how_.goodbye);
@@ -282,14 +282,15 @@ class server {
     return !no;
   }
 
-  /// Answers one request after the other, until one was told 101: a session to open, and stream.rest() its first frames.
-  [[nodiscard]] std::optional<admission<session_type>> answer_requests(connection& c, detail::http_stream& stream) {
+  /// Answers one request after the other, until one was told 101: `admitted` is a session to open, and stream.rest() its first
+  /// frames.
+  void answer_requests(connection& c, detail::http_stream& stream, std::optional<admission<session_type>>& admitted) {
     using result = detail::http_stream::result;
     [[maybe_unused]] typename detail::poll_host<D, Polls>::client polls;
     for (;;) {
       time_point const deadline = saturating_add(detail::clock_now(), how_.handshake);
       result const came = stream.next(deadline);
-      if (came == result::ended) return std::nullopt;
+      if (came == result::ended) return;
       if (came == result::refused) return say_no(c, stream, {stream.status(), {}, {}});
 
       request from = stream.head().request({c.from.host, c.from.port, {}});
@@ -304,32 +305,31 @@ class server {
       }
       if constexpr (has_polls)
         if (is_poll) {
-          if (!polling_.answer(*this, c, stream, polls, from, deadline)) return std::nullopt;
+          if (!polling_.answer(*this, c, stream, polls, from, deadline)) return;
           continue;
         }
-      return upgrade(c, stream, from);
+      return upgrade(c, stream, from, admitted);
     }
   }
 
   /// Somebody wants to become a WebSocket.
-  [[nodiscard]] std::optional<admission<session_type>> upgrade(connection& c, detail::http_stream& stream,
-                                                               request const& from) {
-    std::optional<admission<session_type>> admitted;
+  void upgrade(connection& c, detail::http_stream& stream, request const& from,
+               std::optional<admission<session_type>>& admitted) {
     std::optional<refused_request> no;
     websocket::extension_answer extensions;
     {
       std::lock_guard const inside(mutex_);  // `connect` is user code: one callback at a time
-      if (loop_.draining()) {
-        no = refuse(refusal::draining);
-      } else if (!c.counted && (no = door_.try_acquire(from.peer.address, detail::clock_now()))) {
-        // connects too often
-      } else {
+      if (loop_.draining())
+        no.emplace(refuse(refusal::draining));
+      else if (!c.counted)
+        no = door_.try_acquire(from.peer.address, detail::clock_now());
+      if (!no) {
         auto judged = phx::handshake(how_.mount, app_, from);
-        if (auto* const answer = std::get_if<refused_request>(&judged))
-          no = std::move(*answer);
-        else
-          no = upgrade_refusal(from);
-        if (!no) admitted = std::move(*std::get_if<admission<session_type>>(&judged));
+        auto* const yes = std::get_if<admission<session_type>>(&judged);
+        if (yes == nullptr)
+          no.emplace(std::move(*std::get_if<refused_request>(&judged)));
+        else if (!(no = upgrade_refusal(from)))
+          admitted.emplace(std::move(*yes));
         if (!no && compressor_ != nullptr) {
           websocket::accepted_compression agreed = compressor_->accept(from.headers, how_.mount.bounds.frame);
           c.codec = std::move(agreed.codec);
@@ -338,13 +338,12 @@ class server {
       }
       if (no) report_refusal(loop_, *no);
     }
-    if (no) {
-      stream.forget();
-      if (waits_for(no->reason, stream)) say_no(c, stream, no->answer);
-      return std::nullopt;
+    if (!no) {
+      if (!send(c, websocket::switching_protocols(from, admitted->subprotocol, extensions.view()))) admitted.reset();
+      return;
     }
-    return send(c, websocket::switching_protocols(from, admitted->subprotocol, extensions.view())) ? std::move(admitted)
-                                                                                                   : std::nullopt;
+    stream.forget();
+    if (waits_for(no->reason, stream)) say_no(c, stream, no->answer);
   }
 
   /// Who was refused may have to wait for its answer (options::throttle). False: it has left meanwhile.
@@ -365,9 +364,8 @@ class server {
     return detail::send_all(c.from.fd, answer, saturating_add(detail::clock_now(), how_.handshake));
   }
   /// The last answer of a connection.
-  std::nullopt_t say_no(connection& c, detail::http_stream& stream, http_answer const& no) {
+  void say_no(connection& c, detail::http_stream& stream, http_answer const& no) {
     if (send(c, http::to_bytes(no))) stream.finish(saturating_add(detail::clock_now(), how_.goodbye));
-    return std::nullopt;
   }
 
   // ---- the thread in run()

@@ -86,7 +86,7 @@ class poll_host<D, blocking::long_polling> {
       std::uint16_t const status = no_bell                  ? std::uint16_t{503}
                                    : stream.status() == 413 ? std::uint16_t{400}
                                                             : stream.status();
-      (void)of.say_no(c, stream, {status, {{"access-control-allow-origin", "*"}}, {}});
+      of.say_no(c, stream, {status, {{"access-control-allow-origin", "*"}}, {}});
       return false;
     }
     return poll(of, c, stream, *polls, from, std::move(body));

@@ -261,8 +261,8 @@ class check_origin {
       case rule::unset: break;
     }
     if (!d.allowed)
-      d.detail = "origin " + detail::for_a_log(*header) + " refused by " + describe(selected, from, url_host) +
-                 (d.threw ? ", which threw: " + d.detail : std::string());
+      d.detail = detail::concat({"origin ", detail::for_a_log(*header), " refused by ", describe(selected, from, url_host),
+                                 d.threw ? ", which threw: " : "", d.detail});
     return d;
   }
 
@@ -287,18 +287,18 @@ class check_origin {
     switch (selected) {
       case rule::callback: return "a callback";
       case rule::conn:
-        return out.append("conn, ").append(from.scheme).append("://").append(detail::for_a_log(from.host)).append(":") +
-               std::to_string(from.port);
+        return detail::concat({"conn, ", from.scheme, "://", detail::for_a_log(from.host), ":", std::to_string(from.port)});
       case rule::list:
       case rule::seed_list:
         out = "the list [";
-        for (std::string const& entry : list_) out.append(out.back() == '[' ? "\"" : ", \"").append(entry).append("\"");
-        return out + "]";
+        for (std::string const& entry : list_) detail::append(out, {out.back() == '[' ? "\"" : ", \"", entry, "\""});
+        out += ']';
+        return out;
       case rule::same_host:
       case rule::any:
       case rule::unset: break;
     }
-    return url_host ? out.append("true, the host ").append(*url_host) : out + "true: it has no host";
+    return detail::concat({url_host ? "true, the host " : "true: it has no host", url_host.value_or("")});
   }
 
   rule rule_ = rule::unset;

@@ -4,6 +4,7 @@
 // handshake throws std::bad_alloc when memory runs out.
 
 #include <phx/connect/params.hpp>
+#include <phx/core/text/concat.hpp>
 #include <phx/http/request.hpp>
 #include <phx/http/response.hpp>
 
@@ -36,7 +37,7 @@ namespace detail {
       continue;
     }
     if (storage.empty()) storage.assign(*joined);
-    storage.append(", ").append(h.value);
+    append(storage, {", ", h.value});
     joined = storage;
   }
   return joined;
@@ -56,7 +57,7 @@ struct bearer_offer {
         b.token = one.substr(prefix.size());
         ++b.tokens;
       } else if (!one.empty()) {
-        b.others.append(b.others.empty() ? "" : ", ").append(one);
+        append(b.others, {b.others.empty() ? "" : ", ", one});
       }
     }
     return b;
@@ -65,7 +66,7 @@ struct bearer_offer {
   [[nodiscard]] static std::string for_a_log(std::string_view header) {
     bearer_offer const b = of(header);
     if (b.tokens == 0) return detail::for_a_log(header);
-    return detail::for_a_log(b.others + (b.others.empty() ? "" : ", ") + std::string(prefix) + "[FILTERED]");
+    return detail::for_a_log(concat({b.others, b.others.empty() ? "" : ", ", prefix, "[FILTERED]"}));
   }
 };
 }  // namespace detail
@@ -97,29 +98,24 @@ class connect_info {
   connect_info(request const& from, phx::params const& params, transport_kind via = transport_kind::websocket,
                std::span<std::pair<std::string, std::string> const> custom = {}, credentials const* brought = nullptr)
       : request_(from), params_(params), custom_(custom), brought_(brought), via_(via) {
-    auto const any_x = [](std::string_view name) { return detail::starts_with_ignoring_case(name, "x-"); };
-    auto const any_trace = [](std::string_view name) {
-      return detail::equal_ignoring_case(name, "traceparent") || detail::equal_ignoring_case(name, "tracestate");
-    };
-    auto const any_websocket = [](std::string_view name) {
-      return detail::starts_with_ignoring_case(name, "sec-websocket-");
-    };
-    std::size_t name_bytes = 0;
+    std::size_t name_bytes = 0, count = 0;
     for (header const& h : from.headers)
-      if (any_x(h.name) || any_trace(h.name) || any_websocket(h.name)) name_bytes += h.name.size();
+      if (group_of(h.name) != group::hidden) {
+        name_bytes += h.name.size();
+        ++count;
+      }
     names_.reserve(name_bytes);  // headers_ has views of it, so it must not be reallocated
-    auto const take = [&](auto const& wanted) {
+    headers_.reserve(count);
+    for (group const wanted : {group::x, group::trace, group::websocket}) {
       for (header const& h : from.headers) {
-        if (!wanted(h.name)) continue;
+        if (group_of(h.name) != wanted) continue;
         std::size_t const at = names_.size();
-        for (char const c : h.name) names_.push_back(detail::lower_letter(c));
+        for (char const c : h.name) names_ += detail::lower_letter(c);
         headers_.push_back({{names_.data() + at, h.name.size()}, h.value});
       }
-      return headers_.size();
-    };
-    x_ends_ = take(any_x);
-    trace_ends_ = take(any_trace);
-    take(any_websocket);
+      if (wanted == group::x) x_ends_ = headers_.size();
+      if (wanted == group::trace) trace_ends_ = headers_.size();
+    }
     if (auth_token() && via_ == transport_kind::websocket) hide_token();
   }
   connect_info(connect_info const&) = delete;
@@ -166,6 +162,13 @@ class connect_info {
   }
 
  private:
+  enum class group : std::uint8_t { hidden, x, trace, websocket };
+  [[nodiscard]] static group group_of(std::string_view name) noexcept {
+    using namespace detail;
+    if (starts_with_ignoring_case(name, "x-")) return group::x;
+    if (equal_ignoring_case(name, "traceparent") || equal_ignoring_case(name, "tracestate")) return group::trace;
+    return starts_with_ignoring_case(name, "sec-websocket-") ? group::websocket : group::hidden;
+  }
   /// Removes the token from the subprotocols, as Phoenix does, and their header if nothing else is left. Several header lines
   /// are combined into one.
   void hide_token() {
@@ -190,7 +193,7 @@ class connect_info {
   phx::params const& params_;
   std::span<std::pair<std::string, std::string> const> custom_;
   credentials const* brought_;
-  std::vector<char> names_;
+  std::string names_;
   std::vector<header> headers_;
   std::string offered_;
   std::size_t x_ends_ = 0, trace_ends_ = 0;

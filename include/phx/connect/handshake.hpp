@@ -105,54 +105,75 @@ template <class S>
 using admitted = std::variant<admission<S>, refused_request>;
 
 namespace detail {
-/// admit; `query_of` gives the parameters, and is called once path and method are right.
-template <class S, class Query>
-[[nodiscard]] admitted<S> admit_with(mount const& m, request const& from, transport_kind via, Query const& query_of) {
-  if (m.route(from.path) != via) return refuse(refusal::path, for_a_log(from.path));
-  if (via == transport_kind::websocket && from.method != "GET") return refuse(refusal::method, for_a_log(from.method));
-
-  admission<S> in{};
-  result<params> query = query_of();
+/// The parts of an admission that do not depend on the type of its session.
+struct admission_parts {
+  serializer_ref& serializer;
+  std::string& subprotocol;
+  limits const*& bounds;
+  phx::params& params;
+  credentials& brought;
+};
+/// False, and `no` is that refusal.
+inline bool refuse_as(refused_request& no, refusal reason, std::string_view text) {
+  no = refuse(reason, std::string(text));
+  return false;
+}
+/// First step of admit. False: refused. So are the next two.
+[[nodiscard]] inline bool admit_target(mount const& m, request const& from, transport_kind via, refused_request& no) {
+  if (m.route(from.path) != via) return refuse_as(no, refusal::path, for_a_log(from.path));
+  if (via == transport_kind::websocket && from.method != "GET")
+    return refuse_as(no, refusal::method, for_a_log(from.method));
+  return true;
+}
+/// Takes the subprotocol and the auth token of a WebSocket.
+[[nodiscard]] inline bool admit_subprotocol(mount const& m, request const& from, admission_parts const& in,
+                                            refused_request& no) {
+  if (!m.auth_token && !m.subprotocols) return true;
+  std::string lines;
+  std::optional<std::string_view> offer = joined_header(from.headers, "sec-websocket-protocol", lines);
+  if (!offer) return true;
+  bearer_offer carried;
+  if (m.auth_token) {
+    carried = bearer_offer::of(*offer);
+    if (carried.tokens == 1) {  // several tokens are ambiguous: none is used, and all stay in the header
+      // phoenix.js uses the standard alphabet, despite the prefix; but browsers accept only `-` and `_` in a subprotocol
+      in.brought.auth_token = from_base64(carried.token, base64_alphabet::both, base64_padding::optional);
+      if (!in.brought.auth_token) return refuse_as(no, refusal::auth_token, "not base 64");
+      if (carried.others.empty()) return true;
+      offer = carried.others;
+    }
+  }
+  auto const offered = [&](std::string_view ours) {
+    for (std::string_view rest = *offer; !rest.empty();)
+      if (trimmed(next_part(rest, ',')) == ours) {
+        in.subprotocol = ours;
+        return true;
+      }
+    return false;
+  };
+  if (m.auth_token && offered("phoenix")) return true;
+  if (m.subprotocols)
+    for (std::string const& ours : *m.subprotocols)
+      if (!ours.empty() && offered(ours)) return true;
+  return refuse_as(no, refusal::subprotocol, bearer_offer::for_a_log(*offer));
+}
+/// The rest of admit, with the query's parameters.
+[[nodiscard]] inline bool admit_query(mount const& m, request const& from, transport_kind via, result<params> query,
+                                      admission_parts const& in, refused_request& no) {
   if (!query) {
-    refused_request refused =
-        refuse(refusal::params, std::string(to_string(query.error().code)).append(": ").append(query.error().entry));
-    if (query.error().code == errc::limit_reached) refused.answer.status = 414;
-    return refused;
+    error const& wrong = query.error();
+    no = refuse(refusal::params, concat({to_string(wrong.code), ": ", wrong.entry}));
+    if (wrong.code == errc::limit_reached) no.answer.status = 414;
+    return false;
   }
   in.params = *std::move(query);
   m.path_params(from.path, in.params);
 
-  if (origin_decision o = m.origin(from); !o)
-    return refuse(o.threw ? refusal::origin_threw : refusal::origin, std::move(o.detail));
+  if (origin_decision const o = m.origin(from); !o)
+    return refuse_as(no, o.threw ? refusal::origin_threw : refusal::origin, o.detail);
 
   if (via == transport_kind::websocket) {
-    std::string lines;
-    std::optional<std::string_view> offer = joined_header(from.headers, "sec-websocket-protocol", lines);
-    bearer_offer carried;
-    if (m.auth_token && offer) {
-      carried = bearer_offer::of(*offer);
-      if (carried.tokens == 1) {  // several tokens are ambiguous: none is used, and all stay in the header
-        // phoenix.js uses the standard alphabet, despite the prefix; but browsers accept only `-` and `_` in a subprotocol
-        in.brought.auth_token = from_base64(carried.token, base64_alphabet::both, base64_padding::optional);
-        if (!in.brought.auth_token) return refuse(refusal::auth_token, "not base 64");
-        if (carried.others.empty())
-          offer.reset();
-        else
-          offer = carried.others;
-      }
-    }
-    if (offer && (m.auth_token || m.subprotocols)) {
-      auto const offered = [&](std::string_view ours) {
-        for (std::string_view rest = *offer; !rest.empty();)
-          if (trimmed(next_part(rest, ',')) == ours) return true;
-        return false;
-      };
-      if (m.auth_token && offered("phoenix")) in.subprotocol = "phoenix";
-      if (in.subprotocol.empty() && m.subprotocols)
-        for (std::string const& ours : *m.subprotocols)
-          if (in.subprotocol.empty() && offered(ours)) in.subprotocol = ours;
-      if (in.subprotocol.empty()) return refuse(refusal::subprotocol, bearer_offer::for_a_log(*offer));
-    }
+    if (!admit_subprotocol(m, from, in, no)) return false;
   } else if (m.auth_token) {
     in.brought.auth_token = from.header("x-phoenix-authtoken");
   }
@@ -161,16 +182,22 @@ template <class S, class Query>
   std::optional<param> const vsn = in.params.find("vsn");
   std::string_view const version = vsn ? vsn->text().value_or("") : "1.0.0";
   in.serializer = choose(m.offered(), version);
-  if (!in.serializer) return refuse(refusal::vsn, vsn && !vsn->text() ? "not text" : for_a_log(version));
+  if (!in.serializer) return refuse_as(no, refusal::vsn, vsn && !vsn->text() ? "not text" : for_a_log(version));
   in.bounds = &m.bounds;
 
-  if (m.session) {
-    std::string thrown;
-    if (!try_invoke([&] { in.brought.session = m.session.session(from, in.params); },
-                    [&](char const* text) { thrown = text; }))
-      return refuse(refusal::connect_threw, std::move(thrown));
-  }
-  return in;
+  return !m.session || try_invoke([&] { in.brought.session = m.session.session(from, in.params); },
+                                  [&](char const* text) { (void)refuse_as(no, refusal::connect_threw, text); });
+}
+/// admit; `query_of` gives the parameters, and is called once path and method are right.
+template <class S, class Query>
+[[nodiscard]] admitted<S> admit_with(mount const& m, request const& from, transport_kind via, Query const& query_of) {
+  admitted<S> decision;
+  admission<S>& in = *std::get_if<0>(&decision);
+  refused_request no;
+  if (!admit_target(m, from, via, no) ||
+      !admit_query(m, from, via, query_of(), {in.serializer, in.subprotocol, in.bounds, in.params, in.brought}, no))
+    decision.template emplace<1>(std::move(no));
+  return decision;
 }
 }  // namespace detail
 
@@ -222,22 +249,25 @@ void ask_dispatcher(mount const& m, D& d, request const& from, transport_kind vi
   auto* const in = std::get_if<admission<session_type>>(&decision);
   if (in == nullptr) return;
 
-  std::optional<connect_outcome<session_type>> outcome;
-  std::string thrown;
-  bool called = false;
+  refused_request no;
+  bool accepted = false;
   {
     connect_info const info(from, in->params, via, m.custom, &in->brought);
-    called = try_invoke([&] { outcome.emplace(d.connect(info)); }, [&](char const* text) { thrown = text; });
+    (void)try_invoke(
+        [&] {
+          connect_outcome<session_type> outcome = d.connect(info);
+          if (auto* const answer = std::get_if<http_answer>(&outcome)) {
+            no.answer = std::move(*answer);
+          } else {
+            auto& yes = *std::get_if<connected<session_type>>(&outcome);
+            in->session.emplace(std::move(yes.session));
+            in->id = std::move(yes.id);
+            accepted = true;
+          }
+        },
+        [&](char const* text) { (void)refuse_as(no, refusal::connect_threw, text); });
   }
-  if (!called) {
-    decision.template emplace<refused_request>(refuse(refusal::connect_threw, std::move(thrown)));
-  } else if (auto* const answer = std::get_if<http_answer>(&*outcome)) {
-    decision.template emplace<refused_request>(refused_request{std::move(*answer), refusal::connect, {}});
-  } else {
-    auto& accepted = *std::get_if<connected<session_type>>(&*outcome);
-    in->session.emplace(std::move(accepted.session));
-    in->id = std::move(accepted.id);
-  }
+  if (!accepted) decision.template emplace<refused_request>(std::move(no));
 }
 }  // namespace detail
 

@@ -138,7 +138,7 @@ struct mount {
       // a valid requirement is met by the version it names; `~> 3.0` names 3.0.0
       std::string_view named = s.requirement();
       while (!named.empty() && !(named.front() >= '0' && named.front() <= '9')) named.remove_prefix(1);
-      if (!satisfies(named, s.requirement()) && !satisfies(std::string(named) + ".0", s.requirement()))
+      if (!satisfies(named, s.requirement()) && !satisfies(detail::concat({named, ".0"}), s.requirement()))
         return {errc::bad_requirement, std::string(s.requirement())};
     }
     return {};

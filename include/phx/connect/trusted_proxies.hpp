@@ -9,6 +9,7 @@
 //     auto decision = phx::handshake(mount, app, request);          // peer_data, uri and check_origin::conn are the client's
 
 #include <phx/connect/handshake.hpp>
+#include <phx/core/text/concat.hpp>
 #include <phx/core/text/ip_address.hpp>
 
 #include <algorithm>
@@ -142,10 +143,7 @@ class trusted_proxies {
   /// True if an address is a trusted proxy's. @param address as text; a zone (`%eth0`) is ignored. A Unix socket's peer is
   ///   `unix`, or begins with `unix:`.
   [[nodiscard]] bool trusts(std::string_view address) const noexcept {
-    if (is_unix(address)) return unix_;
-    if (networks_.empty()) return false;
-    std::optional<detail::ip_address> const ip = detail::ip_address::parse(address.substr(0, address.find('%')));
-    return ip && trusts(*ip);
+    return trusts_ != nullptr && trusts_(*this, address);
   }
 
   /// Replaces peer, scheme, host and port of a request by what the trusted proxies say; see the table above. Call it before
@@ -153,13 +151,7 @@ class trusted_proxies {
   /// clients. @param asked with the socket's peer, and the headers as they came; its new views are of the headers.
   /// @return nothing, or the refusal; `asked` is then as it was. @par Errors: std::bad_alloc when it refuses.
   [[nodiscard]] std::optional<refused_request> rewrite(request& asked) const {
-    if (empty() || !trusts(asked.peer.address)) return std::nullopt;
-    claims x, rfc;
-    if (std::string_view const name = read_x_forwarded(asked.headers, x); !name.empty()) return malformed(asked, name);
-    if (read_.forwarded && !read_forwarded(asked.headers, rfc)) return malformed(asked, "forwarded");
-    if (contradict(x, rfc)) return refuse(refusal::forwarded, "forwarded and x-forwarded-* contradict each other");
-    apply(x.client ? x : rfc, x, rfc, asked);
-    return std::nullopt;
+    return trusts(asked.peer.address) ? rewrite_(*this, asked) : std::nullopt;
   }
 
  private:
@@ -182,7 +174,24 @@ class trusted_proxies {
     std::uint16_t port = 0;
   };
 
+  // Called by these pointers, which add() sets: a program that names no proxy does not compile what reads their headers.
+  [[nodiscard]] static bool is_trusted(trusted_proxies const& self, std::string_view address) noexcept {
+    if (is_unix(address)) return self.unix_;
+    if (self.networks_.empty()) return false;
+    std::optional<detail::ip_address> const ip = detail::ip_address::parse(address.substr(0, address.find('%')));
+    return ip && self.trusts(*ip);
+  }
+  [[nodiscard]] static std::optional<refused_request> rewrite_request(trusted_proxies const& self, request& asked) {
+    claims x, rfc;
+    if (std::string_view const name = self.read_x_forwarded(asked.headers, x); !name.empty()) return malformed(asked, name);
+    if (self.read_.forwarded && !self.read_forwarded(asked.headers, rfc)) return malformed(asked, "forwarded");
+    if (contradict(x, rfc)) return refuse(refusal::forwarded, "forwarded and x-forwarded-* contradict each other");
+    apply(x.client ? x : rfc, x, rfc, asked);
+    return std::nullopt;
+  }
   bool add(proxy_network::network const& n) {
+    trusts_ = &is_trusted;
+    rewrite_ = &rewrite_request;
     if (n.unix_socket)
       unix_ = true;
     else if (n.valid)
@@ -203,8 +212,9 @@ class trusted_proxies {
 
   [[nodiscard]] static refused_request malformed(request const& asked, std::string_view name) {
     std::string lines;
-    return refuse(refusal::forwarded, std::string(name) + ": " +
-                                          detail::for_a_log(detail::joined_header(asked.headers, name, lines).value_or("")));
+    return refuse(
+        refusal::forwarded,
+        detail::concat({name, ": ", detail::for_a_log(detail::joined_header(asked.headers, name, lines).value_or(""))}));
   }
 
   /// Calls `each(element)` for the elements of the headers `name`, from the last to the first, until it returns false. A
@@ -421,6 +431,8 @@ class trusted_proxies {
   }
 
   std::vector<proxy_network::network> networks_{};
+  bool (*trusts_)(trusted_proxies const&, std::string_view) noexcept = nullptr;
+  std::optional<refused_request> (*rewrite_)(trusted_proxies const&, request&) = nullptr;
   forwarded_headers read_{};
   bool unix_ = false;
 };

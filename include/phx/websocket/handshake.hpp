@@ -8,6 +8,7 @@
 //     // From here on the connection carries frames: frame_reader.hpp.
 
 #include <phx/core/text/base64.hpp>
+#include <phx/core/text/concat.hpp>
 #include <phx/http/request.hpp>
 #include <phx/http/response.hpp>
 #include <phx/websocket/detail/sha1.hpp>
@@ -17,6 +18,30 @@
 
 namespace phx {
 inline namespace PHX_BUILD {
+namespace detail {
+[[nodiscard]] inline http::response no_upgrade(std::initializer_list<std::string_view> text, std::uint16_t status = 400) {
+  http::response no;
+  no.status = status;
+  no.headers.emplace_back("content-type", "text/plain; charset=utf-8");
+  append(no.body, text);
+  return no;
+}
+/// The values of all headers `name`, as Elixir shows a list of strings.
+[[nodiscard]] inline std::string shown_values(http::request const& request, std::string_view name) {
+  std::string all = "[";
+  for (http::header const& h : request.headers) {
+    if (!equal_ignoring_case(h.name, name)) continue;
+    all += all.size() > 1 ? ", \"" : "\"";
+    for (char const c : for_a_log(h.value)) {
+      if (c == '"' || c == '\\') all += '\\';
+      all += c;
+    }
+    all += '"';
+  }
+  all += ']';
+  return all;
+}
+}  // namespace detail
 namespace websocket {
 
 /// The value of Sec-WebSocket-Accept for a Sec-WebSocket-Key (section 4.2.2, 5.4): 28 characters. Allocates nothing.
@@ -42,33 +67,20 @@ class accept_key {
 /// after phx::handshake, as Phoenix does (protocol 8.1, step 6).
 /// @par Errors: std::bad_alloc. @par Cost: allocates only to refuse.
 [[nodiscard]] inline std::optional<http::response> upgrade_refusal(http::request const& request) {
-  auto const no = [](std::string text, std::uint16_t status = 400) -> std::optional<http::response> {
-    return http::response{status, {{"content-type", "text/plain; charset=utf-8"}}, std::move(text)};
-  };
-  auto const values = [&](std::string_view name) {
-    std::string all = "[";
-    for (http::header const& h : request.headers) {
-      if (!detail::equal_ignoring_case(h.name, name)) continue;
-      all += all.size() > 1 ? ", \"" : "\"";
-      for (char const c : detail::for_a_log(h.value)) {
-        if (c == '"' || c == '\\') all += '\\';
-        all += c;
-      }
-      all += '"';
-    }
-    return all + "]";
-  };
-  if (request.method != "GET") return no("HTTP method " + detail::for_a_log(request.method) + " unsupported");
-  if (request.version < 11) return no("HTTP before 1.1", 505);
-  if (request.header("host").value_or("").empty()) return no("'host' header is absent");
+  using detail::no_upgrade;
+  using detail::shown_values;
+  if (request.method != "GET") return no_upgrade({"HTTP method ", detail::for_a_log(request.method), " unsupported"});
+  if (request.version < 11) return no_upgrade({"HTTP before 1.1"}, 505);
+  if (request.header("host").value_or("").empty()) return no_upgrade({"'host' header is absent"});
   if (!http::header_lists(request.headers, "connection", "upgrade"))
-    return no("'connection' header must contain 'upgrade', got " + values("connection"));
+    return no_upgrade({"'connection' header must contain 'upgrade', got ", shown_values(request, "connection")});
   if (!http::header_lists(request.headers, "upgrade", "websocket"))
-    return no("'upgrade' header must contain 'websocket', got " + values("upgrade"));
-  if (request.header("sec-websocket-key").value_or("").empty()) return no("'sec-websocket-key' header is absent");
+    return no_upgrade({"'upgrade' header must contain 'websocket', got ", shown_values(request, "upgrade")});
+  if (request.header("sec-websocket-key").value_or("").empty()) return no_upgrade({"'sec-websocket-key' header is absent"});
   if (request.header("sec-websocket-version") != std::optional<std::string_view>("13"))
-    return no("'sec-websocket-version' header must equal '13', got " + values("sec-websocket-version"));
-  if (request.has_body) return no("a request with a body");
+    return no_upgrade(
+        {"'sec-websocket-version' header must equal '13', got ", shown_values(request, "sec-websocket-version")});
+  if (request.has_body) return no_upgrade({"a request with a body"});
   return std::nullopt;
 }
 

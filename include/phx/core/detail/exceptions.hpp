@@ -14,6 +14,16 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
+/// Inside a catch block: the exception's text. A function, so that `failed` stands once in each caller of try_invoke.
+[[nodiscard]] inline char const* thrown_text() noexcept {
+  try {
+    throw;
+  } catch (std::exception const& thrown) {
+    return thrown.what();
+  } catch (...) {
+    return "not a std::exception";
+  }
+}
 /// Runs `body`. If it throws, calls `failed(message)` inside the catch block, where std::current_exception() is set, and
 /// returns false. Without exceptions `body` is simply called.
 template <class F, class G>
@@ -21,10 +31,8 @@ bool try_invoke(F&& body, G&& failed) noexcept {
   try {
     std::forward<F>(body)();
     return true;
-  } catch (std::exception const& thrown) {
-    failed(thrown.what());
   } catch (...) {
-    failed("not a std::exception");
+    failed(thrown_text());
   }
   return false;
 }
