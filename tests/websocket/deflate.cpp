@@ -414,7 +414,10 @@ struct wire {
   [[nodiscard]] std::size_t buffered() const noexcept { return 0; }
 };
 struct echo {
-  phx::outcome handle_in(phx::context&, phx::message const& in) { return phx::outcome::reply(in.payload); }
+  phx::outcome handle_in(phx::context& ctx, phx::message const& in) {
+    if (in.event == "push_then_reply") (void)ctx.push("pushed", in.payload);
+    return phx::outcome::reply(in.payload);
+  }
 };
 /// A connection that agreed on permessage-deflate.
 struct host {
@@ -477,6 +480,17 @@ TEST_CASE("deflate: receive_frames inflates what comes, fragments and several me
   CHECK(h.out[1].size() > 40'000);
   CHECK(h.feed(client(0x81, R"(["1","3","room:a","x",{}])")) == phx::frames_result::open);
   CHECK(h.out.back() == "compressed " + joined("3"));
+}
+
+TEST_CASE("deflate: a message stays what it is while its channel sends others") {
+  host h;
+  std::string const quoted = "{\"a\":\"" + std::string(100, 'a') + std::string(100, 'b') + "\"}";
+  CHECK(h.feed(client(0xC1, peer().deflated(join)) +
+               client(0xC1, peer().deflated(R"(["1","2","room:a","push_then_reply",)" + quoted + "]"))) ==
+        phx::frames_result::open);
+  REQUIRE(h.out.size() == 3);
+  CHECK(h.out[1] == "compressed " + (R"(["1",null,"room:a","pushed",)" + quoted + "]"));
+  CHECK(h.out[2] == "compressed " + (R"(["1","2","room:a","phx_reply",{"status":"ok","response":)" + quoted + "}]"));
 }
 
 TEST_CASE("deflate: receive_frames closes with 1007, 1009 and 1002") {
