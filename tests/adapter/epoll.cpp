@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <random>
 
 #include "support/epoll_host.hpp"
 #include "support/descriptors.hpp"
@@ -1042,4 +1043,53 @@ TEST_CASE("epoll: proxies and balancers, the cases of every host") {
     set(o);
     return running(std::move(o), std::move(m));
   });
+}
+
+// ---- what waits for one client
+
+TEST_CASE("epoll: a write queue gives back the bytes it was given, however they are cut") {
+  namespace inner = phx::epoll::detail;
+  phx::frame_pool pool{phx::memory{}};
+  std::mt19937 random(7);
+  auto const below = [&](std::size_t n) { return static_cast<std::size_t>(random()) % n; };
+  std::vector<char> buffer(8 * 1024);
+  inner::write_parts parts;
+  inner::write_queue queue;
+  std::string wanted, got;
+  for (int round = 0; round < 20'000; ++round) {
+    std::string const text(below(8) == 0 ? below(5000) : below(200), static_cast<char>('a' + below(26)));
+    if (below(4) == 0) {
+      std::string_view const bytes = std::string_view(text).substr(0, inner::bytes_part::room);
+      REQUIRE(queue.append(parts, bytes));
+      wanted += bytes;
+    } else {
+      phx::frame_builder builder(pool);
+      builder.start(phx::opcode::text, text.size());
+      builder.append(text);
+      phx::frame const f = builder.finish();
+      REQUIRE(queue.append(parts, f));
+      wanted += f.websocket();
+    }
+    REQUIRE(queue.size() == wanted.size() - got.size());
+    for (int writes = below(2) == 0 ? 0 : 3; writes != 0 && queue.size() != 0; --writes) {
+      iovec pieces[inner::write_queue::most_pieces];
+      std::size_t total = 0, sum = 0;
+      std::size_t const count = queue.gather(pieces, buffer, total);
+      REQUIRE(count != 0);
+      std::string all;
+      for (std::size_t i = 0; i < count; sum += pieces[i++].iov_len)
+        all.append(static_cast<char const*>(pieces[i].iov_base), pieces[i].iov_len);
+      REQUIRE(sum == total);
+      std::size_t const taken = below(3) == 0 ? below(total + 1) : total;
+      got.append(all, 0, taken);
+      queue.remove(parts, taken);
+    }
+    if (below(1000) == 0) {
+      wanted.resize(got.size());
+      queue.clear(parts);
+      REQUIRE(queue.size() == 0);
+    }
+  }
+  queue.clear(parts);
+  CHECK(got == wanted.substr(0, got.size()));
 }

@@ -75,6 +75,7 @@ class alignas(128) event_loop {
   /// @par Errors: std::bad_alloc; no descriptor: std::runtime_error.
   event_loop(core& all, bool accepts)
       : in(new char[room]),
+        out(new char[room]),
         compressor(all.opts.compression.make_compressor(all.opts.limits.memory)),
         inbox_(std::make_shared<detail::inbox>()),
         all_(all),
@@ -164,6 +165,7 @@ class alignas(128) event_loop {
   }
 
   std::unique_ptr<char[]> in;                               // what was read last
+  std::unique_ptr<char[]> out;                              // small frames of one connection, side by side for one write
   std::unique_ptr<websocket::compressor> const compressor;  // null: nothing is compressed
   write_parts parts{};
 

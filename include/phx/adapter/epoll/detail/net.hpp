@@ -60,12 +60,25 @@ struct peer_address {
   explicit peer_address(sockaddr_storage const& from) noexcept {
     if (from.ss_family == AF_INET) {
       auto const& at = reinterpret_cast<sockaddr_in const&>(from);
-      (void)::inet_ntop(AF_INET, &at.sin_addr, text, sizeof text);
+      write_v4(ntohl(at.sin_addr.s_addr));
       port = ntohs(at.sin_port);
     } else if (from.ss_family == AF_INET6) {
       auto const& at = reinterpret_cast<sockaddr_in6 const&>(from);
       (void)::inet_ntop(AF_INET6, &at.sin6_addr, text, sizeof text);
       port = ntohs(at.sin6_port);
+    }
+  }
+
+ private:
+  /// As inet_ntop, which goes through printf for each client.
+  void write_v4(std::uint32_t address) noexcept {
+    char* to = text;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      unsigned const part = address >> shift & 0xff;
+      if (part >= 100) *to++ = static_cast<char>('0' + part / 100);
+      if (part >= 10) *to++ = static_cast<char>('0' + part / 10 % 10);
+      *to++ = static_cast<char>('0' + part % 10);
+      *to++ = shift == 0 ? '\0' : '.';
     }
   }
 };

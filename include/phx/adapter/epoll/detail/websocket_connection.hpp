@@ -97,18 +97,37 @@ class websocket_connection : public connection {
       websocket_connection* to;
       bool taken = true;
       void append(std::string_view bytes) noexcept {
-        for (; taken && !bytes.empty(); bytes.remove_prefix((std::min)(bytes.size(), write_queue::largest_copied)))
-          taken = to->out_.append(to->on().parts, bytes.substr(0, write_queue::largest_copied));
+        for (; taken && !bytes.empty(); bytes.remove_prefix((std::min)(bytes.size(), bytes_part::room)))
+          taken = to->out_.append(to->on().parts, bytes.substr(0, bytes_part::room));
       }
     } out{this};
     websocket::write_switching_protocols(out, asked, subprotocol, agreed.answer.view());
     return out.taken;
   }
-  websocket::frame_reader frames_;
-  std::unique_ptr<websocket::message_codec> codec_{};  // null: uncompressed
 
  private:
   enum class state : std::uint8_t { open, leaving };
+
+  // What a fan-out touches comes first, beside the base's.
+  write_queue out_{};
+
+ protected:
+  std::unique_ptr<websocket::message_codec> codec_{};  // null: uncompressed
+
+ private:
+  state state_ = state::open;
+  bool unread_ = false;           // the kernel may have more, and no edge will say so
+  bool hangs_up_ = false;         // an edge has said that there is an end: to be read up to
+  bool ended_input_ = false;      // and it was
+  bool blocked_ = false;          // the kernel takes no more; an edge will say when it does
+  bool watches_writing_ = false;  // from the first time on
+  bool failed_ = false;           // a write
+  bool shut_down_ = false;
+
+ protected:
+  websocket::frame_reader frames_;
+
+ private:
   static constexpr std::size_t early_write = 64 * 1024;
 
   [[nodiscard]] std::size_t high_water() const noexcept { return on().all().opts.high_water; }
@@ -150,20 +169,23 @@ class websocket_connection : public connection {
   /// Hands the kernel what it takes.
   void write() noexcept {
     while (out_.size() != 0) {
-      iovec pieces[most_pieces];
+      iovec pieces[write_queue::most_pieces];
       std::size_t total = 0;
-      std::size_t const count = out_.gather(pieces, most_pieces, total);
-      msghdr message{};
-      message.msg_iov = pieces;
-      message.msg_iovlen = count;
-      ssize_t const n = count == 1 ? ::send(fd(), pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL)
-                                   : ::sendmsg(fd(), &message, MSG_NOSIGNAL);
+      std::size_t const count = out_.gather(pieces, {on().out.get(), event_loop::room}, total);
+      ssize_t const n =
+          count == 1 ? ::send(fd(), pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL) : send_pieces(pieces, count);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return fail();
       if (n > 0) out_.remove(on().parts, static_cast<std::size_t>(n));
       if (n < 0 || static_cast<std::size_t>(n) < total) return block();
     }
     if (state_ == state::leaving) finish();
+  }
+  [[nodiscard]] ssize_t send_pieces(iovec* pieces, std::size_t count) const noexcept {
+    msghdr message{};
+    message.msg_iov = pieces;
+    message.msg_iovlen = count;
+    return ::sendmsg(fd(), &message, MSG_NOSIGNAL);
   }
   void block() noexcept {
     blocked_ = true;
@@ -199,17 +221,6 @@ class websocket_connection : public connection {
     (void)::shutdown(fd(), SHUT_WR);
     if (ended_input_) on().end(*this);
   }
-
-  static constexpr std::size_t most_pieces = 16;
-  write_queue out_{};
-  state state_ = state::open;
-  bool unread_ = false;           // the kernel may have more, and no edge will say so
-  bool hangs_up_ = false;         // an edge has said that there is an end: to be read up to
-  bool ended_input_ = false;      // and it was
-  bool blocked_ = false;          // the kernel takes no more; an edge will say when it does
-  bool watches_writing_ = false;  // from the first time on
-  bool failed_ = false;           // a write
-  bool shut_down_ = false;
 };
 
 /// The Transport itself: a handle to the connection, as small as a reference.
