@@ -5,6 +5,7 @@
 #include <phx/adapter/epoll/options.hpp>
 #include <phx/adapter/epoll/request.hpp>
 #include <phx/adapter/detail/seeded.hpp>
+#include <phx/http/body_reader.hpp>
 #include <phx/longpoll/longpoll.hpp>
 #include <phx/phx.hpp>
 
@@ -33,6 +34,27 @@ class mounted {
   phx::mount const terms;
   longpoll::options const polls;
   std::size_t number = 0;  // among the server's
+};
+
+/// A request on its way in, and what came behind it. There is none while there is no request: idle connections and waiting
+/// polls are small.
+struct incoming {
+  explicit incoming(std::size_t head_bytes) : reader(head_bytes), room(head_bytes + 4096), bytes(new char[room]) {}
+  http::request_reader reader;
+  std::optional<http::body_reader> body{};
+  std::string text{};          // of the body
+  std::size_t room, size = 0;  // bytes received
+  std::size_t used = 0;        // bytes that belong to the request
+  bool must_continue = false;  // the client waits for continue_response
+  std::unique_ptr<char[]> bytes;
+
+  void reset() noexcept {
+    reader.reset();
+    body.reset();
+    text = std::string();
+    size = used = 0;
+    must_continue = false;
+  }
 };
 
 /// Constant once the loops run, but for what is atomic or behind a mutex.

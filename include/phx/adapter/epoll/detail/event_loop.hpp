@@ -12,6 +12,8 @@
 #include <phx/adapter/epoll/detail/core.hpp>
 #include <phx/adapter/epoll/detail/write_queue.hpp>
 
+#include <array>
+
 namespace phx {
 inline namespace PHX_BUILD {
 namespace epoll::detail {
@@ -155,6 +157,17 @@ class alignas(128) event_loop {
     c.ended_ = true;
     move(c, nullptr, (time_point::max)());
     resume_soon(c);
+  }
+  /// For the next request of a connection. @par Errors: std::bad_alloc.
+  [[nodiscard]] std::unique_ptr<incoming> take_incoming() {
+    if (spare_count_ == 0) return std::make_unique<incoming>(all_.opts.head_bytes);
+    return std::move(spare_[--spare_count_]);
+  }
+  /// @param i null: nothing
+  void give(std::unique_ptr<incoming> i) noexcept {
+    if (!i || spare_count_ == spare_.size()) return;
+    i->reset();
+    spare_[spare_count_++] = std::move(i);
   }
   /// The long-polling of a mount on this loop, made when it is first asked for. @par Errors: std::bad_alloc.
   [[nodiscard]] longpoll::service& polling(mounted& at) {
@@ -332,6 +345,8 @@ class alignas(128) event_loop {
   time_point accept_at_ = (time_point::max)();  // when the listener is asked again
   time_point leave_by_ = (time_point::max)();   // of a drain: then the rest is cut off
   connection_list greeting_{}, open_{}, held_back_{}, leaving_{};
+  std::array<std::unique_ptr<incoming>, 16> spare_{};
+  std::size_t spare_count_ = 0;
   connection* resumed_ = nullptr;
   connection* resumed_last_ = nullptr;
   std::vector<std::unique_ptr<longpoll::service>> polling_{};  // by mounted::number

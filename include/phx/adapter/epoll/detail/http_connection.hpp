@@ -31,7 +31,10 @@ class http_connection final : public connection {
  public:
   http_connection(tcp_socket&& s, peer_address const& peer, event_loop& on) noexcept
       : connection(std::move(s), on), peer_(peer), first_(!on.all().opts.trusted_proxies.trusts(peer_.text)) {}
-  ~http_connection() override { forget(); }
+  ~http_connection() override {
+    forget();
+    on().give(std::move(in_));
+  }
 
   /// @param no the refusal: this address, or all of them, connect too often.
   void begin(std::optional<refused_request> const& no) noexcept {
@@ -108,18 +111,6 @@ class http_connection final : public connection {
  private:
   enum class state : std::uint8_t { reading, waiting, held_back, answering, lingering, over };
 
-  /// A request on its way in, and what came behind it. Gone while there is none: idle connections and waiting polls are small.
-  struct incoming {
-    explicit incoming(std::size_t head_bytes) : reader(head_bytes), room(head_bytes + 4096), bytes(new char[room]) {}
-    http::request_reader reader;
-    std::optional<http::body_reader> body{};
-    std::string text{};          // of the body
-    std::size_t room, size = 0;  // bytes received
-    std::size_t used = 0;        // bytes that belong to the request
-    bool must_continue = false;  // the client waits for continue_response
-    std::unique_ptr<char[]> bytes;
-  };
-
   /// Runs `f`; without memory the connection ends.
   template <class F>
   void or_end(F&& f) noexcept {
@@ -151,7 +142,7 @@ class http_connection final : public connection {
       std::span<char> into(on().in.get(), event_loop::room);
       if (state_ != state::lingering) {
         if (!in_) {
-          or_end([&] { in_ = std::make_unique<incoming>(on().all().opts.head_bytes); });
+          or_end([&] { in_ = on().take_incoming(); });
           if (ended()) return;
         }
         into = {in_->bytes.get() + in_->size, in_->room - in_->size};
@@ -173,7 +164,7 @@ class http_connection final : public connection {
     on().resume_soon(*this);
   }
   void release_if_empty() noexcept {
-    if (state_ != state::lingering && in_->size == 0 && !in_->body) in_.reset();
+    if (state_ != state::lingering && in_->size == 0 && !in_->body) on().give(std::move(in_));
   }
   void end_of_input() noexcept {
     eof_ = true;
@@ -355,7 +346,7 @@ class http_connection final : public connection {
     in_->reader.reset();
     in_->size -= in_->used;
     std::memmove(in_->bytes.get(), in_->bytes.get() + std::exchange(in_->used, 0), in_->size);
-    if (in_->size == 0) in_.reset();
+    if (in_->size == 0) on().give(std::move(in_));
   }
   void write_more() noexcept {
     while (sent_ != out_.size()) {
