@@ -68,15 +68,16 @@ units() {
   return $status
 }
 
-# failing_memory PRESET: the Beast host, with each allocation failing in turn
+# failing_memory PRESET: the Beast host and the epoll host, with each allocation failing in turn
 failing_memory() {
-  built "$1" phx_failing_memory || return
-  local log=$logs/failing-memory-$1 status p f
-  timeout 1800 "$(bin "$1" phx_failing_memory)" --no-version >"$log" 2>&1
-  status=$?
-  cat "$log"
-  read -r p f < <(sed -nE 's/.*\[doctest\] test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*/\1 \2/p' "$log")
-  count "${p:-0}" "${f:-1}"
+  local program log=$logs/failing-memory-$1 status=0 p f
+  for program in phx_failing_memory phx_failing_memory_epoll; do
+    built "$1" $program || return
+    timeout 1800 "$(bin "$1" $program)" --no-version >"$log" 2>&1 || status=1
+    cat "$log"
+    read -r p f < <(sed -nE 's/.*\[doctest\] test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*/\1 \2/p' "$log")
+    count "${p:-0}" "${f:-1}"
+  done
   return $status
 }
 

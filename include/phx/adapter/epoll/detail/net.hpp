@@ -3,6 +3,7 @@
 // What the epoll host asks of Linux: sockets that do not block and that no program started later inherits.
 
 #include <phx/adapter/blocking/detail/posix.hpp>
+#include <phx/http/request.hpp>
 
 #ifndef __linux__
 #error "phx/adapter/epoll.hpp needs Linux"
