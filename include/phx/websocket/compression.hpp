@@ -197,7 +197,7 @@ namespace websocket {
 
 /// A piece of an inflated message.
 struct inflated {
-  std::string_view part{};  ///< valid until the next call of any codec of its loop
+  std::string_view part{};  ///< valid until the next `inflate` of any codec of its loop
   bool last = false;        ///< it completes the message
   bool more = false;        ///< call inflate again before you bring more bytes
   std::uint16_t code = 0;   ///< not 0: close with it. 1007: not a deflate stream; 1009: too large; 1011: no memory
@@ -213,7 +213,7 @@ class message_codec {
 
   /// The frame to write instead of `f`: the compressed message as a frame whose websocket() has RSV1 set, or `f` itself if
   /// it is small, does not get smaller, or memory ran out. Frames go out in the order of these calls.
-  /// @return valid until the next call of any codec of its loop; copy the handle. @pre !f.empty()
+  /// @return valid until the next `compress` of any codec of its loop; copy the handle. @pre !f.empty()
   [[nodiscard]] virtual frame const& compress(frame const& f) noexcept = 0;
   /// Call it if the frame of the last compress is not sent, since your queue has no memory. With context takeover the client
   /// would otherwise miss a part of its window.

@@ -28,16 +28,15 @@ class deflate_compressor final : public websocket::compressor {
   ~deflate_compressor() override {
     for (deflater* d : deflaters_) destroy(memory_, d);
     for (std::size_t i = 0; i < idle_count_; ++i) destroy(memory_, idle_[i]);
-    if (scratch_ != nullptr) memory_.release(scratch_, room);
+    for (char* const buffer : {inflate_buffer_, compress_buffer_})
+      if (buffer != nullptr) memory_.release(buffer, room);
   }
   [[nodiscard]] std::unique_ptr<websocket::message_codec> open(websocket::deflate_terms const& terms,
                                                                std::size_t max_message) noexcept override;
 
-  /// The buffer for pieces; empty without memory.
-  [[nodiscard]] std::span<char> scratch() noexcept {
-    if (scratch_ == nullptr) scratch_ = static_cast<char*>(memory_.allocate(room));
-    return {scratch_, scratch_ == nullptr ? 0 : room};
-  }
+  /// The buffer for inflated pieces; empty without memory. Not used to compress: while a channel handles a message, which is in
+  /// this buffer, it sends others.
+  [[nodiscard]] std::span<char> inflate_buffer() noexcept { return allocated(inflate_buffer_); }
   /// `f` compressed by itself, once for all connections of the loop. @return valid until the next call
   [[nodiscard]] frame const& compress_shared(frame const& f, std::uint8_t window_bits) noexcept {
     // The cache holds the frame, so no other frame can have its address. The newest first: a broadcast goes to one recipient
@@ -96,6 +95,10 @@ class deflate_compressor final : public websocket::compressor {
     std::uint8_t window_bits = 0;
   };
 
+  [[nodiscard]] std::span<char> allocated(char*& buffer) noexcept {
+    if (buffer == nullptr) buffer = static_cast<char*>(memory_.allocate(room));
+    return {buffer, buffer == nullptr ? 0 : room};
+  }
   [[nodiscard]] static std::size_t cost(frame const& f) noexcept {
     return f.data().size() < most_cached ? f.data().size() : most_cached;
   }
@@ -106,14 +109,15 @@ class deflate_compressor final : public websocket::compressor {
     return nullptr;
   }
   [[nodiscard]] frame compress_by(deflater& d, frame const& f) noexcept {
-    std::span<char> const room_for_it = scratch();
-    return room_for_it.empty() ? frame() : d.compress(f, out_, room_for_it);
+    std::span<char> const scratch = allocated(compress_buffer_);
+    return scratch.empty() ? frame() : d.compress(f, out_, scratch);
   }
 
   memory const memory_;
   frame_pool pool_;
   frame_builder out_;
-  char* scratch_ = nullptr;
+  char* inflate_buffer_ = nullptr;
+  char* compress_buffer_ = nullptr;
   std::array<deflater*, 16> deflaters_{};             // by window_bits, created on demand
   std::array<char const*, kept_frames> addresses_{};  // of the frames in cache_
   std::array<cached, kept_frames> cache_{};
@@ -150,7 +154,7 @@ class deflate_codec final : public websocket::message_codec {
   [[nodiscard]] websocket::inflated inflate(std::string_view& bytes, bool last) noexcept override {
     if (inflater_ == nullptr)
       inflater_ = terms_.client_context_takeover ? shared_.make_inflater(window_of_client()) : shared_.borrow_inflater();
-    std::span<char> const into = shared_.scratch();
+    std::span<char> const into = shared_.inflate_buffer();
     if (inflater_ == nullptr || into.empty()) return {{}, false, false, static_cast<std::uint16_t>(close_code::internal)};
     websocket::inflated const piece = inflater_->inflate(bytes, last, into, max_message_);
     if ((piece.last || piece.code != 0) && !terms_.client_context_takeover)
