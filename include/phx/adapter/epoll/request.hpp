@@ -29,6 +29,7 @@ struct http_request : phx::request {
 class late_answer {
  public:
   /// Moved: the new one answers.
+  /// Moved; the source is empty.
   late_answer(late_answer&&) noexcept = default;
   late_answer& operator=(late_answer&&) = delete;
   /// Without an answer until now: 500.
