@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
   options.node = name;
   options.on_change = [](phx::redis::change const& c) {
     if (c.connected)
-      std::printf("connected to Redis after %.1f s\n", std::chrono::duration<double>(c.deaf).count());
+      std::printf("connected to Redis after %.1f s\n", std::chrono::duration<double>(c.disconnected_for).count());
     else
       std::printf("disconnected from Redis: %.*s\n", static_cast<int>(c.reason.size()), c.reason.data());
     std::fflush(stdout);

@@ -108,7 +108,7 @@ class nodes {
     redis.node = flags.node;
     redis.on_change = [](phx::redis::change const& c) {
       if (c.connected) {
-        auto const gap = std::chrono::duration_cast<std::chrono::milliseconds>(c.deaf).count();
+        auto const gap = std::chrono::duration_cast<std::chrono::milliseconds>(c.disconnected_for).count();
         std::printf("redis: connected, %lld ms without messages, %llu unsent\n", static_cast<long long>(gap),
                     static_cast<unsigned long long>(c.unsent));
       } else {

@@ -268,7 +268,7 @@ TEST_CASE("beast_tls: a ClientHello larger than tls::hello_bytes is disconnected
 
 TEST_CASE("beast_tls: the guard finds an oversized ClientHello, however it is fragmented and wherever it occurs") {
   using phx::beast::detail::hello_guard;
-  using verdict = hello_guard::verdict;
+  using result = hello_guard::result;
   auto const record = [](int type, std::string const& inside) {
     return std::string{static_cast<char>(type), 3, 1, static_cast<char>(inside.size() >> 8),
                        static_cast<char>(inside.size())} +
@@ -281,8 +281,8 @@ TEST_CASE("beast_tls: the guard finds an oversized ClientHello, however it is fr
   auto const judge = [](std::string const& bytes, std::size_t piece, bool old = false) {
     hello_guard guard(1000);
     for (std::size_t at = 0; at < bytes.size(); at += piece)
-      if (verdict const v = guard.look(std::string_view(bytes).substr(at, piece), old); v != verdict::fine) return v;
-    return verdict::fine;
+      if (result const v = guard.check(std::string_view(bytes).substr(at, piece), old); v != result::accepted) return v;
+    return result::accepted;
   };
   std::string const fits = message(1, 1000), larger = message(1, 1001);
   std::string in_pieces, fits_in_pieces;
@@ -290,20 +290,20 @@ TEST_CASE("beast_tls: the guard finds an oversized ClientHello, however it is fr
   for (std::size_t at = 0; at < fits.size(); at += 3) fits_in_pieces += record(22, fits.substr(at, 3));
   for (std::size_t const piece : {std::size_t{1}, std::size_t{7}, std::size_t{100'000}}) {
     CAPTURE(piece);
-    CHECK(judge(record(22, fits), piece) == verdict::fine);
-    CHECK(judge(record(22, larger), piece) == verdict::refused);
-    CHECK(judge(in_pieces, piece) == verdict::refused);
-    CHECK(judge(fits_in_pieces, piece) == verdict::fine);
-    CHECK(judge(fits_in_pieces + record(22, larger), piece) == verdict::refused);
+    CHECK(judge(record(22, fits), piece) == result::accepted);
+    CHECK(judge(record(22, larger), piece) == result::refused);
+    CHECK(judge(in_pieces, piece) == result::refused);
+    CHECK(judge(fits_in_pieces, piece) == result::accepted);
+    CHECK(judge(fits_in_pieces + record(22, larger), piece) == result::refused);
     // after a HelloRetryRequest (TLS 1.3), after a ChangeCipherSpec, and after early data
-    CHECK(judge(record(22, fits) + record(20, "\1") + record(22, larger), piece) == verdict::refused);
-    CHECK(judge(record(22, fits) + record(23, std::string(500, '\1')) + record(22, larger), piece) == verdict::refused);
+    CHECK(judge(record(22, fits) + record(20, "\1") + record(22, larger), piece) == result::refused);
+    CHECK(judge(record(22, fits) + record(23, std::string(500, '\1')) + record(22, larger), piece) == result::refused);
     // encrypted records are not read: after a key exchange, or in a resumed TLS 1.2 session
     CHECK(judge(record(22, fits) + record(22, message(16, 66)) + record(20, "\1") + record(22, larger), piece) ==
-          verdict::fine);
-    CHECK(judge(record(22, fits) + record(20, "\1") + record(22, larger), piece, true) == verdict::fine);
-    CHECK(judge("GET / HTTP/1.1\r\n", piece) == verdict::http);
-    CHECK(judge("get", piece) == verdict::refused);
+          result::accepted);
+    CHECK(judge(record(22, fits) + record(20, "\1") + record(22, larger), piece, true) == result::accepted);
+    CHECK(judge("GET / HTTP/1.1\r\n", piece) == result::http);
+    CHECK(judge("get", piece) == result::refused);
   }
 }
 

@@ -88,7 +88,7 @@ TEST_CASE("redis: garbage on the channel is skipped and counted, and later messa
   CHECK(a.say("x") == phx::errc::none);
   CHECK(b.listening("x {}"));
   CHECK(b.between.counters().skipped == 6);
-  CHECK(b.between.counters().heard == 1);
+  CHECK(b.between.counters().received == 1);
   CHECK(b.between.counters().connects == 1);
 }
 
@@ -124,7 +124,7 @@ TEST_CASE("redis: while Redis is down a broadcast is refused and counted; afterw
   CHECK(b.listening("x {}"));
   CHECK(b.count() == 1);
   CHECK(a.between.counters().connects == 2);
-  CHECK(a.between.counters().deaf > 0ns);
+  CHECK(a.between.counters().disconnected_for > 0ns);
   auto const came_twice = [&] {
     std::lock_guard const hold(a.mutex);
     return std::count_if(a.changes.begin(), a.changes.end(), [](auto const& c) { return c.connected; }) == 2;
@@ -132,7 +132,7 @@ TEST_CASE("redis: while Redis is down a broadcast is refused and counted; afterw
   CHECK(eventually(came_twice));
   std::lock_guard const hold(a.mutex);
   CHECK(a.changes.front().connected);
-  CHECK(a.changes.back().deaf > 0ns);
+  CHECK(a.changes.back().disconnected_for > 0ns);
   CHECK(a.changes.back().unsent == 1);
   CHECK_FALSE(a.changes[1].connected);
 }
@@ -142,7 +142,7 @@ TEST_CASE("redis: nodes may start before Redis, and may queue a limited part of 
   REQUIRE(s.runs());
   s.kill();
   auto opts = at(s, "a");
-  opts.away = phx::redis::while_away::keep;
+  opts.when_disconnected = phx::redis::disconnected_policy::keep;
   opts.queue = 300;
   node a(opts);
   CHECK(a.say("0") == phx::errc::none);
@@ -274,7 +274,7 @@ TEST_CASE("redis: time limits may be never") {
   REQUIRE(s.runs());
   auto never = at(s, "a");
   for (phx::duration* const d :
-       {&never.connect, &never.ping, &never.silence, &never.backoff, &never.backoff_most, &never.linger})
+       {&never.connect, &never.ping, &never.silence, &never.backoff, &never.max_backoff, &never.linger})
     *d = (phx::duration::max)();
   node a(never), b(at(s, "b"));
   CHECK(a.between.wait_connected((phx::duration::max)()));
@@ -542,8 +542,8 @@ TEST_CASE("redis: a node whose loops are far behind stops reading, and loses not
   CHECK(eventually([&] { return slow.congested(); }));
   CHECK(eventually([&] {
     (void)l.run(phx::time_point{});
-    return between.counters().heard == 5'000;
+    return between.counters().received == 5'000;
   }));
-  CHECK(between.counters().overrun == 0);
+  CHECK(between.counters().mailbox_full == 0);
   CHECK(l.dropped() == 0);
 }

@@ -277,12 +277,12 @@ TEST_CASE("redis wire: an unreadable broadcast is distinguished from Elixir's in
   CHECK(outcome_of(
             term::tuple({term::integer(3), term::atom("except"), term::text("elixir"), term::text("phx_presence:x"),
                          term::tuple({term::atom("pub"), term::atom("heartbeat")}), term::atom("Elixir.Phoenix.PubSub")})
-                .external()) == outcome::not_ours);
+                .external()) == outcome::foreign);
   CHECK(outcome_of(term::tuple({term::integer(3), term::atom("except"), term::text("elixir"), term::text("phx:lp:x"),
                                 term::map({{term::text("x"), term::integer(1)}}), term::atom("Elixir.Phoenix.PubSub")})
-                       .external()) == outcome::not_ours);
-  CHECK(outcome_of(message("e", term::map({}), "Elixir.MyApp.Dispatcher")) == outcome::not_ours);
-  CHECK(outcome_of("garbage") == outcome::not_ours);
+                       .external()) == outcome::foreign);
+  CHECK(outcome_of(message("e", term::map({}), "Elixir.MyApp.Dispatcher")) == outcome::foreign);
+  CHECK(outcome_of("garbage") == outcome::foreign);
 }
 
 TEST_CASE("redis wire: a disconnect closes sockets, whatever its payload") {

@@ -126,7 +126,7 @@ void read_message(std::string_view raw) {
         redis_wire::read_term(raw, storage, most, encodes ? phx::elixir_struct::hook(encode) : etf::struct_hook{});
     using redis_wire::outcome;
     oracle::require((term.outcome == outcome::unknown_struct) == !term.module.empty(), "a struct nobody encodes is named");
-    if (term.outcome == outcome::not_ours || (term.outcome == outcome::unreadable && term.message.event.empty())) continue;
+    if (term.outcome == outcome::foreign || (term.outcome == outcome::unreadable && term.message.event.empty())) continue;
     if (term.outcome != outcome::unreadable)
       oracle::require(phx::json::utf8(term.message.topic) && phx::json::utf8(term.message.event), "names are text");
     if (term.outcome == outcome::broadcast && !term.message.bytes) {

@@ -15,7 +15,7 @@ namespace support {
   using namespace std::chrono_literals;
   phx::redis::options o;
   o.backoff = 10ms;
-  o.backoff_most = 50ms;
+  o.max_backoff = 50ms;
   o.ping = 50ms;
   o.silence = 60s;
   o.connect = 60s;

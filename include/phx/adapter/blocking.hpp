@@ -47,9 +47,9 @@ struct options {
   /// Reverse proxies whose X-Forwarded-* and Forwarded headers are believed (connect/trusted_proxies.hpp): they decide the
   /// peer, scheme, host and port that the mount sees. Headers that are malformed or contradict each other: 400.
   phx::trusted_proxies trusted_proxies{};
-  /// true: each connection begins with a header of the PROXY protocol, version 1 or 2 (http/proxy_protocol.hpp); one that does
-  /// not is closed without an answer. The header is believed whoever sends it: listen on an address that only the balancer can
-  /// reach. false: it is never believed, and such a header is no HTTP request.
+  /// true: each connection begins with a header of the PROXY protocol, version 1 or 2 (http/proxy_protocol.hpp); one that
+  /// does not is closed without an answer. The header is believed whoever sends it: listen on an address that only the
+  /// balancer can reach. false: it is never believed, and such a header is no HTTP request.
   bool proxy_protocol = false;
   /// permessage-deflate for the WebSockets of clients that offer it: websocket::permessage_deflate() of
   /// websocket/deflate.hpp, which needs zlib. By default nothing is compressed.
@@ -390,7 +390,8 @@ class server {
     constexpr std::string_view no_memory = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n";  // or threads
     rejected_connections_.add(from.fd, no.empty() ? no_memory : std::string_view(no));
   }
-  /// Whether the throttle counts a connection when it is accepted. A proxy's it does not: its clients are, once they are known.
+  /// Whether the throttle counts a connection when it is accepted. A proxy's it does not: its clients are, once they are
+  /// known.
   [[nodiscard]] bool counts(detail::accepted_socket const& from) const noexcept {
     return !how_.proxy_protocol && !how_.trusted_proxies.trusts(from.host);
   }

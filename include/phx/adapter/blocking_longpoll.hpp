@@ -1,7 +1,7 @@
 #ifndef PHX_ADAPTER_BLOCKING_LONGPOLL_HPP
 #define PHX_ADAPTER_BLOCKING_LONGPOLL_HPP
-// Long-polling for the blocking host. In a header of its own because it is a third of what such a server costs to compile, and
-// most need WebSockets only; an application that Phoenix generates has `longpoll: false`, too.
+// Long-polling for the blocking host. In a header of its own because it is a third of what such a server costs to compile,
+// and most need WebSockets only; an application that Phoenix generates has `longpoll: false`, too.
 //
 //     phx::blocking::server server(app, {.port = 4000, .mount = {.longpoll = true}}, phx::blocking::long_polling{});
 //

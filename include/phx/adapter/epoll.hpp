@@ -26,12 +26,12 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace epoll {
 
-/// A server with a thread for each loop. Construct it, `serve`, `route`, `observe`; then `run`; `drain` or `stop` ends that, from
-/// another thread or a signal handler.
+/// A server with a thread for each loop. Construct it, `serve`, `route`, `observe`; then `run`; `drain` or `stop` ends that,
+/// from another thread or a signal handler.
 class server {
  public:
-  /// Listens at once; run() serves. @par Errors: an address or a port that cannot be had, no descriptors: std::runtime_error, or
-  /// abort without exceptions.
+  /// Listens at once; run() serves. @par Errors: an address or a port that cannot be had, no descriptors:
+  /// std::runtime_error, or abort without exceptions.
   explicit server(options opts) : core_(std::move(opts)) {
     for (std::uint32_t i = 0; i < core_.opts.loops; ++i)
       core_.loops.push_back(std::make_unique<detail::event_loop>(core_, i == 0 || core_.opts.reuse_port));
@@ -67,8 +67,9 @@ class server {
     core_.mounts.back()->number = core_.mounts.size() - 1;
   }
   /// The host's own requests, those of no mount: the first route with an answer has it; if none has, 404 with an empty body.
-  /// @param f std::optional<http_answer>(http_request const&), called inside the loops: by several threads at once. A route that
-  ///   called http_request::later and returns nothing has the request, and answers it when it likes. One that throws: 500.
+  /// @param f std::optional<http_answer>(http_request const&), called inside the loops: by several threads at once. A route
+  ///   that called http_request::later and returns nothing has the request, and answers it when it likes. One that throws:
+  ///   500.
   template <class F>
   void route(F f) {
     core_.routes.emplace_back(std::move(f));
@@ -114,8 +115,8 @@ class server {
   void in_loops(F f) {
     for (auto const& l : core_.loops) l->inbox()->post(std::function<void(phx::loop&)>(f));
   }
-  /// No client may connect any more; all WebSockets close with 1012, in batches (protocol 12), as options::drain says, and run()
-  /// returns when the last connection and the last long-poll session have gone: at the latest options::goodbye after
+  /// No client may connect any more; all WebSockets close with 1012, in batches (protocol 12), as options::drain says, and
+  /// run() returns when the last connection and the last long-poll session have gone: at the latest options::goodbye after
   /// drain_options::limit. Also from a signal handler.
   void drain() noexcept {
     core_.draining.store(true);

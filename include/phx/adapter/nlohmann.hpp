@@ -1,15 +1,14 @@
 #ifndef PHX_ADAPTER_NLOHMANN_HPP
 #define PHX_ADAPTER_NLOHMANN_HPP
-// nlohmann::json for payloads. With this header included, whatever takes a payload takes a tree, or a struct of yours that
-// has `to_json` or NLOHMANN_DEFINE_TYPE_*: push, broadcast, replies, the answer to a join, presence metas. A payload is read
-// with get:
-// @code
-//   here.push("moved", m);                                      // m: a struct move { std::string piece; int x, y; }
+// nlohmann::json for payloads. With this header included, everything that takes a payload takes a nlohmann::json, or a
+// struct with `to_json` or NLOHMANN_DEFINE_TYPE_*: push, broadcast, replies, the answer to a join, presence metas. get reads
+// a payload: @code
+//   ctx.push("moved", m);                                       // m: a struct move { std::string piece; int x, y; }
 //   return phx::outcome::reply(nlohmann::json{{"moves", n}});
 //   phx::result<move> m = in.payload.get<move>();               // or get<nlohmann::json>()
 //   if (!m) log(m.error().entry);                               // the field at fault: "x"
 // @endcode
-// What nlohmann throws while it writes (no memory; a to_json of yours) is thrown in your callback.
+// Exceptions of nlohmann while it writes (no memory; a `to_json` that throws) leave push, broadcast or reply.
 
 #include <phx/message/payload.hpp>
 
@@ -25,7 +24,7 @@ inline namespace PHX_BUILD {
 
 namespace detail {
 
-/// nlohmann::json, ordered_json, or a basic_json of yours.
+/// nlohmann::json, ordered_json, or another basic_json.
 template <class T>
 concept nlohmann_tree = requires {
   typename T::initializer_list_t;
@@ -50,8 +49,8 @@ template <class T>
   return value;
 }
 
-/// The key of "key 'name' not found", which is how nlohmann says (403) that `at` looked in vain.
-[[nodiscard]] inline std::optional<std::string> key_looked_for(std::string const& reason) {
+/// The key in "key 'name' not found", the message of nlohmann's error 403.
+[[nodiscard]] inline std::optional<std::string> missing_key(std::string const& reason) {
   constexpr std::string_view before = "key '", after = "' not found";
   std::size_t const from = reason.find(before), to = reason.rfind(after);
   if (reason.find("out_of_range.403") == std::string::npos || from == std::string::npos || to == std::string::npos)
@@ -59,11 +58,11 @@ template <class T>
   return reason.substr(from + before.size(), to - from - before.size());
 }
 
-/// Which top-level field a conversion failed on. nlohmann says only "type must be string, but is number", unless every unit
-/// of the program is built with JSON_DIAGNOSTICS; so the conversion is tried again on an object that has few of the keys:
-/// first on none, then with each key that it asks for in vain. The key whose arrival made the failure another one than
-/// "not found" is the one; if there is none, the optional fields follow one by one. Empty where no field is to blame, and
-/// beyond 64 tries: what a peer sends must not cost more than that.
+/// The top-level field that makes a conversion fail; empty if there is none. nlohmann's message does not contain it, unless
+/// every unit of the program is built with JSON_DIAGNOSTICS. So the conversion is repeated on an object with some of the
+/// keys: first with none, then each time with the key that was not found. The key after which the error is another one is
+/// the wrong field; if there is none, the optional fields are added one by one. Gives up after 64 conversions, so that a
+/// peer cannot make it expensive.
 template <class T>
 [[nodiscard]] std::string field_at_fault(::nlohmann::json const& whole) {
   if (!whole.is_object()) return {};
@@ -72,9 +71,9 @@ template <class T>
   std::string last, before_last, reason;
   while (!from_tree<T>(some, reason)) {
     if (--tries == 0) return {};
-    std::optional<std::string> const asked = key_looked_for(reason);
+    std::optional<std::string> const asked = missing_key(reason);
     if (!asked) return last;
-    // Asked for and there: it was looked for inside the value of another field.
+    // It is there, so the key is missing inside the value of another field.
     if (some.contains(*asked)) return *asked == last ? before_last : last;
     bool const missing = !whole.contains(*asked);
     some[*asked] = missing ? ::nlohmann::json() : whole[*asked];
@@ -96,16 +95,16 @@ template <class T>
 
 }  // namespace detail
 
-/// The compact text of a tree. What is not UTF-8 in it becomes U+FFFD; a discarded tree makes a payload that is !valid().
+/// The compact JSON text. Bytes that are not UTF-8 become U+FFFD; a discarded tree makes a payload that is not valid().
 template <detail::nlohmann_tree J>
 [[nodiscard]] payload to_payload(J const& tree, memory const& from = {}) {
   std::string const text = tree.is_discarded() ? std::string() : tree.dump(-1, ' ', false, J::error_handler_t::replace);
   return text.empty() ? payload::json({}) : payload::trusted_json(text, from);
 }
 
-/// @return reading: errc::not_json for bytes; errc::wrong_shape with the top-level field at fault in `entry`, which is empty
-///   where no field is to blame.
-/// @par Without exceptions nlohmann aborts on a conversion that fails: there read a tree, and look before you convert.
+/// Reading gives errc::not_json for bytes, and errc::wrong_shape with the wrong top-level field in `entry`, which is empty
+/// if no field is wrong by itself. @par Without exceptions nlohmann aborts when a conversion fails: read a nlohmann::json,
+/// and check it before you convert it.
 template <class T>
 requires detail::nlohmann_tree<T> || detail::nlohmann_writes<T> || detail::nlohmann_reads<T>
 struct json_traits<T> {
@@ -119,7 +118,7 @@ struct json_traits<T> {
       return to_payload(tree);
     }
   }
-  /// @return the value; errc::not_json or wrong_shape where it cannot be read.
+  /// @return the value; errc::not_json or errc::wrong_shape.
   [[nodiscard]] static result<T> read(payload const& p) requires detail::nlohmann_tree<T> || detail::nlohmann_reads<T> {
     if (p.is_binary() || !p.valid()) return error{errc::not_json, {}};
     using tree_type = std::conditional_t<detail::nlohmann_tree<T>, T, ::nlohmann::json>;

@@ -1,11 +1,11 @@
 #ifndef PHX_ADAPTER_REDIS_TLS_HPP
 #define PHX_ADAPTER_REDIS_TLS_HPP
-// TLS to Redis, by OpenSSL. A header and a target (phx::redis_tls) of its own, because the rest does without OpenSSL.
+// TLS to Redis with OpenSSL. A header and a target (phx::redis_tls) of its own, because redis.hpp does not need OpenSSL.
 //
 //     phx::redis::options o;
 //     o.url = "rediss://app:secret@redis.example.com:6380/0";
 //     o.secure = phx::redis::tls({.ca_file = "ca.pem"});   // {}: the certificate authorities of the system
-//     phx::redis::pubsub between(o);
+//     phx::redis::pubsub pubsub(o);
 //
 // The server's certificate is verified, and must name options::host. TLS 1.2 and 1.3.
 
@@ -58,7 +58,8 @@ class redis_openssl final : public redis::secure_channel {
       case SSL_ERROR_WANT_READ: return progress::want_read;
       case SSL_ERROR_WANT_WRITE: return progress::want_write;
       case SSL_ERROR_SYSCALL:
-        error_ = openssl_error(system_error == 0 ? "the connection was cut" : std::generic_category().message(system_error));
+        error_ =
+            openssl_error(system_error == 0 ? "the connection was closed" : std::generic_category().message(system_error));
         break;
       case SSL_ERROR_ZERO_RETURN: error_ = "Redis closed the connection"; break;
       default: error_ = openssl_error("failed"); break;
@@ -78,18 +79,17 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace redis {
 
-/// Whom to trust, and who this client is.
+/// Which certificates to trust, and this client's own.
 struct tls_options {
   std::string ca_file{};      ///< PEM; empty: the system's certificate authorities
   std::string certificate{};  ///< a PEM file, for a Redis that asks its clients for a certificate
   std::string key{};          ///< the certificate's, a PEM file
   std::string server_name{};  ///< what the certificate must name, and SNI; empty: the host of the options
-  /// False accepts any certificate, which protects from listeners only, not from one in the middle: for a Redis whose
-  /// certificate nobody signed.
+  /// False accepts any certificate: no protection against a man in the middle. For a Redis with a self-signed certificate.
   bool verify = true;
 };
 
-/// For options::secure. The files are read here, once; reconnects do not look at them again.
+/// For options::secure. The files are read here, once; a new connection does not read them again.
 /// @par Errors: std::runtime_error: a file that cannot be read or does not fit; no memory.
 [[nodiscard]] inline std::function<std::unique_ptr<secure_channel>(int, std::string const&)> tls(tls_options o = {}) {
   ERR_clear_error();

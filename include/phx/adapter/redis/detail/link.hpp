@@ -1,6 +1,6 @@
 #ifndef PHX_ADAPTER_REDIS_DETAIL_LINK_HPP
 #define PHX_ADAPTER_REDIS_DETAIL_LINK_HPP
-// One connection to Redis: TCP or a unix socket, with TLS or without. It never blocks; its owner waits in poll().
+// One connection to Redis: TCP or a unix socket, with TLS or without. It never blocks; its owner calls poll().
 
 #include <phx/adapter/redis/detail/replies.hpp>
 #include <phx/adapter/redis_options.hpp>
@@ -28,7 +28,7 @@ struct socket_address {
   socklen_t size = 0;
 };
 
-/// Where Redis may be. Blocks while the name is resolved. Empty: `error` says why.
+/// The addresses of Redis. Blocks while the name is resolved. Empty: `error` tells the reason.
 [[nodiscard]] inline std::vector<socket_address> redis_addresses(redis::options const& o, std::string& error) {
   std::vector<socket_address> found;
   socket_address a;
@@ -70,18 +70,19 @@ class redis_link {
   redis_link& operator=(redis_link const&) = delete;
   ~redis_link() { disconnect(); }
 
-  /// Starts to connect to the first address that can be reached. @param addresses outlive the link.
-  /// @return false: to none.
+  /// Starts to connect to the first address that is reachable. @param addresses must outlive the link.
+  /// @return false: none is.
   [[nodiscard]] bool connect(std::vector<socket_address> const& addresses, redis::options const& o) {
     addresses_ = &addresses;
     options_ = &o;
     return connect_next();
   }
-  /// Queues a command. @param first one of the greeting: answered before the link is greeted().
-  void send(std::initializer_list<std::string_view> words, bool first) {
+  /// Queues a command. @param greeting part of AUTH, SELECT, SUBSCRIBE: the link is greeted() once all of these were
+  /// answered.
+  void send(std::initializer_list<std::string_view> words, bool greeting) {
     unwritten_ += '*' + std::to_string(words.size()) + "\r\n";
     for (std::string_view const w : words) ((unwritten_ += '$' + std::to_string(w.size()) + "\r\n") += w) += "\r\n";
-    if (first) ++greetings_;
+    if (greeting) ++greetings_;
   }
   /// Queues commands that are already encoded.
   void send(std::string_view encoded) { unwritten_ += encoded; }
@@ -90,12 +91,13 @@ class redis_link {
   [[nodiscard]] bool greeting() const noexcept { return greetings_ != 0; }
   void greeting_answered() noexcept { --greetings_; }
   [[nodiscard]] bool unwritten() const noexcept { return !unwritten_.empty(); }
-  /// More may be read at once: do not wait.
+  /// There may be more to read at once: do not wait in poll().
   [[nodiscard]] bool more() const noexcept { return more_; }
   [[nodiscard]] std::string const& error() const noexcept { return error_; }
   [[nodiscard]] redis_replies& replies() noexcept { return *replies_; }
 
-  [[nodiscard]] pollfd wanted(bool reads) const noexcept {
+  /// For poll(). @param reads false: nothing is to be read.
+  [[nodiscard]] pollfd to_poll(bool reads) const noexcept {
     short events = 0;
     if (state_ == state::connecting)
       events = POLLOUT;
@@ -105,18 +107,18 @@ class redis_link {
       events = static_cast<short>((reads ? read_wants_ : 0) | (unwritten_.empty() ? 0 : write_wants_));
     return {fd_, events, 0};
   }
-  /// Does what can be done without waiting. @param ready as poll() said. @param reads false: leave what came unread.
-  /// @param heard set if anything came. @return false: the connection is over, error() says why.
-  [[nodiscard]] bool advance(short ready, bool reads, bool& heard) {
+  /// Does what is possible without waiting. @param ready the result of poll(). @param reads false: read nothing.
+  /// @param received set if anything was received. @return false: the connection has ended, error() tells the reason.
+  [[nodiscard]] bool advance(short ready, bool reads, bool& received) {
     if (ready == 0 && !(more_ && reads)) return true;
     if (state_ == state::connecting && !connected()) return false;
     if (state_ == state::connecting) return true;
-    if (state_ == state::securing && !shaken()) return false;
+    if (state_ == state::securing && !continue_handshake()) return false;
     if (state_ != state::open) return true;
     if (!unwritten_.empty() && !write()) return false;
     constexpr short readable = POLLIN | POLLERR | POLLHUP;
     bool const may_read = more_ || (ready & (readable | read_wants_)) != 0;
-    return !reads || !may_read || read(heard);
+    return !reads || !may_read || read(received);
   }
 
  private:
@@ -166,7 +168,7 @@ class redis_link {
     }
     return true;
   }
-  [[nodiscard]] bool shaken() {
+  [[nodiscard]] bool continue_handshake() {
     switch (channel_->handshake()) {
       case secure_channel::progress::done: state_ = state::open; return true;
       case secure_channel::progress::want_read: handshake_wants_ = POLLIN; return true;
@@ -182,7 +184,7 @@ class redis_link {
     write_wants_ = POLLOUT;
     while (written_ < unwritten_.size()) {
       std::size_t count = 0;
-      progress const p = put(unwritten_.data() + written_, unwritten_.size() - written_, count);
+      progress const p = write_some(unwritten_.data() + written_, unwritten_.size() - written_, count);
       if (p == progress::failed) return false;
       if (p == progress::want_read) write_wants_ = POLLIN;
       if (p != progress::done) return true;
@@ -192,24 +194,24 @@ class redis_link {
     unwritten_.clear();
     return true;
   }
-  [[nodiscard]] bool read(bool& heard) {
-    constexpr int at_once = 16;  // then others have their turn
+  [[nodiscard]] bool read(bool& received) {
+    constexpr int max_rounds = 16;  // then the other connection gets its turn
     read_wants_ = POLLIN;
     more_ = false;
     char buffer[16'384];
-    for (int i = 0; i < at_once; ++i) {
+    for (int i = 0; i < max_rounds; ++i) {
       std::size_t count = 0;
-      progress const p = take(buffer, sizeof buffer, count);
+      progress const p = read_some(buffer, sizeof buffer, count);
       if (p == progress::failed) return false;
       if (p == progress::want_write) read_wants_ = POLLOUT;
       if (p != progress::done) return true;
-      heard = true;
+      received = true;
       if (!replies_->feed(buffer, count)) return fail(replies_->error());
     }
     more_ = true;
     return true;
   }
-  [[nodiscard]] progress put(char const* bytes, std::size_t size, std::size_t& count) {
+  [[nodiscard]] progress write_some(char const* bytes, std::size_t size, std::size_t& count) {
     if (channel_ != nullptr) {
       progress const p = channel_->write(bytes, size, count);
       if (p == progress::failed) (void)fail("TLS: " + channel_->error());
@@ -218,7 +220,7 @@ class redis_link {
     ssize_t const n = ::send(fd_, bytes, size, MSG_NOSIGNAL);
     return moved(n, count, progress::want_write);
   }
-  [[nodiscard]] progress take(char* into, std::size_t size, std::size_t& count) {
+  [[nodiscard]] progress read_some(char* into, std::size_t size, std::size_t& count) {
     if (channel_ != nullptr) {
       progress const p = channel_->read(into, size, count);
       if (p == progress::failed) (void)fail("TLS: " + channel_->error());

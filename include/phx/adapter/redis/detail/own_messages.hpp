@@ -13,11 +13,12 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// Which of the messages that carry this node's name this node published: Redis sends them back to it. Any other one is from
-/// a second node of the same name. It compares hashes, and errs on the side of silence. One thread.
+/// Recognises the messages that this node published, which Redis sends back to it. A message with this node's name that is
+/// not one of them comes from a second node of the same name. It compares hashes; when in doubt the message counts as this
+/// node's. One thread.
 class own_messages {
  public:
-  /// They were handed to Redis, in this order.
+  /// These were sent to Redis, in this order.
   void sent(std::vector<std::size_t> const& hashes) {
     if (current_.size() + hashes.size() > bound) {
       overflow_ = true;
@@ -26,18 +27,19 @@ class own_messages {
       current_.insert(current_.end(), hashes.begin(), hashes.end());
     }
   }
-  /// It is the one that is due: nearly always so. Any other message is for came_back(), once its name has been read.
+  /// Whether it is the next one that should come back: the common case, without reading the message. If not, read its name
+  /// and call came_back().
   [[nodiscard]] bool is_next(std::size_t hash) noexcept {
     if (current_.empty() || current_.front() != hash) return false;
     current_.pop_front();
     return true;
   }
-  /// One came back. @return false: this node did not send it.
+  /// A message with this node's name was received. @return false: this node did not send it.
   [[nodiscard]] bool came_back(std::size_t hash) noexcept {
     if (overflow_ || take(current_, hash)) return true;
     return take(previous_, hash);
   }
-  /// What the last connection sent may still come, in the new one as well.
+  /// Messages sent on the last connection may still be received on the new one.
   void new_connection() noexcept {
     previous_ = std::move(current_);
     current_.clear();
@@ -55,7 +57,7 @@ class own_messages {
   }
 
   std::deque<std::size_t> current_{}, previous_{};
-  bool overflow_ = false;  // more is on its way than is kept: until the next connection nothing can be told
+  bool overflow_ = false;  // more were sent than are kept: nothing is known until the next connection
 };
 
 }  // namespace detail

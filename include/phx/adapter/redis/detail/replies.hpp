@@ -1,7 +1,7 @@
 #ifndef PHX_ADAPTER_REDIS_DETAIL_REPLIES_HPP
 #define PHX_ADAPTER_REDIS_DETAIL_REPLIES_HPP
-// Replies of Redis (RESP 2), taken apart by hiredis' reader. Bounded: no reply that pub/sub has is nested or has more than
-// four elements, so nothing a peer announces makes it allocate; text is allocated only once it is all there.
+// Replies of Redis (RESP 2), parsed by hiredis. A peer cannot make it allocate by announcing a size: replies of pub/sub have
+// at most four elements and are not nested, others are refused; text is allocated once it is complete.
 
 #include <phx/core/error.hpp>
 
@@ -17,7 +17,7 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// Reused from reply to reply.
+/// One reply; its memory is used again for the next.
 struct redis_reply {
   enum class kind : std::uint8_t { status, error, integer, text, nil, array };
   struct element {
@@ -25,10 +25,10 @@ struct redis_reply {
     std::string text{};
     std::int64_t integer = 0;
   };
-  static constexpr std::size_t most_elements = 4;
+  static constexpr std::size_t max_elements = 4;
 
-  element itself{};  ///< what it is, unless it is an array
-  std::array<element, most_elements> elements{};
+  element itself{};  ///< the reply, unless it is an array
+  std::array<element, max_elements> elements{};
   std::size_t count = 0;  ///< of an array
 
   /// The payload of a message that came for a subscription.
@@ -40,7 +40,7 @@ struct redis_reply {
   }
 };
 
-/// Feed it what came, then call next() until it has no more. After a failure it is of no more use.
+/// Call feed() with what was received, then next() until it needs more. After a failure it cannot be used any more.
 class redis_replies {
  public:
   enum class state : std::uint8_t { reply, need_more, failed };
@@ -63,9 +63,9 @@ class redis_replies {
     if (reader_ == nullptr || redisReaderGetReply(reader_, &found) != REDIS_OK) return state::failed;
     return found == nullptr ? state::need_more : state::reply;
   }
-  /// The last one; until next() is called again.
+  /// The last reply; valid until next() is called again.
   [[nodiscard]] redis_reply const& reply() const noexcept { return reply_; }
-  /// Bytes that were fed and belong to no reply yet.
+  /// Bytes of the reply that is not complete yet.
   [[nodiscard]] std::size_t buffered() const noexcept { return reader_ == nullptr ? 0 : reader_->len - reader_->pos; }
   /// Why it failed.
   [[nodiscard]] std::string_view error() const noexcept {
@@ -77,7 +77,7 @@ class redis_replies {
   using task = redisReadTask const*;
 
   [[nodiscard]] static redisReplyObjectFunctions* functions() noexcept {
-    // Generic where hiredis' versions differ in a type. RESP 3, whose functions follow, was not asked for.
+    // `auto` because versions of hiredis differ in that type. The functions for RESP 3 stay null: this client uses RESP 2.
     static redisReplyObjectFunctions table = [] {
       redisReplyObjectFunctions f{};
       f.createString = [](task t, char* text, std::size_t size) -> void* {
@@ -100,7 +100,7 @@ class redis_replies {
   /// @return null, which hiredis takes for a failure: unexpected, or no memory.
   [[nodiscard]] void* put(task t, redis_reply::kind kind, std::string_view text, std::int64_t integer) noexcept {
     auto const index = static_cast<std::size_t>(t->idx);
-    if (t->parent != nullptr && index >= redis_reply::most_elements) {
+    if (t->parent != nullptr && index >= redis_reply::max_elements) {
       unexpected_ = true;
       return nullptr;
     }
@@ -111,7 +111,7 @@ class redis_replies {
     return try_invoke([&] { into.text = text; }, [](char const*) {}) ? this : nullptr;
   }
   [[nodiscard]] void* put_array(task t, std::size_t count) noexcept {
-    if (t->parent != nullptr || count > redis_reply::most_elements) {
+    if (t->parent != nullptr || count > redis_reply::max_elements) {
       unexpected_ = true;
       return nullptr;
     }

@@ -1,9 +1,10 @@
 #ifndef PHX_ADAPTER_REDIS_DETAIL_URL_HPP
 #define PHX_ADAPTER_REDIS_DETAIL_URL_HPP
-// Options of phx::redis::pubsub that are read and checked: redis://, rediss:// and unix:// URLs, as redis-cli -u and the
-// clients of other languages read them, and names.
+// Reads and checks the options of phx::redis::pubsub: names, and redis://, rediss:// and unix:// URLs as redis-cli -u and
+// clients in other languages read them.
 
 #include <phx/adapter/redis_options.hpp>
+#include <phx/core/text/percent.hpp>
 
 #include <charconv>
 #include <random>
@@ -12,22 +13,10 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// @return false: a % without two hex digits.
+/// Decodes a part of a URL. @return false: a % without two hex digits.
 [[nodiscard]] inline bool percent_decoded(std::string_view text, std::string& out) {
   out.clear();
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out.push_back(text[i]);
-      continue;
-    }
-    unsigned value = 0;
-    if (text.size() - i < 3) return false;
-    auto const [stopped, fault] = std::from_chars(text.data() + i + 1, text.data() + i + 3, value, 16);
-    if (fault != std::errc{} || stopped != text.data() + i + 3) return false;
-    out.push_back(static_cast<char>(static_cast<unsigned char>(value)));
-    i += 2;
-  }
-  return true;
+  return percent_decode(text, out, false);
 }
 template <class Number>
 [[nodiscard]] bool whole_number(std::string_view text, Number& value) noexcept {
@@ -35,10 +24,10 @@ template <class Number>
   return fault == std::errc{} && stopped == text.data() + text.size() && !text.empty();
 }
 
-/// Puts what `url` names into `into`. @param needs_tls it is a rediss:// one. @return false: it is no such URL.
+/// Sets the options that `url` names. @param needs_tls set for rediss://. @return false: not a URL of a Redis.
 [[nodiscard]] inline bool read_redis_url(std::string_view url, redis::options& into, bool& needs_tls) {
-  auto const cut = [](std::string_view& from,
-                      std::string_view separator) {  // what stands before it; all, if it is not there
+  // Removes and gives the part before the separator, or all.
+  auto const cut = [](std::string_view& from, std::string_view separator) {
     std::size_t const at = from.find(separator);
     std::string_view const part = from.substr(0, at);
     from = at == from.npos ? std::string_view() : from.substr(at + separator.size());
@@ -63,7 +52,7 @@ template <class Number>
     std::string_view user = authority.substr(0, at);
     authority.remove_prefix(at + 1);
     std::string_view name;
-    if (user.find(':') != user.npos) name = cut(user, ":");  // alone it is the password, as for redis-cli
+    if (user.find(':') != user.npos) name = cut(user, ":");  // without a colon it is the password, as for redis-cli
     if (!percent_decoded(name, into.username) || !percent_decoded(user, into.password)) return false;
   }
   if (is_socket) return authority.empty() && path.size() > 1 && percent_decoded(path, into.unix_socket);
@@ -88,15 +77,15 @@ template <class Number>
   return path.size() <= 1 || whole_number(path.substr(1), into.database);
 }
 
-/// Puts everything into its place that can be said in several ways. @return what cannot be right, or null.
-[[nodiscard]] inline char const* settle(redis::options& o) {
+/// Fills in the defaults that depend on other options, and reads the URL. @return what is wrong, or null.
+[[nodiscard]] inline char const* normalize(redis::options& o) {
   if (o.node.empty()) {
     std::random_device random;
     o.node = "phx-";
     for (int i = 0; i < 16; ++i) o.node.push_back("0123456789abcdef"[random() & 15]);
   }
   if (o.node.size() > 255) return "phx::redis: a node's name has at most 255 bytes";
-  constexpr std::string_view prefix = "Elixir.";  // as the atom is called that names the module
+  constexpr std::string_view prefix = "Elixir.";  // the atom that names the module has it
   if (o.beside_elixir.starts_with(prefix)) o.beside_elixir.erase(0, prefix.size());
   if (o.url.empty()) return nullptr;
   bool needs_tls = false;

@@ -14,13 +14,13 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// For poll()'s timeout: rounded up, at most a minute.
+/// A timeout for poll(): rounded up, at most a minute.
 [[nodiscard]] inline int poll_timeout(duration d) noexcept {
   auto const ms = std::chrono::duration_cast<std::chrono::milliseconds>(d).count() + 1;
   return ms < 0 ? 0 : ms > 60'000 ? 60'000 : static_cast<int>(ms);
 }
 
-/// Wakes a thread that waits in poll(). Linux.
+/// An eventfd that wakes a thread which waits in poll(). Linux.
 class wake_event {
  public:
   wake_event() noexcept : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
@@ -34,15 +34,15 @@ class wake_event {
     std::uint64_t const one = 1;
     (void)!::write(fd_, &one, sizeof one);
   }
-  [[nodiscard]] pollfd wanted() const noexcept { return {fd_, POLLIN, 0}; }
-  /// It was seen: until the next wake() poll() waits again.
+  [[nodiscard]] pollfd to_poll() const noexcept { return {fd_, POLLIN, 0}; }
+  /// After it woke poll(): poll() waits again until the next wake().
   void clear() noexcept {
     std::uint64_t ignored;
     (void)!::read(fd_, &ignored, sizeof ignored);
   }
-  void wait(duration most) noexcept {
-    pollfd woken = wanted();
-    (void)::poll(&woken, 1, poll_timeout(most));
+  void wait(duration limit) noexcept {
+    pollfd woken = to_poll();
+    (void)::poll(&woken, 1, poll_timeout(limit));
     clear();
   }
 
