@@ -136,16 +136,16 @@ class write_queue {
     bool copying = false;  // the last piece is in the buffer, and may become longer
     total = 0;
     auto const add = [&](std::string_view bytes) {
-      bool const small = bytes.size() <= largest_copied;
-      if (small && bytes.size() > buffer.size() - used) return false;
-      if (count == most_pieces && !(small && copying)) return false;
-      if (small) std::memcpy(buffer.data() + used, bytes.data(), bytes.size());
-      if (small && copying)
+      bool const is_small = bytes.size() <= largest_copied;
+      if (is_small && bytes.size() > buffer.size() - used) return false;
+      if (count == most_pieces && !(is_small && copying)) return false;
+      if (is_small) std::memcpy(buffer.data() + used, bytes.data(), bytes.size());
+      if (is_small && copying)
         into[count - 1].iov_len += bytes.size();
       else
-        into[count++] = small ? iovec{buffer.data() + used, bytes.size()} : piece(bytes);
-      copying = small;
-      used += small ? bytes.size() : 0;
+        into[count++] = is_small ? iovec{buffer.data() + used, bytes.size()} : piece(bytes);
+      copying = is_small;
+      used += is_small ? bytes.size() : 0;
       total += bytes.size();
       return true;
     };
