@@ -125,13 +125,37 @@ concept Observer = requires(O& o, telemetry_event const& n) {
 // clang-format on
 
 namespace detail {
+/// An observer that only counts handled messages takes them as they are: to fill in an event costs more than to count it.
+// clang-format off
+template <class O>
+concept HandledObserver = requires(O& o, message const& m) {
+  { o.on_handled_in(m, std::string_view{}, std::uint32_t{}, std::uint32_t{}) } noexcept;
+};
+// clang-format on
+
 struct observer_ref {
   void* host = nullptr;
   void (*on)(void*, telemetry_event const&) noexcept = nullptr;
+  /// `topic`: the text that the channel keeps; its address does not change while the channel lives.
+  void (*handled_in)(void*, message const&, std::string_view topic, std::uint32_t slot,
+                     std::uint32_t generation) noexcept = nullptr;
 
   template <Observer O>
   [[nodiscard]] static observer_ref of(O& o) noexcept {
-    return {&o, [](void* to, telemetry_event const& n) noexcept { static_cast<O*>(to)->on_event(n); }};
+    return {&o, [](void* to, telemetry_event const& n) noexcept { static_cast<O*>(to)->on_event(n); },
+            [](void* to, message const& m, std::string_view topic, std::uint32_t slot, std::uint32_t generation) noexcept {
+              O& observer = *static_cast<O*>(to);
+              if constexpr (HandledObserver<O>)
+                observer.on_handled_in(m, topic, slot, generation);
+              else
+                observer.on_event({.kind = event_code::handled_in,
+                                   .slot = slot,
+                                   .generation = generation,
+                                   .topic = topic,
+                                   .event = m.event,
+                                   .ref = m.ref,
+                                   .payload = &m.payload});
+            }};
   }
   [[nodiscard]] explicit operator bool() const noexcept { return on != nullptr; }
   void operator()(telemetry_event const& n) const noexcept {

@@ -35,8 +35,8 @@ inline void connection::call_handle_in(message const& m, channel_slot& s) noexce
   bool const lives =
       call(s, m.event, &m, [&](context& ctx) { result = s.ops->handle_in(dispatcher_, s.channel(), ctx, m); });
   if (!lives) return;
-  if (loop_access::observer(*loop_))  // to fill in the event takes longer than to handle a small message
-    report({.kind = event_code::handled_in, .topic = m.topic, .event = m.event, .ref = m.ref, .payload = &m.payload});
+  if (observer_ref const& to = loop_access::observer(*loop_))
+    to.handled_in(to.host, m, s.on->text(), id.slot, id.generation);
   if (result.answers_) {
     errc const fault = send_reply(s.stamp(), m, result.status_, result.response_, answer::message);
     if (fault != errc::none && fault != errc::no_memory) return crash_channel(s, m.event, fault);

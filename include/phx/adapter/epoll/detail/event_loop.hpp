@@ -213,7 +213,7 @@ class alignas(128) event_loop {
     resume_all();
     return (std::min)(run_at_, check_deadlines());
   }
-  /// The clock was read when the round before began; what is far away need not be more exact.
+  /// The clock was read when the round before began; a time far away need not be more exact.
   [[nodiscard]] int milliseconds_to(time_point next) const noexcept {
     constexpr auto limit = std::chrono::seconds(1);
     bool const soon = next < saturating_add(now_, duration(limit));
