@@ -2,6 +2,8 @@
 // counts are the same on a busy machine as on an idle one.
 #include "subject.hpp"
 
+#include <phx/metrics/metrics.hpp>
+
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -53,8 +55,10 @@ struct crowd {
       if (!one->receive(phx::opcode::text, subject::join("load:" + std::to_string(t)), true, subject::now)) std::abort();
   }
 };
-std::size_t hear(std::string const& text, std::size_t clients, unsigned long times) {
+std::size_t hear(std::string const& text, std::size_t clients, unsigned long times, bool with_metrics = false) {
+  phx::metrics metrics({.topics = {"load:*"}});
   crowd c(clients, 1);
+  if (with_metrics) metrics.observe(c.loop);
   for (; times != 0; --times)
     if (!c.all.front()->receive(phx::opcode::text, text, true, subject::now)) std::abort();
   return c.bytes;
@@ -88,6 +92,8 @@ int main(int argc, char** argv) {
     done = hear(frame_of("mute", 94), 1, times);  // decode, find the channel, call it
   else if (text == "reply_94")
     done = hear(frame_of("echo", 94), 1, times);  // and encode its reply
+  else if (text == "reply_94_metrics")
+    done = hear(frame_of("echo", 94), 1, times, true);
   else if (text == "reply_1024")
     done = hear(frame_of("echo", 1024), 1, times);
   else if (text == "fan_out_1000")

@@ -27,7 +27,7 @@ fi
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-cases=(decode_94:500 decode_1024:500 reject_1024:500 reject_middle:500 dispatch:500 reply_94:500 reply_1024:500 fan_out_1000:20
+cases=(decode_94:500 decode_1024:500 reject_1024:500 reject_middle:500 dispatch:500 reply_94:500 reply_94_metrics:500 reply_1024:500 fan_out_1000:20
   come_and_go_10:500 come_and_go_10000:500 come_and_go_100_topics:20)
 more=()
 if [ "$task" = --self-test ]; then

@@ -198,6 +198,10 @@ struct presence_options;
 class tracker;
 struct tracker_options;
 
+// metrics
+class metrics;
+struct metrics_options;
+
 }  // namespace PHX_BUILD
 }  // namespace phx
 

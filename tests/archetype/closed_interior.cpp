@@ -4,6 +4,7 @@
 #include "archetype/minimal.hpp"
 
 #include <phx/longpoll/longpoll.hpp>
+#include <phx/metrics/metrics.hpp>
 
 namespace {
 
@@ -21,7 +22,8 @@ concept shows_interior = requires(T& t) {
 || requires(T& t) { t.wire; }
 || requires(T& t) { t.id; }
 || requires(T& t) { t.dirty; }
-|| requires(T& t) { t.registry_; };
+|| requires(T& t) { t.registry_; }
+|| requires(T& t) { t.loops_; };
 template <class T>
 concept is_fed_from_outside = requires(T& t, phx::detail::channel_mail* m) {
   t.handle(m);
@@ -40,6 +42,7 @@ static_assert(closed<phx::loop>);
 static_assert(closed<phx::endpoint>);
 static_assert(closed<phx::router<>>);
 static_assert(closed<phx::presence>);
+static_assert(closed<phx::metrics>);
 static_assert(closed<phx::context> && closed<phx::joining> && closed<phx::channel_id> && closed<phx::reply_to>);
 
 using service_type = phx::longpoll::service_for<phx::router<>>;

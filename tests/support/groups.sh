@@ -144,6 +144,8 @@ third_host() {
 }
 
 examples() {
+  local reader=$PWD/build/prometheus/usr/bin/promtool
+  [ ! -x "$reader" ] || export PROMTOOL=$reader
   checks node tests/support/examples.mjs "$(build_of "$1")/bin"
 }
 

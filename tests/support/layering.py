@@ -11,7 +11,7 @@ import tempfile
 
 # A header includes only its own room and those to its left; rooms of one rank do not include each other.
 RANK = {"core": 0, "message": 1, "serializer": 2, "http": 3, "websocket": 4, "pubsub": 5, "connect": 6, "loop": 7, "socket": 8, "channel": 9,
-        "presence": 10, "longpoll": 10, "erlang": 11, "adapter": 12, "testing": 12}
+        "presence": 10, "longpoll": 10, "metrics": 10, "erlang": 11, "adapter": 12, "testing": 12}
 STANDARD = set(
     "algorithm any array atomic barrier bit bitset cassert cctype cerrno charconv chrono cinttypes climits cmath compare "
     "concepts condition_variable coroutine cstddef cstdint cstdio cstdlib cstring ctime deque exception execution filesystem "

@@ -80,6 +80,13 @@ class server {
   void observe(O& o) noexcept {
     for (auto const& c : core_->contexts) c->loop().observe(o);
   }
+  /// @param m observes each loop by itself, as phx::metrics does. @param next at most one: gets every event after m. Both outlive
+  ///   the server. Before start. @par Errors: those of M::observe.
+  template <class M, Observer... O>
+  requires(!Observer<M> && sizeof...(O) <= 1 &&
+           requires(M & m, phx::loop& l, O&... next) { m.observe(l, next...); }) void observe(M& m, O&... next) {
+    for (auto const& c : core_->contexts) m.observe(c->loop(), next...);
+  }
   /// Accepts connections from now on. @par Errors: the address or the port is not available: std::runtime_error.
   void start() {
     if (detail::error_code const ec = core_->start())

@@ -147,6 +147,13 @@ class server {
   void observe(O& o) noexcept {
     loop_.observe(o);
   }
+  /// @param m observes each loop by itself, as phx::metrics does. @param next at most one: gets every event after m. Both outlive
+  ///   the server. Before run(). @par Errors: those of M::observe.
+  template <class M, Observer... O>
+  requires(!Observer<M> && sizeof...(O) <= 1 &&
+           requires(M & m, phx::loop& l, O&... next) { m.observe(l, next...); }) void observe(M& m, O&... next) {
+    m.observe(loop_, next...);
+  }
 
   /// Accepts connections and runs the loop, until stop(); then every client is told 1012, and all threads have ended when it
   /// returns. Once.

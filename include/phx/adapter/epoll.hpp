@@ -79,6 +79,13 @@ class server {
   void observe(O& o) noexcept {
     for (auto const& l : core_.loops) l->loop().observe(o);
   }
+  /// @param m observes each loop by itself, as phx::metrics does. @param next at most one: gets every event after m. Both outlive
+  ///   the server. Before run(). @par Errors: those of M::observe.
+  template <class M, Observer... O>
+  requires(!Observer<M> && sizeof...(O) <= 1 &&
+           requires(M & m, phx::loop& l, O&... next) { m.observe(l, next...); }) void observe(M& m, O&... next) {
+    for (auto const& l : core_.loops) m.observe(l->loop(), next...);
+  }
 
   /// Accepts connections and runs the first loop; the others run in threads of their own, which have ended when it returns.
   /// Returns after drain() or stop(). Once. @par Errors: a thread that cannot be had: std::system_error.

@@ -119,6 +119,8 @@ class mailbox {
     while (m != nullptr && m != &closed_) mail::free(std::exchange(m, m->next));
   }
   void wake() noexcept { waker_.wake(waker_.host); }
+  /// Mails that were posted and not taken yet. From any thread.
+  [[nodiscard]] std::uint32_t waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
   /// Whether it is more than half full.
   [[nodiscard]] bool congested() const noexcept {
     return waiting_.load(std::memory_order_relaxed) > limit_ / 2 ||
