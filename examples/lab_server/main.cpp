@@ -1,5 +1,5 @@
 // lab_server --port P [--host beast|epoll] [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]
-//            [--silence MS] [--drop-beyond BYTES] [--compress off|messages|windows]
+//            [--silence MS] [--drop-beyond BYTES] [--compress off|messages|windows|all]
 //
 // The lab server, on Boost.Beast or on epoll. On SIGTERM or SIGINT it closes every client with 1012 (reconnect later), then exits with 0;
 // after a second signal it does not wait.
@@ -7,7 +7,7 @@
 // With --redis it is one of several nodes, and prints when Redis connects and disconnects. The presence of the other nodes
 // takes a node for down after --silence without a message: 30,000 ms, as in Phoenix. With --drop-beyond a client that does
 // not read loses the oldest pushes instead of its connection. With --compress clients may agree on permessage-deflate, each
-// message compressed by itself or with windows for each connection.
+// message compressed by itself or with windows for each connection; `all` compresses the shortest ones too.
 
 #include "actors.hpp"
 #include "channels.hpp"
@@ -50,8 +50,10 @@ bool read_compression(std::string_view text, phx::websocket::compression& into) 
   if (text == "off") return true;
 #ifdef WITH_DEFLATE
   bool const windows = text == "windows";
-  if (!windows && text != "messages") return false;
-  into = phx::websocket::permessage_deflate({.server_context_takeover = windows, .client_context_takeover = windows});
+  if (!windows && text != "messages" && text != "all") return false;
+  phx::websocket::deflate_options opts{.server_context_takeover = windows, .client_context_takeover = windows};
+  if (text == "all") opts.min_size = 0;
+  into = phx::websocket::permessage_deflate(opts);
   return true;
 #else
   (void)into;
@@ -219,7 +221,7 @@ int main(int argc, char** argv) try {
   if (!args) {
     std::fprintf(stderr,
                  "usage: %s --port P [--host beast|epoll] [--threads N] [--dispatcher router|actors] [--redis HOST:PORT]\n"
-                 "  [--node NAME] [--drop-beyond BYTES] [--silence MS] [--compress off|messages|windows]\n",
+                 "  [--node NAME] [--drop-beyond BYTES] [--silence MS] [--compress off|messages|windows|all]\n",
                  argv[0]);
     return 2;
   }

@@ -176,7 +176,9 @@ const query = (params) => new URLSearchParams(
   Object.entries(params).map(([k, v]) => [k, v instanceof Num ? v.raw : String(v)])).toString();
 
 class WsClient {
-  constructor(timeout) {
+  // compressed: every connection agrees on permessage-deflate, which the recording does not mention
+  constructor(timeout, compressed = false) {
+    this.compressed = compressed;
     this.items = []; this.diffs = []; this.maybe = []; this.waiters = []; this.last = Date.now(); this.ws = null; this.open = false;
     this.timeout = timeout;
   }
@@ -192,7 +194,7 @@ class WsClient {
     const url = base.replace(/^http/, 'ws') + (spec.path ?? '/socket/websocket') + (q ? '?' + q : '');
     return new Promise((resolve) => {
       const ws = this.ws = new WebSocket(url, spec.protocols ?? [], {
-        headers: spec.headers ?? {}, skipUTF8Validation: true, perMessageDeflate: spec.deflate === true,
+        headers: spec.headers ?? {}, skipUTF8Validation: true, perMessageDeflate: this.compressed ? { threshold: 0 } : spec.deflate === true,
         maxPayload: 64 * 1024 * 1024, handshakeTimeout: this.timeout,
       });
       let answered = false;
@@ -200,7 +202,7 @@ class WsClient {
         answered = true; this.open = true;
         const r = { open: true };
         if (ws.protocol) r.protocol = ws.protocol;
-        if (ws.extensions) r.extensions = ws.extensions;
+        if (this.compressed !== ws.extensions.startsWith('permessage-deflate')) r.extensions = ws.extensions;
         resolve(r);
       });
       ws.on('unexpected-response', (_req, res) => {
@@ -323,7 +325,7 @@ export class Run {
     this.url = url.replace(/\/$/, ''); this.conv = conv; this.opts = opts;
     this.names = new Map();
     this.timeout = opts.timeout ?? 30000;
-    this.clients = Array.from({ length: int(conv.clients ?? 1) }, () => new WsClient(this.timeout));
+    this.clients = Array.from({ length: int(conv.clients ?? 1) }, () => new WsClient(this.timeout, opts.compressed));
     // at the end nothing more may come, including delayed messages
     this.quiet = Math.max(opts.quiet ?? 150, unanswered(conv) + 100);
     this.late = false;

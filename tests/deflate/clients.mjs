@@ -52,6 +52,11 @@ async function npm(url, mode, options) {
     channel.push('shout', items(n));
     check(`${name}: a broadcast of ${n} items`, same(await heard, items(n)));
   }
+  for (const n of [20, 2000]) {
+    const pushed = event(channel, 'pushed');
+    const replied = answer(channel.push('push_then_reply', items(n)));
+    check(`${name}: ${n} items are pushed, then a reply comes`, same(await pushed, items(n)) && (await replied)[0] === 'ok');
+  }
   const binary = new Uint8Array(3000).map((_, i) => i % 50).buffer;
   const [ok, bytes] = await answer(channel.push('bin', binary));
   check(`${name}: bytes come back`, ok === 'ok' && Buffer.compare(Buffer.from(bytes), Buffer.from(binary)) === 0);
