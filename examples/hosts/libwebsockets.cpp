@@ -4,6 +4,7 @@
 
 #include <libwebsockets.h>
 
+#include <algorithm>
 #include <csignal>
 #include <deque>
 

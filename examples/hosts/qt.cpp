@@ -14,6 +14,7 @@
 #include <QtWebSockets/QWebSocket>
 #include <QtWebSockets/QWebSocketServer>
 
+#include <algorithm>
 #include <csignal>
 #include <map>
 #include <sys/signalfd.h>

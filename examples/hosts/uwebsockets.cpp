@@ -4,6 +4,7 @@
 
 #include <App.h>
 
+#include <algorithm>
 #include <csignal>
 #include <thread>
 

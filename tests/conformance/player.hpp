@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <deque>
+#include <list>
 #include <memory>
 
 namespace conformance {

@@ -9,6 +9,7 @@
 
 #include "oracle.hpp"
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <memory>

@@ -2,6 +2,8 @@
 
 #include <support/room.hpp>
 
+#include <algorithm>
+
 TEST_CASE("event_code: every code has its own name") {
   std::vector<std::string_view> names;
   for (std::size_t i = 0; i <= static_cast<std::size_t>(phx::event_code::no_memory); ++i)

@@ -2,6 +2,7 @@
 
 #include <support/room.hpp>
 
+#include <algorithm>
 #include <deque>
 
 // The concept's archetype and its near misses are in tests/archetype. This is a dispatcher whose channels live on another

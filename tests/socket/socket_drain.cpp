@@ -4,6 +4,8 @@
 
 #include <support/room.hpp>
 
+#include <algorithm>
+
 using namespace support;
 
 namespace {

@@ -5,6 +5,8 @@
 
 #include <support/room.hpp>
 
+#include <algorithm>
+
 using namespace support;
 
 namespace {

@@ -182,6 +182,11 @@ near_misses() {
   checks tests/support/near_miss.py --cxx "$1" tests/archetype/near_miss
 }
 
+# The time and memory that examples/01_echo.cpp takes to compile, within limits.
+compile_cost() {
+  checks tests/support/compile_cost.py --cxx "$1"
+}
+
 # Counts the instructions of the hot path with callgrind, against this compiler's record; and checks that the check can fail.
 instructions() {
   export CXX=$1

@@ -6,7 +6,6 @@
 #include <phx/connect/handshake.hpp>
 #include <phx/core/text/ip_address.hpp>
 
-#include <algorithm>
 #include <array>
 #include <bit>
 #include <memory>
@@ -156,8 +155,8 @@ class throttle {
       // Limited so that an empty bucket is full within 30 years: sums cannot overflow, and the burst is exact.
       constexpr std::int64_t longest = 1'000'000'000'000'000'000;
       std::int64_t const burst = limited_ ? std::int64_t{r.burst} : 1;
-      std::int64_t const each =
-          std::clamp<std::int64_t>(saturating_cast<std::chrono::nanoseconds>(r.every).count(), 0, longest / burst);
+      std::int64_t const wanted = saturating_cast<std::chrono::nanoseconds>(r.every).count();
+      std::int64_t const each = wanted < 0 ? 0 : wanted > longest / burst ? longest / burst : wanted;
       every_ = std::chrono::nanoseconds(each);
       slack_ = std::chrono::nanoseconds(each * (burst - 1));
     }
@@ -166,7 +165,7 @@ class throttle {
       return saturating_sub(saturating_sub(full_at, slack_), now);
     }
     [[nodiscard]] constexpr time_point taken(time_point full_at, time_point now) const noexcept {
-      return saturating_add((std::max)(full_at, now), every_);
+      return saturating_add(full_at < now ? now : full_at, every_);
     }
 
    private:
@@ -175,7 +174,7 @@ class throttle {
   };
 
   [[nodiscard]] static constexpr std::size_t sets_for(std::uint32_t addresses) noexcept {
-    return std::bit_ceil((std::max<std::size_t>)(addresses, ways)) / ways;
+    return std::bit_ceil(addresses < ways ? ways : std::size_t{addresses}) / ways;
   }
   /// The entry of `hash`, or a new one. It replaces the entry of its set that is full soonest: a full bucket equals none.
   [[nodiscard]] entry& find(std::uint64_t hash, time_point now) noexcept {

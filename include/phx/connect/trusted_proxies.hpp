@@ -12,7 +12,6 @@
 #include <phx/core/text/concat.hpp>
 #include <phx/core/text/ip_address.hpp>
 
-#include <algorithm>
 #include <initializer_list>
 
 namespace phx {
@@ -281,13 +280,18 @@ class trusted_proxies {
     });
     return good;
   }
+  /// Drops what stands before the first of these characters; everything if there is none.
+  static void drop_until(std::string_view& text, std::string_view characters) noexcept {
+    std::size_t const at = text.find_first_of(characters);
+    text.remove_prefix(at < text.size() ? at : text.size());
+  }
   /// One element: `for=...;proto=...;host=...`.
   [[nodiscard]] static bool read_element(std::string_view element, std::optional<node>& client, claims& c) noexcept {
     if (element.empty()) return false;
     unsigned seen = 0;
     while (!element.empty()) {
       std::string_view const name = detail::trimmed(element.substr(0, element.find_first_of("=;")));
-      element.remove_prefix((std::min)(element.size(), element.find_first_of("=;")));
+      drop_until(element, "=;");
       std::string_view value;
       if (element.starts_with('=')) {
         element.remove_prefix(1);
@@ -301,7 +305,7 @@ class trusted_proxies {
           if (value.find('\\') != std::string_view::npos) return false;
         } else {
           value = detail::trimmed(element.substr(0, element.find(';')));
-          element.remove_prefix((std::min)(element.size(), element.find(';')));
+          drop_until(element, ";");
           if (value.empty() || value.find_first_of("\"\\ \t") != std::string_view::npos) return false;
         }
       } else if (!name.empty()) {

@@ -21,7 +21,6 @@
 #include <phx/core/close.hpp>
 #include <phx/websocket/control_frame.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -143,7 +142,7 @@ class frame_reader {
 
   [[nodiscard]] bool fill(std::span<char>& bytes, std::size_t wanted) noexcept {
     if (have_ < wanted && !bytes.empty()) {  // an empty span may have a null pointer, which memcpy must not see
-      std::size_t const n = (std::min)(wanted - have_, bytes.size());
+      std::size_t const missing = wanted - have_, n = missing < bytes.size() ? missing : bytes.size();
       std::memcpy(header_ + have_, bytes.data(), n);
       have_ = static_cast<std::uint8_t>(have_ + n);
       bytes = bytes.subspan(n);

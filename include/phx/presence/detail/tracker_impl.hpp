@@ -4,6 +4,8 @@
 
 #include <phx/presence/tracker.hpp>
 
+#include <algorithm>
+
 namespace phx {
 inline namespace PHX_BUILD {
 

@@ -7,7 +7,6 @@
 #include <phx/http/proxy_protocol.hpp>
 #include <phx/http/response.hpp>
 
-#include <algorithm>
 #include <array>
 #include <string>
 
@@ -33,7 +32,8 @@ class http_stream {
   [[nodiscard]] bool read_proxy_header(http::proxy_protocol_reader& header, time_point deadline) noexcept {
     while (header.state() == http::progress::need_more) {
       if (!readable_before(fd_, deadline)) return false;
-      ssize_t const n = receive_some(fd_, std::span(in_).first((std::min)(in_.size(), header.wants())));
+      std::size_t const wanted = header.wants();
+      ssize_t const n = receive_some(fd_, std::span(in_).first(wanted < in_.size() ? wanted : in_.size()));
       if (n <= 0) return false;
       std::string_view bytes(in_.data(), static_cast<std::size_t>(n));
       (void)header.read(bytes);
