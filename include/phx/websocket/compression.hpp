@@ -37,7 +37,7 @@ namespace websocket {
 ///
 /// By default each message is compressed by itself, in both directions. A broadcast is then compressed once in each loop and
 /// all its recipients get the same bytes, and a connection costs some 64 bytes; each loop has one compressor of
-/// 2^(server_window_bits + 2) + 2^(memory_level + 9) bytes, 256 KiB, and 44 KiB while a compressed message arrives in parts.
+/// 2^(server_window_bits + 2) + 2^(memory_level + 9) bytes, 256 KiB, and 40 KiB while a compressed message arrives in parts.
 ///
 /// With context takeover a message is compressed with reference to earlier ones: small messages that resemble each
 /// other get smaller still. It costs each connection its own windows, from its first compressed message on, and each
