@@ -1,7 +1,5 @@
 // A host that shares nothing with the adapters: one thread, one epoll, its own sockets, and a game that ticks every 20 ms.
-// HTTP and RFC 6455 come from phx's rooms http/ and websocket/; this is the code that a host with its own sockets has to
-// write.
-//
+// HTTP and RFC 6455 come from phx's rooms http/ and websocket/; this is what a host with its own sockets has to write.
 //   third_host --port P        prints `listening on 127.0.0.1:P`; SIGTERM drains and exits 0
 
 #include "room.hpp"
@@ -123,8 +121,7 @@ class server {
         loop_.drain({.batch = 1000, .interval = 100ms, .limit = 5s}, now);
       }
       (void)loop_.run(now);
-      // The end of one is reported to phx, which may write to others and find them dead too: those are erased at the next
-      // tick.
+      // phx learns of each end, and may find others dead when it writes to them: those are erased at the next tick.
       std::erase_if(connections_, [&](auto const& c) {
         bool const late = c->state != c->open && now >= c->deadline;
         return c->state == c->dead || late || (c->state == c->http && loop_.draining());
