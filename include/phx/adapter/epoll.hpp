@@ -32,22 +32,22 @@ class server {
  public:
   /// Listens at once; run() serves. @par Errors: an address or a port that cannot be had, no descriptors:
   /// std::runtime_error, or abort without exceptions.
-  explicit server(options opts) : core_(std::move(opts)) {
-    for (std::uint32_t i = 0; i < core_.opts.loops; ++i)
-      core_.loops.push_back(std::make_unique<detail::event_loop>(core_, i == 0 || core_.opts.reuse_port));
-    std::uint16_t port = core_.opts.port;
-    for (auto const& l : core_.loops) {
+  explicit server(options opts) : server_(std::move(opts)) {
+    for (std::uint32_t i = 0; i < server_.opts.loops; ++i)
+      server_.loops.push_back(std::make_unique<detail::event_loop>(server_, i == 0 || server_.opts.reuse_port));
+    std::uint16_t port = server_.opts.port;
+    for (auto const& l : server_.loops) {
       if (int const error = l->listen(port); error != 0)
         phx::detail::no_value(
-            ("cannot listen on " + core_.opts.address + " port " + std::to_string(port) + ": " + std::strerror(error))
+            ("cannot listen on " + server_.opts.address + " port " + std::to_string(port) + ": " + std::strerror(error))
                 .c_str());
-      port = core_.loops.front()->port();
+      port = server_.loops.front()->port();
     }
   }
   /// The same, and serves `app` at options::mount. @param app outlives the server. @par Errors: also a mount that is wrong.
   template <class D>
   explicit server(D& app, options opts = {}) : server(std::move(opts)) {
-    serve(app, core_.opts.mount, core_.opts.polls);
+    serve(app, server_.opts.mount, server_.opts.polls);
   }
   server(server const&) = delete;
   server& operator=(server const&) = delete;
@@ -63,8 +63,8 @@ class server {
   void serve(D& app, mount where, longpoll::options const& polls = {}) {
     if (error const wrong = where.check(); wrong.code != errc::none)
       phx::detail::no_value((std::string(to_string(wrong.code)) + ": " + wrong.entry).c_str());
-    core_.mounts.push_back(std::make_unique<mounted_at<D>>(std::move(where), app, polls));
-    core_.mounts.back()->number = core_.mounts.size() - 1;
+    server_.mounts.push_back(std::make_unique<mounted_at<D>>(std::move(where), app, polls));
+    server_.mounts.back()->number = server_.mounts.size() - 1;
   }
   /// The host's own requests, those of no mount: the first route with an answer has it; if none has, 404 with an empty body.
   /// @param f std::optional<http_answer>(http_request const&), called inside the loops: by several threads at once. A route
@@ -72,12 +72,12 @@ class server {
   ///   500.
   template <class F>
   void route(F f) {
-    core_.routes.emplace_back(std::move(f));
+    server_.routes.emplace_back(std::move(f));
   }
   /// @param o told of everything, refused requests included, by several threads at once. Outlives the server.
   template <Observer O>
   void observe(O& o) noexcept {
-    for (auto const& l : core_.loops) l->loop().observe(o);
+    for (auto const& l : server_.loops) l->loop().observe(o);
   }
   /// @param m observes each loop by itself, as phx::metrics does. @param next at most one: gets every event after m. Both outlive
   ///   the server. Before run(). @par Errors: those of M::observe.
@@ -98,41 +98,41 @@ class server {
     } started;
     bool const all_run = phx::detail::try_invoke(
         [&] {
-          for (std::size_t i = 1; i < core_.loops.size(); ++i)
-            started.threads.emplace_back([l = core_.loops[i].get()] { l->run(); });
+          for (std::size_t i = 1; i < server_.loops.size(); ++i)
+            started.threads.emplace_back([l = server_.loops[i].get()] { l->run(); });
         },
         [](char const*) noexcept {});
     if (!all_run) {
       stop();
       phx::detail::no_value("phx::epoll: no thread for a loop");
     }
-    core_.loops.front()->run();
+    server_.loops.front()->run();
   }
 
   // ---- from any thread
 
   /// The port it listens on: the one asked for, or the kernel's choice where 0 was. 0 of a Unix socket.
-  [[nodiscard]] std::uint16_t port() const noexcept { return core_.loops.front()->port(); }
+  [[nodiscard]] std::uint16_t port() const noexcept { return server_.loops.front()->port(); }
   /// Broadcasts and disconnects.
-  [[nodiscard]] phx::endpoint& endpoint() noexcept { return core_.everywhere; }
+  [[nodiscard]] phx::endpoint& endpoint() noexcept { return server_.everywhere; }
   /// Connections, those included that speak HTTP or are on their way out.
-  [[nodiscard]] std::uint32_t connections() const noexcept { return core_.connection_count.load(); }
+  [[nodiscard]] std::uint32_t connections() const noexcept { return server_.connection_count.load(); }
   /// Calls `f(phx::loop&)` inside each loop, soon: to list sockets, say. @param f copied. @par Errors: std::bad_alloc.
   template <class F>
   void in_loops(F f) {
-    for (auto const& l : core_.loops) l->inbox()->post(std::function<void(phx::loop&)>(f));
+    for (auto const& l : server_.loops) l->inbox()->post(std::function<void(phx::loop&)>(f));
   }
   /// No client may connect any more; all WebSockets close with 1012, in batches (protocol 12), as options::drain says, and
   /// run() returns when the last connection and the last long-poll session have gone: at the latest options::goodbye after
   /// drain_options::limit. Also from a signal handler.
   void drain() noexcept {
-    core_.draining.store(true);
-    for (auto const& l : core_.loops) l->wake();
+    server_.draining.store(true);
+    for (auto const& l : server_.loops) l->wake();
   }
   /// Ends every connection without a word: their channels end, and run() returns. Also from a signal handler.
   void stop() noexcept {
-    core_.stopping.store(true);
-    for (auto const& l : core_.loops) l->wake();
+    server_.stopping.store(true);
+    for (auto const& l : server_.loops) l->wake();
   }
 
  private:
@@ -140,15 +140,15 @@ class server {
   class mounted_at final : public detail::mounted {
    public:
     mounted_at(mount m, D& app, longpoll::options const& opts) : mounted(std::move(m), opts), app_(app) {}
-    [[nodiscard]] std::variant<detail::websocket_connection*, refused_request> upgrade(phx::request const& asked,
+    [[nodiscard]] std::variant<detail::websocket_connection*, refused_request> upgrade(phx::request const& request,
                                                                                        detail::tcp_socket& from,
                                                                                        detail::event_loop& on) override {
-      auto judged = phx::handshake(terms, app_, asked);
-      if (auto* const no = std::get_if<refused_request>(&judged)) return std::move(*no);
+      auto judged = phx::handshake(terms, app_, request);
+      if (auto* const refused = std::get_if<refused_request>(&judged)) return std::move(*refused);
       // Asked last, as in Phoenix (protocol 8.1, step 6).
-      if (auto no = upgrade_refusal(asked)) return *std::move(no);
+      if (auto refused = upgrade_refusal(request)) return *std::move(refused);
       using admitted_as = admission<typename D::session_type>;
-      return detail::websocket_of<D>::make(from, on, app_, std::move(*std::get_if<admitted_as>(&judged)), asked);
+      return detail::websocket_of<D>::make(from, on, app_, std::move(*std::get_if<admitted_as>(&judged)), request);
     }
     [[nodiscard]] std::unique_ptr<longpoll::service> polling(longpoll::sessions& all, phx::loop& event_loop) override {
       return std::make_unique<longpoll::service_for<D>>(all, event_loop, terms, app_, polls);
@@ -158,7 +158,7 @@ class server {
     D& app_;
   };
 
-  detail::core core_;
+  detail::server_state server_;
 };
 
 }  // namespace epoll

@@ -45,8 +45,8 @@ class late_answer {
 
  private:
   friend struct http_request;
-  explicit late_answer(std::shared_ptr<detail::awaited> to) noexcept : to_(std::move(to)) {}
-  std::shared_ptr<detail::awaited> to_;
+  explicit late_answer(std::shared_ptr<detail::late_answer_state> to) noexcept : to_(std::move(to)) {}
+  std::shared_ptr<detail::late_answer_state> to_;
 };
 
 }  // namespace epoll

@@ -9,7 +9,7 @@
 // Connections are registered edge-triggered: for reading from the beginning, for writing from the first time the kernel takes
 // less than it is given. No epoll_ctl afterwards.
 
-#include <phx/adapter/epoll/detail/core.hpp>
+#include <phx/adapter/epoll/detail/server_state.hpp>
 #include <phx/adapter/epoll/detail/write_queue.hpp>
 
 #include <array>
@@ -39,14 +39,14 @@ class connection {
   /// It asked for that, with event_loop::resume_soon.
   virtual void resume() noexcept = 0;
   /// Its deadline has come.
-  virtual void expired() noexcept = 0;
+  virtual void on_deadline() noexcept = 0;
   /// The server drains: a connection with nothing under way goes, one that waits for a late answer has options::goodbye.
-  virtual void asked_to_leave() noexcept = 0;
+  virtual void on_drain() noexcept = 0;
   /// The server ends now: nothing is written any more.
-  virtual void dismissed() noexcept = 0;
+  virtual void on_stop() noexcept = 0;
 
  protected:
-  [[nodiscard]] event_loop& on() const noexcept { return *loop_; }
+  [[nodiscard]] event_loop& ctx() const noexcept { return *loop_; }
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   [[nodiscard]] bool ended() const noexcept { return ended_; }
   /// As recv: 0 at the end, below 0 for an error.
@@ -75,12 +75,12 @@ class alignas(128) event_loop {
   static constexpr std::size_t room = 64 * 1024;  // of one read
 
   /// @par Errors: std::bad_alloc; no descriptor: std::runtime_error.
-  event_loop(core& all, bool accepts)
+  event_loop(server_state& all, bool accepts)
       : in(new char[room]),
         out(new char[room]),
         compressor(all.opts.compression.make_compressor(all.opts.limits.memory)),
         inbox_(std::make_shared<detail::inbox>()),
-        all_(all),
+        server_(all),
         accepts_(accepts),
         loop_(std::in_place, all.everywhere, *this, phx::detail::seeded(all.opts.limits)),
         poller_(::epoll_create1(EPOLL_CLOEXEC)) {
@@ -91,7 +91,7 @@ class alignas(128) event_loop {
   event_loop& operator=(event_loop const&) = delete;
   ~event_loop() {
     (void)inbox_->close();
-    dismiss();
+    close_all();
   }
 
   // ---- from any thread
@@ -104,23 +104,23 @@ class alignas(128) event_loop {
   // ---- by its thread, or before it runs
 
   [[nodiscard]] phx::loop& loop() noexcept { return *loop_; }
-  [[nodiscard]] core& all() const noexcept { return all_; }
+  [[nodiscard]] server_state& server() const noexcept { return server_; }
   [[nodiscard]] time_point now() const noexcept { return now_; }
   /// @return 0, or an errno
   [[nodiscard]] int listen(std::uint16_t port) noexcept {
     if (!accepts_) return 0;
-    if (int const error = listener_.open(all_.opts.address, port, all_.opts.reuse_port); error != 0) return error;
+    if (int const error = listener_.open(server_.opts.address, port, server_.opts.reuse_port); error != 0) return error;
     return watch(EPOLL_CTL_ADD, listener_.get(), &listener_, EPOLLIN) ? 0 : errno;
   }
   [[nodiscard]] std::uint16_t port() const noexcept { return listener_.port(); }
 
-  /// Until core::stopping, or a drain has ended.
+  /// Until server_state::stopping, or a drain has ended.
   void run() noexcept {
     now_ = clock_now();
     for (time_point next{}; !over();) next = round(next);
     listener_.close();
-    dismiss();
-    polling_.clear();
+    close_all();
+    services_.clear();
     (void)inbox_->close();
     loop_->run(clock_now());  // the last words of channels, which may be broadcasts to other loops
   }
@@ -138,13 +138,13 @@ class alignas(128) event_loop {
     return watch(mode, c.fd(), &c, EPOLLIN | EPOLLRDHUP | EPOLLET | (writes ? std::uint32_t{EPOLLOUT} : std::uint32_t{0}));
   }
   /// No deadline.
-  void keep(connection& c) noexcept { move(c, &open_, (time_point::max)()); }
+  void clear_deadline(connection& c) noexcept { move(c, &open_, (time_point::max)()); }
   /// options::handshake from now. All in one of these lists have the same time, so that the list is in order of deadline.
-  void greet(connection& c) noexcept { move(c, &greeting_, saturating_add(now_, all_.opts.handshake)); }
+  void start_request_deadline(connection& c) noexcept { move(c, &reading_, saturating_add(now_, server_.opts.handshake)); }
   /// options::goodbye from now.
-  void part(connection& c) noexcept { move(c, &leaving_, saturating_add(now_, all_.opts.goodbye)); }
+  void start_close_deadline(connection& c) noexcept { move(c, &closing_, saturating_add(now_, server_.opts.goodbye)); }
   /// @param until not before that of the connection before
-  void hold_back(connection& c, time_point until) noexcept { move(c, &held_back_, until); }
+  void start_refusal_delay(connection& c, time_point until) noexcept { move(c, &delayed_, until); }
   /// c.resume() is called in this round or the next, outside of phx.
   void resume_soon(connection& c) noexcept {
     if (std::exchange(c.to_resume_, true)) return;
@@ -160,7 +160,7 @@ class alignas(128) event_loop {
   }
   /// For the next request of a connection. @par Errors: std::bad_alloc.
   [[nodiscard]] std::unique_ptr<incoming> take_incoming() {
-    if (spare_count_ == 0) return std::make_unique<incoming>(all_.opts.head_bytes);
+    if (spare_count_ == 0) return std::make_unique<incoming>(server_.opts.head_bytes);
     return std::move(spare_[--spare_count_]);
   }
   /// @param i null: nothing
@@ -170,10 +170,10 @@ class alignas(128) event_loop {
     spare_[spare_count_++] = std::move(i);
   }
   /// The long-polling of a mount on this loop, made when it is first asked for. @par Errors: std::bad_alloc.
-  [[nodiscard]] longpoll::service& polling(mounted& at) {
-    if (polling_.size() <= at.number) polling_.resize(at.number + 1);
-    auto& mine = polling_[at.number];
-    if (!mine) mine = at.polling(all_.polls, *loop_);
+  [[nodiscard]] longpoll::service& service(mounted& at) {
+    if (services_.size() <= at.number) services_.resize(at.number + 1);
+    auto& mine = services_[at.number];
+    if (!mine) mine = at.polling(server_.polls, *loop_);
     return *mine;
   }
 
@@ -184,14 +184,14 @@ class alignas(128) event_loop {
 
  private:
   [[nodiscard]] bool over() noexcept {
-    if (all_.stopping.load()) return true;
+    if (server_.stopping.load()) return true;
     if (!loop_->draining()) return false;
     if (leave_by_ <= now_) return true;
     bool const empty = connection_count.load(std::memory_order_acquire) == 0 && loop_->sockets() == 0;
     // A loop that is empty still passes on what others' requests ask of its long-poll sessions, until all are.
-    if (empty && !std::exchange(counted_empty_, true) && all_.empty_loops.fetch_add(1) + 1 == all_.loops.size())
-      for (auto const& l : all_.loops) l->wake();
-    return all_.empty_loops.load() == all_.loops.size();
+    if (empty && !std::exchange(counted_empty_, true) && server_.empty_loops.fetch_add(1) + 1 == server_.loops.size())
+      for (auto const& l : server_.loops) l->wake();
+    return server_.empty_loops.load() == server_.loops.size();
   }
 
   /// @param next when it has something to do @return the same, of the next round
@@ -237,11 +237,11 @@ class alignas(128) event_loop {
   }
   [[nodiscard]] time_point check_deadlines() noexcept {
     time_point next = (std::min)(leave_by_, accept_at_);
-    for (connection_list* const list : {&greeting_, &held_back_, &leaving_}) {
+    for (connection_list* const list : {&reading_, &delayed_, &closing_}) {
       while (list->first != nullptr && list->first->deadline_ <= now_) {
         connection& late = *list->first;
-        keep(late);  // unless it finds itself another end
-        late.expired();
+        clear_deadline(late);  // unless it finds itself another end
+        late.on_deadline();
       }
       if (list->first != nullptr && list->first->deadline_ < next) next = list->first->deadline_;
     }
@@ -253,31 +253,31 @@ class alignas(128) event_loop {
   }
 
   void take_inbox() noexcept {
-    if (all_.draining.load() && !loop_->draining()) ask_to_leave();
+    if (server_.draining.load() && !loop_->draining()) drain();
     inbox::content content = inbox_->take();
     for (arrival& a : content.clients) begin(std::move(a));
     while (auto const answered = content.next_answer()) answer(*answered);
     for (auto& task : content.tasks) (void)try_invoke([&] { task(*loop_); }, [](char const*) noexcept {});
   }
-  void ask_to_leave() noexcept {
+  void drain() noexcept {
     listener_.close();
     accept_at_ = (time_point::max)();
-    loop_->drain(all_.opts.drain, now_);
-    leave_by_ = saturating_add(saturating_add(now_, all_.opts.drain.limit), all_.opts.goodbye);
-    for (connection_list* const list : {&greeting_, &open_, &held_back_})
+    loop_->drain(server_.opts.drain, now_);
+    leave_by_ = saturating_add(saturating_add(now_, server_.opts.drain.limit), server_.opts.goodbye);
+    for (connection_list* const list : {&reading_, &open_, &delayed_})
       for (connection* c = list->first; c != nullptr;) {
         connection* const next = c->after_;
-        c->asked_to_leave();
+        c->on_drain();
         c = next;
       }
   }
   /// Ends all, without a word.
-  void dismiss() noexcept {
+  void close_all() noexcept {
     auto const turn = loop_->turn();
-    for (connection_list* const list : {&greeting_, &open_, &held_back_, &leaving_})
+    for (connection_list* const list : {&reading_, &open_, &delayed_, &closing_})
       while (list->first != nullptr) {  // one may take another with it
         connection& c = *list->first;
-        c.dismissed();
+        c.on_stop();
         end(c);
       }
     while (resumed_ != nullptr) resume_all();
@@ -288,10 +288,10 @@ class alignas(128) event_loop {
   void accept_some() noexcept {
     for (int most = 64; most != 0; --most) {
       peer_address peer;
-      descriptor client = listener_.accept(all_.opts.send_buffer, peer);
+      descriptor client = listener_.accept(server_.opts.send_buffer, peer);
       if (client) {
-        event_loop& to = all_.opts.reuse_port ? *this : least_busy();
-        arrival next{tcp_socket(std::move(client), all_.connection_count, to.connection_count), peer};
+        event_loop& to = server_.opts.reuse_port ? *this : least_busy();
+        arrival next{tcp_socket(std::move(client), server_.connection_count, to.connection_count), peer};
         if (&to == this)
           begin(std::move(next));
         else if (!to.inbox_->post(next))
@@ -304,8 +304,8 @@ class alignas(128) event_loop {
     }
   }
   [[nodiscard]] event_loop& least_busy() const noexcept {
-    event_loop* at = all_.loops.front().get();
-    for (auto const& l : all_.loops)
+    event_loop* at = server_.loops.front().get();
+    for (auto const& l : server_.loops)
       if (l->connection_count.load(std::memory_order_relaxed) < at->connection_count.load(std::memory_order_relaxed))
         at = l.get();
     return *at;
@@ -315,8 +315,8 @@ class alignas(128) event_loop {
     accept_at_ = saturating_add(now_, std::chrono::milliseconds(50));
     (void)watch(EPOLL_CTL_MOD, listener_.get(), &listener_, 0);
   }
-  void begin(arrival&& a) noexcept;           // http_connection.hpp
-  void answer(awaited const& what) noexcept;  // http_connection.hpp
+  void begin(arrival&& a) noexcept;                     // http_connection.hpp
+  void answer(late_answer_state const& late) noexcept;  // http_connection.hpp
 
   void move(connection& c, connection_list* to, time_point deadline) noexcept {
     if (c.in_ != nullptr) {
@@ -335,26 +335,26 @@ class alignas(128) event_loop {
 
   static constexpr int most_events = 256;
   std::shared_ptr<detail::inbox> inbox_;
-  core& all_;
+  server_state& server_;
   bool const accepts_;
-  bool counted_empty_ = false;  // in core::empty_loops
+  bool counted_empty_ = false;  // in server_state::empty_loops
   std::optional<phx::loop> loop_;
   descriptor poller_;
   listener listener_{};
   time_point now_{}, run_at_{};
   time_point accept_at_ = (time_point::max)();  // when the listener is asked again
   time_point leave_by_ = (time_point::max)();   // of a drain: then the rest is cut off
-  connection_list greeting_{}, open_{}, held_back_{}, leaving_{};
+  connection_list reading_{}, open_{}, delayed_{}, closing_{};
   std::array<std::unique_ptr<incoming>, 16> spare_{};
   std::size_t spare_count_ = 0;
   connection* resumed_ = nullptr;
   connection* resumed_last_ = nullptr;
-  std::vector<std::unique_ptr<longpoll::service>> polling_{};  // by mounted::number
+  std::vector<std::unique_ptr<longpoll::service>> services_{};  // by mounted::number
   epoll_event events_[most_events];
 };
 static_assert(Waker<event_loop>);
 
-inline core::core(options o)
+inline server_state::server_state(options o)
     : opts([&] {
         o.reuse_port = o.reuse_port && !listener::is_unix(o.address);
         o.loops = (std::max)(o.loops, 1U);
@@ -362,7 +362,7 @@ inline core::core(options o)
       }()),
       polls(opts.max_sessions, {}, opts.limits.memory),
       throttle_(phx::detail::seeded(opts.throttle)) {}
-inline core::~core() = default;
+inline server_state::~server_state() = default;
 
 inline connection::~connection() { loop_->move(*this, nullptr, (time_point::max)()); }
 

@@ -20,12 +20,13 @@ class http_connection;
 class inbox;
 
 /// What a late_answer has of its connection. `connection` is used inside the loop only, and is null once nobody waits.
-struct awaited {
-  awaited(std::shared_ptr<inbox> of, http_connection& waiting) noexcept : loop(std::move(of)), connection(&waiting) {}
+struct late_answer_state {
+  late_answer_state(std::shared_ptr<inbox> of, http_connection& waiting) noexcept
+      : loop(std::move(of)), connection(&waiting) {}
   std::shared_ptr<inbox> loop;
   http_connection* connection;
   http_answer answer{};
-  std::shared_ptr<awaited> next{};  // in the inbox
+  std::shared_ptr<late_answer_state> next{};  // in the inbox
 };
 
 /// From any thread: `post`, and the waker. The loop takes.
@@ -34,7 +35,7 @@ class inbox {
   detail::waker waker{};
 
   /// Needs no memory.
-  void post(std::shared_ptr<awaited> const& answered) noexcept {
+  void post(std::shared_ptr<late_answer_state> const& answered) noexcept {
     {
       std::lock_guard const hold(mutex_);
       if (closed_) return;
@@ -64,7 +65,7 @@ class inbox {
   }
 
   struct content {
-    std::shared_ptr<awaited> answers{};
+    std::shared_ptr<late_answer_state> answers{};
     std::vector<arrival> clients{};
     std::vector<std::function<void(phx::loop&)>> tasks{};
 
@@ -76,8 +77,8 @@ class inbox {
       }
     }
     /// One by one: a chain destroyed at once would be as deep as it is long.
-    [[nodiscard]] std::shared_ptr<awaited> next_answer() noexcept {
-      std::shared_ptr<awaited> first = std::move(answers);
+    [[nodiscard]] std::shared_ptr<late_answer_state> next_answer() noexcept {
+      std::shared_ptr<late_answer_state> first = std::move(answers);
       answers = nullptr;
       if (first) answers = std::exchange(first->next, nullptr);
       return first;
@@ -102,7 +103,7 @@ class inbox {
 
  private:
   std::mutex mutex_;
-  std::shared_ptr<awaited> answers_{};
+  std::shared_ptr<late_answer_state> answers_{};
   std::vector<arrival> clients_{};
   std::vector<std::function<void(phx::loop&)>> tasks_{};
   bool closed_ = false;

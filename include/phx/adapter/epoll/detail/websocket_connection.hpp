@@ -27,15 +27,15 @@ class websocket_connection : public connection {
  public:
   websocket_connection(tcp_socket&& s, event_loop& on, std::size_t max_message) noexcept
       : connection(std::move(s), on), frames_(max_message) {}
-  ~websocket_connection() override { out_.clear(on().parts); }
+  ~websocket_connection() override { out_.clear(ctx().parts); }
 
   // ---- the Transport
 
   send_status send(frame const& f) noexcept {
     if (state_ != state::open || failed_) return send_status::closed;
     if (codec_ == nullptr) {
-      if (!out_.append(on().parts, f)) return send_status::dropped;
-    } else if (!out_.append(on().parts, codec_->compress(f))) {
+      if (!out_.append(ctx().parts, f)) return send_status::dropped;
+    } else if (!out_.append(ctx().parts, codec_->compress(f))) {
       codec_->not_sent();
       return send_status::dropped;
     }
@@ -57,21 +57,21 @@ class websocket_connection : public connection {
     if ((events & (EPOLLIN | EPOLLRDHUP | broken)) == 0) return;
     unread_ = true;
     // Without this a read that gets less than it asks for has got all: an edge follows when more comes.
-    hangs_up_ = hangs_up_ || (events & (EPOLLRDHUP | broken)) != 0;
+    read_to_end_ = read_to_end_ || (events & (EPOLLRDHUP | broken)) != 0;
     read();
   }
   void resume() noexcept override {
-    if (failed_) return lose();
+    if (failed_) return on_lost();
     if (unread_) read();
   }
-  void expired() noexcept override { on().end(*this); }
-  void asked_to_leave() noexcept override {}
-  void dismissed() noexcept override { state_ = state::leaving; }
+  void on_deadline() noexcept override { ctx().end(*this); }
+  void on_drain() noexcept override {}
+  void on_stop() noexcept override { state_ = state::leaving; }
 
   /// Writes the 101 and begins to read. @param early frames that came with the request
   void begin(std::span<char> early) noexcept {
-    on().keep(*this);
-    if (!on().watch(EPOLL_CTL_MOD, *this)) return lose();  // reports what has come already
+    ctx().clear_deadline(*this);
+    if (!ctx().watch(EPOLL_CTL_MOD, *this)) return on_lost();  // reports what has come already
     if (!early.empty()) feed(early);
     flush();
   }
@@ -85,12 +85,12 @@ class websocket_connection : public connection {
   void control(websocket::control_frame const& f) noexcept {
     if (f.op() == opcode::close) return leave(f);
     // A client that sends pings and does not read is not answered beyond what is read from it.
-    if (state_ == state::open && out_.size() <= high_water()) (void)out_.append(on().parts, f.bytes());
+    if (state_ == state::open && out_.size() <= high_water()) (void)out_.append(ctx().parts, f.bytes());
   }
   /// Queues the 101, before anything else is sent, and agrees on compression. False without memory.
-  [[nodiscard]] bool answer(phx::request const& asked, std::string_view subprotocol, std::size_t max_message) noexcept {
+  [[nodiscard]] bool answer(phx::request const& request, std::string_view subprotocol, std::size_t max_message) noexcept {
     websocket::accepted_compression agreed;
-    if (on().compressor != nullptr) agreed = on().compressor->accept(asked.headers, max_message);
+    if (ctx().compressor != nullptr) agreed = ctx().compressor->accept(request.headers, max_message);
     codec_ = std::move(agreed.codec);
     if (codec_ != nullptr) frames_ = websocket::frame_reader(max_message, true);
     struct output {
@@ -98,10 +98,10 @@ class websocket_connection : public connection {
       bool taken = true;
       void append(std::string_view bytes) noexcept {
         for (; taken && !bytes.empty(); bytes.remove_prefix((std::min)(bytes.size(), bytes_part::room)))
-          taken = to->out_.append(to->on().parts, bytes.substr(0, bytes_part::room));
+          taken = to->out_.append(to->ctx().parts, bytes.substr(0, bytes_part::room));
       }
     } out{this};
-    websocket::write_switching_protocols(out, asked, subprotocol, agreed.answer.view());
+    websocket::write_switching_protocols(out, request, subprotocol, agreed.answer.view());
     return out.taken;
   }
 
@@ -117,7 +117,7 @@ class websocket_connection : public connection {
  private:
   state state_ = state::open;
   bool unread_ = false;           // the kernel may have more, and no edge will say so
-  bool hangs_up_ = false;         // an edge has said that there is an end: to be read up to
+  bool read_to_end_ = false;      // an edge has said that there is an end: to be read up to
   bool ended_input_ = false;      // and it was
   bool blocked_ = false;          // the kernel takes no more; an edge will say when it does
   bool watches_writing_ = false;  // from the first time on
@@ -130,40 +130,40 @@ class websocket_connection : public connection {
  private:
   static constexpr std::size_t early_write = 64 * 1024;
 
-  [[nodiscard]] std::size_t high_water() const noexcept { return on().all().opts.high_water; }
+  [[nodiscard]] std::size_t high_water() const noexcept { return ctx().server().opts.high_water; }
 
   void read() noexcept {
     // A client that sends a lot must not keep the others of its loop waiting: so many buffers, then they have their turn.
     for (int rounds = 4; rounds != 0; --rounds) {
       if (state_ == state::open && out_.size() > high_water()) return;  // on_writable goes on
-      std::span<char> const into(on().in.get(), event_loop::room);
+      std::span<char> const into(ctx().in.get(), event_loop::room);
       ssize_t const n = receive(into);
       if (n <= 0) {
         unread_ = false;
-        return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? void() : end_of_input(n == 0);
+        return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? void() : on_end_of_input(n == 0);
       }
       auto const size = static_cast<std::size_t>(n);
-      unread_ = size == into.size() || hangs_up_;
+      unread_ = size == into.size() || read_to_end_;
       if (state_ == state::open) feed(into.first(size));
       if (!unread_ || ended()) return;
     }
-    on().resume_soon(*this);
+    ctx().resume_soon(*this);
   }
   void feed(std::span<char> bytes) noexcept {
-    (void)receive_frames(bytes, on().now());  // a close is in the queue, and the state is leaving
+    (void)receive_frames(bytes, ctx().now());  // a close is in the queue, and the state is leaving
     // Its replies, while they are in the cache: what the turn says to others may become more, but not to this one, mostly.
     flush();
   }
-  void end_of_input(bool orderly) noexcept {
-    hangs_up_ = true;
-    if (!orderly || state_ == state::open || failed_ || out_.size() == 0) return lose();
+  void on_end_of_input(bool orderly) noexcept {
+    read_to_end_ = true;
+    if (!orderly || state_ == state::open || failed_ || out_.size() == 0) return on_lost();
     ended_input_ = true;  // the rest of the queue, with the close, may still be read
   }
   /// The client is gone.
-  void lose() noexcept {
+  void on_lost() noexcept {
     if (ended()) return;
     if (std::exchange(state_, state::leaving) == state::open) gone(lost::error);
-    on().end(*this);
+    ctx().end(*this);
   }
 
   /// Hands the kernel what it takes.
@@ -171,13 +171,13 @@ class websocket_connection : public connection {
     while (out_.size() != 0) {
       iovec pieces[write_queue::most_pieces];
       std::size_t total = 0;
-      std::size_t const count = out_.gather(pieces, {on().out.get(), event_loop::room}, total);
+      std::size_t const count = out_.gather(pieces, {ctx().out.get(), event_loop::room}, total);
       ssize_t const n =
           count == 1 ? ::send(fd(), pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL) : send_pieces(pieces, count);
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return fail();
-      if (n > 0) out_.remove(on().parts, static_cast<std::size_t>(n));
-      if (n < 0 || static_cast<std::size_t>(n) < total) return block();
+      if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) return on_write_error();
+      if (n > 0) out_.remove(ctx().parts, static_cast<std::size_t>(n));
+      if (n < 0 || static_cast<std::size_t>(n) < total) return wait_to_write();
     }
     if (state_ == state::leaving) finish();
   }
@@ -187,39 +187,39 @@ class websocket_connection : public connection {
     message.msg_iovlen = count;
     return ::sendmsg(fd(), &message, MSG_NOSIGNAL);
   }
-  void block() noexcept {
+  void wait_to_write() noexcept {
     blocked_ = true;
-    if (!std::exchange(watches_writing_, true) && !on().watch(EPOLL_CTL_MOD, *this, true)) fail();
+    if (!std::exchange(watches_writing_, true) && !ctx().watch(EPOLL_CTL_MOD, *this, true)) on_write_error();
   }
   void on_writable() noexcept {
     blocked_ = false;
     write();
     if (ended() || failed_ || out_.size() > high_water() / 2) return;
     // What phx held back for a slow client. It may close, which is no matter here.
-    if (state_ == state::open) writable(on().now());
-    if (unread_) on().resume_soon(*this);
+    if (state_ == state::open) writable(ctx().now());
+    if (unread_) ctx().resume_soon(*this);
   }
   /// Called in the middle of phx, which is told later.
-  void fail() noexcept {
+  void on_write_error() noexcept {
     failed_ = true;
-    out_.clear(on().parts);
-    on().resume_soon(*this);
+    out_.clear(ctx().parts);
+    ctx().resume_soon(*this);
   }
   void leave(websocket::control_frame const& last) noexcept {
     if (state_ == state::leaving) return;
-    (void)out_.append(on().parts, last.bytes());
+    (void)out_.append(ctx().parts, last.bytes());
     state_ = state::leaving;
-    on().part(*this);
+    ctx().start_close_deadline(*this);
     // What the client still sends is read and dropped until it hangs up: with bytes unread the kernel would reset the
     // connection, and the client might never see why it was closed.
-    if (unread_) on().resume_soon(*this);
+    if (unread_) ctx().resume_soon(*this);
     flush();
   }
   /// All is written, the close too.
   void finish() noexcept {
     if (std::exchange(shut_down_, true)) return;
     (void)::shutdown(fd(), SHUT_WR);
-    if (ended_input_) on().end(*this);
+    if (ended_input_) ctx().end(*this);
   }
 };
 
@@ -240,9 +240,9 @@ class websocket_of final : public websocket_connection {
 
   /// Null without memory; then `s` may be closed.
   static websocket_connection* make(tcp_socket& s, event_loop& on, D& app, admitted_as&& admitted,
-                                    phx::request const& asked) noexcept {
+                                    phx::request const& request) noexcept {
     std::unique_ptr<websocket_of> made(new (std::nothrow) websocket_of(std::move(s), on, admitted.bounds->frame));
-    if (!made || !made->answer(asked, admitted.subprotocol, admitted.bounds->frame)) return nullptr;
+    if (!made || !made->answer(request, admitted.subprotocol, admitted.bounds->frame)) return nullptr;
     made->phoenix_.emplace(on.loop(), app, std::move(admitted), transport{made.get()}, on.now());
     return made.release();
   }

@@ -1,5 +1,5 @@
-#ifndef PHX_ADAPTER_EPOLL_DETAIL_CORE_HPP
-#define PHX_ADAPTER_EPOLL_DETAIL_CORE_HPP
+#ifndef PHX_ADAPTER_EPOLL_DETAIL_SERVER_STATE_HPP
+#define PHX_ADAPTER_EPOLL_DETAIL_SERVER_STATE_HPP
 // What the loops of the epoll host share: options, mounts, routes, the throttle, and the end.
 
 #include <phx/adapter/epoll/options.hpp>
@@ -28,7 +28,7 @@ class mounted {
   virtual ~mounted() = default;
   /// The WebSocket of an upgrade request, which takes `from` over, its 101 in its queue; null without memory. Or the refusal.
   /// @par Errors: std::bad_alloc.
-  [[nodiscard]] virtual std::variant<websocket_connection*, refused_request> upgrade(phx::request const& asked,
+  [[nodiscard]] virtual std::variant<websocket_connection*, refused_request> upgrade(phx::request const& request,
                                                                                      tcp_socket& from, event_loop& on) = 0;
   [[nodiscard]] virtual std::unique_ptr<longpoll::service> polling(longpoll::sessions&, phx::loop&) = 0;
   phx::mount const terms;
@@ -58,14 +58,14 @@ struct incoming {
 };
 
 /// Constant once the loops run, but for what is atomic or behind a mutex.
-class core {
+class server_state {
  public:
   using route = std::function<std::optional<http_answer>(http_request const&)>;
 
-  explicit core(options o);
-  core(core const&) = delete;
-  core& operator=(core const&) = delete;
-  ~core();
+  explicit server_state(options o);
+  server_state(server_state const&) = delete;
+  server_state& operator=(server_state const&) = delete;
+  ~server_state();
 
   /// The mount that has this path, and what for; null: none.
   [[nodiscard]] std::pair<mounted*, transport_kind> find(std::string_view path) const noexcept {
