@@ -4,6 +4,7 @@
 // added all or none: `prepare` allocates everything an entry will ever need in the index; `list` and `hide` then cannot
 // fail.
 
+#include <phx/core/intrusive_list.hpp>
 #include <phx/presence/detail/change_queue.hpp>
 
 #include <cstdint>
@@ -48,15 +49,15 @@ class key_entries {
    private:
     entry_slot const* at_ = nullptr;
   };
-  [[nodiscard]] iterator begin() const noexcept { return iterator(first_); }
+  [[nodiscard]] iterator begin() const noexcept { return iterator(entries_.front()); }
   [[nodiscard]] iterator end() const noexcept { return {}; }
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] bool empty() const noexcept { return entries_.front() == nullptr; }
   /// @pre !empty()
-  [[nodiscard]] entry_ptr const& front() const noexcept { return first_->entry; }
+  [[nodiscard]] entry_ptr const& front() const noexcept { return entries_.front()->entry; }
 
  private:
   friend class entry_index;
-  entry_slot *first_ = nullptr, *last_ = nullptr;
+  intrusive_list<entry_slot, &entry_slot::previous, &entry_slot::next> entries_{};
   std::size_t users_ = 0;  // slots prepared for this key, listed or not
 };
 using entries_by_key = std::map<std::string, key_entries, std::less<>>;
@@ -98,10 +99,7 @@ class entry_index {
   void list(entry_slot& slot) noexcept {
     if (slot.place == nullptr) return;  // its key is never shown
     key_entries& place = *slot.place;
-    slot.previous = place.last_;
-    slot.next = nullptr;
-    (place.last_ == nullptr ? place.first_ : place.last_->next) = &slot;
-    place.last_ = &slot;
+    place.entries_.push_back(slot);
     slot.listed = true;
     note(std::move(slot.join_node), slot.entry, true);
   }
@@ -109,8 +107,7 @@ class entry_index {
   void hide(entry_slot& slot) noexcept {
     if (!slot.listed) return;
     key_entries& place = *slot.place;
-    (slot.previous == nullptr ? place.first_ : slot.previous->next) = slot.next;
-    (slot.next == nullptr ? place.last_ : slot.next->previous) = slot.previous;
+    place.entries_.remove(slot);
     slot.listed = false;
     note(std::move(slot.leave_node), slot.entry, false);
     leave_place(slot);

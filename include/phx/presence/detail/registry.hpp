@@ -7,6 +7,7 @@
 // the change (its diff, the messages to other nodes) is recorded without allocating, and the next tick retries it if it
 // fails.
 
+#include <phx/core/intrusive_list.hpp>
 #include <phx/presence/detail/diff_batch.hpp>
 #include <phx/presence/options.hpp>
 #include <phx/socket/socket.hpp>
@@ -43,32 +44,29 @@ using tracked_entries = std::multimap<tracked_key, tracked_entry>;
 /// Entries whose channel has ended, until another channel takes them over or presence_options::linger has passed.
 class lingering_entries {
  public:
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-  [[nodiscard]] bool has_unstamped() const noexcept { return last_ != nullptr && !last_->until; }
+  [[nodiscard]] bool empty() const noexcept { return in_order_.front() == nullptr; }
+  [[nodiscard]] bool has_unstamped() const noexcept { return !empty() && !in_order_.back()->until; }
   /// Adds all entries of `ended`, without allocating.
   void add(tracked_entries& ended) noexcept {
     for (auto& [key, t] : ended) {
-      t.next = nullptr;
-      t.previous = last_;
       t.until.reset();
-      (last_ == nullptr ? first_ : last_->next) = &t;
-      last_ = &t;
+      in_order_.push_back(t);
     }
     entries_.merge(ended);
   }
   void stamp(time_point until) noexcept {
-    for (tracked_entry* t = last_; t != nullptr && !t->until; t = t->previous) t->until = until;
+    for (tracked_entry* t = in_order_.back(); t != nullptr && !t->until; t = t->previous) t->until = until;
   }
   /// When the first entry must leave; max() if none lingers. @pre stamp() was called.
-  [[nodiscard]] time_point due() const noexcept { return first_ == nullptr ? (time_point::max)() : *first_->until; }
+  [[nodiscard]] time_point due() const noexcept { return empty() ? (time_point::max)() : *in_order_.front()->until; }
   /// Removes the entry that is due first. @pre !empty()
   [[nodiscard]] dot pop() noexcept {
-    tracked_entry* const t = first_;
+    tracked_entry* const t = in_order_.front();
     dot const clock = t->clock();
     // Entries with equal keys are in the order in which they were added, so the first one is it.
     auto at = entries_.lower_bound(tracked_key{t->entry->topic, t->entry->key, t->entry->members()});
     while (&at->second != t) ++at;
-    unlink(*t);
+    in_order_.remove(*t);
     entries_.erase(at);
     return clock;
   }
@@ -82,17 +80,13 @@ class lingering_entries {
   [[nodiscard]] tracked_entries::node_type take(tracked_entry const& t) noexcept {
     auto at = entries_.lower_bound(tracked_key{t.entry->topic, t.entry->key, t.entry->members()});
     while (&at->second != &t) ++at;
-    unlink(at->second);
+    in_order_.remove(at->second);
     return entries_.extract(at);
   }
 
  private:
-  void unlink(tracked_entry& t) noexcept {
-    (t.previous == nullptr ? first_ : t.previous->next) = t.next;
-    (t.next == nullptr ? last_ : t.next->previous) = t.previous;
-  }
   tracked_entries entries_{};
-  tracked_entry *first_ = nullptr, *last_ = nullptr;
+  intrusive_list<tracked_entry, &tracked_entry::previous, &tracked_entry::next> in_order_{};
 };
 
 /// The state that all handles and watchers share. Thread-safe: its mutex is never held while other code runs, except the
