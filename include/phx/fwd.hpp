@@ -15,6 +15,7 @@ enum class answer : std::uint8_t;
 enum class close_code : std::uint16_t;
 enum class errc : std::uint8_t;
 enum class event_code : std::uint8_t;
+enum class flood_policy : std::uint8_t;
 enum class opcode : std::uint8_t;
 enum class pressure_policy : std::uint8_t;
 struct broadcast;
@@ -26,6 +27,7 @@ class frame_builder;
 class frame_pool;
 template <class T>
 struct json_traits;
+struct inbound_limit;
 struct limits;
 struct memory;
 struct message;
@@ -109,6 +111,7 @@ struct uri;
 // core, loop
 enum class channel_state : std::uint8_t;
 enum class send_status : std::uint8_t;
+struct drain_listener;
 struct drain_options;
 class endpoint;
 struct listener;

@@ -5,6 +5,7 @@
 #include "support/beast_host.hpp"
 #include "support/descriptors.hpp"
 #include "support/host_kicks.hpp"
+#include "support/host_pace.hpp"
 #include "support/host_proxies.hpp"
 
 using namespace std::chrono_literals;
@@ -1023,4 +1024,24 @@ TEST_CASE("beast: proxies and balancers, as of every host") {
     set(o);
     return running(std::move(o), 1, std::move(m));
   });
+}
+
+TEST_CASE("beast: mount::linger: frames of several turns leave together, in order, once the time has come") {
+  running r(quick(), 1, phx_tests::lingering_mount());
+  raw_client c = r.client();
+  phx_tests::check_linger(c);
+}
+
+TEST_CASE(
+    "beast: limits::inbound: a client that sends too fast is slowed down, loses nothing, and can be drained meanwhile") {
+  running r(quick(), 1, phx_tests::pausing_mount());
+  raw_client c = r.client();
+  phx_tests::check_pause(c);
+  CHECK(r.seen.has("flood  pause"));
+
+  running slow(quick(), 1, phx_tests::long_pausing_mount());
+  raw_client d = slow.client();
+  phx_tests::begin_long_pause(d);
+  slow.server.drain();
+  CHECK(d.read().closed() == 1012);
 }

@@ -10,6 +10,7 @@
 #include "support/descriptors.hpp"
 #include "support/eventually.hpp"
 #include "support/host_kicks.hpp"
+#include "support/host_pace.hpp"
 #include "support/host_polls.hpp"
 #include "support/raw_client.hpp"
 #include "support/slow.hpp"
@@ -845,4 +846,17 @@ TEST_CASE("blocking: a connection that does not finish its PROXY header is close
     CHECK(silent.read_all().empty());
     CHECK(half.read_all().empty());
   }
+}
+
+TEST_CASE(
+    "blocking: limits::inbound: a client that sends too fast is slowed down, loses nothing, and can be closed meanwhile") {
+  running r(quick(phx_tests::pausing_mount()));
+  raw_client c = r.client();
+  phx_tests::check_pause(c);
+
+  running slow(quick(phx_tests::long_pausing_mount()));
+  raw_client d = slow.client();
+  phx_tests::begin_long_pause(d);
+  slow.stop();
+  CHECK(d.read().closed() == 1012);
 }

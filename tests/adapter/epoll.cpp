@@ -11,6 +11,7 @@
 #include "support/epoll_host.hpp"
 #include "support/descriptors.hpp"
 #include "support/host_kicks.hpp"
+#include "support/host_pace.hpp"
 #include "support/host_proxies.hpp"
 
 using namespace std::chrono_literals;
@@ -1043,6 +1044,25 @@ TEST_CASE("epoll: proxies and balancers, the cases of every host") {
     set(o);
     return running(std::move(o), std::move(m));
   });
+}
+
+TEST_CASE("epoll: mount::linger: frames of several turns leave together, in order, once the time has come") {
+  running r(quick(), phx_tests::lingering_mount());
+  raw_client c = r.client();
+  phx_tests::check_linger(c);
+}
+
+TEST_CASE(
+    "epoll: limits::inbound: a client that sends too fast is slowed down, loses nothing, and can be drained meanwhile") {
+  running r(quick(), phx_tests::pausing_mount());
+  raw_client c = r.client();
+  phx_tests::check_pause(c);
+
+  running slow(quick(), phx_tests::long_pausing_mount());
+  raw_client d = slow.client();
+  phx_tests::begin_long_pause(d);
+  slow.server.drain();
+  CHECK(d.read().closed() == 1012);
 }
 
 // ---- what waits for one client

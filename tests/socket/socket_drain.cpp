@@ -136,3 +136,61 @@ TEST_CASE("drain: a pending join ends with the drain, and an empty loop is done 
   none.server.advance(100s);
   CHECK(none.server.loop().sockets() == 0);
 }
+
+TEST_CASE("drain: the listener is called once, when the last socket of the last loop has ended") {
+  crowd c(6, 3);
+  int calls = 0;
+  auto const done = [](void* self) noexcept { ++*static_cast<int*>(self); };
+  c.server.endpoint().drain({.batch = 1, .interval = 1s}, {&calls, done});
+  c.server.settle();
+  CHECK(c.left() == 3);
+  CHECK(calls == 0);
+  c.server.advance(1s);
+  CHECK(c.left() == 0);
+  CHECK(calls == 1);
+  // One that comes later is closed at once, and nobody is told again.
+  auto late = c.server.connect();
+  c.server.settle();
+  CHECK(late.close_code() == 1012);
+  c.server.advance(100s);
+  CHECK(calls == 1);
+  c.server.endpoint().drain({}, {&calls, done});  // done already
+  CHECK(calls == 2);
+}
+
+TEST_CASE("drain: the listener is called too where there is nothing to close, or nothing but a client that leaves") {
+  int calls = 0;
+  auto const done = [](void* self) noexcept { ++*static_cast<int*>(self); };
+  {
+    phx::endpoint none;
+    none.drain({}, {&calls, done});
+    CHECK(calls == 1);
+  }
+  crowd c(0, 2);
+  c.server.endpoint().drain({}, {&calls, done});
+  CHECK(calls == 1);
+  c.server.settle();
+  CHECK(calls == 2);
+  crowd d(2);
+  d.server.endpoint().drain({.batch = 1, .interval = phx::duration::max(), .limit = phx::duration::max()}, {&calls, done});
+  d.server.settle();
+  CHECK(calls == 2);
+  for (auto& one : d.clients) one.disconnect();
+  d.server.settle();
+  CHECK(calls == 3);
+}
+
+TEST_CASE("drain: a loop that is destroyed counts as drained") {
+  int calls = 0;
+  auto const done = [](void* self) noexcept { ++*static_cast<int*>(self); };
+  phx::endpoint all;
+  phx::testing::fake_waker waker;
+  phx::loop stays(all, waker);
+  {
+    phx::loop goes(all, waker);
+    all.drain({}, {&calls, done});
+    (void)stays.run(phx::time_point{1h});
+    CHECK(calls == 0);
+  }
+  CHECK(calls == 1);
+}

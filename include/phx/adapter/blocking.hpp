@@ -250,6 +250,7 @@ class server {
     }
     bool open = feed(*phoenix, c, frames, out, early);
     while (open) {
+      out.wait_to_read();
       ssize_t const n = detail::receive_some(c.from.fd, in);
       if (n <= 0) break;
       open = feed(*phoenix, c, frames, out, std::span(in).first(static_cast<std::size_t>(n)));

@@ -98,6 +98,7 @@ struct admission {
   std::optional<S> session{};
   std::optional<std::string> id{};                 ///< a `disconnect` broadcast on this topic closes the socket
   limits const* bounds = &detail::default_limits;  ///< the mount's limits
+  duration linger{};                               ///< the mount's linger
   phx::params params{};                            ///< the parameters of the query and the path
   credentials brought{};                           ///< the client's credentials
 };
@@ -110,6 +111,7 @@ struct admission_parts {
   serializer_ref& serializer;
   std::string& subprotocol;
   limits const*& bounds;
+  duration& linger;
   phx::params& params;
   credentials& brought;
 };
@@ -184,6 +186,7 @@ inline bool refuse_as(refused_request& no, refusal reason, std::string_view text
   in.serializer = choose(m.offered(), version);
   if (!in.serializer) return refuse_as(no, refusal::vsn, vsn && !vsn->text() ? "not text" : for_a_log(version));
   in.bounds = &m.bounds;
+  in.linger = m.linger;
 
   return !m.session || try_invoke([&] { in.brought.session = m.session.session(from, in.params); },
                                   [&](char const* text) { (void)refuse_as(no, refusal::connect_threw, text); });
@@ -195,7 +198,8 @@ template <class S, class Query>
   admission<S>& in = *std::get_if<0>(&decision);
   refused_request no;
   if (!admit_target(m, from, via, no) ||
-      !admit_query(m, from, via, query_of(), {in.serializer, in.subprotocol, in.bounds, in.params, in.brought}, no))
+      !admit_query(m, from, via, query_of(), {in.serializer, in.subprotocol, in.bounds, in.linger, in.params, in.brought},
+                   no))
     decision.template emplace<1>(std::move(no));
   return decision;
 }

@@ -75,6 +75,11 @@ struct mount {
   session_source session{};  ///< the source of connect_info::session
   /// The limits of its sockets.
   limits bounds{};
+  /// How long a frame may wait for others to leave with it: one write instead of many, where messages are frequent. Replies and
+  /// closes keep their place among them; a close does not wait. In whole milliseconds; 0: every turn is written at its end. The
+  /// frames of all connections of a loop leave together, so that on average they wait half as long. At 0 it costs one test for
+  /// each turn that writes.
+  std::chrono::milliseconds linger{};
   /// The limits of a request's query.
   params::bounds query{};
   /// Passed through to connect_info::custom.

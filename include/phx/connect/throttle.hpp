@@ -5,6 +5,7 @@
 
 #include <phx/connect/handshake.hpp>
 #include <phx/core/text/ip_address.hpp>
+#include <phx/core/token_bucket.hpp>
 
 #include <array>
 #include <bit>
@@ -162,10 +163,10 @@ class throttle {
     }
     [[nodiscard]] constexpr bool limited() const noexcept { return limited_; }
     [[nodiscard]] constexpr duration wait(time_point full_at, time_point now) const noexcept {
-      return saturating_sub(saturating_sub(full_at, slack_), now);
+      return detail::bucket_wait(full_at, slack_, now);
     }
     [[nodiscard]] constexpr time_point taken(time_point full_at, time_point now) const noexcept {
-      return saturating_add(full_at < now ? now : full_at, every_);
+      return detail::bucket_take(full_at, now, every_);
     }
 
    private:

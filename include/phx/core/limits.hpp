@@ -26,6 +26,26 @@ enum class pressure_policy : std::uint8_t {
   ignore,  ///< no limit: the host limits its own queue. For connections only
 };
 
+/// What happens to a message of a client that sends faster than an inbound_limit allows. The observer gets event_code::flood.
+enum class flood_policy : std::uint8_t {
+  close,  ///< the connection closes with 1008
+  drop,   ///< the message is dropped: it is neither decoded nor answered
+  /// The message is handled, and the Transport is asked to stop reading until the client is within the limit again, so that TCP
+  /// slows the client down. A Transport without pause_reading closes instead.
+  pause,
+};
+
+/// How fast a client may send. A message counts once it is complete; so does a ping. Where nothing is limited it costs two tests
+/// for each message.
+struct inbound_limit {
+  std::uint32_t messages = 0;                    ///< messages a second; 0: any number
+  std::size_t bytes = 0;                         ///< bytes a second; 0: any number
+  duration burst = std::chrono::seconds(1);      ///< what this time allows may arrive at once; at least one message may
+  flood_policy on_excess = flood_policy::close;  ///< what happens beyond
+  /// Whether there is a limit.
+  [[nodiscard]] constexpr bool limited() const noexcept { return messages != 0 || bytes != 0; }
+};
+
 /// A plain struct: set what you want to change. A loop reads the fields under "a loop's", a mount all the others; both take
 /// a copy, or refer to one that does not change.
 struct limits {
@@ -38,7 +58,9 @@ struct limits {
   std::uint32_t json_depth = 1024;       ///< nested arrays and objects; beyond: close 1011
   std::uint32_t held_pushes = 64;        ///< messages waiting for one pending join; beyond: it ends with `join crashed`
   std::size_t held_bytes = 1'000'000;    ///< bytes of such messages for all pending joins of a connection; likewise
-  std::size_t outbound = 16'000'000;     ///< bytes waiting for one client; beyond: `pressure`
+  inbound_limit inbound{};               ///< how fast one client may send
+  inbound_limit inbound_channel{};    ///< how fast it may send on one topic that it has joined, or is joining; not to leave
+  std::size_t outbound = 16'000'000;  ///< bytes waiting for one client; beyond: `pressure`
   /// What happens to a client that reads too slowly.
   pressure_policy pressure = pressure_policy::close;
   /// true: once a slow client has caught up, it receives a push `phx_dropped` `{"count":N}` on each topic that it missed N

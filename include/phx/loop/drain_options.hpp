@@ -20,6 +20,16 @@ struct drain_options {
   duration limit = std::chrono::seconds(30);    ///< after this all remaining sockets close at once; max(): never
 };
 
+/// Is told when a drain is done.
+struct drain_listener {
+  /// Passed to drained.
+  void* self = nullptr;
+  /// Called once, when every loop of the endpoint drains and has no socket left: inside the loop that was the last, or by the
+  /// thread that destroys it, or by endpoint::drain if there is no loop. It must not call phx. What a host still writes, such as
+  /// the close frames, may be under way.
+  void (*drained)(void* self) noexcept = nullptr;
+};
+
 }  // namespace PHX_BUILD
 }  // namespace phx
 

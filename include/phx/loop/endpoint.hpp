@@ -196,14 +196,14 @@ class endpoint {
   }
 
   /// Drains every loop (loop::drain). Done when sockets() is 0.
-  void drain(drain_options const& opts = {}) noexcept {
-    std::lock_guard const hold(mutex_);
-    for (detail::mailbox_ref const& box : boxes_) {
-      auto* const m = detail::mail::make<detail::drain_mail>(box->from());
-      if (m == nullptr) continue;
-      m->options = opts;
-      (void)box->post(m, false);
+  /// @param done is told then; replaces that of an earlier call
+  void drain(drain_options const& opts = {}, drain_listener done = {}) noexcept {
+    {
+      std::lock_guard const hold(mutex_);
+      if (done.drained != nullptr) drain_listener_ = done;
+      post_drain(opts);
     }
+    report_drained();  // if there is no loop, or they had drained before
   }
   /// Sockets of all loops.
   [[nodiscard]] std::uint32_t sockets() const noexcept {
@@ -216,6 +216,28 @@ class endpoint {
  private:
   friend class loop;
   friend struct detail::loop_access;
+
+  /// @pre mutex_ is held
+  void post_drain(drain_options const& opts) noexcept {
+    for (detail::mailbox_ref const& box : boxes_) {
+      auto* const m = detail::mail::make<detail::drain_mail>(box->from());
+      if (m == nullptr) continue;
+      m->options = opts;
+      (void)box->post(m, false);
+    }
+  }
+  /// Calls the drain_listener, if all loops have drained.
+  void report_drained() noexcept {
+    drain_listener done;
+    {
+      std::lock_guard const hold(mutex_);
+      if (drain_listener_.drained == nullptr) return;
+      for (detail::mailbox_ref const& box : boxes_)
+        if (!box->drained.load(std::memory_order_relaxed) || box->sockets.load(std::memory_order_relaxed) != 0) return;
+      done = std::exchange(drain_listener_, {});
+    }
+    done.drained(done.self);
+  }
 
   /// @return false: the tickers are due by then already.
   bool lower_due(time_point at) noexcept {
@@ -244,11 +266,14 @@ class endpoint {
     version_.fetch_add(1, std::memory_order_release);
   }
   void remove_loop(detail::mailbox_ref const& box) noexcept {
-    std::lock_guard const hold(mutex_);
-    std::erase_if(boxes_, [&](detail::mailbox_ref const& b) { return b.get() == box.get(); });
-    version_.fetch_add(1, std::memory_order_release);
-    // It may have been the loop that was to call the tickers.
-    if (due() != (time_point::max)() && !boxes_.empty()) boxes_.front()->wake();
+    {
+      std::lock_guard const hold(mutex_);
+      std::erase_if(boxes_, [&](detail::mailbox_ref const& b) { return b.get() == box.get(); });
+      version_.fetch_add(1, std::memory_order_release);
+      // It may have been the loop that was to call the tickers.
+      if (due() != (time_point::max)() && !boxes_.empty()) boxes_.front()->wake();
+    }
+    report_drained();
   }
   void refresh(detail::peer_list& peers, memory const& from) noexcept {
     if (version_.load(std::memory_order_acquire) == peers.version) return;
@@ -327,8 +352,9 @@ class endpoint {
     return box.post(m, bounded);
   }
 
-  mutable std::mutex mutex_;  // of boxes_
+  mutable std::mutex mutex_;  // of boxes_ and drain_listener_
   std::vector<detail::mailbox_ref> boxes_;
+  drain_listener drain_listener_{};
   std::atomic<std::uint64_t> version_{1};  // of boxes_
   std::mutex tickers_mutex_;
   std::vector<ticker> tickers_;

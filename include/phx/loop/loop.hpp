@@ -36,11 +36,29 @@ struct traffic {
   std::uint64_t messages_out = 0;
   /// Their bytes.
   std::uint64_t bytes_out = 0;
+  /// Messages of messages_in that limits::inbound and inbound_channel dropped.
+  std::uint64_t messages_dropped = 0;
 };
 namespace detail {
 struct loop_access;
 class encoded_frames;
 class loop_entry;
+
+/// The sockets of a loop whose flush waits (mount::linger): detail/lingering.hpp.
+class lingering_list final : public loop_component {
+ public:
+  explicit lingering_list(loop& of) noexcept : loop_(of) {}
+  void handle(component_mail*) noexcept override;
+  [[nodiscard]] time_point due() const noexcept override;
+  void on_timer(time_point now) noexcept override;
+  void add(client& c, time_point now) noexcept;
+  void flush() noexcept;
+
+ private:
+  loop& loop_;
+  client* first_ = nullptr;
+  time_point flush_at_{};
+};
 }  // namespace detail
 
 /// Delays flushes until it is destroyed: hold one over many calls of `receive`, and each connection is written to once.
@@ -143,6 +161,7 @@ class loop {
  private:
   friend struct detail::loop_access;
   friend class detail::loop_entry;
+  friend class detail::lingering_list;
   friend class turn_guard;
 
   template <class W>
@@ -190,6 +209,7 @@ class loop {
   void run_queue() noexcept;
   void close_sockets() noexcept;
   void flush_all() noexcept;
+  void flush_or_linger() noexcept;
   void handle(detail::mail* m) noexcept;
   void begin_close(detail::client& c) noexcept {
     if (std::exchange(c.dirty, false)) detail::unlink(c);  // closing flushes it too
@@ -231,6 +251,7 @@ class loop {
   detail::client* dirty_ = nullptr;    // were sent to, and not flushed since
   detail::loop_component* components_ = nullptr;
   std::uint32_t last_component_ = 0;
+  detail::lingering_list lingering_{*this};  // a component once a socket lingers
   /// Slow clients, which are written to at this interval, for hosts that do not call `writable`.
   detail::slow_client* slow_ = nullptr;
   static constexpr duration slow_check_interval = std::chrono::milliseconds(100);
@@ -297,7 +318,8 @@ inline void loop::remove(detail::client& c) noexcept {
   c.dirty = false;
   if (c.id == socket_id{}) return;  // there was no memory to add it
   sockets_.erase(c.id);
-  timers_.add_stale(1);  // its idle timer
+  timers_.add_stale(1);                                       // its idle timer
+  if (drain_.on && sockets() == 0) drain_.next_batch = now_;  // the next run reports that it has drained
   box_->sockets.store(sockets(), std::memory_order_relaxed);
 }
 
@@ -355,6 +377,7 @@ inline void loop::handle(detail::mail* m) noexcept {
 
 #include <phx/loop/detail/drain.hpp>
 #include <phx/loop/detail/fan_out.hpp>
+#include <phx/loop/detail/lingering.hpp>
 #include <phx/loop/detail/turn.hpp>
 
 #endif

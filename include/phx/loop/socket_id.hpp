@@ -14,6 +14,7 @@ struct socket_id {
   /// Tells it from earlier sockets in that place.
   std::uint32_t generation = 0;
   /// True for the same socket.
+  /// Whether both identify the same socket.
   [[nodiscard]] friend bool operator==(socket_id, socket_id) = default;
 };
 

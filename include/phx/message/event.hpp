@@ -41,6 +41,8 @@ enum class event_code : std::uint8_t {
   too_large,          ///< a message longer than limits::frame. The connection closes
   idle,               ///< nothing received for limits::idle. The connection closes
   pressure,           ///< limits::outbound exceeded with pressure_policy::close; count: bytes waiting
+  flood,              ///< the client sends too fast (limits::inbound; inbound_channel with the topic); text: close, drop or
+                      ///< pause; count: bytes of the message; total: messages dropped, or pauses, since it connected
   no_memory,          ///< an allocation failed
 };
 
@@ -72,6 +74,7 @@ enum class event_code : std::uint8_t {
                                         "too_large",
                                         "idle",
                                         "pressure",
+                                        "flood",
                                         "no_memory"};
   static_assert(sizeof(names) / sizeof(names[0]) == std::size_t(event_code::no_memory) + 1);
   return names[static_cast<std::size_t>(kind)];

@@ -6,6 +6,7 @@
 #include <phx/socket/detail/channel_end.hpp>
 #include <phx/socket/detail/context_impl.hpp>
 #include <phx/socket/detail/dispatch.hpp>
+#include <phx/socket/detail/inbound.hpp>
 #include <phx/socket/detail/join.hpp>
 #include <phx/connect/handshake.hpp>
 #include <phx/socket/transport.hpp>
@@ -32,6 +33,8 @@ class socket final : detail::connection {
   static_assert(closes<T>, "your transport needs: void close(phx::close_frame) noexcept");
   static_assert(counts_buffered<T>, "your transport needs: std::size_t buffered() const noexcept");
   static_assert(flushes<T> || !names_flush<T>, "flush must be: void flush() noexcept");
+  static_assert(pauses_reading<T> || !names_pause_reading<T>,
+                "pause_reading must be: void pause_reading(bool paused) noexcept");
   static_assert(std::move_constructible<T>, "your transport must be movable: a small handle, not the connection");
 
  public:
@@ -47,7 +50,7 @@ class socket final : detail::connection {
       : connection(event_loop, &dispatcher, detail::dispatch_of<D>::table, &session_, *admitted.bounds, now),
         transport_(std::move(transport)),
         session_(std::move(admitted.session).value()) {  // checked: else GCC 12 at -O2 sees it read unset
-    open(admitted.serializer, admitted.id ? std::string_view(*admitted.id) : std::string_view{}, now);
+    open(admitted.serializer, admitted.id ? std::string_view(*admitted.id) : std::string_view{}, admitted.linger, now);
   }
   /// Calls gone(lost::error), if the host has not called gone.
   ~socket() { gone(lost::error); }
@@ -120,6 +123,12 @@ class socket final : detail::connection {
   std::size_t buffered() const noexcept override { return transport_.buffered(); }
   void flush_transport() noexcept override {
     if constexpr (flushes<T>) transport_.flush();
+  }
+  bool pause_reading(bool paused) noexcept override {
+    if constexpr (pauses_reading<T>)
+      return transport_.pause_reading(paused), true;
+    else
+      return (void)paused, false;
   }
   void close_transport(close_frame frame) noexcept override {
     if constexpr (flushes<T>) transport_.flush();

@@ -33,6 +33,12 @@ concept flushes = requires(T& t) {
 };
 template <class T>
 concept names_flush = requires { &T::flush; };
+template <class T>
+concept pauses_reading = requires(T& t, bool paused) {
+  { t.pause_reading(paused) } noexcept;
+};
+template <class T>
+concept names_pause_reading = requires { &T::pause_reading; };
 // clang-format on
 
 /// A small handle of the host's connection, such as a reference; not the connection itself. Inside the loop.
@@ -40,7 +46,11 @@ concept names_flush = requires { &T::flush; };
 ///   Transport is called after it, after `gone`, nor in ~socket.
 /// buffered: the bytes that were taken and not yet passed to the kernel.
 /// flush() noexcept, optional: writes what `send` queued. Called once for each socket that was sent to, when the outermost
-///   receive, run or turn ends, and before close: one write per connection and turn.
+///   receive, run or turn ends, and before close: one write per connection and turn. With mount::linger it is called later. A
+///   Transport without it writes in `send`.
+/// pause_reading(bool paused) noexcept, optional, for flood_policy::pause: true: read nothing more from the connection, once
+///   `receive` has returned; false: read again. What was read before may still be passed to `receive`. Called inside receive and
+///   run; it must not call phx. After `close` it is not called again.
 template <class T>
 concept Transport = std::move_constructible<T> && FrameSink<T> && closes<T> && counts_buffered<T>;
 

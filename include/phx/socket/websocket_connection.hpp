@@ -22,6 +22,7 @@ inline namespace PHX_BUILD {
 /// flush: write what is queued. Called once for each turn of the loop, however much was appended.
 /// close_after_writing: nothing is appended any more. Write what is queued, then end the connection: shut down the sending
 ///   direction, and close when the client has done so too, or after a while.
+/// pause_reading(bool paused) noexcept, optional: see Transport and flood_policy::pause.
 /// A stream that is broken takes bytes and drops them, until the host has called `gone`, or destroyed the connection, from
 /// outside of phx.
 // clang-format off
@@ -114,6 +115,7 @@ class websocket_connection {
     }
     [[nodiscard]] std::size_t buffered() const noexcept { return of->stream_->unsent(); }
     void flush() noexcept { of->stream_->flush(); }
+    void pause_reading(bool paused) noexcept requires pauses_reading<S> { of->stream_->pause_reading(paused); }
     void close(close_frame reason) noexcept {
       of->stream_->append(websocket::control_frame::close(reason).bytes());
       of->end();

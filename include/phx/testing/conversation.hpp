@@ -121,6 +121,7 @@ class conversation {
     in.session.emplace(std::move(session));
     in.id = std::move(id);
     in.bounds = &mount_.bounds;
+    in.linger = mount_.linger;
     socket_.emplace(loops_[0], dispatcher_, std::move(in), wire_.transport(), loops_.now());
     settle();
   }

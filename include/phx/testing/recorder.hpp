@@ -29,6 +29,11 @@ class recorder {
     [[nodiscard]] std::size_t buffered() const noexcept { return to->waiting; }
     /// Counts.
     void flush() noexcept { ++to->flushes; }
+    /// Recorded: see flood_policy::pause.
+    void pause_reading(bool stop) noexcept {
+      to->paused = stop;
+      if (stop) ++to->pauses;
+    }
   };
 
   recorder() = default;
@@ -54,6 +59,8 @@ class recorder {
   std::size_t closes = 0;  ///< more than one is a bug in phx
   /// How often it was flushed.
   std::size_t flushes = 0;
+  bool paused = false;          ///< whether it was asked to stop reading
+  std::size_t pauses = 0;       ///< how often it was asked to
   std::size_t sends = 0;        ///< calls of `send`, whatever it returned
   std::size_t after_close = 0;  ///< calls of `send` after close: a bug in phx
 

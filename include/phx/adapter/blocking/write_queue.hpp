@@ -59,7 +59,19 @@ class write_queue {
     changed_.notify_all();
   }
 
+  /// The reading thread waits from now on, or goes on: see flood_policy::pause.
+  void pause_reading(bool paused) noexcept {
+    std::lock_guard const hold(mutex_);
+    paused_ = paused;
+    changed_.notify_all();
+  }
+
   // What the reading thread calls.
+  /// Returns once reading is not paused, or the connection is over.
+  void wait_to_read() noexcept {
+    std::unique_lock hold(mutex_);
+    changed_.wait(hold, [&] { return !paused_ || finished_; });
+  }
   /// Has the last frame been taken, and will no other come?
   [[nodiscard]] bool finished() const noexcept {
     std::lock_guard const hold(mutex_);
@@ -104,6 +116,7 @@ class write_queue {
     }
     (void)::shutdown(fd_, SHUT_RDWR);
     finished_ = true;
+    changed_.notify_all();
   }
 
  private:
@@ -137,7 +150,7 @@ class write_queue {
   std::condition_variable changed_;
   std::string bytes_;
   std::size_t unwritten_ = 0;  // of what the writer has taken out of bytes_
-  bool finished_ = false, ended_ = false, congested_ = false;
+  bool finished_ = false, ended_ = false, congested_ = false, paused_ = false;
   time_point deadline_{};
   int const fd_;
   std::size_t const most_;
@@ -163,6 +176,8 @@ struct transport {
   [[nodiscard]] std::size_t buffered() const noexcept { return to->buffered(); }
   /// See Transport: writes what `send` queued.
   void flush() noexcept { to->flush(); }
+  /// See Transport.
+  void pause_reading(bool paused) noexcept { to->pause_reading(paused); }
 };
 static_assert(Transport<transport>);
 

@@ -83,10 +83,11 @@ class client {
 
   serializer_ref wire{};
   socket_id id{};
-  client* next = nullptr;     // in one of its loop's lists: dirty, closing or ended
+  client* next = nullptr;     // in one of its loop's lists: dirty, lingering, closing or ended
   client** before = nullptr;  // see link
-  bool dirty = false;         // it is in the first of them
+  bool dirty = false;         // it is in the first of them, or in its loop's lingering_list
   bool closing = false;
+  std::uint32_t linger_ms = 0;  // mount::linger
 
  protected:
   ~client() = default;

@@ -36,6 +36,10 @@ inline void loop::drain_batch() noexcept {
   bool const done = drain_.next_slot == sockets_.slot_count();
   drain_.next_batch = done ? (time_point::max)() : saturating_add(now_, drain_.opts.interval);
   if (drain_.limit < drain_.next_batch && !done) drain_.next_batch = drain_.limit;
+  if (sockets() != 0) return;
+  drain_.next_batch = (time_point::max)();
+  box_->drained.store(true, std::memory_order_relaxed);
+  if (endpoint_ != nullptr) endpoint_->report_drained();
 }
 
 }  // namespace PHX_BUILD

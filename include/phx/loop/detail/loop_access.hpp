@@ -58,6 +58,10 @@ struct loop_access {
     component.number = ++l.last_component_;
     component.next = std::exchange(l.components_, &component);
   }
+  /// From now on flushes look at client::linger_ms.
+  static void expect_lingering(loop& l) noexcept {
+    if (l.lingering_.number == 0) attach_component(l, l.lingering_);
+  }
   static void detach_component(loop& l, loop_component& component) noexcept {
     loop_component** link = &l.components_;
     while (*link != &component) link = &(*link)->next;

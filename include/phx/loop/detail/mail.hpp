@@ -29,6 +29,7 @@ enum class mail_kind : std::uint8_t {
   deadline,
   inbound,
   watch,
+  resume,
 };
 
 /// Is called once when a channel has ended, however it ended: by the loop, after the channel's terminate; or on any thread, if
@@ -213,6 +214,11 @@ struct inbound_mail : channel_mail {
 struct watch_mail : channel_mail {
   static constexpr mail_kind kind_of = mail_kind::watch;
   end_watch* watch = nullptr;
+};
+
+/// Has the socket read again after a pause (flood_policy::pause). It has no number.
+struct resume_mail : channel_mail {
+  static constexpr mail_kind kind_of = mail_kind::resume;
 };
 
 inline void mail::free(mail* m) noexcept {

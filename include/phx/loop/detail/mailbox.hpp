@@ -129,6 +129,7 @@ class mailbox {
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_relaxed); }
 
   std::atomic<std::uint32_t> sockets{0};  ///< of this loop; written by the loop, read by the endpoint
+  std::atomic<bool> drained{false};       ///< the loop drains, and had no socket when it last looked; likewise
   /// topic_table::subscriptions of this loop: a broadcast posted now is not for those who subscribe later.
   std::atomic<std::uint64_t> epoch{0};
   phx::endpoint* everywhere = nullptr;  ///< the loop's; only while the loop lives, see `enter`

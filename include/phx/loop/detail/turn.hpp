@@ -30,7 +30,7 @@ inline time_point loop::next_time() const noexcept {
   if (!run_queue_.empty() || closing_ != nullptr || detached_channels_ != nullptr || (dirty_ != nullptr && turns_ == 0))
     return now_;
   time_point next = timers_.empty() ? (time_point::max)() : timers_.front().at;
-  if (drain_.on && sockets() != 0 && drain_.next_batch < next) next = drain_.next_batch;
+  if (drain_.on && drain_.next_batch < next) next = drain_.next_batch;
   for (detail::loop_component const* l = components_; l != nullptr; l = l->next)
     if (time_point const due = l->due(); due < next) next = due;
   if (slow_ != nullptr && next_slow_check_ < next) next = next_slow_check_;
@@ -92,6 +92,7 @@ inline void loop::close_sockets() noexcept {
 }
 
 inline void loop::flush_all() noexcept {
+  if (lingering_.number != 0) return flush_or_linger();
   while (dirty_ != nullptr) {
     detail::client& c = *dirty_;
     detail::unlink(c);

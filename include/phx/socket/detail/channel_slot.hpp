@@ -2,6 +2,7 @@
 #define PHX_SOCKET_DETAIL_CHANNEL_SLOT_HPP
 // One topic of a socket with the dispatcher's channel, and how a connection calls both.
 
+#include <phx/socket/detail/inbound_meter.hpp>
 #include <phx/socket/dispatcher.hpp>
 
 namespace phx {
@@ -37,6 +38,7 @@ struct alignas(std::max_align_t) channel_slot : subscriber {
   json_ref join_ref{}, ref{};  // of the join, as they were sent
   channel_state state = channel_state::joining;
   bool constructed = false;                  // there is a channel
+  bool metered = false;                      // an inbound_meter is at the end of the allocation
   std::size_t size = 0;                      // of the allocation
   exit_reason reason = exit_reason::normal;  // why it ended
   std::uint32_t held = 0;                    // messages that wait for a pending join
@@ -46,6 +48,10 @@ struct alignas(std::max_align_t) channel_slot : subscriber {
   end_watch* watches = nullptr;
 
   [[nodiscard]] void* channel() noexcept { return this + 1; }
+  /// @pre metered
+  [[nodiscard]] inbound_meter& meter() noexcept {
+    return *reinterpret_cast<inbound_meter*>(reinterpret_cast<char*>(this) + size - sizeof(inbound_meter));
+  }
   /// The join_ref of this channel's pushes and replies: the ref of the join if its join_ref was null (protocol 5, notes).
   [[nodiscard]] json_ref stamp() const noexcept { return join_ref.null() ? ref : join_ref; }
 };

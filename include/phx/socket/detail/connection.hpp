@@ -11,7 +11,7 @@
 // dispatch() selects the row of a message. One with a stale join_ref (rows 7 and 9) ends there: it is ignored and reported.
 //
 // Its parts: detail/channel_table.hpp (the channels), join.hpp (how one is joined), channel_callback.hpp (user code and mail),
-// channel_end.hpp (how one ends), channel_listener.hpp (subscriptions to other topics), outbound.hpp (sending). The table and the
+// channel_end.hpp (how one ends), channel_listener.hpp (subscriptions to other topics), inbound.hpp (limits), outbound.hpp (sending). The table and the
 // queue of outbound are classes of their own; the other files define members of this class.
 
 #include <phx/socket/detail/outbound.hpp>
@@ -19,6 +19,15 @@
 namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
+
+/// What only some connections have: those with an id topic, or with limits::inbound or inbound_channel.
+struct connection_extras {
+  subscriber id{};          // on the id topic; `on` is null without one
+  inbound_meter inbound{};  // against limits::inbound
+  std::uint32_t dropped = 0, pauses = 0;
+  time_point resume_at{};  // once a pause is over
+  bool paused = false;     // a resume_mail waits in the timers
+};
 
 /// One client's side of the protocol, without its transport and session: phx::socket adds these and inherits privately.
 ///
@@ -30,15 +39,17 @@ class connection : public outbound {
   connection(loop& event_loop, void* dispatcher, dispatcher_ops const& ops, void* session, limits const& bounds,
              time_point now) noexcept
       : outbound(event_loop, bounds), ops_(&ops), dispatcher_(dispatcher), session_(session), last_received_(now) {}
-  void open(serializer_ref chosen, std::string_view id_topic, time_point now) noexcept {
+  /// @param linger mount::linger
+  void open(serializer_ref chosen, std::string_view id_topic, duration linger, time_point now) noexcept {
     wire = chosen;
+    set_linger(linger);
     loop_access::set_time(*loop_, now);
     if (!loop_access::add(*loop_, *this)) {
       begin_close({close_code::internal, "no memory"}, exit_reason::closed);
       loop_access::request_wake(*loop_);
       return;
     }
-    if (!id_topic.empty() && !subscribe_to_id(id_topic))
+    if ((!id_topic.empty() || bounds_->inbound.limited() || bounds_->inbound_channel.limited()) && !make_extras(id_topic))
       begin_close({close_code::internal, "no memory"}, exit_reason::closed);
     if (loop_->draining()) begin_close({close_code::restart, "draining"}, exit_reason::draining);
     if (bounds_->idle != duration::zero() && !loop_access::timer(*loop_, saturating_add(now, bounds_->idle), nullptr, id))
@@ -55,7 +66,10 @@ class connection : public outbound {
       loop_entry entry(*loop_, now);
       if (alive) {  // loop_entry runs what the call before left: a callback there may have destroyed this socket
         last_received_ = loop_->now();
-        if (!closing && (op == opcode::text || op == opcode::binary)) receive_part(op, part, last);
+        if (!closing && (op == opcode::text || op == opcode::binary))
+          receive_part(op, part, last);
+        else if (extras_ != nullptr && op == opcode::ping && !closing)
+          (void)within_limit(part.size());
       }
     }
     if (alive) alive_ = nullptr;
@@ -105,12 +119,15 @@ class connection : public outbound {
       if (std::uint32_t const at = channels_.find(m->number); at != none) --channels_[at].timers;
     if (m->kind == mail_kind::cast)
       publish_cast(m->as<cast_mail>());
+    else if (m->kind == mail_kind::resume)
+      resume_reading();
     else if (!closing && !hold_if_joining(m))
       handle_mail(*m);
     if (m != nullptr) mail::free(m);
   }
   time_point on_idle_timer(time_point now) noexcept override {
     if (closing) return (time_point::max)();
+    if (extras_ != nullptr && extras_->paused) return saturating_add(now, bounds_->idle);  // it cannot receive anything
     if (time_point const until = saturating_add(last_received_, bounds_->idle); until > now) return until;
     report({.kind = event_code::idle});
     begin_close({close_code::going_away, "idle"}, exit_reason::closed);
@@ -118,6 +135,7 @@ class connection : public outbound {
   }
   bool awaits(channel_mail const& m) const noexcept override {
     if (closing) return false;
+    if (m.kind == mail_kind::resume) return true;
     if (in_join_ && m.number == last_number_) return true;
     std::uint32_t const at = channels_.find(m.number);
     return at != none && (m.kind != mail_kind::deadline || channels_[at].state == channel_state::joining);
@@ -151,6 +169,8 @@ class connection : public outbound {
  protected:
   ~connection() = default;
   virtual void close_transport(close_frame) noexcept = 0;
+  /// Asks the Transport to stop or to continue reading. False: it cannot.
+  virtual bool pause_reading(bool paused) noexcept = 0;
   bool detached_ = false;  // not in the loop any more: the Transport is not called
 
  private:
@@ -178,6 +198,7 @@ class connection : public outbound {
     phx::traffic& seen = loop_access::traffic(*loop_);
     ++seen.messages_in;
     seen.bytes_in += whole.size();
+    if (extras_ != nullptr && !within_limit(whole.size())) return;
     phx::scratch& room = loop_access::scratch(*loop_);
     room.name = bounds_->name;
     room.json_depth = bounds_->json_depth;
@@ -185,7 +206,7 @@ class connection : public outbound {
       message in;
       errc const fault = wire.decode(op, whole, room, in);
       if (fault == errc::none) {
-        dispatch(in);
+        dispatch(in, whole.size());
       } else {
         // Decoding errors are not answered: the connection dies, and its channels with it, abnormally (protocol 3.6).
         report({.kind = event_code::malformed, .error = fault, .count = whole.size()});
@@ -199,7 +220,8 @@ class connection : public outbound {
 
   // ---- the rows of protocol section 5, in their order
 
-  void dispatch(message const& m) noexcept {
+  /// @param bytes of the whole message; 0: it was held for a join, and counted when it was received
+  void dispatch(message const& m, std::size_t bytes) noexcept {
     if (m.topic == "phoenix" && m.event == event::heartbeat) {  // row 1
       send_reply({}, m, status::ok, {}, answer::heartbeat);
       return;
@@ -220,6 +242,8 @@ class connection : public outbound {
       }
       if (m.event == event::leave)
         leave(m, at);  // row 6
+      else if (s.metered && bytes != 0 && !within_limit(bounds_->inbound_channel, s.meter(), s.on->text(), bytes))
+        return;
       else if (s.state == channel_state::joining)
         hold_for_join(m, at);
       else
@@ -278,32 +302,46 @@ class connection : public outbound {
   void destroy_slot(channel_slot* s) noexcept { destroy_slot(*loop_, s); }
   static void destroy_slot(loop& l, channel_slot* s) noexcept;
 
+  // ---- how fast the client sends: detail/inbound.hpp
+
+  [[nodiscard]] bool within_limit(std::size_t bytes) noexcept;
+  [[nodiscard]] bool within_limit(inbound_limit const& limit, inbound_meter& meter, std::string_view topic,
+                                  std::size_t bytes) noexcept;
+  void pause_for(duration wait, std::string_view topic, std::size_t bytes) noexcept;
+  void resume_reading() noexcept;
+
   // ---- the connection itself
 
-  [[nodiscard]] bool subscribe_to_id(std::string_view on_id) noexcept {
-    topic* const t = loop_access::topics(*loop_).use(on_id, {});
-    if (t == nullptr) return false;
-    id_ = make<subscriber>(loop_access::from(*loop_));
-    if (id_ == nullptr) {
-      loop_access::topics(*loop_).unuse(t);
-      return false;
+  void set_linger(duration linger) noexcept {
+    auto const ms = saturating_cast<std::chrono::duration<std::int64_t, std::milli>>(linger).count();
+    linger_ms = ms <= 0 ? 0 : ms < UINT32_MAX ? static_cast<std::uint32_t>(ms) : UINT32_MAX;
+    if (linger_ms != 0) loop_access::expect_lingering(*loop_);
+  }
+  /// False without memory.
+  [[nodiscard]] bool make_extras(std::string_view id_topic) noexcept {
+    extras_ = make<connection_extras>(loop_access::from(*loop_));
+    if (extras_ == nullptr) return false;
+    if (id_topic.empty()) return true;
+    topic_table& topics = loop_access::topics(*loop_);
+    subscriber& on_id = extras_->id;
+    on_id.owner = this;
+    on_id.on = topics.use(id_topic, {});
+    return on_id.on != nullptr && topics.subscribe_plain(on_id);
+  }
+  void free_extras() noexcept {
+    if (extras_ == nullptr) return;
+    if (extras_->paused) loop_access::stale_timers(*loop_, 1);
+    if (topic* const on = extras_->id.on) {
+      loop_access::topics(*loop_).unsubscribe(extras_->id);
+      loop_access::topics(*loop_).unuse(on);
     }
-    id_->owner = this;
-    id_->on = t;
-    if (loop_access::topics(*loop_).subscribe_plain(*id_)) return true;
-    destroy(loop_access::from(*loop_), std::exchange(id_, nullptr));
-    loop_access::topics(*loop_).unuse(t);
-    return false;
+    destroy(loop_access::from(*loop_), std::exchange(extras_, nullptr));
   }
   void detach() noexcept {
     if (std::exchange(detached_, true)) return;
     if (alive_ != nullptr) *alive_ = false;
     closing = true;
-    if (id_ != nullptr) {
-      loop_access::topics(*loop_).unsubscribe(*id_);
-      loop_access::topics(*loop_).unuse(id_->on);
-      destroy(loop_access::from(*loop_), id_);
-    }
+    free_extras();
     loop_access::remove(*loop_, *this);
     destroy_queue();
     parts_.free(loop_access::from(*loop_));
@@ -315,8 +353,8 @@ class connection : public outbound {
   void* session_;
   bool* alive_ = nullptr;  // set to false when it is detached, for a receive that is running
   time_point last_received_;
-  array<char> parts_;         // of a fragmented message
-  subscriber* id_ = nullptr;  // on the id topic
+  array<char> parts_;  // of a fragmented message
+  connection_extras* extras_ = nullptr;
   // How it ends: a close_frame in 11 bytes.
   exit_reason exit_ = exit_reason::closed;
   char const* reason_ = nullptr;

@@ -206,7 +206,7 @@ inline void connection::complete_join(channel_slot& s, bool yes, payload const& 
       in.topic_name = {in.topic, kept.topic_json};
       in.event_name = {in.event, kept.event_json};
       in.payload = payload_access::lend(kept.payload);
-      dispatch(in);
+      dispatch(in, 0);
     }
     mail::free(m);
   }
@@ -216,7 +216,10 @@ inline void connection::complete_join(channel_slot& s, bool yes, payload const& 
 inline channel_slot* connection::create_slot(message const& m) noexcept {
   memory const& from = loop_access::from(*loop_);
   std::size_t const refs = m.join_ref.json.size() + m.ref.json.size();
-  std::size_t const size = sizeof(channel_slot) + ops_->channel_size + refs;
+  bool const metered = bounds_->inbound_channel.limited();
+  std::size_t size = sizeof(channel_slot) + ops_->channel_size + refs;
+  if (metered)
+    size = (size + alignof(inbound_meter) - 1) / alignof(inbound_meter) * alignof(inbound_meter) + sizeof(inbound_meter);
   void* const at = from.allocate(size);
   if (at == nullptr) return nullptr;
   topic* const on = loop_access::topics(*loop_).use(m.topic, canonical(m.topic_name));
@@ -232,6 +235,8 @@ inline channel_slot* connection::create_slot(message const& m) noexcept {
   s->dispatcher = dispatcher_;
   s->socket = id;
   s->size = size;
+  s->metered = metered;
+  if (metered) new (&s->meter()) inbound_meter;
   char* const text = static_cast<char*>(s->channel()) + ops_->channel_size;
   if (!m.join_ref.json.empty()) std::memcpy(text, m.join_ref.json.data(), m.join_ref.json.size());
   if (!m.ref.json.empty()) std::memcpy(text + m.join_ref.json.size(), m.ref.json.data(), m.ref.json.size());

@@ -59,15 +59,25 @@ class websocket_connection : public tcp_connection {
   void flush() noexcept {
     if (!blocked_) write();
   }
+  void pause_reading(bool paused) noexcept {
+    paused_by_phx_ = paused;
+    if (!paused && queued_bytes_ <= server().opts.high_water) resume_reading();
+  }
   void close(close_frame frame) noexcept { start_close(static_cast<std::uint16_t>(frame.code), frame.reason); }
   [[nodiscard]] std::size_t buffered() const noexcept { return queued_bytes_; }
 
   // ---- a tcp_connection
 
   /// The close was sent, and the client does not close its side.
-  void on_deadline() noexcept override { close_stream(); }
+  void on_deadline() noexcept override {
+    keep_alive const meanwhile(*this);
+    while_paused_.reset();
+    close_stream();
+  }
   void on_drain() noexcept override {}
   void on_stop() noexcept override {
+    keep_alive const meanwhile(*this);
+    while_paused_.reset();
     state_ = state::closing;
     destroy_socket();
     close_stream();
@@ -96,18 +106,23 @@ class websocket_connection : public tcp_connection {
 
   // ---- bytes in
 
-  /// Waits for more, unless so much waits to be written that the client must read first: on_writable goes on then.
+  /// Waits for more, unless so much waits to be written that the client must read first: on_writable goes on then; or unless the
+  /// client sends too fast (flood_policy::pause): pause_reading(false) goes on then.
   // A wait costs one epoll_ctl each time. Starting a read instead would cost the same, because Asio tries a recv first,
   // which finds nothing; and each waiting connection would need a buffer.
   void read_on() noexcept {
-    if (state_ == state::open && !failed_ && queued_bytes_ > server().opts.high_water)
+    if (state_ == state::open && !failed_ && (paused_by_phx_ || queued_bytes_ > server().opts.high_water))
       paused_ = true;
     else
-      wait_to_read();
+      (void)wait_to_read();
+    if (paused_ && paused_by_phx_) while_paused_.emplace(*this);
   }
-  void wait_to_read() noexcept {
+  /// False without memory: the stream is closed.
+  bool wait_to_read() noexcept {
     using done = completion<websocket_connection, &websocket_connection::on_readable>;
-    if (!attempt([&] { stream_.when_readable(done{this, &read_memory_, keep_alive(*this)}); })) close_stream();
+    if (attempt([&] { stream_.when_readable(done{this, &read_memory_, keep_alive(*this)}); })) return true;
+    close_stream();
+    return false;
   }
   void wait_to_write() noexcept {
     using done = completion<websocket_connection, &websocket_connection::on_writable>;
@@ -120,11 +135,11 @@ class websocket_connection : public tcp_connection {
       for (int rounds = 4; rounds != 0 && !ec; --rounds) {  // then the other connections of the loop get their turn
         std::size_t const n = stream_.read(into, ec);
         if (!ec && n != 0 && state_ == state::open) feed(into.first(n), clock_now());
-        if (n < into.size()) break;
+        if (n < into.size() || paused_by_phx_) break;
       }
     }
     if (!ec) {
-      flush();  // phx flushes its own frames; this one is for pongs
+      if (pongs_ != 0) flush();  // phx flushes its own frames
       return read_on();
     }
     if (state_ == state::open) {
@@ -273,10 +288,15 @@ class websocket_connection : public tcp_connection {
     write();
     // phx sends what it held back for a slow client. It may close; the completion handler keeps this connection alive.
     if (state_ == state::open && !failed_ && queued_bytes_ <= server().opts.high_water / 2) writable(clock_now());
-    if (paused_ && queued_bytes_ <= server().opts.high_water / 2) resume_reading();
+    if (paused_ && !paused_by_phx_ && queued_bytes_ <= server().opts.high_water / 2) resume_reading();
   }
   void resume_reading() noexcept {
-    if (std::exchange(paused_, false)) wait_to_read();
+    if (!std::exchange(paused_, false)) return;
+    // Called in the middle of phx: the connection must not be destroyed here. Without memory its deadline does that.
+    if (wait_to_read())
+      while_paused_.reset();
+    else if (while_paused_)
+      ctx().start_close_deadline(*this);
   }
   /// A write failed: the client is gone. The read that is under way, or the one begun here, completes with the error.
   void fail() noexcept {
@@ -313,7 +333,9 @@ class websocket_connection : public tcp_connection {
   std::size_t queued_bytes_ = 0;
   state state_ = state::open;
   bool blocked_ = false;  // the kernel took less than all: a wait is under way
-  bool paused_ = false;   // not read from until half of the queue is written
+  bool paused_ = false;   // not read from until half of the queue is written, or phx says so
+  bool paused_by_phx_ = false;
+  std::optional<keep_alive> while_paused_;  // by phx: no operation may be under way then
   bool failed_ = false;
   std::uint8_t pongs_ = 0;  // in the queue
   operation_memory read_memory_{}, write_memory_{};
@@ -325,6 +347,7 @@ struct transport {
   send_status send(frame const& f) noexcept { return connection->send(f); }
   void flush() noexcept { connection->flush(); }
   void close(close_frame frame) noexcept { connection->close(frame); }
+  void pause_reading(bool paused) noexcept { connection->pause_reading(paused); }
   [[nodiscard]] std::size_t buffered() const noexcept { return connection->buffered(); }
 };
 static_assert(Transport<transport>);

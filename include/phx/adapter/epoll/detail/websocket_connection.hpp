@@ -46,6 +46,10 @@ class websocket_connection : public connection {
   void flush() noexcept {
     if (!blocked_) write();
   }
+  void pause_reading(bool paused) noexcept {
+    paused_ = paused;
+    if (!paused && unread_) ctx().resume_soon(*this);
+  }
   void close(close_frame reason) noexcept { leave(websocket::control_frame::close(reason)); }
   [[nodiscard]] std::size_t buffered() const noexcept { return out_.size(); }
 
@@ -85,7 +89,7 @@ class websocket_connection : public connection {
   void control(websocket::control_frame const& f) noexcept {
     if (f.op() == opcode::close) return leave(f);
     // A client that sends pings and does not read is not answered beyond what is read from it.
-    if (state_ == state::open && out_.size() <= high_water()) (void)out_.append(ctx().parts, f.bytes());
+    if (state_ == state::open && out_.size() <= high_water()) ponged_ = out_.append(ctx().parts, f.bytes()) || ponged_;
   }
   /// Queues the 101, before anything else is sent, and agrees on compression. False without memory.
   [[nodiscard]] bool answer(phx::request const& request, std::string_view subprotocol, std::size_t max_message) noexcept {
@@ -123,8 +127,11 @@ class websocket_connection : public connection {
   bool watches_writing_ = false;  // from the first time on
   bool failed_ = false;           // a write
   bool shut_down_ = false;
+  bool paused_ = false;  // by phx: flood_policy::pause
+  bool ponged_ = false;  // since feed last flushed
 
  protected:
+  bool lingers_ = false;  // mount::linger: phx says when to flush
   websocket::frame_reader frames_;
 
  private:
@@ -135,7 +142,8 @@ class websocket_connection : public connection {
   void read() noexcept {
     // A client that sends a lot must not keep the others of its loop waiting: so many buffers, then they have their turn.
     for (int rounds = 4; rounds != 0; --rounds) {
-      if (state_ == state::open && out_.size() > high_water()) return;  // on_writable goes on
+      // on_writable goes on, or pause_reading(false)
+      if (state_ == state::open && (paused_ || out_.size() > high_water())) return;
       std::span<char> const into(ctx().in.get(), event_loop::room);
       ssize_t const n = receive(into);
       if (n <= 0) {
@@ -152,7 +160,7 @@ class websocket_connection : public connection {
   void feed(std::span<char> bytes) noexcept {
     (void)receive_frames(bytes, ctx().now());  // a close is in the queue, and the state is leaving
     // Its replies, while they are in the cache: what the turn says to others may become more, but not to this one, mostly.
-    flush();
+    if (!lingers_ || std::exchange(ponged_, false)) flush();
   }
   void on_end_of_input(bool orderly) noexcept {
     read_to_end_ = true;
@@ -229,6 +237,7 @@ struct transport {
   send_status send(frame const& f) noexcept { return to->send(f); }
   void flush() noexcept { to->flush(); }
   void close(close_frame frame) noexcept { to->close(frame); }
+  void pause_reading(bool paused) noexcept { to->pause_reading(paused); }
   [[nodiscard]] std::size_t buffered() const noexcept { return to->buffered(); }
 };
 static_assert(Transport<transport>);
@@ -243,6 +252,7 @@ class websocket_of final : public websocket_connection {
                                     phx::request const& request) noexcept {
     std::unique_ptr<websocket_of> made(new (std::nothrow) websocket_of(std::move(s), on, admitted.bounds->frame));
     if (!made || !made->answer(request, admitted.subprotocol, admitted.bounds->frame)) return nullptr;
+    made->lingers_ = admitted.linger > duration::zero();
     made->phoenix_.emplace(on.loop(), app, std::move(admitted), transport{made.get()}, on.now());
     return made.release();
   }
