@@ -115,6 +115,7 @@ struct transport {
   void close(phx::close_frame) noexcept;
   [[nodiscard]] std::size_t buffered() const noexcept;
   void flush() noexcept;
+  void pause_reading(bool paused) noexcept;
 };
 using socket = phx::socket<transport, dispatcher>;
 
@@ -139,6 +140,10 @@ struct world {
       mounts[i].bounds.tell_dropped = i % 2 == 1;
       mounts[i].bounds.strict_encoding = i == 2;
     }
+    mounts[1].bounds.inbound = {.messages = 20, .on_excess = phx::flood_policy::pause};
+    mounts[2].bounds.inbound_channel = {.messages = 20, .bytes = 1000, .on_excess = phx::flood_policy::drop};
+    mounts[3].bounds.inbound = {.bytes = 2000, .burst = std::chrono::seconds(3)};
+    mounts[3].linger = mounts[1].linger = std::chrono::milliseconds(300);
   }
   static phx::limits bounds() {
     phx::limits l = phx::limits::for_small_machines();
@@ -169,6 +174,7 @@ struct world {
     in.session.emplace(0);
     if ((bits & 32) != 0) in.id = "user";
     in.bounds = &on.bounds;
+    in.linger = on.linger;
     old[static_cast<std::size_t>(&c - clients.data())] = (bits & 16) != 0;
     c.held = std::make_unique<socket>(loops[c.loop], app, std::move(in), transport{&c}, loops.now());
   }
@@ -423,6 +429,7 @@ std::size_t transport::buffered() const noexcept {
   return to->waiting;
 }
 void transport::flush() noexcept { require(!to->over, "no flush after the end"); }
+void transport::pause_reading(bool) noexcept { require(!to->over, "no pause after the end"); }
 
 }  // namespace
 
