@@ -84,7 +84,7 @@ class server {
   template <class M, Observer... O>
   requires(!Observer<M> && sizeof...(O) <= 1 &&
            requires(M & m, phx::loop& l, O&... next) { m.observe(l, next...); }) void observe(M& m, O&... next) {
-    for (auto const& l : core_.loops) m.observe(l->loop(), next...);
+    for (auto const& l : server_.loops) m.observe(l->loop(), next...);
   }
 
   /// Accepts connections and runs the first loop; the others run in threads of their own, which have ended when it returns.
