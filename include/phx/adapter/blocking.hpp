@@ -7,13 +7,11 @@
 // phx starts no thread; this host does: one for each connection, and a second that writes once it is a WebSocket, beside the
 // thread that calls run(). All of them share one loop, which here is a mutex: whoever calls into phx holds it. That is
 // enough for some hundreds of connections; for many more take a host on an event loop.
-//
 
 #include <phx/adapter/blocking/detail/http_stream.hpp>
+#include <phx/adapter/blocking/detail/start.hpp>
 #include <phx/adapter/blocking/write_queue.hpp>
-#include <phx/connect/throttle.hpp>
-#include <phx/connect/trusted_proxies.hpp>
-#include <phx/core/text/concat.hpp>
+#include <phx/adapter/blocking_options.hpp>
 #include <phx/http/proxy_protocol.hpp>
 #include <phx/phx.hpp>
 #include <phx/socket/receive_frames.hpp>
@@ -27,34 +25,6 @@
 namespace phx {
 inline namespace PHX_BUILD {
 namespace blocking {
-
-/// What the blocking host keeps to.
-struct options {
-  std::string address = "127.0.0.1";  ///< numeric, IPv4 or IPv6
-  std::uint16_t port = 4000;          ///< 0: any free one, server::port() tells
-  /// Where the socket is, who may connect, and each connection's limits. With `longpoll` the server needs a long_polling.
-  phx::mount mount{};
-  phx::limits limits{};                ///< the loop's
-  std::size_t max_connections = 1000;  ///< beyond: 503. One that long-polls takes three descriptors
-  /// Who may connect how often, by the peer's address, or the client's behind the proxies below; beyond: 429, 503, with
-  /// Retry-After. A connection counts, and each long-poll session it opens after its first. And how long those wait for
-  /// their answer whom the mount refuses. A `seed` of 0 is replaced by chance.
-  throttle_options throttle{};
-  /// From accept, or from the answer before, to the last byte of a request; beyond: 408. As much for a poll's answer to go.
-  duration handshake = std::chrono::seconds(10);
-  duration goodbye = std::chrono::seconds(5);  ///< after a close: to write what waits, and again to be answered
-  drain_options drain{};                       ///< what stop() does
-  /// Reverse proxies whose X-Forwarded-* and Forwarded headers are believed (connect/trusted_proxies.hpp): they decide the
-  /// peer, scheme, host and port that the mount sees. Headers that are malformed or contradict each other: 400.
-  phx::trusted_proxies trusted_proxies{};
-  /// true: each connection begins with a header of the PROXY protocol, version 1 or 2 (http/proxy_protocol.hpp); one that
-  /// does not is closed without an answer. The header is believed whoever sends it: listen on an address that only the
-  /// balancer can reach. false: it is never believed, and such a header is no HTTP request.
-  bool proxy_protocol = false;
-  /// permessage-deflate for the WebSockets of clients that offer it: websocket::permessage_deflate() of
-  /// websocket/deflate.hpp, which needs zlib. By default nothing is compressed.
-  websocket::compression compression{};
-};
 
 // ---- A Waker: how any thread gets the one in run() out of poll()
 
@@ -77,25 +47,6 @@ struct no_long_polling {};
 }  // namespace blocking
 namespace detail {
 
-/// What the settings do not say: a seed of 0 is replaced by chance.
-[[nodiscard]] inline blocking::options seeded(blocking::options&& opts) noexcept {
-  opts.throttle.seed = seed_or_random(opts.throttle.seed);
-  opts.limits.seed = seed_or_random(opts.limits.seed);
-  return std::move(opts);
-}
-/// Refuses settings with which no server can start: throws, or aborts without exceptions.
-inline void check_start(blocking::options const& opts, bool has_polls, int listen_error) {
-  if (error const wrong = opts.mount.check(); wrong.code != errc::none)
-    no_value(concat({to_string(wrong.code), ": ", wrong.entry}).c_str());
-  if (opts.mount.longpoll && !has_polls)
-    no_value(
-        "mount::longpoll is set, and this server has no long-polling: give it a phx::blocking::long_polling "
-        "(phx/adapter/blocking_longpoll.hpp)");
-  if (listen_error != 0)
-    no_value(
-        concat({"cannot listen on ", opts.address, " port ", std::to_string(opts.port), ": ", std::strerror(listen_error)})
-            .c_str());
-}
 /// What a server has that is only for long-polls. Nothing; blocking_longpoll.hpp specializes it.
 template <class D, class Polls>
 struct poll_host {
