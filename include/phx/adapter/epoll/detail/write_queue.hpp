@@ -163,10 +163,10 @@ class write_queue {
   }
   /// The first `n` bytes have been written. @pre n <= size()
   void remove(write_parts& to, std::size_t n) noexcept {
+    if (n == size_) return clear(to);
     size_ -= n;
     if (!only_.empty()) {
       written_ += n;
-      if (size_ == 0) forget_only();
       return;
     }
     while (n != 0) {
@@ -191,13 +191,15 @@ class write_queue {
     }
   }
   void clear(write_parts& to) noexcept {
-    forget_only();
+    only_ = frame();
+    written_ = size_ = 0;
     while (first_ != nullptr) {
       if (first_->holds_frames)
-        for (std::size_t i = first_->begin; i != first_->end; ++i) static_cast<frames_part*>(first_)->frames[i] = frame();
+        for (frame& f :
+             std::span(static_cast<frames_part*>(first_)->frames).subspan(first_->begin, first_->end - first_->begin))
+          f = frame();
       give_first(to);
     }
-    size_ = 0;
   }
 
  private:
@@ -220,10 +222,6 @@ class write_queue {
     if (!push(from, only_)) return false;
     only_ = frame();
     return true;
-  }
-  void forget_only() noexcept {
-    only_ = frame();
-    written_ = 0;
   }
   void give_first(write_parts& to) noexcept {
     write_part* const p = std::exchange(first_, first_->next);
