@@ -64,8 +64,6 @@ class service : private phx::detail::loop_component {
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }  ///< the number of sessions
   /// The longest body that a host needs to read; with one more byte it is too long.
   [[nodiscard]] std::size_t max_body() const noexcept { return options_.body; }
-  /// The former name.
-  [[nodiscard]] std::size_t most_body() const noexcept { return max_body(); }
 
  private:
   friend class response;

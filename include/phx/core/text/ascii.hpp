@@ -45,12 +45,6 @@ namespace detail {
   return part;
 }
 
-// Former names, until all branches have landed.
-inline constexpr auto& same_but_for_case = equal_ignoring_case;
-inline constexpr auto& starts_but_for_case = starts_with_ignoring_case;
-inline constexpr auto& contains_but_for_case = contains_ignoring_case;
-inline constexpr auto& without_spaces_around = trimmed;
-
 inline constexpr std::array<std::int8_t, 256> hex_values = [] {
   std::array<std::int8_t, 256> values{};
   for (int c = 0; c < 256; ++c)
