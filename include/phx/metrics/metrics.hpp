@@ -66,7 +66,7 @@ class metrics {
   /// neither GET nor HEAD; 403 unless the peer's address is a loopback address and the request has no header of a proxy
   /// (Forwarded, X-Forwarded-For), so that no stranger reads the figures. A host with another rule applies it and returns
   /// text() itself. @throws std::bad_alloc
-  [[nodiscard]] std::optional<http_answer> answer(http::request const& asked, std::string_view path = "/metrics") const;
+  [[nodiscard]] std::optional<http_answer> answer(http::request const& request, std::string_view path = "/metrics") const;
 
  private:
   void add(loop& of, detail::observer_ref next) {
@@ -100,11 +100,11 @@ inline std::string metrics::text() const {
   return out;
 }
 
-inline std::optional<http_answer> metrics::answer(http::request const& asked, std::string_view path) const {
-  if (asked.path != path) return std::nullopt;
-  if (asked.method != "GET" && asked.method != "HEAD") return http_answer{405, {{"allow", "GET, HEAD"}}, {}};
-  bool const through_a_proxy = asked.header("x-forwarded-for") || asked.header("forwarded");
-  if (through_a_proxy || !detail::is_loopback(asked.peer.address)) return http_answer{403, {}, {}};
+inline std::optional<http_answer> metrics::answer(http::request const& request, std::string_view path) const {
+  if (request.path != path) return std::nullopt;
+  if (request.method != "GET" && request.method != "HEAD") return http_answer{405, {{"allow", "GET, HEAD"}}, {}};
+  bool const through_a_proxy = request.header("x-forwarded-for") || request.header("forwarded");
+  if (through_a_proxy || !detail::is_loopback(request.peer.address)) return http_answer{403, {}, {}};
   return http_answer{200, {{"content-type", std::string(content_type)}}, text()};
 }
 
