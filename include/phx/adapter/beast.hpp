@@ -25,6 +25,7 @@
 //
 // TLS is in adapter/beast_tls.hpp, which needs OpenSSL; this header does not.
 
+#include <phx/adapter/beast/detail/late_answer.hpp>
 #include <phx/adapter/beast/detail/server_core.hpp>
 #include <phx/adapter/beast/detail/websocket_connection.hpp>
 

@@ -19,6 +19,8 @@
 //
 // handshake and goodbye are in options, limit is in drain_options. As a WebSocket: websocket_connection.hpp.
 
+#include <phx/adapter/beast/detail/late_answer_state.hpp>
+#include <phx/adapter/beast/detail/received_request.hpp>
 #include <phx/adapter/beast/detail/request_parser.hpp>
 #include <phx/adapter/beast/detail/strand_context.hpp>
 #include <phx/http/proxy_protocol.hpp>
@@ -31,25 +33,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <variant>
 
 namespace phx {
 inline namespace PHX_BUILD {
 namespace beast::detail {
-
-/// What a late_answer and its http_connection share. `connection` is used inside the strand only, and null once the
-/// connection does not wait any more. The answer and the memory to post it are in here, so that answering cannot fail.
-struct late_answer_state {
-  late_answer_state(std::weak_ptr<server_state> s, strand_context& c, http_connection& waiting) noexcept
-      : server(std::move(s)), ctx(&c), connection(&waiting) {}
-  std::weak_ptr<server_state> server;
-  strand_context* ctx;
-  http_connection* connection;
-  operation_memory memory{};
-  http_answer answer{};
-};
 
 class http_connection final : public tcp_connection {
  public:
@@ -128,14 +117,17 @@ class http_connection final : public tcp_connection {
   http_connection(connection_permit&& p, stream&& s)
       : tcp_connection(std::move(p), std::move(s)), parser_(server().opts.head_bytes) {
     auto const peer = stream_.peer();
-    address_ = peer.address().to_string();
-    peer_port_ = peer.port();
-    accept_counts_ = !server().opts.trusted_proxies.trusts(address_);
+    set_peer(peer.address().to_string(), peer.port());
   }
   ~http_connection() override {
     if (late_) late_->connection = nullptr;
   }
 
+  void set_peer(std::string address, std::uint16_t port) {
+    request_.peer_address = std::move(address);
+    request_.peer_port = port;
+    accept_counts_ = !server().opts.trusted_proxies.trusts(request_.peer_address);
+  }
   /// Runs `f`; without memory the connection ends.
   template <class F>
   void or_close(F&& f) noexcept {
@@ -216,13 +208,11 @@ class http_connection final : public tcp_connection {
     bool const names_peer = proxy_header_->names_peer();
     if (names_peer) {
       peer_data const peer = proxy_header_->peer({});
-      address_ = peer.address;
-      peer_port_ = peer.port;
-      accept_counts_ = !server().opts.trusted_proxies.trusts(address_);
+      set_peer(std::string(peer.address), peer.port);
     }
     proxy_header_.reset();
     if (names_peer && accept_counts_)
-      if (auto const refused = server().try_acquire(address_)) {
+      if (auto const refused = server().try_acquire(request_.peer_address)) {
         report_refusal(ctx().loop(), *refused);
         return stream_.secure() ? end() : refuse(refused->answer);
       }
@@ -242,32 +232,14 @@ class http_connection final : public tcp_connection {
   }
   /// The status to refuse the request with, or 0.
   [[nodiscard]] std::uint16_t on_head() {
-    if (stream_.secure()) certificate_ = stream_.certificate();
-    request_ = {};
-    static_cast<phx::request&>(request_) =
-        phx::request::of(parser_.method(), parser_.target(), parser_.headers(),
-                         {.address = address_,
-                          .port = peer_port_,
-                          .ssl_cert = certificate_.empty() ? std::nullopt : std::optional<std::string_view>(certificate_)},
-                         stream_.secure() ? "https" : "http");
-    std::tie(mount_, transport_) = server().find(request_.path);
-    if (!parser_.unambiguous()) return 400;
-    if (auto const refused = server().opts.trusted_proxies.rewrite(request_)) {
-      report_refusal(ctx().loop(), *refused);
-      return refused->answer.status;
-    }
-    if (!parser_.allow_body(is_poll() ? mount_->polls.body : server().opts.body_bytes)) return 413;
-    bool const expects_continue =
-        parser_.version() >= 11 && phx::detail::equal_ignoring_case(request_.header("expect").value_or(""), "100-continue");
-    if (expects_continue && parser_.body_missing()) {
-      // No other bytes are being written, so the kernel has room for these.
-      constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
-      error_code ec;
-      if (stream_.write(go_on, ec) != go_on.size()) return 417;
-    }
-    return 0;
+    if (std::uint16_t const status = request_.read_head(parser_, stream_, ctx()); status != 0) return status;
+    if (parser_.version() < 11 || !parser_.body_missing()) return 0;
+    if (!phx::detail::equal_ignoring_case(request_.header("expect").value_or(""), "100-continue")) return 0;
+    // No other bytes are being written, so the kernel has room for these.
+    constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+    error_code ec;
+    return stream_.write(go_on, ec) == go_on.size() ? std::uint16_t{0} : std::uint16_t{417};
   }
-  [[nodiscard]] bool is_poll() const noexcept { return mount_ != nullptr && transport_ == transport_kind::longpoll; }
 
   // ---- serving it
 
@@ -276,8 +248,8 @@ class http_connection final : public tcp_connection {
     request_.body = parser_.body();
     persistent_ = parser_.persistent();
     without_body_ = parser_.is_head_request();
-    if (is_poll()) return serve_poll();
-    if (mount_ != nullptr) return upgrade();
+    if (request_.is_poll()) return serve_poll();
+    if (request_.mount != nullptr) return upgrade();
     serve_route();
   }
   void serve_route() {
@@ -300,7 +272,7 @@ class http_connection final : public tcp_connection {
   }
   void serve_poll() {
     if (!poll_request_) poll_request_.emplace(*this);
-    ctx().service(*mount_).serve(*poll_request_, request_, request_.body, clock_now());
+    ctx().service(*request_.mount).serve(*poll_request_, request_, request_.body, clock_now());
     if (state_ == state::closed) return;
     if (!poll_response_) return await_answer();
     if (auto const reason = poll_response_->refused()) return delay_refusal(*reason);
@@ -320,7 +292,7 @@ class http_connection final : public tcp_connection {
       return delay_refusal(refused->reason);
     }
     websocket::accepted_compression agreed;
-    if (ctx().compressor) agreed = ctx().compressor->accept(request_.headers, mount_->mount.bounds.frame);
+    if (ctx().compressor) agreed = ctx().compressor->accept(request_.headers, request_.mount->mount.bounds.frame);
     websocket_->codec = std::move(agreed.codec);
     write(websocket::switching_protocols(request_, websocket_->subprotocol, agreed.answer.view()));
   }
@@ -329,7 +301,7 @@ class http_connection final : public tcp_connection {
   [[nodiscard]] std::optional<refused_request> connect() {
     if (server().draining.load()) return phx::refuse(refusal::draining);
     if (auto refused = may_open(clock_now())) return refused;
-    auto result = mount_->connect(request_);
+    auto result = request_.mount->connect(request_);
     if (auto* const refused = std::get_if<refused_request>(&result)) return std::move(*refused);
     if (auto refused = upgrade_refusal(request_)) return refused;
     if (parser_.version() < 11) return phx::refuse(refusal::upgrade, "HTTP before 1.1");
@@ -367,7 +339,7 @@ class http_connection final : public tcp_connection {
   /// Answers something that is no valid request; the connection ends with it.
   void refuse(std::uint16_t status) noexcept {
     // A body too long for a poll is 400, and readable by any origin (protocol 10.2).
-    bool const polls = parser_.has_head() && is_poll();
+    bool const polls = parser_.has_head() && request_.is_poll();
     or_close([&] {
       if (polls)
         refuse(http_answer{status == 413 ? std::uint16_t{400} : status, {{"access-control-allow-origin", "*"}}, {}});
@@ -445,9 +417,7 @@ class http_connection final : public tcp_connection {
   }
 
   request_parser parser_;
-  http_request request_{};    // views into the parser and into what is below
-  mounted* mount_ = nullptr;  // of this request; null: it is for the routes
-  transport_kind transport_ = transport_kind::websocket;
+  received_request request_;
   std::unique_ptr<accepted_websocket> websocket_;  // set while the 101 answer is being written
   std::shared_ptr<late_answer_state> late_;
   std::optional<longpoll::poll_request> poll_request_;
@@ -455,9 +425,8 @@ class http_connection final : public tcp_connection {
   std::optional<http_answer> refusal_;                              // of a mount, until it is written
   std::optional<keep_alive> while_waiting_;                         // no operation may be under way then
   std::unique_ptr<phx::http::proxy_protocol_reader> proxy_header_;  // while it is read
-  std::string output_, address_, certificate_;
+  std::string output_;
   std::size_t written_ = 0;  // of output_
-  std::uint16_t peer_port_ = 0;
   state state_ = state::reading;
   bool persistent_ = false;
   bool without_body_ = false;  // the answer to a HEAD
@@ -467,21 +436,6 @@ class http_connection final : public tcp_connection {
 };
 
 }  // namespace beast::detail
-
-namespace beast {
-
-inline void late_answer::operator()(http_answer answer) noexcept {
-  auto const state = std::exchange(state_, nullptr);
-  if (!state) return;
-  state->answer = std::move(answer);
-  if (auto server = state->server.lock())
-    detail::net::post(state->ctx->executor(), detail::with_memory(state->memory, [server = std::move(server), state] {
-                        if (state->connection != nullptr) state->connection->on_late_answer(state->answer);
-                      }));
-}
-inline late_answer http_request::later() const { return late_answer(connection_->answer_later()); }
-
-}  // namespace beast
 }  // namespace PHX_BUILD
 }  // namespace phx
 

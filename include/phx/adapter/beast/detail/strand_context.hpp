@@ -52,6 +52,7 @@ class alignas(128) strand_context {
     tasks_.request(strand_, server_, tasks, [this] { perform(); });
   }
 
+  [[nodiscard]] server_state& server() const noexcept { return server_; }
   [[nodiscard]] phx::loop& loop() noexcept { return *loop_; }
   [[nodiscard]] strand const& executor() const noexcept { return strand_; }
 
