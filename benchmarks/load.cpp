@@ -12,6 +12,7 @@
 // every broadcast's null refs, topic, event and payload byte for byte, in the sender's order; that nothing else comes; that
 // at the end nothing is missing; that a close is answered with 1000. The first error ends the run, with status 1.
 //
+// With `--tls 1` the clients speak TLS, and accept any certificate; their handshakes come one after the other, before the measurement.
 // With `--deflate 1` the clients offer permessage-deflate, and inflate what the server compressed before they check it.
 //
 // Prints one line of name=value. Times in microseconds; cpu_us: CPU of all threads of --pid for each message (of `connect`:
@@ -21,12 +22,18 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#ifdef WITH_TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#endif
 
 #include <algorithm>
 #include <bit>
@@ -37,6 +44,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <memory>
 #include <vector>
 
 #ifdef WITH_ZLIB
@@ -64,7 +72,7 @@ struct options {
   unsigned port = 0, clients = 100, topics = 1, inflight = 1, payload = 64, concurrency = 64, stalled = 0;
   std::size_t fill = 0;
   int pid = 0;
-  bool socket_io = false, records = false, deflate = false;
+  bool socket_io = false, records = false, deflate = false, tls = false;
   double seconds = 2, warm_up = 0.5, rate = 0, heartbeat = 30;
   std::string_view name = "echo";
 };
@@ -227,11 +235,76 @@ class payloads {
   std::vector<std::string> records_{};
 };
 
+/// A client's bytes: a socket, or TLS on it. As recv and send, with errno.
+class stream {
+ public:
+  stream() = default;
+#ifdef WITH_TLS
+  /// The handshake; it waits for the server. @return false: it failed.
+  [[nodiscard]] bool secure(int fd) {
+    static SSL_CTX* const context = [] {
+      SSL_CTX* const c = SSL_CTX_new(TLS_client_method());
+      SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+      return c;
+    }();
+    ssl_.reset(SSL_new(context));
+    if (!ssl_ || SSL_set_fd(ssl_.get(), fd) != 1) return false;
+    for (;;) {
+      int const code = SSL_connect(ssl_.get());
+      if (code == 1) return true;
+      int const reason = SSL_get_error(ssl_.get(), code);
+      if (reason != SSL_ERROR_WANT_READ && reason != SSL_ERROR_WANT_WRITE) return false;
+      pollfd ready{fd, static_cast<short>(reason == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT), 0};
+      if (::poll(&ready, 1, 10'000) != 1) return false;
+    }
+  }
+  [[nodiscard]] ssize_t read(int fd, char* into, std::size_t size) {
+    if (!ssl_) return recv(fd, into, size, 0);
+    std::size_t n = 0;
+    int const code = SSL_read_ex(ssl_.get(), into, size, &n);
+    return result(code, n);
+  }
+  [[nodiscard]] ssize_t write(int fd, char const* bytes, std::size_t size) {
+    if (!ssl_) return send(fd, bytes, size, MSG_NOSIGNAL);
+    std::size_t n = 0;
+    int const code = SSL_write_ex(ssl_.get(), bytes, size, &n);
+    return result(code, n);
+  }
+  /// There may be more to read although a read gave less than it might have: one read gives at most one record.
+  [[nodiscard]] bool in_records() const { return ssl_ != nullptr; }
+  void close() { ssl_.reset(); }
+
+ private:
+  [[nodiscard]] ssize_t result(int code, std::size_t n) {
+    if (code == 1) return static_cast<ssize_t>(n);
+    int const reason = SSL_get_error(ssl_.get(), code);
+    if (reason == SSL_ERROR_ZERO_RETURN) return 0;
+    if (reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE)
+      errno = EAGAIN;
+    else if (reason != SSL_ERROR_SYSCALL || errno == 0)
+      errno = EPROTO;
+    ERR_clear_error();
+    return -1;
+  }
+  struct ssl_free {
+    void operator()(SSL* s) const { SSL_free(s); }
+  };
+  std::unique_ptr<SSL, ssl_free> ssl_{};
+#else
+  [[nodiscard]] bool secure(int) { return false; }
+  [[nodiscard]] ssize_t read(int fd, char* into, std::size_t size) { return recv(fd, into, size, 0); }
+  [[nodiscard]] ssize_t write(int fd, char const* bytes, std::size_t size) { return send(fd, bytes, size, MSG_NOSIGNAL); }
+  [[nodiscard]] bool in_records() const { return false; }
+  void close() {}
+#endif
+};
+
 struct client {
   enum class state : std::uint8_t { new_one, connecting, upgrading, greeting, joining, joined, closing, closed };
   state is = state::new_one;
   bool full = false, dirty = false, deaf = false;
   int fd = -1;
+  stream bytes{};
   unsigned number = 0, topic = 0;
   std::string in{}, out{};
   std::size_t written = 0;
@@ -369,6 +442,7 @@ class run {
     socklen_t size = sizeof wrong;
     getsockopt(c.fd, SOL_SOCKET, SO_ERROR, &wrong, &size);
     if (wrong != 0) give_up("connect to port %u: %s", opts_.port, std::strerror(wrong));
+    if (opts_.tls && !c.bytes.secure(c.fd)) give_up("client %u: no TLS handshake", c.number);
     c.is = state::upgrading;
     c.out += "GET ";
     c.out += opts_.socket_io ? "/socket.io/?EIO=4&transport=websocket" : "/socket/websocket?vsn=2.0.0";
@@ -466,7 +540,7 @@ class run {
     if (c.fd < 0) return;
     bool full = false;
     while (c.written < c.out.size() && !full) {
-      ssize_t const n = send(c.fd, c.out.data() + c.written, c.out.size() - c.written, MSG_NOSIGNAL);
+      ssize_t const n = c.bytes.write(c.fd, c.out.data() + c.written, c.out.size() - c.written);
       full = n < 0 && errno == EAGAIN;
       if (n < 0 && !full) return lost(c, std::strerror(errno));
       if (n > 0) c.written += static_cast<std::size_t>(n);
@@ -494,6 +568,7 @@ class run {
   void shut(client& c) {
     linger const at_once{1, 0};  // leaves no port in TIME_WAIT
     setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    c.bytes.close();
     close(c.fd);
     c.fd = -1;
     if (c.is == state::closing) --closing_;
@@ -524,10 +599,10 @@ class run {
       if (kept + 65536 > buffer_.size()) buffer_.resize(2 * kept + 65536);
       if (kept != 0) std::memcpy(buffer_.data(), c.in.data(), kept);
       std::size_t const room = buffer_.size() - kept;
-      ssize_t const n = recv(c.fd, buffer_.data() + kept, room, 0);
+      ssize_t const n = c.bytes.read(c.fd, buffer_.data() + kept, room);
       if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
       if (n <= 0) return lost(c, n == 0 ? "closed by the server" : std::strerror(errno));
-      more = static_cast<std::size_t>(n) == room;
+      more = c.bytes.in_records() || static_cast<std::size_t>(n) == room;
       if (recording_) bytes_ += static_cast<std::uint64_t>(n);
       take(c, buffer_.data(), buffer_.data() + kept + n);
     }
@@ -892,7 +967,7 @@ int main(int argc, char** argv) {
     std::fputs(
         "load echo|fan-out|connect|idle --port P [--pid P] [--clients 100] [--topics 1] [--inflight 1 | --rate R]\n"
         "  [--payload 64] [--seconds 2] [--warm-up 0.5] [--concurrency 64] [--heartbeat 30] [--stalled 0]\n"
-        "  [--protocol phoenix|socket.io] [--records 0] [--deflate 0]\n"
+        "  [--protocol phoenix|socket.io] [--records 0] [--deflate 0] [--tls 0]\n"
         "  --stalled N: in fan-out the last N clients stop reading after their join\n"
         "  --fill BYTES: first broadcasts this much on a topic of these clients only\n",
         stderr);
@@ -926,6 +1001,8 @@ int main(int argc, char** argv) {
       opts.records = whole(0) != 0;
     else if (name == "--deflate")
       opts.deflate = whole(0) != 0;
+    else if (name == "--tls")
+      opts.tls = whole(0) != 0;
     else if (name == "--fill")
       opts.fill = whole(0);
     else if (name == "--seconds")
@@ -944,6 +1021,9 @@ int main(int argc, char** argv) {
   if (opts.stalled != 0 && (opts.item != mode::fan_out || opts.stalled + opts.topics > opts.clients))
     give_up("--stalled is for fan-out, and must leave each topic its first client");
   if (opts.socket_io && opts.fill != 0) give_up("--fill is for Phoenix's protocol");
+#ifndef WITH_TLS
+  if (opts.tls) give_up("built without OpenSSL");
+#endif
   static run all(opts);
   return all();
 }

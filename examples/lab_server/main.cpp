@@ -1,5 +1,5 @@
 // lab_server --port P [--host beast|epoll] [--threads N] [--dispatcher router|actors] [--redis HOST:PORT] [--node NAME]
-//            [--silence MS] [--drop-beyond BYTES] [--compress off|messages|windows|all]
+//            [--silence MS] [--drop-beyond BYTES] [--compress off|messages|windows|all] [--tls on|off]
 //
 // The lab server, on Boost.Beast or on epoll. On SIGTERM or SIGINT it closes every client with 1012 (reconnect later), then exits with 0;
 // after a second signal it does not wait.
@@ -8,11 +8,15 @@
 // takes a node for down after --silence without a message: 30,000 ms, as in Phoenix. With --drop-beyond a client that does
 // not read loses the oldest pushes instead of its connection. With --compress clients may agree on permessage-deflate, each
 // message compressed by itself or with windows for each connection; `all` compresses the shortest ones too.
+// With --tls the Beast host has a self-signed certificate.
 
 #include "actors.hpp"
 #include "channels.hpp"
 
 #include <phx/adapter/beast.hpp>
+#ifdef WITH_TLS
+#include <phx/adapter/beast_tls.hpp>
+#endif
 #ifdef __linux__
 #include <phx/adapter/epoll.hpp>
 #endif
@@ -37,6 +41,7 @@ struct command_line {
   std::uint32_t threads = 1;
   bool actors = false;
   bool epoll = false;
+  bool tls = false;
   [[nodiscard]] std::uint32_t loops() const { return threads == 1 ? 1 : 2 * threads; }
   std::string redis_host{};  // empty: this is the only node
   std::uint16_t redis_port = 0;
@@ -77,6 +82,12 @@ std::optional<command_line> read(int argc, char** argv) {
     if (name == "--drop-beyond" && read(argv[i + 1], args.drop_beyond)) continue;
     if (name == "--silence" && read(argv[i + 1], args.silence) && args.silence >= 200 && args.silence <= 3'600'000) continue;
     if (name == "--compress" && read_compression(argv[i + 1], args.compress)) continue;
+#ifdef WITH_TLS
+    if (name == "--tls") {
+      args.tls = std::strcmp(argv[i + 1], "on") == 0;
+      if (args.tls || std::strcmp(argv[i + 1], "off") == 0) continue;
+    }
+#endif
     if (name == "--node") {
       args.node = argv[i + 1];
       continue;
@@ -95,6 +106,7 @@ std::optional<command_line> read(int argc, char** argv) {
     args.actors = std::strcmp(argv[i + 1], "actors") == 0;
     if (name != "--dispatcher" || (!args.actors && std::strcmp(argv[i + 1], "router") != 0)) return std::nullopt;
   }
+  if (args.tls && args.epoll) return std::nullopt;
   return args;
 }
 
@@ -175,6 +187,9 @@ void on_beast(command_line const& args, F use) {
   opts.loops = args.loops();
   opts.compression = args.compress;
   phx::beast::server server(io, opts);
+#ifdef WITH_TLS
+  if (args.tls) server.secure(phx::beast::tls::self_signed());
+#endif
   use(server, [&] {
     server.start();
     net::signal_set signals(net::make_strand(io), SIGINT, SIGTERM);
@@ -221,7 +236,7 @@ int main(int argc, char** argv) try {
   if (!args) {
     std::fprintf(stderr,
                  "usage: %s --port P [--host beast|epoll] [--threads N] [--dispatcher router|actors] [--redis HOST:PORT]\n"
-                 "  [--node NAME] [--drop-beyond BYTES] [--silence MS] [--compress off|messages|windows|all]\n",
+                 "  [--node NAME] [--drop-beyond BYTES] [--silence MS] [--compress off|messages|windows|all] [--tls on|off]\n",
                  argv[0]);
     return 2;
   }
