@@ -234,10 +234,11 @@ void on_epoll(command_line const&, F) {
 int main(int argc, char** argv) try {
   std::optional<command_line> const args = read(argc, argv);
   if (!args) {
-    std::fprintf(stderr,
-                 "usage: %s --port P [--host beast|epoll] [--threads N] [--dispatcher router|actors] [--redis HOST:PORT]\n"
-                 "  [--node NAME] [--drop-beyond BYTES] [--silence MS] [--compress off|messages|windows|all] [--tls on|off]\n",
-                 argv[0]);
+    std::fprintf(
+        stderr,
+        "usage: %s --port P [--host beast|epoll] [--threads N] [--dispatcher router|actors] [--redis HOST:PORT]\n"
+        "  [--node NAME] [--drop-beyond BYTES] [--silence MS] [--compress off|messages|windows|all] [--tls on|off]\n",
+        argv[0]);
     return 2;
   }
   // The dispatchers and what they refer to outlive the server.
