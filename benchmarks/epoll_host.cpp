@@ -1,4 +1,4 @@
-// epoll_host --port P: the `load:*` channel of the lab server on adapter/epoll.hpp, one thread. The difference between the bare
+// epoll_host --port P [--linger MS]: the `load:*` channel of the lab server on adapter/epoll.hpp, one thread. The difference between the bare
 // server and this one is what phx costs; between this one and the lab server, what Boost.Asio does.
 #include <phx/adapter/epoll.hpp>
 
@@ -22,11 +22,18 @@ phx::epoll::server* running = nullptr;
 }  // namespace
 
 int main(int argc, char** argv) {
-  int const port = argc == 3 && std::strcmp(argv[1], "--port") == 0 ? std::atoi(argv[2]) : -1;
-  if (port < 0) return std::fprintf(stderr, "usage: %s --port P\n", argv[0]), 2;
+  int port = -1, linger = 0;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (std::strcmp(argv[i], "--port") == 0) port = std::atoi(argv[i + 1]);
+    if (std::strcmp(argv[i], "--linger") == 0) linger = std::atoi(argv[i + 1]);
+  }
+  if (port < 0 || linger < 0) return std::fprintf(stderr, "usage: %s --port P [--linger MS]\n", argv[0]), 2;
   phx::router app;
   app.channel<load>("load:*");
-  phx::epoll::server server(app, {.port = static_cast<std::uint16_t>(port)});
+  phx::epoll::options opts;
+  opts.port = static_cast<std::uint16_t>(port);
+  opts.mount.linger = std::chrono::milliseconds(linger);
+  phx::epoll::server server(app, opts);
   running = &server;
   (void)std::signal(SIGTERM, [](int) { running->stop(); });
   std::printf("listening on 127.0.0.1:%u\n", unsigned{server.port()});
