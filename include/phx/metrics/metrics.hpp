@@ -160,7 +160,7 @@ inline void metrics::write_channels(detail::prometheus_text& to) const {
     to.sample(total([](of_topic const& t) -> auto& { return t.handled; }), {{"topic", topic}});
   });
   to.family("phx_handlers_crashed_total", "counter",
-            "Handlers that threw or sent what cannot be encoded, by topic pattern.");
+            "Handlers that threw, or sent a payload that cannot be encoded, by topic pattern.");
   each_topic([&](std::string_view topic, auto&& total) {
     to.sample(total([](of_topic const& t) -> auto& { return t.handler_crashed; }), {{"topic", topic}});
   });

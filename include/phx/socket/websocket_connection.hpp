@@ -97,9 +97,9 @@ class websocket_connection {
     if (established()) (void)socket_->writable(now);
   }
   /// The client has left: its channels end. The stream is not used any more.
-  void gone(lost how = lost::error) noexcept {
+  void gone(lost reason = lost::error) noexcept {
     if (std::exchange(ended_, true)) return;
-    if (socket_) socket_->gone(how);
+    if (socket_) socket_->gone(reason);
   }
   /// Whether the client speaks WebSocket, and neither side has begun to close.
   [[nodiscard]] bool established() const noexcept { return socket_ && !ended_; }
