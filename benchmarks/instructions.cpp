@@ -56,7 +56,7 @@ struct crowd {
   }
 };
 std::size_t hear(std::string const& text, std::size_t clients, unsigned long times, bool with_metrics = false) {
-  phx::metrics metrics({.topics = {"load:*"}});
+  phx::metrics metrics({.topics = {"load:*"}, .clock = phx::steady_nanoseconds});
   crowd c(clients, 1);
   if (with_metrics) metrics.observe(c.loop);
   for (; times != 0; --times)

@@ -109,6 +109,34 @@ TEST_CASE("metrics: the lag of a loop is how late its timer ran, in cumulative b
   CHECK(sample(m, R"(phx_loop_lag_seconds_count{loop="0"})") == "2");
 }
 
+namespace {
+std::int64_t fake_nanoseconds = 1;
+}
+
+TEST_CASE("metrics: one handler in 64 is timed, by topic pattern; without a clock none is") {
+  phx::metrics without({.topics = {"room:*"}});
+  phx::metrics m({.topics = {"room:*"}, .clock = []() noexcept { return fake_nanoseconds += 30'000; }});
+  talk t;
+  m.observe(t.c.loop());
+  (void)t.join();
+  for (int i = 0; i < 63; ++i) (void)t.tell("echo");
+  CHECK(sample(m, R"(phx_handler_seconds_count{topic="room:*"})") == "0");
+  (void)t.tell("echo");
+  CHECK(sample(m, R"(phx_handler_seconds_count{topic="room:*"})") == "1");
+  CHECK(sample(m, R"(phx_handler_seconds_sum{topic="room:*"})") == "0.00003");
+  CHECK(sample(m, R"(phx_handler_seconds_bucket{topic="room:*",le="0.00001"})") == "0");
+  CHECK(sample(m, R"(phx_handler_seconds_bucket{topic="room:*",le="0.00005"})") == "1");
+  CHECK(sample(m, R"(phx_handler_seconds_count{topic="other"})") == "0");
+  CHECK(sample(m, R"(phx_handled_in_total{topic="room:*"})") == "64");
+  for (int i = 0; i < 63; ++i) (void)t.tell("echo");
+  (void)t.tell("bad_json");  // the one that would be timed crashes
+  (void)t.join("room:a", "2");
+  (void)t.say(R"(["2","3","room:a","echo",{}])");
+  CHECK(sample(m, R"(phx_handler_seconds_count{topic="room:*"})") == "1");
+  CHECK(sample(m, R"(phx_handled_in_total{topic="room:*"})") == "128");
+  CHECK(sample(without, R"(phx_handler_seconds_count{topic="room:*"})") == "absent");
+}
+
 TEST_CASE("metrics: another observer receives every event too") {
   phx::metrics m;
   counting_observer after;

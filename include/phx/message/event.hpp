@@ -134,6 +134,11 @@ template <class O>
 concept HandledObserver = requires(O& o, message const& m) {
   { o.on_handled_in(m, std::string_view{}, std::uint32_t{}, std::uint32_t{}) } noexcept;
 };
+/// One that measures how long handlers take is told of each start as well.
+template <class O>
+concept TimingObserver = requires(O& o) {
+  { o.on_handler_start() } noexcept;
+};
 // clang-format on
 
 struct observer_ref {
@@ -142,23 +147,28 @@ struct observer_ref {
   /// `topic`: the text that the channel keeps; its address does not change while the channel lives.
   void (*handled_in)(void*, message const&, std::string_view topic, std::uint32_t slot,
                      std::uint32_t generation) noexcept = nullptr;
+  void (*handler_starts)(void*) noexcept = nullptr;  ///< null for most observers
 
   template <Observer O>
   [[nodiscard]] static observer_ref of(O& o) noexcept {
-    return {&o, [](void* to, telemetry_event const& n) noexcept { static_cast<O*>(to)->on_event(n); },
-            [](void* to, message const& m, std::string_view topic, std::uint32_t slot, std::uint32_t generation) noexcept {
-              O& observer = *static_cast<O*>(to);
-              if constexpr (HandledObserver<O>)
-                observer.on_handled_in(m, topic, slot, generation);
-              else
-                observer.on_event({.kind = event_code::handled_in,
-                                   .slot = slot,
-                                   .generation = generation,
-                                   .topic = topic,
-                                   .event = m.event,
-                                   .ref = m.ref,
-                                   .payload = &m.payload});
-            }};
+    observer_ref made{
+        &o, [](void* to, telemetry_event const& n) noexcept { static_cast<O*>(to)->on_event(n); },
+        [](void* to, message const& m, std::string_view topic, std::uint32_t slot, std::uint32_t generation) noexcept {
+          O& observer = *static_cast<O*>(to);
+          if constexpr (HandledObserver<O>)
+            observer.on_handled_in(m, topic, slot, generation);
+          else
+            observer.on_event({.kind = event_code::handled_in,
+                               .slot = slot,
+                               .generation = generation,
+                               .topic = topic,
+                               .event = m.event,
+                               .ref = m.ref,
+                               .payload = &m.payload});
+        }};
+    if constexpr (TimingObserver<O>)
+      made.handler_starts = [](void* to) noexcept { static_cast<O*>(to)->on_handler_start(); };
+    return made;
   }
   [[nodiscard]] explicit operator bool() const noexcept { return on != nullptr; }
   void operator()(telemetry_event const& n) const noexcept {

@@ -29,7 +29,15 @@ struct metrics_options {
   std::vector<std::string> topics{};
   /// How often each loop copies its gauges and measures its lag. At least one millisecond.
   duration interval = std::chrono::seconds(1);
+  /// Nanoseconds since any time in the past, not 0: one handler in 64 is timed with it. Called inside the loops. phx reads no
+  /// clock; null, the default: handlers are not timed. `phx::steady_nanoseconds` is one.
+  std::int64_t (*clock)() noexcept = nullptr;
 };
+
+/// A clock for metrics_options::clock: std::chrono::steady_clock.
+[[nodiscard]] inline std::int64_t steady_nanoseconds() noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 /// Counters, gauges and histograms of any number of loops.
 ///
@@ -70,7 +78,7 @@ class metrics {
 
  private:
   void add(loop& of, detail::observer_ref next) {
-    auto made = std::make_unique<detail::loop_counters>(of, options_.topics, options_.interval, next);
+    auto made = std::make_unique<detail::loop_counters>(of, options_.topics, options_.interval, options_.clock, next);
     std::lock_guard const held(mutex_);
     loops_.push_back(std::move(made));
   }
@@ -83,6 +91,9 @@ class metrics {
   void write_sockets(detail::prometheus_text& to) const;
   void write_channels(detail::prometheus_text& to) const;
   void write_loops(detail::prometheus_text& to) const;
+  /// @param total calls what it is given with each histogram, and adds up the results.
+  template <class F>
+  static void write_histogram(detail::prometheus_text& to, detail::prometheus_text::label label, F&& total);
 
   metrics_options options_;
   mutable std::mutex mutex_{};  // protects the list; a scrape and observe hold it
@@ -106,6 +117,20 @@ inline std::optional<http_answer> metrics::answer(http::request const& request, 
   bool const through_a_proxy = request.header("x-forwarded-for") || request.header("forwarded");
   if (through_a_proxy || !detail::is_loopback(request.peer.address)) return http_answer{403, {}, {}};
   return http_answer{200, {{"content-type", std::string(content_type)}}, text()};
+}
+
+template <class F>
+void metrics::write_histogram(detail::prometheus_text& to, detail::prometheus_text::label label, F&& total) {
+  using histogram = detail::duration_histogram;
+  std::uint64_t below = 0;
+  for (std::size_t b = 0; b < histogram::buckets; ++b) {
+    below += total([b](histogram const& h) { return h.count(b); });
+    std::string const bound = b < histogram::buckets - 1 ? detail::prometheus_text::seconds(histogram::bounds[b]) : "+Inf";
+    to.sample_of("_bucket", std::to_string(below), {label, {"le", bound}});
+  }
+  std::uint64_t const sum = total([](histogram const& h) { return h.sum_nanoseconds(); });
+  to.sample_of("_sum", detail::prometheus_text::seconds(sum), {label});
+  to.sample_of("_count", std::to_string(below), {label});
 }
 
 inline void metrics::write_sockets(detail::prometheus_text& to) const {
@@ -164,6 +189,12 @@ inline void metrics::write_channels(detail::prometheus_text& to) const {
   each_topic([&](std::string_view topic, auto&& total) {
     to.sample(total([](of_topic const& t) -> auto& { return t.handler_crashed; }), {{"topic", topic}});
   });
+  if (options_.clock == nullptr) return;
+  to.family("phx_handler_seconds", "histogram", "How long handle_in took, by topic pattern. One call in 64 is measured.");
+  for (std::size_t i = 0; i <= options_.topics.size(); ++i)
+    write_histogram(
+        to, {"topic", i < options_.topics.size() ? std::string_view(options_.topics[i]) : std::string_view("other")},
+        [&](auto&& read) { return sum([&](detail::loop_counters const& l) { return read(l.topics[i].handler_time); }); });
 }
 
 inline void metrics::write_loops(detail::prometheus_text& to) const {
@@ -190,19 +221,8 @@ inline void metrics::write_loops(detail::prometheus_text& to) const {
   each_loop("phx_mailbox_dropped_total", "counter", "Mails that limits::mailbox refused.",
             [](counters const& l) { return l.mailbox_dropped(); });
   to.family("phx_loop_lag_seconds", "histogram", "How late the loop ran a timer, measured once an interval.");
-  using histogram = detail::duration_histogram;
-  for (std::size_t i = 0; i < loops_.size(); ++i) {
-    std::string const number = std::to_string(i);
-    histogram const& lag = loops_[i]->lag;
-    std::uint64_t below = 0;
-    for (std::size_t b = 0; b < histogram::buckets; ++b) {
-      below += lag.count(b);
-      std::string const bound = b < histogram::buckets - 1 ? detail::prometheus_text::seconds(histogram::bounds[b]) : "+Inf";
-      to.sample_of("_bucket", std::to_string(below), {{"loop", number}, {"le", bound}});
-    }
-    to.sample_of("_sum", detail::prometheus_text::seconds(lag.sum_microseconds()), {{"loop", number}});
-    to.sample_of("_count", std::to_string(below), {{"loop", number}});
-  }
+  for (std::size_t i = 0; i < loops_.size(); ++i)
+    write_histogram(to, {"loop", std::to_string(i)}, [&](auto&& read) { return read(loops_[i]->lag); });
 }
 
 }  // namespace PHX_BUILD

@@ -32,22 +32,24 @@ class counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-/// A Prometheus histogram of durations, in microseconds.
+/// A Prometheus histogram of durations.
 class duration_histogram {
  public:
-  static constexpr std::uint64_t bounds[] = {100, 500, 1'000, 5'000, 10'000, 50'000, 100'000, 500'000, 1'000'000, 5'000'000};
+  /// In nanoseconds: 10 us to 5 s.
+  static constexpr std::uint64_t bounds[] = {10'000,     50'000,     100'000,     500'000,     1'000'000,     5'000'000,
+                                             10'000'000, 50'000'000, 100'000'000, 500'000'000, 1'000'000'000, 5'000'000'000};
   static constexpr std::size_t buckets = sizeof bounds / sizeof bounds[0] + 1;  // the last one: beyond all bounds
 
   void observe(duration d) noexcept {
-    auto const us = std::chrono::duration_cast<std::chrono::microseconds>(d).count();
-    std::uint64_t const n = us < 0 ? 0 : static_cast<std::uint64_t>(us);
+    auto const ns = std::chrono::duration_cast<std::chrono::nanoseconds>(d).count();
+    std::uint64_t const n = ns < 0 ? 0 : static_cast<std::uint64_t>(ns);
     std::size_t i = 0;
     while (i < buckets - 1 && n > bounds[i]) ++i;
     counts_[i].add();
     sum_.add(n);
   }
   [[nodiscard]] std::uint64_t count(std::size_t bucket) const noexcept { return counts_[bucket].value(); }
-  [[nodiscard]] std::uint64_t sum_microseconds() const noexcept { return sum_.value(); }
+  [[nodiscard]] std::uint64_t sum_nanoseconds() const noexcept { return sum_.value(); }
 
  private:
   counter counts_[buckets]{};
@@ -67,6 +69,7 @@ struct topic_counters {
   counter joined, refused, crashed, timed_out;
   counter handled, handler_crashed;
   counter ended[exit_kind_count]{};
+  duration_histogram handler_time{};
 };
 
 /// The counters of a joined channel's topic, by the address of its text: to compare patterns for each message would cost more
@@ -99,14 +102,18 @@ class topic_cache {
 /// Counts the events of one loop, passes them on, and copies the loop's gauges once an interval.
 class loop_counters final : private loop_component {
  public:
+  static constexpr std::uint32_t sampled_handlers = 64;
+
   /// @param patterns of the label `topic`; outlive this. @param then receives every event after it was counted; may be empty.
-  loop_counters(loop& of, std::vector<std::string> const& patterns, duration interval, observer_ref then)
+  loop_counters(loop& of, std::vector<std::string> const& patterns, duration interval, std::int64_t (*clock)() noexcept,
+                observer_ref then)
       : topics(patterns.size() + 1),
         patterns_(patterns),
         interval_(interval),
         loop_(of),
         box_(loop_access::box(of)),
-        then_(then) {
+        then_(then),
+        clock_(clock) {
     of.observe(*this);
     loop_access::attach_component(of, *this);
     loop_access::request_wake(of);  // the first copy of the gauges
@@ -119,9 +126,13 @@ class loop_counters final : private loop_component {
     count(e);
     then_(e);
   }
+  /// One handler in 64 is timed.
+  void on_handler_start() noexcept {
+    if (--until_sample_ == 0) start_clock();
+  }
   void on_handled_in(message const& m, std::string_view topic, std::uint32_t slot, std::uint32_t generation) noexcept {
     topic_counters* const known = known_.find(topic.data());
-    if (known == nullptr || then_) return count_and_pass_on(m, topic, slot, generation);
+    if (known == nullptr || more_to_do_) return count_and_pass_on(m, topic, slot, generation);
     known->handled.add();
   }
   /// Mails that other threads have posted and the loop has not taken yet. From any thread.
@@ -167,7 +178,10 @@ class loop_counters final : private loop_component {
         of_topic(e).ended[e.exit.what()].add();
         known_.clear();
         break;
-      case event_code::handler_crashed: of_topic(e).handler_crashed.add(); break;
+      case event_code::handler_crashed:
+        of_topic(e).handler_crashed.add();
+        stop_clock();
+        break;
       case event_code::frame_dropped: bytes_dropped.add(e.count); break;
       case event_code::broadcast_skipped: broadcasts_skipped_for.add(e.count); break;
       default: break;
@@ -179,7 +193,19 @@ class loop_counters final : private loop_component {
     topic_counters& counters = topics[pattern_of(topic)];
     known_.store(topic.data(), counters);
     counters.handled.add();
+    if (started_ != 0) counters.handler_time.observe(std::chrono::nanoseconds(clock_() - started_));
+    stop_clock();
     if (then_) then_.handled_in(then_.host, m, topic, slot, generation);
+  }
+  void stop_clock() noexcept {
+    started_ = 0;
+    more_to_do_ = static_cast<bool>(then_);
+  }
+  [[gnu::noinline]] void start_clock() noexcept {
+    until_sample_ = sampled_handlers;
+    if (clock_ == nullptr) return;
+    started_ = clock_();
+    more_to_do_ = true;
   }
   [[nodiscard]] static std::size_t close_label(std::uint16_t code) noexcept {
     std::size_t i = 0;
@@ -224,6 +250,10 @@ class loop_counters final : private loop_component {
   mailbox_ref const box_;  // outlives the loop
   observer_ref const then_;
   time_point due_ = (time_point::min)();
+  std::int64_t (*const clock_)() noexcept;  // null: handlers are not timed
+  std::int64_t started_ = 0;                // when the handler that is timed began; 0: none is
+  std::uint32_t until_sample_ = sampled_handlers;
+  bool more_to_do_ = static_cast<bool>(then_);  // for a handled message than to count it: a clock runs, or then_ is there
   bool timed_out_ = false;
 };
 

@@ -41,12 +41,12 @@ class prometheus_text {
     }
     append({labels.size() != 0 ? "} " : " ", value, "\n"});
   }
-  /// Microseconds as seconds, without floating point: no locale changes it.
-  [[nodiscard]] static std::string seconds(std::uint64_t microseconds) {
-    std::string fraction = std::to_string(microseconds % 1'000'000);
-    fraction.insert(0, 6 - fraction.size(), '0');
+  /// Nanoseconds as seconds, without floating point: no locale changes it.
+  [[nodiscard]] static std::string seconds(std::uint64_t nanoseconds) {
+    std::string fraction = std::to_string(nanoseconds % 1'000'000'000);
+    fraction.insert(0, 9 - fraction.size(), '0');
     while (fraction.size() > 1 && fraction.back() == '0') fraction.pop_back();
-    return std::to_string(microseconds / 1'000'000) + "." + fraction;
+    return std::to_string(nanoseconds / 1'000'000'000) + "." + fraction;
   }
 
  private:

@@ -32,11 +32,12 @@ inline bool connection::call(channel_slot& s, std::string_view name, message con
 /// Row 8: runs `handle_in`, sends its reply, and ends the channel if it says so.
 inline void connection::call_handle_in(message const& m, channel_slot& s) noexcept {
   outcome result;
+  observer_ref const& to = loop_access::observer(*loop_);
+  if (to.handler_starts != nullptr) to.handler_starts(to.host);
   bool const lives =
       call(s, m.event, &m, [&](context& ctx) { result = s.ops->handle_in(dispatcher_, s.channel(), ctx, m); });
   if (!lives) return;
-  if (observer_ref const& to = loop_access::observer(*loop_))
-    to.handled_in(to.host, m, s.on->text(), id.slot, id.generation);
+  if (to) to.handled_in(to.host, m, s.on->text(), id.slot, id.generation);
   if (result.answers_) {
     errc const fault = send_reply(s.stamp(), m, result.status_, result.response_, answer::message);
     if (fault != errc::none && fault != errc::no_memory) return crash_channel(s, m.event, fault);
