@@ -18,7 +18,7 @@ root = pathlib.Path(__file__).resolve().parents[2]
 example = "examples/01_echo.cpp"
 MOST_MEGABYTES = 335
 MOST_RATIO = 16.0
-RUNS = 3
+RUNS = 2
 
 
 def standard_headers(compiler):

@@ -70,12 +70,16 @@ units() {
 
 # failing_memory PRESET: the Beast host and the epoll host, with each allocation failing in turn
 failing_memory() {
-  local program log=$logs/failing-memory-$1 status=0 p f
-  for program in phx_failing_memory phx_failing_memory_epoll; do
+  local program status=0 p f programs=(phx_failing_memory phx_failing_memory_epoll)
+  for program in "${programs[@]}"; do
     built "$1" $program || return
-    timeout 1800 "$(bin "$1" $program)" --no-version >"$log" 2>&1 || status=1
-    cat "$log"
-    read -r p f < <(sed -nE 's/.*\[doctest\] test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*/\1 \2/p' "$log")
+    # Side by side: they mostly wait for deadlines.
+    timeout 1800 "$(bin "$1" $program)" --no-version >"$logs/$program-$1" 2>&1 &
+  done
+  for program in "${programs[@]}"; do wait -n || status=1; done
+  for program in "${programs[@]}"; do
+    cat "$logs/$program-$1"
+    read -r p f < <(sed -nE 's/.*\[doctest\] test cases: *[0-9]+ \| *([0-9]+) passed \| *([0-9]+) failed.*/\1 \2/p' "$logs/$program-$1")
     count "${p:-0}" "${f:-1}"
   done
   return $status
