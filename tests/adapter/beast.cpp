@@ -1033,6 +1033,14 @@ TEST_CASE("beast: mount::linger: frames of several turns leave together, in orde
   phx_tests::check_linger(c);
 }
 
+TEST_CASE("beast: mount::linger: a client whose replies exceed high_water is read from, and stays connected") {
+  phx::beast::options o = quick();
+  o.high_water = 1024;
+  running r(std::move(o), 1, phx_tests::lingering_mount());
+  raw_client c = r.client();
+  phx_tests::check_linger_beyond_high_water(c);
+}
+
 TEST_CASE(
     "beast: limits::inbound: a client that sends too fast is slowed down, loses nothing, and can be drained meanwhile") {
   running r(quick(), 1, phx_tests::pausing_mount());

@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <sys/prctl.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include <csignal>
 #include <filesystem>
@@ -300,6 +302,32 @@ TEST_CASE("epoll: a started program does not inherit sockets") {
   std::size_t opened = 0;
   CHECK(phx_tests::inherited_since(before, opened) == "");
   CHECK(opened >= 10);  // two epolls and events, the listener, and both ends of three connections
+}
+
+// AddressSanitizer sees the fault: an event of a connection that was deleted.
+TEST_CASE("epoll: a connection that a forked process has open as well is not called once it has ended") {
+  phx::epoll::options o = quick();
+  o.goodbye = 20ms;
+  running r(std::move(o));
+  raw_client c = r.client(), other = r.client();
+  CHECK(c.send(request("GET", "/peer")));
+  CHECK(c.read_head() == 200);
+  CHECK(c.read_body() == "127.0.0.1");
+  pid_t const child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);  // should the test abort
+    for (;;) ::pause();
+  }
+  CHECK(c.send(request("GET", "/peer", "connection: close\r\n")));
+  CHECK(c.read_head() == 200);
+  CHECK(r.connections(1));
+  CHECK(c.send("more"));
+  CHECK(other.send(request("GET", "/peer")));
+  CHECK(other.read_head() == 200);
+  CHECK(r.end());
+  CHECK(::kill(child, SIGKILL) == 0);
+  CHECK(::waitpid(child, nullptr, 0) == child);
 }
 
 // ---- deadlines
@@ -1050,6 +1078,32 @@ TEST_CASE("epoll: mount::linger: frames of several turns leave together, in orde
   running r(quick(), phx_tests::lingering_mount());
   raw_client c = r.client();
   phx_tests::check_linger(c);
+}
+
+TEST_CASE("epoll: mount::linger: a client whose replies exceed high_water is read from, and stays connected") {
+  phx::epoll::options o = quick();
+  o.high_water = 1024;
+  running r(std::move(o), phx_tests::lingering_mount());
+  raw_client c = r.client();
+  phx_tests::check_linger_beyond_high_water(c);
+}
+
+TEST_CASE("epoll: what a client sends in the turn in which it gets more than high_water is read") {
+  phx::epoll::options o = quick();
+  o.high_water = 1024;
+  running r(std::move(o));
+  raw_client a = r.joined(), b = r.joined();
+  std::promise<void> held, released;
+  r.server.in_loops([&](phx::loop&) {
+    held.set_value();
+    released.get_future().wait();
+  });
+  held.get_future().wait();
+  CHECK(a.text(R"(["1","2","room:a","shout",{"x":")" + std::string(4000, 'x') + R"("}])"));
+  CHECK(b.text(R"(["1","2","room:a","echo",{}])"));
+  released.set_value();
+  CHECK(b.read().data.find("shout") != std::string::npos);
+  CHECK(b.read().data.starts_with(R"(["1","2","room:a","phx_reply")"));
 }
 
 TEST_CASE(

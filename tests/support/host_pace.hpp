@@ -39,6 +39,19 @@ inline void check_linger(raw_client& c) {
   CHECK(c.read().closed() == 1011);
 }
 
+/// The same with a `high_water` that one reply exceeds: the client is read from meanwhile, and stays connected.
+inline void check_linger_beyond_high_water(raw_client& c) {
+  using namespace std::chrono_literals;
+  CHECK(c.open("/socket/websocket?vsn=2.0.0") == 101);
+  CHECK(c.text(R"(["1","1","room:a","phx_join",{}])"));
+  CHECK(c.text(R"(["1","2","room:a","echo",{"x":")" + std::string(4000, 'x') + R"("}])"));
+  std::this_thread::sleep_for(20ms);
+  CHECK(c.text(R"([null,"3","phoenix","heartbeat",{}])"));
+  CHECK(c.read().data.starts_with(R"(["1","1","room:a","phx_reply")"));
+  CHECK(c.read().data.starts_with(R"(["1","2","room:a","phx_reply")"));
+  CHECK(c.read().data.starts_with(R"([null,"3","phoenix","phx_reply")"));
+}
+
 [[nodiscard]] inline phx::mount pausing_mount() {
   phx::mount m{};
   m.bounds.inbound = {.bytes = 400'000, .burst = std::chrono::milliseconds(100), .on_excess = phx::flood_policy::pause};

@@ -111,6 +111,8 @@ class websocket_connection : public tcp_connection {
   // A wait costs one epoll_ctl each time. Starting a read instead would cost the same, because Asio tries a recv first,
   // which finds nothing; and each waiting connection would need a buffer.
   void read_on() noexcept {
+    // What lingers is written first: without a write under way nobody would go on, nor keep this connection alive.
+    if (state_ == state::open && !blocked_ && queued_bytes_ > server().opts.high_water) write();
     if (state_ == state::open && !failed_ && (paused_by_phx_ || queued_bytes_ > server().opts.high_water))
       paused_ = true;
     else

@@ -260,6 +260,7 @@ class alignas(128) event_loop {
     for (auto& task : content.tasks) (void)try_invoke([&] { task(*loop_); }, [](char const*) noexcept {});
   }
   void drain() noexcept {
+    (void)watch(EPOLL_CTL_DEL, listener_.get(), nullptr, 0);  // a forked process may have it open, and clients connect to it
     listener_.close();
     accept_at_ = (time_point::max)();
     loop_->drain(server_.opts.drain, now_);
@@ -364,7 +365,11 @@ inline server_state::server_state(options o)
       throttle_(phx::detail::seeded(opts.throttle)) {}
 inline server_state::~server_state() = default;
 
-inline connection::~connection() { loop_->move(*this, nullptr, (time_point::max)()); }
+inline connection::~connection() {
+  // To close it is not enough: while a forked process has the descriptor, epoll would still report it, with this address.
+  if (fd() >= 0) (void)loop_->watch(EPOLL_CTL_DEL, fd(), nullptr, 0);
+  loop_->move(*this, nullptr, (time_point::max)());
+}
 
 }  // namespace epoll::detail
 }  // namespace PHX_BUILD

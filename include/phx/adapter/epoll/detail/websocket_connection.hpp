@@ -142,6 +142,8 @@ class websocket_connection : public connection {
   void read() noexcept {
     // A client that sends a lot must not keep the others of its loop waiting: so many buffers, then they have their turn.
     for (int rounds = 4; rounds != 0; --rounds) {
+      // What waits for the end of the turn, or lingers, is written first: no edge follows a write that takes all of it.
+      if (state_ == state::open && !blocked_ && out_.size() > high_water()) write();
       // on_writable goes on, or pause_reading(false)
       if (state_ == state::open && (paused_ || out_.size() > high_water())) return;
       std::span<char> const into(ctx().in.get(), event_loop::room);
