@@ -1,5 +1,6 @@
 #include <phx/metrics/metrics.hpp>
 
+#include <support/heap.hpp>
 #include <support/room.hpp>
 
 #include <thread>
@@ -212,4 +213,24 @@ TEST_CASE("metrics: a scrape runs beside the loops, and sums over them") {
   CHECK(sample(m, R"(phx_mailbox_waiting{loop="1"})") == "0");
   stop.store(true);
   for (std::thread& t : threads) t.join();
+}
+
+TEST_CASE("metrics: a loop that cannot be observed without memory is left as it was") {
+  bool failed = true;
+  for (std::size_t n = 0; failed; ++n) {
+    phx::metrics m({.topics = {"room:*"}});
+    talk t;
+    failed = false;
+    {
+      heap::failure const f(n);
+      try {
+        m.observe(t.c.loop());
+      } catch (std::bad_alloc const&) {
+        failed = true;
+      }
+    }
+    (void)t.join("room:a");
+    CHECK(sample(m, R"(phx_joins_total{topic="room:*",outcome="ok"})") == (failed ? "0" : "1"));
+    if (!failed) CHECK(n >= 2);
+  }
 }

@@ -78,9 +78,10 @@ class metrics {
 
  private:
   void add(loop& of, detail::observer_ref next) {
-    auto made = std::make_unique<detail::loop_counters>(of, options_.topics, options_.interval, options_.clock, next);
     std::lock_guard const held(mutex_);
-    loops_.push_back(std::move(made));
+    if (loops_.size() == loops_.capacity()) loops_.reserve(2 * loops_.size() + 1);
+    // Nothing may fail after this: the loop keeps the address of the counters.
+    loops_.push_back(std::make_unique<detail::loop_counters>(of, options_.topics, options_.interval, options_.clock, next));
   }
   template <class F>
   [[nodiscard]] std::uint64_t sum(F&& of_loop) const {
