@@ -1,3 +1,4 @@
+#include <phx/loop/report_refusal.hpp>
 #include <phx/metrics/metrics.hpp>
 
 #include <support/heap.hpp>
