@@ -135,6 +135,24 @@ TEST_CASE("linger: while a turn is held nothing is flushed; its end flushes what
   CHECK(t.c.recorder().flushes == 2);
 }
 
+TEST_CASE("linger: a host that runs the loop inside its turn gets the time of the flush, and is not woken before") {
+  talk t("2.0.0", lingering());
+  (void)t.join();
+  phx::time_point const now = t.c.loops().now();
+  std::size_t const wakes = t.c.loops().waker(0).count();
+  for (phx::duration const later : {1ms, 2ms, 7ms}) {
+    auto const turn = t.c.loop().turn();
+    CHECK(t.c.loop().run(now + later) == now + 8ms);
+  }
+  CHECK(t.c.loops().waker(0).count() == wakes);
+  CHECK(t.c.recorder().flushes == 0);
+  {
+    auto const turn = t.c.loop().turn();
+    (void)t.c.loop().run(now + 8ms);
+  }
+  CHECK(t.c.recorder().flushes == 1);
+}
+
 TEST_CASE("linger: a host that runs late flushes then") {
   talk t("2.0.0", lingering());
   (void)t.join();

@@ -9,9 +9,11 @@ namespace phx {
 inline namespace PHX_BUILD {
 namespace detail {
 
-/// While a turn_guard is held nothing is due: the end of the turn flushes what is overdue.
+/// While a turn_guard is held nothing that is overdue is due: the end of the turn flushes it. A later time is, so that a host that
+/// holds its turn across a poll waits for it.
 inline time_point lingering_list::due() const noexcept {
-  return first_ == nullptr || loop_.turns_ != 0 ? (time_point::max)() : flush_at_;
+  bool const end_of_turn = loop_.turns_ != 0 && flush_at_ <= loop_.now_;
+  return first_ == nullptr || end_of_turn ? (time_point::max)() : flush_at_;
 }
 inline void lingering_list::on_timer(time_point) noexcept { flush(); }
 inline void lingering_list::handle(component_mail* m) noexcept { mail::free(m); }
