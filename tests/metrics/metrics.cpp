@@ -186,7 +186,7 @@ TEST_CASE("metrics: a scrape is answered to loopback addresses only, and not thr
   for (std::string_view const stranger : {"10.0.0.1", "::2", "2001:db8::1", "", "localhost", "127.0.0.1.example.com"})
     CHECK(m.answer(scrape(stranger))->status == 403);
   phx::http::request proxied = scrape("127.0.0.1");
-  for (char const* name : {"X-Forwarded-For", "forwarded"}) {
+  for (char const* name : {"X-Forwarded-For", "x-forwarded-proto", "forwarded", "X-Real-IP", "Via"}) {
     phx::http::header const through[] = {{name, "for=1.2.3.4"}};
     proxied.headers = through;
     CHECK(m.answer(proxied)->status == 403);

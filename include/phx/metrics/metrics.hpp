@@ -71,8 +71,9 @@ class metrics {
   [[nodiscard]] std::string text() const;
 
   /// The answer to a scrape of `path`, or null if the request is for another path: 200 with the text; 405 if the method is
-  /// neither GET nor HEAD; 403 unless the peer's address is a loopback address and the request has no header of a proxy
-  /// (Forwarded, X-Forwarded-For), so that no stranger reads the figures. A host with another rule applies it and returns
+  /// neither GET nor HEAD; 403 unless the peer's address is a loopback address and the request has no header that proxies add
+  /// (Forwarded, X-Forwarded-*, X-Real-IP, Via), so that no stranger reads the figures. Behind a proxy on the same machine that
+  /// adds none, everybody is the proxy: do not route its requests here. A host with another rule applies it and returns
   /// text() itself. @throws std::bad_alloc
   [[nodiscard]] std::optional<http_answer> answer(http::request const& request, std::string_view path = "/metrics") const;
 
@@ -115,8 +116,7 @@ inline std::string metrics::text() const {
 inline std::optional<http_answer> metrics::answer(http::request const& request, std::string_view path) const {
   if (request.path != path) return std::nullopt;
   if (request.method != "GET" && request.method != "HEAD") return http_answer{405, {{"allow", "GET, HEAD"}}, {}};
-  bool const through_a_proxy = request.header("x-forwarded-for") || request.header("forwarded");
-  if (through_a_proxy || !detail::is_loopback(request.peer.address)) return http_answer{403, {}, {}};
+  if (detail::came_through_a_proxy(request) || !detail::is_loopback(request.peer.address)) return http_answer{403, {}, {}};
   return http_answer{200, {{"content-type", std::string(content_type)}}, text()};
 }
 

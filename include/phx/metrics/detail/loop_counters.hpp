@@ -21,6 +21,15 @@ namespace detail {
   return a && (*a == ip_address::parse("::1") || (a->is_v4() && a->bytes[12] == 127));
 }
 
+/// Whether it has a header that proxies add.
+[[nodiscard]] inline bool came_through_a_proxy(http::request const& request) noexcept {
+  for (http::header const& h : request.headers)
+    if (starts_with_ignoring_case(h.name, "x-forwarded-") || equal_ignoring_case(h.name, "forwarded") ||
+        equal_ignoring_case(h.name, "x-real-ip") || equal_ignoring_case(h.name, "via"))
+      return true;
+  return false;
+}
+
 /// A number that one thread writes and all may read.
 class counter {
  public:
