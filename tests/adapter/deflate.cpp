@@ -43,7 +43,7 @@ struct client_zlib {
     in_.next_out = reinterpret_cast<Bytef*>(out.data());
     in_.avail_out = static_cast<uInt>(out.size());
     int const status = inflate(&in_, Z_SYNC_FLUSH);
-    out.resize(out.size() - in_.avail_out);
+    out.erase(out.size() - in_.avail_out);
     if (!takeover_) inflateReset(&in_);
     return status == Z_OK ? out : "broken";
   }

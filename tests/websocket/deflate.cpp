@@ -97,7 +97,7 @@ struct peer {
     out_.next_out = reinterpret_cast<Bytef*>(out.data());
     out_.avail_out = static_cast<uInt>(out.size());
     (void)deflate(&out_, flush);
-    out.resize(out.size() - out_.avail_out);
+    out.erase(out.size() - out_.avail_out);
     if (!takeover_ || flush == Z_FINISH) deflateReset(&out_);
     return flush == Z_FINISH ? out : out.substr(0, out.size() - 4);
   }
