@@ -244,7 +244,7 @@ fuzz() {
   for target in build/fuzz/bin/fuzz_*; do
     name=${target##*/fuzz_}
     mkdir -p "build/fuzz/found/$name" "tests/fuzz/corpus/$name"
-    if "$target" -max_total_time=15 -timeout=60 -rss_limit_mb=4096 -seed=1 -print_final_stats=1 \
+    if "$target" -max_total_time=10 -timeout=60 -rss_limit_mb=4096 -seed=1 -print_final_stats=1 \
       -artifact_prefix="build/fuzz/found/$name-" "build/fuzz/found/$name" "tests/fuzz/corpus/$name"; then
       count 1 0
     else
