@@ -11,12 +11,28 @@
 #include <future>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 namespace lab {
 
 template <class Session>
 class actors;
 class actor;
+
+/// What a channel sent itself.
+struct sent_message {
+  std::string event;
+  phx::payload payload;
+};
+/// How a join ended on its worker.
+struct remote_verdict {
+  std::optional<phx::join_result> result{};  ///< empty: it crashed
+  /// What `join` sent to the channel itself. The loop sends it, so that it is handled once the loop has subscribed the channel, as in
+  /// Phoenix: else the channel would miss a broadcast that its handle_info causes on another loop.
+  std::vector<sent_message> sent{};
+
+  [[nodiscard]] bool refused() const { return result && result->verdict() == phx::join_result::kind::error; }
+};
 
 /// A task of a worker for one of its channels.
 struct task {
@@ -29,8 +45,8 @@ struct task {
   phx::ended_channel last{};                           ///< end
   phx::exit_reason reason = phx::exit_reason::normal;  ///< end
   std::unique_ptr<actor> newcomer{};                   ///< join
-  /// join; empty: it crashed. Owned by the task, because the waiting thread may end before set_value has returned.
-  std::optional<std::promise<std::optional<phx::join_result>>> verdict{};
+  /// join. Owned by the task, because the waiting thread may end before set_value has returned.
+  std::optional<std::promise<remote_verdict>> verdict{};
 };
 
 /// Some channels and the thread they belong to. They never wait for a loop, so that a loop may wait for them.
@@ -137,7 +153,10 @@ class remote_context {
   }
   void disconnect(std::string_view user) { (void)all_.endpoint->disconnect(user); }
   phx::send_status send(std::string_view event, phx::payload const& data = {}) {
-    on_.post({.action = task::info, .number = number_, .event = std::string(event), .payload = data});
+    if (sent_in_join_ != nullptr)
+      sent_in_join_->push_back({std::string(event), data});
+    else
+      on_.post({.action = task::info, .number = number_, .event = std::string(event), .payload = data});
     return phx::send_status::ok;
   }
   phx::send_status send_after(std::chrono::milliseconds delay, std::string_view event, phx::payload const& data) {
@@ -154,8 +173,9 @@ class remote_context {
   std::uint64_t number_;
   phx::channel_id id_;
   std::string topic_;
-  phx::reply_to answer_{};                    // to the current message
-  std::optional<phx::ended_channel> last_{};  // set when the loop has ended the channel
+  phx::reply_to answer_{};                             // to the current message
+  std::vector<sent_message>* sent_in_join_ = nullptr;  // set while the channel joins
+  std::optional<phx::ended_channel> last_{};           // set when the loop has ended the channel
 };
 
 /// One channel on its worker's thread.
@@ -166,11 +186,13 @@ class actor {
   actor& operator=(actor const&) = delete;
   virtual ~actor() = default;
 
-  [[nodiscard]] std::optional<phx::join_result> join(phx::message const& in) {
-    std::optional<phx::join_result> result;
-    if (!attempt([&] { result.emplace(do_join(context_, in)); })) return std::nullopt;
-    if (result->verdict() == phx::join_result::kind::error) do_terminate(context_, phx::exit_reason::shutdown);
-    return result;
+  [[nodiscard]] remote_verdict join(phx::message const& in) {
+    remote_verdict made;
+    context_.sent_in_join_ = &made.sent;
+    bool const ran = attempt([&] { made.result.emplace(do_join(context_, in)); });
+    context_.sent_in_join_ = nullptr;
+    if (ran && made.refused()) do_terminate(context_, phx::exit_reason::shutdown);
+    return made;
   }
   void handle_in(phx::message const& in, phx::reply_to answer) {
     context_.answer_ = std::move(answer);
@@ -236,10 +258,9 @@ class actor {
 inline void worker::handle(task& next) {
   auto const at = channels_.find(next.number);
   if (next.action == task::join) {
-    std::optional<phx::join_result> result = next.newcomer->join(next.message->view());
-    if (result && result->verdict() != phx::join_result::kind::error)
-      channels_.emplace(next.number, std::move(next.newcomer));
-    next.verdict->set_value(std::move(result));
+    remote_verdict made = next.newcomer->join(next.message->view());
+    if (made.result && !made.refused()) channels_.emplace(next.number, std::move(next.newcomer));
+    next.verdict->set_value(std::move(made));
     return;
   }
   if (at == channels_.end()) return;
@@ -310,17 +331,18 @@ class actors {
     route const& r = *find(in.topic);
     std::uint64_t const number = ++all_.numbers;
     worker& on = all_.workers[number % all_.workers.size()];
-    std::promise<std::optional<phx::join_result>> promise;
-    std::future<std::optional<phx::join_result>> verdict = promise.get_future();
+    std::promise<remote_verdict> promise;
+    std::future<remote_verdict> verdict = promise.get_future();
     on.post({.action = task::join,
              .number = number,
              .message = in.copy(),
              .newcomer = r.make(remote_context(all_, on, number, j.id(), in.topic), me),
              .verdict = std::move(promise)});
-    std::optional<phx::join_result> result = verdict.get();
-    if (!result) return crashed();
-    if (result->verdict() != phx::join_result::kind::error) place.emplace(&on, number, r.intercepts);
-    return std::move(*result);
+    remote_verdict made = verdict.get();
+    if (!made.result) return crashed();
+    if (!made.refused()) place.emplace(&on, number, r.intercepts);
+    for (sent_message const& m : made.sent) (void)j.send(m.event, m.payload);
+    return std::move(*made.result);
   }
   phx::outcome handle_in(channel_type& c, phx::context& ctx, phx::message const& in) {
     c.on->post({.action = task::in, .number = c.number, .message = in.copy(), .answer = ctx.reply()});
