@@ -90,7 +90,7 @@ class http_connection final : public tcp_connection {
     poll_response_.emplace(std::move(response));
     if (state_ != state::waiting) return;
     or_close([&] {
-      using call = posted_call<http_connection, &http_connection::on_poll_response>;
+      using call = completion<http_connection, &http_connection::on_poll_response>;
       net::post(ctx().executor(), call{this, &write_memory_, keep_alive(*this)});
     });
   }
@@ -394,7 +394,7 @@ class http_connection final : public tcp_connection {
       if (!parser_.has_rest()) return next_request();
       // A client that has sent many requests at once gets its next turn after the other connections of its loop.
       return or_close([&] {
-        using call = posted_call<http_connection, &http_connection::on_turn_for_next_request>;
+        using call = completion<http_connection, &http_connection::on_turn_for_next_request>;
         net::post(ctx().executor(), call{this, &write_memory_, keep_alive(*this)});
       });
     }

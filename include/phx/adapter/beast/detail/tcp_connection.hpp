@@ -127,26 +127,20 @@ void deadline_list::for_each(F&& f) noexcept {
   }
 }
 
-/// The completion handler of an operation: calls a member function, `Done(error_code)`, of a tcp_connection inside its
-/// strand, and keeps the connection alive until then. It is allocated in `memory`, which is part of the connection.
-template <class C, void (C::*Done)(error_code)>
+/// The completion handler of an operation, or a call to post: calls a member function of a tcp_connection inside its strand, with
+/// the operation's error_code if it is one, and keeps the connection alive until then. It is allocated in `memory`, which is part of
+/// the connection.
+template <class C, auto Member>
 struct completion {
   C* connection;
   operation_memory* memory;
   tcp_connection::keep_alive reference;
   using allocator_type = operation_allocator<char>;
   [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*memory); }
-  void operator()(error_code ec) { (connection->*Done)(ec); }
-};
-/// The same for what is posted: `Run()`.
-template <class C, void (C::*Run)()>
-struct posted_call {
-  C* connection;
-  operation_memory* memory;
-  tcp_connection::keep_alive reference;
-  using allocator_type = operation_allocator<char>;
-  [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*memory); }
-  void operator()() { (connection->*Run)(); }
+  template <class... Result>
+  void operator()(Result... result) {
+    (connection->*Member)(result...);
+  }
 };
 
 }  // namespace beast::detail
