@@ -265,7 +265,7 @@ class trusted_proxies {
     if (std::string_view const e = element("x-forwarded-host", read_.x_forwarded_host); !good || !e.empty())
       if (!good || !read_authority(e, c.host)) return "x-forwarded-host";
     if (std::string_view const e = element("x-forwarded-port", read_.x_forwarded_port); !good || !e.empty())
-      if (!good || !read_port(e, c.port) || c.port == 0) return "x-forwarded-port";
+      if (!good || !detail::read_port(e, c.port) || c.port == 0) return "x-forwarded-port";
     return {};
   }
 
@@ -339,7 +339,7 @@ class trusted_proxies {
     bool const has_port = colon != std::string_view::npos && (bracketed || text.rfind(':') == colon);
     std::string_view const port = has_port ? text.substr(colon + (bracketed ? 2 : 1)) : std::string_view();
     n.text = has_port ? text.substr(0, colon + (bracketed ? 1 : 0)) : text;
-    if (has_port && !read_port(port, n.port) && (bare || !is_obfuscated(port))) return std::nullopt;
+    if (has_port && !detail::read_port(port, n.port) && (bare || !is_obfuscated(port))) return std::nullopt;
     if (bracketed) {
       if (!n.text.ends_with(']')) return std::nullopt;
       n.text = n.text.substr(1, n.text.size() - 2);
@@ -357,16 +357,6 @@ class trusted_proxies {
       if (!(l >= 'a' && l <= 'z') && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-') return false;
     }
     return true;
-  }
-  [[nodiscard]] static bool read_port(std::string_view text, std::uint16_t& port) noexcept {
-    if (text.empty() || text.size() > 5) return false;
-    unsigned value = 0;
-    for (char const c : text) {
-      if (c < '0' || c > '9') return false;
-      value = value * 10 + static_cast<unsigned>(c - '0');
-    }
-    port = static_cast<std::uint16_t>(value);
-    return value <= 65'535;
   }
   [[nodiscard]] static bool read_scheme(std::string_view text, std::string_view& scheme) noexcept {
     if (detail::equal_ignoring_case(text, "https") || detail::equal_ignoring_case(text, "wss"))
@@ -395,7 +385,7 @@ class trusted_proxies {
           return false;
     }
     if (a.host.empty()) return false;
-    return text.empty() || (read_port(text.substr(1), a.port) && a.port != 0);
+    return text.empty() || (detail::read_port(text.substr(1), a.port) && a.port != 0);
   }
 
   [[nodiscard]] static bool contradict(claims const& x, claims const& rfc) noexcept {

@@ -134,15 +134,9 @@ class proxy_protocol_reader {
     set_text(detail::ip_text(*detail::ip_address::parse(fields[0])).view());
     return true;
   }
+  /// A sender writes no leading zeros.
   [[nodiscard]] static bool read_port(std::string_view text, std::uint16_t& port) noexcept {
-    if (text.empty() || text.size() > 5 || (text.size() > 1 && text[0] == '0')) return false;
-    unsigned value = 0;
-    for (char const c : text) {
-      if (c < '0' || c > '9') return false;
-      value = value * 10 + static_cast<unsigned>(c - '0');
-    }
-    port = static_cast<std::uint16_t>(value);
-    return value <= 65'535;
+    return (text.size() < 2 || text[0] != '0') && detail::read_port(text, port);
   }
 
   [[nodiscard]] progress finish_v2() noexcept {

@@ -1,6 +1,6 @@
 #ifndef PHX_CORE_TEXT_IP_ADDRESS_HPP
 #define PHX_CORE_TEXT_IP_ADDRESS_HPP
-// IPv4 and IPv6 addresses: parsing, comparing, writing. No allocation.
+// IPv4 and IPv6 addresses: parsing, comparing, writing; ports: parsing. No allocation.
 
 #include <phx/core/text/ascii.hpp>
 
@@ -116,6 +116,18 @@ struct ip_address {
     return true;
   }
 };
+
+/// Reads a port: one to five digits, at most 65535.
+[[nodiscard]] constexpr bool read_port(std::string_view text, std::uint16_t& port) noexcept {
+  if (text.empty() || text.size() > 5) return false;
+  unsigned value = 0;
+  for (char const c : text) {
+    if (c < '0' || c > '9') return false;
+    value = value * 10 + static_cast<unsigned>(c - '0');
+  }
+  port = static_cast<std::uint16_t>(value);
+  return value <= 65'535;
+}
 
 /// The text of an address as RFC 5952 has it; of an IPv4 address `1.2.3.4`, also of one that was written `::ffff:1.2.3.4`.
 class ip_text {
